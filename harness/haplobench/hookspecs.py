@@ -1,0 +1,49 @@
+"""The hooks that a plugin module may implement, and the marker to implement them with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pluggy
+
+from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
+
+PROJECT = "haplobench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """A stage of a cell that ended: handed to observers.
+
+    `cell` is the cell's readable name, `stage` prepare, fit, sample or measure, `status`
+    ok, cached, failed, timeout, memory or skipped, `wall` seconds.
+    """
+
+    cell: str
+    stage: str
+    status: str
+    wall: float
+    message: str = ""
+
+
+class Hooks:
+    """The hook specifications, one method each."""
+
+    @hookspec
+    def haplobench_generators(self) -> Iterable[GeneratorSpec]:  # type: ignore[empty-body]
+        """Describe generators."""
+
+    @hookspec
+    def haplobench_metrics(self) -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+        """Describe metrics."""
+
+    @hookspec
+    def haplobench_datasets(self) -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+        """Describe datasets."""
+
+    @hookspec
+    def haplobench_stage_finished(self, event: StageEvent) -> None:
+        """Observe a stage that ended, in the harness's process."""

@@ -1,0 +1,1 @@
+"""Results: records, and the folder of a run."""

@@ -1,0 +1,162 @@
+"""Record: one measurement of one cell, one line of JSON; appended whole, read past a torn end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+
+from haplobench.errors import FormatError
+
+SCHEMA = 1
+
+Role = Literal["generator", "control", "floor"]
+Status = Literal["ok", "not-applicable", "failed", "timeout", "memory"]
+Phase = Literal["prepare", "fit", "sample", "measure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One measurement, or the failure that stands in its place (with `value` None, never NaN).
+
+    Attributes
+    ----------
+    schema : int
+        Version of these columns.
+    run_id, suite, suite_digest : str
+    dataset, dataset_digest : str
+        Label in the suite; SHA-256 of the prepared panels (train and holdout).
+    generator : str
+        Label in the suite, or `floor` for real people sampled as if synthetic.
+    generator_name, generator_version, generator_distribution : str
+    role : str
+        `generator`, `control` (added by the harness) or `floor`.
+    params_digest : str
+    metric, metric_version, metric_distribution, family, submetric : str
+        `metric` is empty in a record that stands for a whole cell (a failed fit, say).
+    labels : dict
+        Tells apart several values of one submetric, for example by superpopulation.
+    seed, replicate, world_size : int
+        `replicate` counts the draws from one fitted generator.
+    cell_id : str
+        What was asked (dataset, generator, params, seed, world size); the same across
+        commits and machines.
+    run_key : str
+        `cell_id` with code, locked versions and hardware: what drives resume.
+    git_sha, lock_digest, hardware : str
+        Provenance; details in the run's `run.json`.
+    git_dirty : bool
+    value, standard_error : float or None
+    n : int or None
+    unit, direction : str
+    status, phase : str
+    wall_s : float or None
+        Seconds that this metric took (or the failed stage, until it failed).
+    error_type, error, note : str
+        `error` holds the message and the last lines of the traceback.
+    series : str
+        Path of the tables for figures, relative to the run folder; empty if none.
+    started : str
+        ISO 8601, UTC.
+    """
+
+    run_id: str
+    suite: str
+    suite_digest: str
+    dataset: str
+    dataset_digest: str
+    generator: str
+    generator_name: str
+    generator_version: str
+    generator_distribution: str
+    role: Role
+    params_digest: str
+    seed: int
+    replicate: int
+    world_size: int
+    cell_id: str
+    run_key: str
+    git_sha: str
+    git_dirty: bool
+    lock_digest: str
+    hardware: str
+    status: Status
+    phase: Phase
+    started: str
+    metric: str = ""
+    metric_version: str = ""
+    metric_distribution: str = ""
+    family: str = ""
+    submetric: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    value: float | None = None
+    standard_error: float | None = None
+    n: int | None = None
+    unit: str = ""
+    direction: str = "info"
+    wall_s: float | None = None
+    error_type: str = ""
+    error: str = ""
+    note: str = ""
+    series: str = ""
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """One line of JSON without its newline; raises ValueError on NaN or infinity."""
+        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False)
+
+
+_FIELDS = {item.name for item in fields(Record)}
+
+
+def append_records(path: Path, records: Iterable[Record]) -> None:
+    """Append records to a JSONL file, flushed and fsynced, safe against other writers.
+
+    A torn last line, left by a killed writer, is first ended so that it spoils nothing else.
+    """
+    text = "".join(record.to_json() + "\n" for record in records)
+    if not text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock"), path.open("ab+") as handle:
+        if handle.seek(0, os.SEEK_END):
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":
+                text = "\n" + text
+        handle.write(text.encode())
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Read records; torn lines that a killed writer left are passed over.
+
+    Raises FormatError, naming file and line, on a line that is JSON but not a record or
+    whose schema is newer than this program's.
+    """
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue
+            yield _parse(row, f"{path}:{number}")
+
+
+def _parse(row: dict[str, Any], place: str) -> Record:
+    schema = row.get("schema") if isinstance(row, dict) else None
+    if not isinstance(schema, int):
+        raise FormatError(f"{place}: not a haplobench record (no schema)")
+    if schema > SCHEMA:
+        raise FormatError(
+            f"{place}: schema {schema} is newer than {SCHEMA}", hint="upgrade haplobench"
+        )
+    try:
+        return Record(**{key: value for key, value in row.items() if key in _FIELDS})
+    except TypeError as error:
+        raise FormatError(f"{place}: not a whole record: {error}") from None

@@ -1,0 +1,1 @@
+"""Descriptions of the metrics, light to import."""

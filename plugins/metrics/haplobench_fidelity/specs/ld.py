@@ -1,0 +1,5 @@
+"""Placeholder until its metrics land."""
+
+from haplobench import MetricSpec
+
+SPECS: tuple[MetricSpec, ...] = ()
