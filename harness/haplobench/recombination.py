@@ -55,14 +55,15 @@ class RecombinationMap:
     ) -> RecombinationMap:
         """A map of one rate (cM/Mb; the human mean is about 1)."""
         bp = np.array([start, max(end, start + 1)], np.int64)
-        centimorgans: NDArray[np.float64] = (bp - start) * (cm_per_mb / 1e6)
+        centimorgans = (bp - start).astype(np.float64) * (cm_per_mb / 1e6)
         return cls(bp, centimorgans, contig)
 
     @classmethod
     def read(cls, path: Path | str, contig: str = "") -> RecombinationMap:
         """Read a map file, plain or gzipped.
 
-        SHAPEIT (`pos chr cM`), HapMap (`chr pos rate cM`) or PLINK (`chr id cM pos`). Where the file holds several contigs, `contig` chooses.
+        SHAPEIT (`pos chr cM`), HapMap (`chr pos rate cM`) or PLINK (`chr id cM pos`).
+        Where the file holds several contigs, `contig` chooses.
         Raises FormatError that names the line.
         """
         path = Path(path)
@@ -81,8 +82,8 @@ class RecombinationMap:
                         if known is None:
                             raise FormatError(
                                 f"{path}:1: found {line.strip()[:60]!r}, expected a "
-                                "recombination map (columns pos chr cM; or Chromosome Position Rate Map; or "
-                                "PLINK's four)"
+                                "recombination map (columns pos chr cM, or Chromosome Position "
+                                "Rate Map, or PLINK's four)"
                             )
                         columns = known
                         if not fields[columns[0]].isdigit():
