@@ -108,7 +108,7 @@ class Panel:
             object.__setattr__(self, name, values.astype(np.str_))
         names, counts = np.unique(self.samples, return_counts=True)
         if names.size != n_samples:
-            raise PanelError(f"samples: {names[counts > 1][0]!r} occurs more than once")
+            raise PanelError(f"samples: {str(names[counts > 1][0])!r} occurs more than once")
         # A memory-mapped panel was validated when it was written.
         if not isinstance(haplotypes, np.memmap) and haplotypes.size:
             low, high = int(haplotypes.min()), int(haplotypes.max())
