@@ -1,0 +1,139 @@
+"""`bench data`: fetch a dataset to a file, or say what is in one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from haplobench.errors import BenchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from haplobench.panel import Panel
+    from haplobench.plugin import LoadedDataset
+
+app = typer.Typer(help="Fetch datasets, and say what is in a file.", no_args_is_help=True)
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A parameter of the dataset, as key=value (repeatable)."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed, for datasets that are simulated.")]
+
+
+@app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(help="A dataset's name; see `bench list datasets`.")],
+    to: Annotated[
+        Path, typer.Option("--to", help="File to write: .vcf.gz .bcf .vcz .pgen .bed or .hapt.")
+    ],
+    settings: SetOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Load a dataset (downloading what is missing) and write it to a file."""
+    from haplobench.datasets.formats import write_panel
+
+    with _loaded(name, settings or [], seed) as loaded:
+        write_panel(loaded.panel, to)
+        typer.echo(f"{to}: {loaded.panel.n_haplotypes} haplotypes at {loaded.panel.n_sites} sites")
+
+
+@app.command("info")
+def info(
+    name: Annotated[str, typer.Argument(help="A file in any format, or a dataset's name.")],
+    settings: SetOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Say what is in a file or dataset: sites, people, populations, and what was left out."""
+    from rich.console import Console
+
+    if Path(name).exists():
+        settings = [f"path={name}", *(settings or [])]
+        name = "file"
+    with _loaded(name, settings or [], seed) as loaded:
+        _print_facts(loaded, Console(highlight=False))
+
+
+@contextmanager
+def _loaded(name: str, settings: list[str], seed: int) -> Iterator[LoadedDataset]:
+    """A dataset by name; its panel may be mapped from a folder that goes when the block ends."""
+    import yaml
+    from pydantic import ValidationError
+
+    from haplobench.plugin import RunContext
+    from haplobench.registry import load_registry, missing_needs, resolve
+
+    spec = load_registry().dataset(name)
+    if missing := missing_needs(spec.needs):
+        raise BenchError(f"dataset {name} needs {'; '.join(missing)}")
+    values: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise BenchError(f"--set {setting}: expected key=value")
+        values[key] = yaml.safe_load(value)
+    try:
+        params = spec.params.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise BenchError(
+            f"dataset {name}: {key}: {first['msg']}",
+            hint=f"parameters: {', '.join(spec.params.model_fields) or 'none'}",
+        ) from None
+    with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
+        ctx = RunContext(seed=seed, artifacts=Path(scratch), scratch=Path(scratch))
+        yield resolve(spec.target)().load(params, ctx)
+
+
+def _print_facts(loaded: LoadedDataset, console: Console) -> None:
+    from rich.table import Table
+
+    panel = loaded.panel
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for fact, value in {**_panel_facts(panel), **_side_facts(loaded)}.items():
+        table.add_row(fact, value)
+    console.print(table, markup=False)
+
+
+def _panel_facts(panel: Panel) -> dict[str, str]:
+    import numpy as np
+
+    maf = panel.maf
+    labels, counts = np.unique(panel.population, return_counts=True)
+    populations = ", ".join(f"{a} {n}" for a, n in zip(labels.tolist(), counts, strict=True) if a)
+    region = (
+        f"{panel.contig}:{panel.positions[0]}-{panel.positions[-1]}" if panel.n_sites else "none"
+    )
+    return {
+        "region": f"{region} ({panel.span:,} bp{', ' + panel.build if panel.build else ''})",
+        "sites": f"{panel.n_sites:,} ({int((maf > 0.01).sum()):,} with MAF > 1 %, "
+        f"{int((maf > 0.05).sum()):,} with MAF > 5 %, {int((maf == 0).sum()):,} fixed)",
+        "people": f"{panel.n_samples:,} ({panel.n_haplotypes:,} haplotypes, "
+        f"{'phased' if panel.phased else 'not phased'})",
+        "populations": populations or "not labelled",
+        "missing alleles": "yes" if panel.has_missing else "none",
+        "digest": panel.digest,
+    }
+
+
+def _side_facts(loaded: LoadedDataset) -> dict[str, str]:
+    facts = {
+        "left out": ", ".join(f"{reason} {n:,}" for reason, n in loaded.skipped.items() if n)
+        or "nothing"
+    }
+    recombination_map = loaded.recombination_map
+    if recombination_map is not None and loaded.panel.n_sites:
+        start, end = recombination_map.at(loaded.panel.positions[[0, -1]])
+        facts["recombination map"] = f"{end - start:.3f} cM over the region"
+    if loaded.sequence is not None:
+        facts["reference"] = f"{loaded.sequence.bases.size:,} bases"
+    return facts | {key: str(value) for key, value in loaded.provenance.items()}

@@ -1,0 +1,96 @@
+"""`bench list`: what is installed, whether it is ready, and how to get what is missing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from haplobench.registry import Registry, load_registry, missing_needs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    generators = "generators"
+    metrics = "metrics"
+    datasets = "datasets"
+    suites = "suites"
+
+
+def list_plugins(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list (default: everything).")] = None,
+) -> None:
+    """List generators, metrics, datasets and suites with their status."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    registry = load_registry()
+    kinds = [kind] if kind else list(Kind)
+    for each in kinds:
+        if each is Kind.suites:
+            _print_suites(console)
+        else:
+            _print_specs(console, registry, each)
+    _print_trouble(console, registry)
+
+
+def _print_specs(console: Console, registry: Registry, kind: Kind) -> None:
+    from rich.markup import escape
+
+    table = _table(kind.value, "name", "version", "from", "status", "summary")
+    specs: dict[str, Any] = getattr(registry, kind.value)
+    for name, spec in specs.items():
+        missing = missing_needs(spec.needs)
+        status = (
+            "[yellow]missing " + escape("; ".join(missing)) + "[/]"
+            if missing
+            else "[green]ready[/]"
+        )
+        source = registry.source(kind.value, name)
+        table.add_row(
+            name, spec.version, source.distribution, status, escape(_first_sentence(spec.summary))
+        )
+    console.print(table)
+
+
+def _print_suites(console: Console) -> None:
+    from rich.markup import escape
+
+    from haplobench.suite import shipped_suites
+
+    table = _table("suites", "name", "title")
+    for name, title in shipped_suites().items():
+        table.add_row(name, escape(title))
+    console.print(table)
+
+
+def _print_trouble(console: Console, registry: Registry) -> None:
+    for plugin in registry.broken:
+        console.print(f"broken plugin: {plugin.source}: {plugin.error}", style="red", markup=False)
+    for (kind, name), sources in registry.duplicates.items():
+        listed = " and ".join(map(str, sources))
+        console.print(
+            f"{kind[:-1]} {name!r} is declared by {listed}: uninstall one of them",
+            style="red",
+            markup=False,
+        )
+
+
+def _table(title: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("name", "version"), overflow="fold")
+    return table
+
+
+def _first_sentence(text: str) -> str:
+    head, dot, _ = text.partition(". ")
+    return head + (dot.strip() or "")

@@ -1,0 +1,84 @@
+"""The `bench` program: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from haplobench.cli import data, evaluate, listing, report, run
+from haplobench.errors import BenchError, SuiteError
+
+EXIT_CELL_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="bench",
+    help="Compare generators of synthetic human haplotypes: fidelity, privacy, performance.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run")(run.run)
+app.command("validate")(run.validate)
+app.command("list")(listing.list_plugins)
+app.command("show")(report.show)
+app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from haplobench import __version__
+
+        print(f"bench (haplobench) {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", callback=_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and exit: 0 fine, 1 a cell failed, 2 usage or bad input, 130 interrupted."""
+    try:
+        code = app(args=arguments, prog_name="bench", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except SuiteError as error:
+        for problem in error.problems:
+            _complain(problem)
+        sys.exit(EXIT_USAGE)
+    except BenchError as error:
+        _complain(" ".join(str(error).split("\n")))
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        _complain("interrupted; run the same command again to resume")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`bench list | head`) has gone; leave quietly and don't flush into nothing.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(line: str) -> None:
+    prefix = "error: "
+    if sys.stderr.isatty():
+        prefix = "\x1b[1;31merror:\x1b[0m "
+    print(f"{prefix}{line}", file=sys.stderr)  # noqa: T201
