@@ -1,0 +1,121 @@
+"""Figures of the performance metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from haplobench import CohortSeries
+
+if TYPE_CHECKING:
+    from haplobench.report.style import FigureStyle
+
+_ROW = 18
+_SHORTEST = 1e-3
+_MIB = 2.0**20
+
+
+def draw_time(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Chart | None:
+    """Wall seconds of fitting against those of sampling, both on log scales."""
+    # What takes no measurable time stands at a millisecond: a log scale has no zero.
+    rows = [
+        {
+            "generator": cohort.label,
+            "fit": max(float(cohort.tables["time"]["fit_wall"][0]), _SHORTEST),
+            "sample": max(float(cohort.tables["time"]["sample_wall"][0]), _SHORTEST),
+        }
+        for cohort in cohorts
+        if "time" in cohort.tables
+    ]
+    if not rows:
+        return None
+    labels = style.sorted([str(row["generator"]) for row in rows])
+    scale = alt.Scale(type="log")
+    axis = alt.Axis(format="~g", tickCount=5)
+    chart: alt.Chart = (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_point(filled=True, opacity=0.85)
+        .encode(
+            x=alt.X("fit:Q", title="fitting (s)", scale=scale, axis=axis),
+            y=alt.Y("sample:Q", title="sampling (s)", scale=scale, axis=axis),
+            color=alt.Color("generator:N", scale=style.scale(labels), title=None),
+            shape=alt.Shape("generator:N", scale=style.shape_scale(labels), title=None),
+        )
+        .properties(width=style.width, height=style.height)
+    )
+    return chart
+
+
+def draw_throughput(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.LayerChart | alt.FacetChart | None:
+    """Alleles per second by generator, fastest first: every draw, and their median."""
+    rows = [
+        {"generator": cohort.label, "rate": float(rate)}
+        for cohort in cohorts
+        if "rate" in cohort.tables
+        for rate in cohort.tables["rate"]["alleles_per_second"]
+    ]
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows)
+    medians = frame.groupby("generator")["rate"].median().sort_values(ascending=False)
+    labels = [str(label) for label in medians.index]
+    x = alt.X(
+        "rate:Q",
+        title="alleles per second",
+        scale=alt.Scale(type="log"),
+        axis=alt.Axis(format="~s", tickCount=6),
+    )
+    y = alt.Y("generator:N", sort=labels, title=None)
+    color = alt.Color("generator:N", scale=style.scale(labels), legend=None)
+    middle = alt.Chart(medians.reset_index())
+    return alt.layer(
+        alt.Chart(frame).mark_point(filled=True, opacity=0.5).encode(x=x, y=y, color=color),
+        middle.mark_tick(thickness=2.5, size=_ROW * 0.8).encode(x=x, y=y, color=color),
+        middle.mark_text(align="left", dx=8, dy=-1).encode(
+            x=x, y=y, text=alt.Text("rate:Q", format=".2~s")
+        ),
+    ).properties(width=style.width, height=_ROW * len(labels) + 4)
+
+
+def draw_peak_memory(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.LayerChart | alt.FacetChart | None:
+    """Peak and base resident memory of both stages, a row per generator."""
+    rows = [
+        {
+            "generator": cohort.label,
+            "stage": str(stage),
+            "peak": peak / _MIB,
+            "base": base / _MIB,
+        }
+        for cohort in cohorts
+        if "memory" in cohort.tables
+        for stage, peak, base in zip(
+            *(cohort.tables["memory"][name] for name in ("stage", "peak", "base")), strict=True
+        )
+    ]
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows).groupby(["generator", "stage"], as_index=False).mean()
+    labels = style.sorted([str(label) for label in np.unique(frame["generator"])])
+    y = alt.Y("generator:N", sort=labels, title=None)
+    x = alt.X("peak:Q", title="resident memory (MiB)", axis=alt.Axis(tickCount=4, format=",.0f"))
+    color = alt.Color("generator:N", scale=style.scale(labels), legend=None)
+    base = alt.Chart()
+    chart: alt.FacetChart = (
+        alt.layer(
+            base.mark_rule(strokeWidth=2).encode(x=x, x2="base:Q", y=y, color=color),
+            base.mark_point(filled=False).encode(x=alt.X("base:Q"), y=y, color=color),
+            base.mark_point(filled=True, opacity=1).encode(x=x, y=y, color=color),
+            data=frame,
+        )
+        .properties(width=style.width * 3 // 4, height=_ROW * len(labels) + 4)
+        .facet(column=alt.Column("stage:N", title=None))
+    )
+    return chart

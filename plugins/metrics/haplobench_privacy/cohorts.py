@@ -1,0 +1,116 @@
+"""The three sets of haplotypes that a privacy metric compares, packed once per process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import Panel, PanelError, Reference, RunContext
+from haplobench.panel import pack_bits
+
+T = TypeVar("T")
+_KEPT = 24
+_store: OrderedDict[tuple[str, ...], object] = OrderedDict()
+
+
+def remember(key: tuple[str, ...], make: Callable[[], T]) -> T:
+    """`make()`, kept for this process under `key`; what was not used for longest is dropped.
+
+    Key by panel digests: distances among real people are the same for every generator.
+    """
+    if key not in _store:
+        _store[key] = make()
+        if len(_store) > _KEPT:
+            _store.popitem(last=False)
+    _store.move_to_end(key)
+    return _store[key]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class Cohorts:
+    """Real people and a synthetic cohort at the sites where no real allele is missing.
+
+    Attributes
+    ----------
+    train, holdout, synthetic : Panel
+        At equal sites; `synthetic` cut to `max_haplotypes`.
+    sites : (n_sites,) bool
+        Sites compared.
+    note : str
+        What was left out, or empty.
+    """
+
+    train: Panel
+    holdout: Panel
+    synthetic: Panel
+    sites: NDArray[np.bool_]
+    note: str = ""
+
+    def packed(self, panel: Panel) -> NDArray[np.uint64]:
+        """Bit-packed haplotypes at the compared sites: (n_haplotypes, n_words) uint64."""
+        return self.remember("packed", (panel,), lambda: self._pack(panel))
+
+    def remember(self, what: str, panels: tuple[Panel, ...], make: Callable[[], T]) -> T:
+        """`make()`, kept for this process by `what`, the panels and the sites compared."""
+        key = (what, self.train.digest, self.holdout.digest, *(panel.digest for panel in panels))
+        return remember(key, make)
+
+    def alleles(self, panel: Panel, low: int, high: int) -> NDArray[np.int8]:
+        """Alleles at the compared sites `low` to `high` - 1, a row per site: int8."""
+        columns = np.flatnonzero(self.sites)[low:high]
+        if columns[-1] - columns[0] == columns.size - 1:
+            chosen = panel.haplotypes[:, columns[0] : columns[-1] + 1]
+        else:
+            chosen = panel.haplotypes[:, columns]
+        return np.ascontiguousarray(chosen.T)
+
+    def _pack(self, panel: Panel) -> NDArray[np.uint64]:
+        whole = bool(self.sites.all())
+        return np.concatenate(
+            [
+                pack_bits(np.ascontiguousarray(rows if whole else rows[:, self.sites]))
+                for _, rows in panel.haplotype_blocks()
+            ]
+        )
+
+
+def cohorts(
+    reference: Reference, synthetic: Panel, max_haplotypes: int, ctx: RunContext
+) -> Cohorts:
+    """Line up the panels of one measurement.
+
+    Raises PanelError if sites differ, if no site is free of missing alleles, if the
+    synthetic cohort has missing alleles at one that is, or if a panel has fewer than two
+    haplotypes.
+    """
+    train, holdout = reference.train, reference.holdout
+    for name, panel in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
+        if panel.n_haplotypes < 2:
+            raise PanelError(f"{name}: {panel.n_haplotypes} haplotypes, expected 2 or more")
+        if not panel.same_sites(train):
+            raise PanelError(f"{name}: its sites differ from the training panel's")
+    complete = remember(
+        ("complete", train.digest, holdout.digest),
+        lambda: (
+            (train.allele_counts[1] == train.n_haplotypes)
+            & (holdout.allele_counts[1] == holdout.n_haplotypes)
+        ),
+    )
+    if not complete.any():
+        raise PanelError("no site is free of missing alleles in train and holdout")
+    notes = []
+    if not complete.all():
+        notes.append(f"{int((~complete).sum())} sites with missing alleles left out")
+    if synthetic.n_haplotypes > max_haplotypes:
+        keep = max(1, max_haplotypes // synthetic.ploidy)
+        people = ctx.rng("privacy", "subsample").choice(synthetic.n_samples, keep, replace=False)
+        notes.append(f"{keep} of {synthetic.n_samples} synthetic people, drawn at random")
+        synthetic = synthetic.select_samples(np.sort(people))
+    if (synthetic.allele_counts[1][complete] < synthetic.n_haplotypes).any():
+        raise PanelError("synthetic: missing alleles, expected 0 and 1 only")
+    return Cohorts(train, holdout, synthetic, complete, "; ".join(notes))

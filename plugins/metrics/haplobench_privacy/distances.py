@@ -1,0 +1,158 @@
+"""Hamming distances between all haplotypes of two panels, by XOR and population count.
+
+Haplotypes come bit-packed (`Panel.packed_haplotypes`); a distance is the number of sites
+at which two of them differ. Nothing of size (n, m) is ever held.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+# Columns of one pass, chosen so that four rows of running sums stay in the first-level cache.
+_TILE = 512
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _popcount(typing_context: Any, word: Any) -> Any:
+    """Set bits of a 64-bit word, as LLVM's `ctpop` (vectorised where the processor can)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)])
+        function = builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)], kind)
+        return builder.call(function, [args[0]])
+
+    return types.int64(types.uint64), codegen
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
+    """Distances of rows first..first + 3 of `a` to every column: `out` (4, m) int64.
+
+    `columns` (n_words, m) is the other panel transposed: the inner loop runs along m and
+    vectorises. Rows past the end repeat the last one.
+    """
+    n, words = a.shape
+    m = columns.shape[1]
+    i0, i1 = first, min(first + 1, n - 1)
+    i2, i3 = min(first + 2, n - 1), min(first + 3, n - 1)
+    for low in range(0, m, _TILE):
+        high = min(low + _TILE, m)
+        o0, o1, o2, o3 = out[0, low:high], out[1, low:high], out[2, low:high], out[3, low:high]
+        out[:, low:high] = 0
+        for w in range(words):
+            b = columns[w, low:high]
+            x0, x1, x2, x3 = a[i0, w], a[i1, w], a[i2, w], a[i3, w]
+            for j in range(high - low):
+                o0[j] += _popcount(x0 ^ b[j])
+                o1[j] += _popcount(x1 ^ b[j])
+                o2[j] += _popcount(x2 ^ b[j])
+                o3[j] += _popcount(x3 ^ b[j])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _nearest(a: Any, columns: Any, within: bool) -> Any:
+    n, m = a.shape[0], columns.shape[1]
+    distances = np.empty((4, m), np.int64)
+    best = np.empty(n, np.int64)
+    for first in range(0, n, 4):
+        _four_rows(a, first, columns, distances)
+        for r in range(min(4, n - first)):
+            if within:
+                distances[r, first + r] = 64 * a.shape[1] + 1
+            best[first + r] = distances[r].min()
+    return best
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
+    n, m = a.shape[0], columns.shape[1]
+    distances = np.empty((4, m), np.int64)
+    counts = np.zeros((2, n), np.int64)
+    for first in range(0, n, 4):
+        _four_rows(a, first, columns, distances)
+        for r in range(min(4, n - first)):
+            i = first + r
+            if within:
+                distances[r, i] = 64 * a.shape[1] + 1
+            row = distances[r]
+            threshold = thresholds[i]
+            below, equal = 0, 0
+            for j in range(m):
+                below += row[j] < threshold
+                equal += row[j] == threshold
+            counts[0, i] = below
+            counts[1, i] = below + equal
+    return counts
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _expected_nearest(a: Any, columns: Any, absent: Any) -> Any:
+    n, m = a.shape[0], columns.shape[1]
+    distances = np.empty((4, m), np.int64)
+    histogram = np.zeros(64 * a.shape[1] + 1, np.int64)
+    expected = np.zeros(n)
+    for first in range(0, n, 4):
+        _four_rows(a, first, columns, distances)
+        for r in range(min(4, n - first)):
+            histogram[:] = 0
+            for j in range(m):
+                histogram[distances[r, j]] += 1
+            # E[D] = sum over d >= 0 of P(D > d), and D > d where none within d is drawn.
+            seen, d, total = histogram[0], 0, 0.0
+            while absent[seen] > 1e-12:
+                total += absent[seen]
+                d += 1
+                seen += histogram[d]
+            expected[first + r] = total
+    return expected
+
+
+def nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Hamming distance of each row of `a` to the nearest row of `b`: (n,) int64, in sites."""
+    return np.asarray(_nearest(a, np.ascontiguousarray(b.T), False))
+
+
+def nearest_within(a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Hamming distance of each row to the nearest other row of `a`: (n,) int64, n at least 2."""
+    return np.asarray(_nearest(a, np.ascontiguousarray(a.T), True))
+
+
+def counts_within(
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64] | None,
+    thresholds: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Rows of `b` nearer than, and at most as far as, a threshold per row: (2, n) int64.
+
+    `b` None: the other rows of `a`.
+    """
+    columns = np.ascontiguousarray((a if b is None else b).T)
+    return np.asarray(_counts(a, columns, np.ascontiguousarray(thresholds, np.int64), b is None))
+
+
+def expected_nearest(
+    a: NDArray[np.uint64], b: NDArray[np.uint64], size: int
+) -> NDArray[np.float64]:
+    """Expected distance to the nearest of `size` rows of `b` drawn without replacement.
+
+    Exact over all subsets: (n,) float64, in sites. With `size` all of `b`, `nearest`.
+    """
+    return np.asarray(
+        _expected_nearest(a, np.ascontiguousarray(b.T), absence(b.shape[0], size)), np.float64
+    )
+
+
+def absence(total: int, drawn: int) -> NDArray[np.float64]:
+    """P(none of k marked rows among `drawn` of `total`), k = 0..total: (total + 1,) float64.
+
+    C(total - k, drawn) / C(total, drawn), the hypergeometric probability of no success.
+    """
+    k = np.arange(total, dtype=np.float64)
+    factors = np.maximum(total - k - drawn, 0) / (total - k)
+    return np.concatenate([[1.0], np.cumprod(factors)])

@@ -1,0 +1,154 @@
+"""Figures of the privacy metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from haplobench import CohortSeries
+
+if TYPE_CHECKING:
+    from haplobench.report.style import FigureStyle
+
+_POINTS = 40
+_COLUMNS = (4, 5, 3)
+
+
+def draw_adversarial_accuracy(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.LayerChart | alt.FacetChart | None:
+    """AA truth against AA synthetic: a point per fitted generator and draw, ideal marked."""
+    rows = [
+        {
+            "generator": cohort.label,
+            "truth": float(cohort.tables["accuracy"]["truth"][0]),
+            "synthetic": float(cohort.tables["accuracy"]["synthetic"][0]),
+        }
+        for cohort in cohorts
+        if "accuracy" in cohort.tables
+    ]
+    if not rows:
+        return None
+    labels = style.sorted([str(row["generator"]) for row in rows])
+    unit = alt.Scale(domain=[0, 1], nice=False)
+    ideal = alt.Chart(pd.DataFrame({"at": [0.5]}))
+    points = (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_point(filled=True, opacity=0.85, clip=False)
+        .encode(
+            x=alt.X("truth:Q", title="AA truth", scale=unit),
+            y=alt.Y("synthetic:Q", title="AA synthetic", scale=unit),
+            color=alt.Color("generator:N", scale=style.scale(labels), title=None),
+            shape=alt.Shape("generator:N", scale=style.shape_scale(labels), title=None),
+        )
+    )
+    return alt.layer(
+        ideal.mark_rule(strokeDash=[3, 3]).encode(x=alt.X("at:Q", scale=unit)),
+        ideal.mark_rule(strokeDash=[3, 3]).encode(y=alt.Y("at:Q", scale=unit)),
+        points,
+    ).properties(width=style.height + 40, height=style.height + 40)
+
+
+def draw_nearest_distances(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.FacetChart | None:
+    """Cumulative distance to the nearest training haplotype, small multiples by generator."""
+    return _cumulative(
+        cohorts,
+        style,
+        lambda cohort: cohort.tables["synthetic"]["to_train"],
+        lambda cohort: cohort.tables["real"]["holdout_to_train"],
+        "distance (sites)",
+        logarithmic=False,
+    )
+
+
+def draw_copied_tracts(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.FacetChart | None:
+    """Cumulative length of the longest tract shared with a training haplotype."""
+    return _cumulative(
+        cohorts,
+        style,
+        lambda cohort: cohort.tables["synthetic"]["to_train_bp"] / 1e3,
+        lambda cohort: cohort.tables["real"]["holdout_to_train_bp"] / 1e3,
+        "longest tract (kb)",
+        logarithmic=True,
+    )
+
+
+def _cumulative(
+    cohorts: Sequence[CohortSeries],
+    style: FigureStyle,
+    synthetic: Callable[[CohortSeries], NDArray[Any]],
+    real: Callable[[CohortSeries], NDArray[Any]],
+    title: str,
+    *,
+    logarithmic: bool,
+) -> alt.FacetChart | None:
+    """Empirical distribution functions: each generator's, over that of held-out people.
+
+    The mean over seeds and draws; the grey band is the range of the floor's draws.
+    """
+    cohorts = [cohort for cohort in cohorts if cohort.tables.keys() >= {"synthetic", "real"}]
+    shown = [cohort for cohort in cohorts if cohort.role != "floor"]
+    if not shown:
+        return None
+    everything = np.concatenate([f(cohort) for cohort in shown for f in (synthetic, real)])
+    if logarithmic:
+        low = max(float(everything.min()), 0.01)
+        grid = np.geomspace(low, max(float(everything.max()), low * 1.01), _POINTS)
+    else:
+        grid = np.linspace(0, max(float(everything.max()), 1.0), _POINTS)
+
+    def curve(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.searchsorted(np.sort(values), grid * (1 + 1e-9), "right") / values.size
+
+    unseen = curve(real(shown[0]))
+    floor = [curve(synthetic(cohort)) for cohort in cohorts if cohort.role == "floor"] or [unseen]
+    lowest, highest = np.min(floor, axis=0), np.max(floor, axis=0)
+    labels = style.sorted([cohort.label for cohort in shown])
+    rows = []
+    for label in labels:
+        mine = np.mean([curve(synthetic(c)) for c in shown if c.label == label], axis=0)
+        rows += [
+            {
+                "generator": label,
+                "x": float(f"{x:.4g}"),
+                "share": round(float(y), 4),
+                "unseen": round(float(u), 4),
+                "low": round(float(a), 4),
+                "high": round(float(b), 4),
+            }
+            for x, y, u, a, b in zip(grid, mine, unseen, lowest, highest, strict=True)
+        ]
+    grey = style.colour(style.floor[0])
+    scale = alt.Scale(type="log" if logarithmic else "linear", nice=False)
+    if logarithmic:
+        decades = 10.0 ** np.arange(np.ceil(np.log10(grid[0])), np.log10(grid[-1]))
+        axis = alt.Axis(values=decades.tolist(), format=",.3~r")
+    else:
+        axis = alt.Axis(tickCount=4, format=",.0f")
+    x = alt.X("x:Q", title=title, scale=scale, axis=axis)
+    y = alt.Y("share:Q", title="cumulative share", scale=alt.Scale(domain=[0, 1]))
+    base = alt.Chart()
+    layers = alt.layer(
+        base.mark_area(color=grey, opacity=0.3).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_line(color=grey).encode(x=x, y=alt.Y("unseen:Q")),
+        base.mark_line().encode(
+            x=x,
+            y=y,
+            color=alt.Color("generator:N", scale=style.scale(labels), legend=None),
+        ),
+        data=pd.DataFrame(rows),
+    ).properties(width=style.width // 2, height=style.height // 2)
+    columns = min(_COLUMNS, key=lambda n: -len(labels) % n)
+    chart: alt.FacetChart = layers.facet(
+        facet=alt.Facet("generator:N", sort=labels, title=None), columns=columns
+    )
+    return chart
