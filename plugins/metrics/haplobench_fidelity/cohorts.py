@@ -1,0 +1,79 @@
+"""What several metrics share: refusing missing alleles, equal numbers, and remembered results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from haplobench import Measurement, Panel, PanelError, SubmetricSpec
+
+_T = TypeVar("_T")
+_BLOCK_BYTES = 1 << 25
+_MEMORY_ENTRIES = 32
+_memory: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+def remember(key: Hashable, compute: Callable[[], _T]) -> _T:
+    """What `compute()` gave for `key` in this process: one process measures several draws.
+
+    Keep `key` to what decides the result (digests and parameters, never the object). The
+    32 results used last are kept.
+    """
+    if key in _memory:
+        _memory.move_to_end(key)
+    else:
+        _memory[key] = compute()
+        while len(_memory) > _MEMORY_ENTRIES:
+            _memory.popitem(last=False)
+    value: _T = _memory[key]
+    return value
+
+
+def require_complete(metric: str, **panels: Panel) -> None:
+    """Raise PanelError that names the first of `panels` with missing alleles, if any has."""
+    for side, panel in panels.items():
+        if panel.has_missing:
+            raise PanelError(
+                f"{metric}: the {side} panel has missing alleles, expected 0 or 1 everywhere",
+                hint="leave out sites with missing alleles when the dataset is loaded",
+            )
+
+
+def equal_rows(n_first: int, n_second: int, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Rows that leave two cohorts of `n_first` and `n_second` haplotypes equally many.
+
+    Each is `slice(None)`, or (min(n_first, n_second),) int64, increasing, drawn without
+    replacement from the larger side.
+    """
+    n = min(n_first, n_second)
+
+    def rows(total: int) -> Any:
+        return slice(None) if total == n else np.sort(rng.choice(total, n, replace=False))
+
+    return rows(n_first), rows(n_second)
+
+
+def rows_key(rows: Any) -> bytes:
+    """What tells rows of `equal_rows` apart, for `remember`."""
+    return b"" if isinstance(rows, slice) else hashlib.sha256(rows.tobytes()).digest()
+
+
+def site_blocks(n_rows: int, n_sites: int, multiple: int = 1) -> Iterator[slice]:
+    """Cut sites into blocks of at most 32 Mi alleles, each a multiple of `multiple` sites.
+
+    The last block takes what remains.
+    """
+    step = max(1, _BLOCK_BYTES // max(1, n_rows) // multiple) * multiple
+    for start in range(0, n_sites, step):
+        yield slice(start, min(start + step, n_sites))
+
+
+def not_applicable(
+    submetrics: Iterable[SubmetricSpec], n: int, note: str
+) -> dict[str, Measurement]:
+    """A measurement without value for each of `submetrics`, because of `note`."""
+    return {submetric.name: Measurement(None, n, note=note) for submetric in submetrics}

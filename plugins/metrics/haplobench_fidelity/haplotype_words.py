@@ -1,0 +1,168 @@
+"""Words of adjacent alleles: which local haplotypes occur, and how often."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
+from haplobench_fidelity.cohorts import (
+    equal_rows,
+    remember,
+    require_complete,
+    rows_key,
+    site_blocks,
+)
+from haplobench_fidelity.divergence import align, jensen_shannon
+
+LENGTHS = (10, 20)
+
+
+class HaplotypeWordMetric:
+    """Words of 10 and of 20 adjacent sites, synthetic against held-out (see the spec)."""
+
+    def __init__(self, reference: Reference, params: Params, ctx: RunContext) -> None:
+        self._reference = reference
+        self._ctx = ctx
+        self._cohort: Panel | None = None
+
+    def update(self, data: Panel) -> None:
+        """Take the synthetic cohort. Raises PanelError on missing alleles."""
+        train, holdout = self._reference.train, self._reference.holdout
+        require_complete("haplotype-words", train=train, holdout=holdout, synthetic=data)
+        self._cohort = data
+
+    def result(self) -> MetricResult:
+        """Divergence, coverage, novelty and distinct words for both lengths."""
+        assert self._cohort is not None, "update comes first"
+        holdout = self._reference.holdout
+        real_rows, rows = equal_rows(
+            holdout.n_haplotypes, self._cohort.n_haplotypes, self._ctx.rng("haplotype-words")
+        )
+        n = min(holdout.n_haplotypes, self._cohort.n_haplotypes)
+        measurements: dict[str, Measurement] = {}
+        series = {}
+        for length in LENGTHS:
+            names = [f"{name}-{length}" for name in _NAMES]
+            if holdout.n_sites < length or not n:
+                lack = Measurement(None, n, note=f"fewer than {length} sites or no haplotypes")
+                measurements.update(dict.fromkeys(names, lack))
+                continue
+            real = remember(
+                ("words", holdout.digest, length, rows_key(real_rows)),
+                partial(sorted_words, holdout, length, real_rows),
+            )
+            known = remember(
+                ("known words", self._reference.train.digest, holdout.digest, length),
+                partial(self._known, length),
+            )
+            synthetic = sorted_words(self._cohort, length, rows)
+            table = compare_words(real, synthetic, known)
+            values = (
+                float(table[:, 0].mean()),
+                pooled_divergence(real, synthetic),
+                float(table[:, 1].mean()),
+                float(table[:, 2].mean()),
+                float(table[:, 4].sum() / table[:, 3].sum()),
+            )
+            measurements.update(
+                {name: Measurement(v, n) for name, v in zip(names, values, strict=True)}
+            )
+            series[f"windows-{length}"] = {
+                "start_bp": holdout.positions[: real.shape[0] * length : length],
+                "jsd": table[:, 0],
+                "real_distinct": table[:, 3],
+                "synthetic_distinct": table[:, 4],
+            }
+        return MetricResult(measurements, series)
+
+    def _known(self, length: int) -> NDArray[np.uint32]:
+        train, holdout = self._reference.train, self._reference.holdout
+        both = [sorted_words(panel, length) for panel in (train, holdout)]
+        return np.sort(np.concatenate(both, axis=1), axis=1)
+
+
+_NAMES = ("jsd", "pooled-jsd", "coverage", "novel", "distinct-ratio")
+
+
+def sorted_words(panel: Panel, length: int, rows: Any = slice(None)) -> NDArray[np.uint32]:
+    """Words of each window of `length` adjacent sites, sorted within the window.
+
+    Windows don't overlap; sites that are left over at the end are not used. The first site
+    is the highest bit. `length` is at most 24. Returns (n_windows, n_rows) uint32.
+    """
+    n_windows = panel.n_sites // length
+    weights = (1 << np.arange(length - 1, -1, -1)).astype(np.float32)
+    n_rows = panel.haplotypes[rows, :1].shape[0]
+    words = np.empty((n_windows, n_rows), np.uint32)
+    for sites in site_blocks(4 * n_rows, n_windows * length, length):
+        alleles = panel.haplotypes[:, sites][rows]
+        # Sums below 2**24 are exact in float32, and a matrix product beats shifting.
+        block = alleles.reshape(n_rows, -1, length).astype(np.float32) @ weights
+        first = sites.start // length
+        words[first : first + block.shape[1]] = np.sort(block.T.astype(np.uint32), axis=1)
+    return words
+
+
+def pooled_divergence(real: NDArray[np.uint32], synthetic: NDArray[np.uint32]) -> float:
+    """Jensen-Shannon divergence (bits) of the words of all windows counted together."""
+    tables = []
+    for words in (real, synthetic):
+        keys, counts = np.unique(words, return_counts=True)
+        tables += [keys.astype(np.int64), counts.astype(np.int64)]
+    _, first, second = align(*tables)
+    return float(jensen_shannon(first, second))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def compare_words(
+    real: NDArray[np.uint32], synthetic: NDArray[np.uint32], known: NDArray[np.uint32]
+) -> NDArray[np.float64]:
+    """Compare sorted words window by window; see `sorted_words` for the arrays.
+
+    Returns (n_windows, 5) float64: Jensen-Shannon divergence (bits), share of real
+    haplotypes whose word is among the synthetic, share of synthetic haplotypes whose word is
+    not in `known`, distinct real words, distinct synthetic words.
+    """
+    n_windows, n_real = real.shape
+    n_synthetic = synthetic.shape[1]
+    n_known = known.shape[1]
+    table = np.zeros((n_windows, 5))
+    for window in range(n_windows):
+        i = j = at = 0
+        divergence = 0.0
+        covered = novel = 0
+        distinct_real = distinct_synthetic = 0
+        while i < n_real or j < n_synthetic:
+            if j >= n_synthetic or (i < n_real and real[window, i] <= synthetic[window, j]):
+                word = real[window, i]
+            else:
+                word = synthetic[window, j]
+            first_i, first_j = i, j
+            while i < n_real and real[window, i] == word:
+                i += 1
+            while j < n_synthetic and synthetic[window, j] == word:
+                j += 1
+            p = (i - first_i) / n_real
+            q = (j - first_j) / n_synthetic
+            if p > 0:
+                distinct_real += 1
+                divergence += p * np.log2(2 * p / (p + q))
+            if q > 0:
+                distinct_synthetic += 1
+                divergence += q * np.log2(2 * q / (p + q))
+                covered += i - first_i
+                while at < n_known and known[window, at] < word:
+                    at += 1
+                if at == n_known or known[window, at] != word:
+                    novel += j - first_j
+        table[window, 0] = max(divergence / 2, 0.0)
+        table[window, 1] = covered / n_real
+        table[window, 2] = novel / n_synthetic
+        table[window, 3] = distinct_real
+        table[window, 4] = distinct_synthetic
+    return table

@@ -1,0 +1,342 @@
+"""k-mer spectra of cohorts, counted from local haplotypes rather than from whole sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
+from haplobench_fidelity.divergence import align, jensen_shannon
+from haplobench_fidelity.sequences import (
+    UNKNOWN,
+    PlacedCohort,
+    digest,
+    place_real,
+    place_synthetic,
+)
+from haplobench_fidelity.specs.sequence import KmerParams
+
+_CHUNK = 1 << 22
+# Up to here a table of all 4**k k-mers is smaller than a sorted list of a long region's.
+_DENSE_K = 12
+_TABLE_SITES = 12
+_BINS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """How often each k-mer occurs.
+
+    Attributes
+    ----------
+    codes : (n,) int64
+        k-mers, two bits per base (A 0, C 1, G 2, T 3; first base highest), increasing.
+    counts : (n,) int64
+    """
+
+    codes: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+class KmerMetric:
+    """Jensen-Shannon divergence between the k-mer spectra of two cohorts (see the spec)."""
+
+    def __init__(self, reference: Reference, params: KmerParams, ctx: RunContext) -> None:
+        self._real = reference.holdout
+        self._params = params
+        self._ctx = ctx
+        self._cohort: Panel | None = None
+
+    def update(self, data: Panel) -> None:
+        """Take the synthetic cohort. Raises PanelError on missing alleles."""
+        require_complete("k-mers", holdout=self._real, synthetic=data)
+        self._cohort = data
+
+    def result(self) -> MetricResult:
+        """Divergences and the joint histogram of both spectra."""
+        assert self._cohort is not None, "update comes first"
+        names = ("variant-jsd", "all-jsd", "variant-distinct-ratio")
+        real = place_real(self._real, self._ctx)
+        if real is None:
+            lack = Measurement(None, note="no reference sequence")
+            return MetricResult(dict.fromkeys(names, lack))
+        k, canonical = self._params.k, self._params.canonical
+        n = self._cohort.n_haplotypes
+        synthetic = place_synthetic(self._cohort, self._real, self._ctx)
+        note = synthetic.note
+        real_variant = remember(
+            ("variant k-mers", self._real.digest, digest(real.bases), k, canonical),
+            lambda: variant_spectrum(real, k, canonical),
+        )
+        variant = variant_spectrum(synthetic, k, canonical)
+        if not variant.codes.size or not real_variant.codes.size:
+            lack = Measurement(None, n, note="no k-mer overlaps a variant" + (note and f"; {note}"))
+            return MetricResult(dict.fromkeys(names, lack))
+        _, real_counts, counts = align(
+            real_variant.codes, real_variant.counts, variant.codes, variant.counts
+        )
+        real_all = _with_invariant(real_variant, real, k, canonical)
+        all_ = _with_invariant(variant, synthetic, k, canonical)
+        _, real_all_counts, all_counts = align(
+            real_all.codes, real_all.counts, all_.codes, all_.counts
+        )
+        values = (
+            jensen_shannon(real_counts, counts),
+            jensen_shannon(real_all_counts, all_counts),
+            variant.codes.size / real_variant.codes.size,
+        )
+        return MetricResult(
+            {
+                name: Measurement(float(v), n, note=note)
+                for name, v in zip(names, values, strict=True)
+            },
+            {"spectrum": _joint_histogram(real_counts, counts)},
+        )
+
+
+def variant_spectrum(cohort: PlacedCohort, k: int, canonical: bool = True) -> Spectrum:
+    """k-mers of all haplotypes that overlap at least one placed site.
+
+    Haplotypes that agree at the sites inside a k-mer share it: each stretch of sites is
+    counted by distinct local haplotypes, never haplotype by haplotype. k-mers that contain N
+    are left out. `k` is 1 to 31.
+    """
+    codes, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    n_sites = cohort.columns.size
+    last_start = cohort.bases.size - k
+    for block in site_blocks(cohort.panel.n_haplotypes, n_sites):
+        low = max(0, int(cohort.offsets[block.start]) - k + 1)
+        high = last_start + 1
+        if block.stop < n_sites:
+            high = min(high, int(cohort.offsets[block.stop]) - k + 1)
+        # Sites before the block may lie under its first k-mers, none after it can.
+        first = int(np.searchsorted(cohort.offsets, low))
+        sites = slice(first, block.stop)
+        alleles = np.ascontiguousarray(cohort.panel.haplotypes[:, cohort.columns[sites]].T)
+        found = _variant_kmers(
+            cohort.bases, cohort.offsets[sites], cohort.alternates[sites], alleles,
+            low, high, k, canonical,
+        )  # fmt: skip
+        codes.append(found[0])
+        counts.append(found[1])
+    return _tally(np.concatenate(codes), np.concatenate(counts))
+
+
+def invariant_spectrum(bases: NDArray[np.int8], k: int, canonical: bool = True) -> Spectrum:
+    """k-mers of one sequence (codes 0 to 3) that contain no `UNKNOWN` base."""
+    if k <= _DENSE_K:
+        table = np.zeros(4**k, np.int64)
+        for codes in invariant_chunks(bases, k, canonical):
+            table += np.bincount(codes, minlength=table.size)
+        present = np.flatnonzero(table)
+        return Spectrum(present, table[present])
+    codes = np.concatenate([np.empty(0, np.int64), *invariant_chunks(bases, k, canonical)])
+    unique, counts = np.unique(codes, return_counts=True)
+    return Spectrum(unique, counts.astype(np.int64))
+
+
+def invariant_chunks(
+    bases: NDArray[np.int8], k: int, canonical: bool = True
+) -> Iterator[NDArray[np.int64]]:
+    """The k-mers of one sequence in order, of 4 Mi starts at a time: (n,) int64 each."""
+    for start in range(0, max(0, bases.size - k + 1), _CHUNK):
+        yield _plain_kmers(bases[start : start + _CHUNK + k - 1], k, canonical)
+
+
+def _with_invariant(variant: Spectrum, cohort: PlacedCohort, k: int, canonical: bool) -> Spectrum:
+    masked = cohort.masked()
+    invariant = remember(
+        ("invariant k-mers", digest(masked), k, canonical),
+        lambda: invariant_spectrum(masked, k, canonical),
+    )
+    times = cohort.panel.n_haplotypes
+    codes, first, second = align(variant.codes, variant.counts, invariant.codes, invariant.counts)
+    return Spectrum(codes, first + times * second)
+
+
+def _tally(codes: NDArray[np.int64], counts: NDArray[np.int64]) -> Spectrum:
+    if not codes.size:
+        return Spectrum(codes, counts)
+    order = np.argsort(codes, kind="stable")
+    codes, counts = codes[order], counts[order]
+    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    return Spectrum(codes[starts], np.add.reduceat(counts, starts))
+
+
+def _joint_histogram(
+    real: NDArray[np.int64], synthetic: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Numbers of k-mers by log10 frequency on both sides; absent ones in a lowest bin."""
+    lowest = np.log10(min(1 / real.sum(), 1 / synthetic.sum()))
+    highest = np.log10(max(real.max() / real.sum(), synthetic.max() / synthetic.sum()))
+    width = max((highest - lowest) / _BINS, 1e-9)
+
+    def bins(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Bin 0 holds the absent, bins 1 to _BINS the range of frequencies.
+        frequency = np.log10(np.maximum(counts, 1) / counts.sum())
+        index = np.clip(((frequency - lowest) / width).astype(np.int64), 0, _BINS - 1) + 1
+        return np.where(counts > 0, index, 0)
+
+    cells = np.bincount(bins(real) * (_BINS + 1) + bins(synthetic), minlength=(_BINS + 1) ** 2)
+    filled = np.flatnonzero(cells)
+    return {
+        "real_log10": lowest + (filled // (_BINS + 1) - 0.5) * width,
+        "synthetic_log10": lowest + (filled % (_BINS + 1) - 0.5) * width,
+        "k_mers": cells[filled].astype(np.float64),
+        "width": np.full(filled.size, width),
+    }
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _canonical(code: int, k: int) -> int:
+    """The smaller of a k-mer and its reverse complement."""
+    reverse = 0
+    rest = code
+    for _ in range(k):
+        reverse = (reverse << 2) | (3 - (rest & 3))
+        rest >>= 2
+    return min(code, reverse)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _plain_kmers(bases: NDArray[np.int8], k: int, canonical: bool) -> NDArray[np.int64]:
+    codes = np.empty(max(0, bases.size - k + 1), np.int64)
+    mask = (np.int64(1) << (2 * k)) - 1
+    top = 2 * (k - 1)
+    forward = np.int64(0)
+    reverse = np.int64(0)
+    length = size = 0
+    for base in bases:
+        if base >= UNKNOWN:
+            length = 0
+            continue
+        forward = ((forward << 2) | np.int64(base)) & mask
+        reverse = (reverse >> 2) | (np.int64(3 - base) << top)
+        length += 1
+        if length >= k:
+            codes[size] = min(forward, reverse) if canonical else forward
+            size += 1
+    return codes[:size].copy()
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _variant_kmers(
+    bases: NDArray[np.int8],
+    offsets: NDArray[np.int64],
+    alternates: NDArray[np.int8],
+    alleles: NDArray[np.int8],
+    low: int,
+    high: int,
+    k: int,
+    canonical: bool,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """k-mers that start in [low, high) and overlap a site, with numbers of haplotypes.
+
+    `alleles` is (n_sites, n_haplotypes). A k-mer may come out several times.
+    """
+    n_sites, n_haplotypes = alleles.shape
+    codes = np.empty(4 * k * n_sites + 16, np.int64)
+    counts = np.empty_like(codes)
+    size = 0
+    table = np.zeros(1 << _TABLE_SITES, np.int64)
+    words = np.empty(n_haplotypes, np.int64)
+    distinct = np.empty(n_haplotypes, np.int64)
+    copies = np.empty(n_haplotypes, np.int64)
+    n_distinct = 0
+    mask = (np.int64(1) << (2 * k)) - 1
+    first = last = 0  # sites first..last-1 lie under the k-mer
+    old_first = old_last = -1
+    start = low
+    next_base = low  # bases before it are in `forward`
+    forward = np.int64(0)
+    length = 0
+    while start < high:
+        while first < n_sites and offsets[first] < start:
+            first += 1
+        while last < n_sites and offsets[last] < start + k:
+            last += 1
+        if first == last:
+            if first == n_sites:
+                break
+            start = max(start + 1, offsets[first] - k + 1)
+            if start >= high:
+                break
+            if next_base < start:
+                next_base = start
+                length = 0
+            continue
+        while next_base < start + k:
+            base = bases[next_base]
+            if base >= UNKNOWN:
+                length = 0
+            else:
+                forward = ((forward << 2) | np.int64(base)) & mask
+                length += 1
+            next_base += 1
+        if length < k:
+            start += 1
+            continue
+        if first != old_first or last != old_last:
+            n_distinct = _distinct_words(alleles[first:last], table, words, distinct, copies)
+            old_first, old_last = first, last
+        if size + n_distinct > codes.size:
+            codes = np.concatenate((codes, np.empty(codes.size + n_distinct, np.int64)))
+            counts = np.concatenate((counts, np.empty(codes.size - counts.size, np.int64)))
+        for d in range(n_distinct):
+            code = forward
+            word = distinct[d]
+            for site in range(last - 1, first - 1, -1):
+                if word & 1:
+                    at = offsets[site]
+                    change = np.int64(alternates[site]) - np.int64(bases[at])
+                    code += change << (2 * (start + k - 1 - at))
+                word >>= 1
+            codes[size] = _canonical(code, k) if canonical else code
+            counts[size] = copies[d]
+            size += 1
+        start += 1
+    return codes[:size].copy(), counts[:size].copy()
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _distinct_words(
+    alleles: NDArray[np.int8],
+    table: NDArray[np.int64],
+    words: NDArray[np.int64],
+    distinct: NDArray[np.int64],
+    copies: NDArray[np.int64],
+) -> int:
+    """Distinct columns of `alleles` as bits (first site highest) and their copies.
+
+    Fills `distinct` and `copies`, returns how many.
+    """
+    n_sites, n_haplotypes = alleles.shape
+    words[:] = 0
+    for site in range(n_sites):
+        for h in range(n_haplotypes):
+            words[h] = (words[h] << 1) | np.int64(alleles[site, h])
+    found = 0
+    if n_sites <= _TABLE_SITES:
+        for h in range(n_haplotypes):
+            word = words[h]
+            if table[word] == 0:
+                distinct[found] = word
+                found += 1
+            table[word] += 1
+        for d in range(found):
+            copies[d] = table[distinct[d]]
+            table[distinct[d]] = 0
+        return found
+    ordered = np.sort(words)
+    for h in range(n_haplotypes):
+        if h == 0 or ordered[h] != ordered[h - 1]:
+            distinct[found] = ordered[h]
+            copies[found] = 0
+            found += 1
+        copies[found - 1] += 1
+    return found

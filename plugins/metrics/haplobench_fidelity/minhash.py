@@ -1,0 +1,166 @@
+"""Mash distance: MinHash sketches that equal the `mash` program's (Ondov et al. 2016)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, uint64
+from numpy.typing import NDArray
+
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench_fidelity.cohorts import remember, require_complete
+from haplobench_fidelity.kmers import invariant_chunks, variant_spectrum
+from haplobench_fidelity.sequences import PlacedCohort, digest, place_real, place_synthetic
+from haplobench_fidelity.specs.sequence import MashParams
+
+_SEED = 42
+# Mash hashes to 32 bits where 4**k k-mers fit in them.
+_LONGEST_32_BIT = 16
+_LETTERS = np.frombuffer(b"ACGT", np.uint8).astype(np.uint64)
+_C1 = uint64(0x87C37B91114253D5)
+_C2 = uint64(0x4CF5AD432745937F)
+
+
+class MashMetric:
+    """Mash distance between two cohorts, each the pooled set of its k-mers (see the spec)."""
+
+    def __init__(self, reference: Reference, params: MashParams, ctx: RunContext) -> None:
+        self._real = reference.holdout
+        self._params = params
+        self._ctx = ctx
+        self._cohort: Panel | None = None
+
+    def update(self, data: Panel) -> None:
+        """Take the synthetic cohort. Raises PanelError on missing alleles."""
+        require_complete("mash", holdout=self._real, synthetic=data)
+        self._cohort = data
+
+    def result(self) -> MetricResult:
+        """Distance and Jaccard index."""
+        assert self._cohort is not None, "update comes first"
+        n = self._cohort.n_haplotypes
+        real = place_real(self._real, self._ctx)
+        if real is None:
+            lack = Measurement(None, n, note="no reference sequence")
+            return MetricResult({"distance": lack, "jaccard": lack})
+        k, size = self._params.k, self._params.sketch_size
+        synthetic = place_synthetic(self._cohort, self._real, self._ctx)
+        real_sketch = remember(
+            ("mash", self._real.digest, digest(real.bases), k, size),
+            lambda: sketch(real, k, size),
+        )
+        jaccard = sketch_jaccard(real_sketch, sketch(synthetic, k, size), size)
+        if jaccard is None:
+            lack = Measurement(None, n, note="the region holds no k-mer")
+            return MetricResult({"distance": lack, "jaccard": lack})
+        return MetricResult(
+            {
+                "distance": Measurement(mash_distance(jaccard, k), n, note=synthetic.note),
+                "jaccard": Measurement(jaccard, n, note=synthetic.note),
+            }
+        )
+
+
+def sketch(cohort: PlacedCohort, k: int, size: int) -> NDArray[np.uint64]:
+    """The smallest distinct hashes of a cohort's canonical k-mers: (<= size,) uint64, increasing.
+
+    All haplotypes of the cohort are pooled, as `mash sketch` pools the records of a file.
+    """
+    masked = cohort.masked()
+
+    def invariant() -> NDArray[np.uint64]:
+        smallest = np.empty(0, np.uint64)
+        for codes in invariant_chunks(masked, k):
+            smallest = _smallest(smallest, hash_kmers(codes, k), size)
+        return smallest
+
+    shared = remember(("mash invariant", digest(masked), k, size), invariant)
+    return _smallest(shared, hash_kmers(variant_spectrum(cohort, k).codes, k), size)
+
+
+def sketch_jaccard(
+    first: NDArray[np.uint64], second: NDArray[np.uint64], size: int
+) -> float | None:
+    """Share of the `size` smallest hashes of the union that are in both; None if there are none."""
+    union = np.union1d(first, second)[:size]
+    if not union.size:
+        return None
+    shared = np.isin(union, first, assume_unique=True) & np.isin(union, second, assume_unique=True)
+    return float(shared.mean())
+
+
+def mash_distance(jaccard: float, k: int) -> float:
+    """Mash distance in [0, 1] for a Jaccard index (Ondov et al. 2016, equation 4)."""
+    if jaccard <= 0:
+        return 1.0
+    return min(1.0, max(0.0, -math.log(2 * jaccard / (1 + jaccard)) / k))
+
+
+def hash_kmers(codes: NDArray[np.int64], k: int) -> NDArray[np.uint64]:
+    """Mash's hash of k-mers given as two-bit codes: (n,) uint64.
+
+    The low 64 bits (32 where k <= 16) of MurmurHash3_x64_128, seed 42, of the ASCII k-mer.
+    """
+    hashes: NDArray[np.uint64] = _murmur(codes, k, _LETTERS)
+    return hashes if k > _LONGEST_32_BIT else hashes & np.uint64(0xFFFFFFFF)
+
+
+def _smallest(kept: NDArray[np.uint64], more: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
+    if kept.size >= size:
+        more = more[more < kept[-1]]
+    if more.size > 4 * size:
+        # Distinct hashes repeat where k-mers do, so cut generously before the exact step.
+        cut = np.partition(more, 4 * size)[: 4 * size]
+        if np.unique(cut).size >= size:
+            more = cut
+    return np.union1d(kept, more)[:size]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _rotate(x: Any, r: int) -> Any:
+    return (x << uint64(r)) | (x >> uint64(64 - r))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _mix(h: Any) -> Any:
+    h ^= h >> uint64(33)
+    h *= uint64(0xFF51AFD7ED558CCD)
+    h ^= h >> uint64(33)
+    h *= uint64(0xC4CEB9FE1A85EC53)
+    h ^= h >> uint64(33)
+    return h
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _murmur(codes: NDArray[np.int64], k: int, letters: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """MurmurHash3_x64_128 (Appleby, public domain), first half, for keys of 1 to 31 bytes."""
+    hashes = np.empty(codes.size, np.uint64)
+    words = np.empty(4, np.uint64)
+    for i in range(codes.size):
+        words[:] = uint64(0)
+        code = codes[i]
+        for at in range(k - 1, -1, -1):
+            words[at >> 3] |= letters[code & 3] << uint64(8 * (at & 7))
+            code >>= 2
+        h1 = uint64(_SEED)
+        h2 = uint64(_SEED)
+        tail = 0
+        if k >= 16:
+            k1 = _rotate(words[0] * _C1, 31) * _C2
+            h1 = (_rotate(h1 ^ k1, 27) + h2) * uint64(5) + uint64(0x52DCE729)
+            k2 = _rotate(words[1] * _C2, 33) * _C1
+            h2 = (_rotate(h2 ^ k2, 31) + h1) * uint64(5) + uint64(0x38495AB5)
+            tail = 2
+        # An empty rest is zero and mixes to zero, so it needs no branch.
+        h2 ^= _rotate(words[tail + 1] * _C2, 33) * _C1
+        h1 ^= _rotate(words[tail] * _C1, 31) * _C2
+        h1 ^= uint64(k)
+        h2 ^= uint64(k)
+        h1 += h2
+        h2 += h1
+        h1 = _mix(h1)
+        h2 = _mix(h2)
+        hashes[i] = h1 + h2
+    return hashes

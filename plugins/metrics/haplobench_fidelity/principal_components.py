@@ -1,0 +1,242 @@
+"""Principal components of the training people, and where synthetic people fall on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+from scipy.stats import wasserstein_distance
+
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench_fidelity.cohorts import not_applicable, remember, require_complete, site_blocks
+from haplobench_fidelity.specs.structure import PCA_SUBMETRICS, PcaParams
+
+_FIGURE_PEOPLE = 160
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Principal axes of a panel's people.
+
+    Attributes
+    ----------
+    sites : (n_used,) int64
+        Columns of the panel that vary among the people the axes were made from.
+    mean, scale : (n_used,) float64
+        Standardisation of dosages: minus `ploidy` p, over sqrt(p (1 - p)) (Patterson 2006).
+    loadings : (n_used, n_components) float64
+        Orthonormal; the entry of largest size in each column is positive.
+    """
+
+    sites: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    loadings: NDArray[np.float64]
+
+    def project(self, panel: Panel) -> NDArray[np.float64]:
+        """Scores of a panel's people at the same sites: (n_samples, n_components) float64."""
+        scores = np.zeros((panel.n_samples, self.loadings.shape[1]))
+        for part, block in _standardised(panel, self.sites, self.mean, self.scale):
+            scores += block @ self.loadings[part]
+        return scores
+
+
+def principal_axes(panel: Panel, n_components: int) -> Axes:
+    """Axes of a complete panel, sites not thinned by LD.
+
+    Exact: eigenvectors of the Gram matrix of people or of sites, whichever is smaller. There
+    are fewer than `n_components` axes where people or varying sites are fewer.
+    """
+    sites = np.flatnonzero((panel.frequencies > 0) & (panel.frequencies < 1))
+    p = panel.frequencies[sites]
+    mean, scale = panel.ploidy * p, np.sqrt(p * (1 - p))
+    n_people, n_sites = panel.n_samples, sites.size
+    n_components = min(n_components, n_people - 1, n_sites)
+    if n_components < 1:
+        return Axes(sites, mean, scale, np.zeros((n_sites, 0)))
+    side = min(n_people, n_sites)
+    chosen = (side - n_components, side - 1)
+    if n_sites <= n_people:
+        matrix = next(_standardised(panel, sites, mean, scale, whole=True))[1]
+        _, loadings = eigh(matrix.T @ matrix, subset_by_index=chosen)
+    else:
+        gram = np.zeros((n_people, n_people))
+        for _, block in _standardised(panel, sites, mean, scale):
+            gram += block @ block.T
+        values, vectors = eigh(gram, subset_by_index=chosen)
+        vectors = vectors / np.sqrt(np.maximum(values, np.finfo(float).tiny))
+        loadings = np.empty((n_sites, n_components))
+        for part, block in _standardised(panel, sites, mean, scale):
+            loadings[part] = block.T @ vectors
+    loadings = loadings[:, ::-1]
+    largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(n_components)]
+    return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)))
+
+
+class PcaMetric:
+    """Distances between synthetic and held-out people on the training people's components."""
+
+    def __init__(self, reference: Reference, params: PcaParams, ctx: RunContext) -> None:
+        self._reference = reference
+        self._params = params
+        self._ctx = ctx
+        self._cohort: Panel | None = None
+
+    def update(self, data: Panel) -> None:
+        """Take the synthetic cohort. Raises PanelError on missing alleles."""
+        train, holdout = self._reference.train, self._reference.holdout
+        require_complete("pca", train=train, holdout=holdout, synthetic=data)
+        self._cohort = data
+
+    def result(self) -> MetricResult:
+        """Distances per component and superpopulation, and shares nearest to their own label."""
+        assert self._cohort is not None, "update comes first"
+        cohort = self._cohort
+        train, holdout = self._reference.train, self._reference.holdout
+        axes, train_scores, note = self._axes()
+        n = cohort.n_samples
+        if not axes.loadings.shape[1]:
+            note = "no site varies among the training people"
+            return MetricResult(not_applicable(PCA_SUBMETRICS, n, note))
+        real = remember(
+            ("pca holdout", train.digest, holdout.digest, self._params, self._seed_key()),
+            lambda: axes.project(holdout),
+        )
+        scores = axes.project(cohort)
+        spread = real.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
+        distances = _distances(real, scores, spread)
+        measurements: dict[str, Any] = {
+            "wasserstein": Measurement(float(distances.mean()), n, note=note),
+            "wasserstein-pc": [
+                Measurement(float(d), n, labels={"pc": str(i)}) for i, d in enumerate(distances, 1)
+            ],
+            "wasserstein-superpopulation": _by_superpopulation(
+                holdout, real, cohort, scores, spread
+            ),
+        }
+        for level in ("population", "superpopulation"):
+            measurements.update(
+                _matches(
+                    level,
+                    (train_scores, getattr(train, level)),
+                    (real, getattr(holdout, level)),
+                    (scores, getattr(cohort, level)),
+                )
+            )
+        series = {
+            "real": _points(holdout, real),
+            "synthetic": _points(cohort, scores),
+            "components": {"pc": np.arange(1, distances.size + 1), "wasserstein": distances},
+        }
+        return MetricResult(measurements, series)
+
+    def _seed_key(self) -> int | None:
+        sampled = self._reference.train.n_samples > self._params.max_people
+        return self._ctx.seed if sampled else None
+
+    def _axes(self) -> tuple[Axes, NDArray[np.float64], str]:
+        train = self._reference.train
+        limit = self._params.max_people
+
+        def compute() -> tuple[Axes, NDArray[np.float64], str]:
+            people, note = train, ""
+            if train.n_samples > limit:
+                rows = self._ctx.rng("pca").choice(train.n_samples, limit, replace=False)
+                people = train.select_samples(np.sort(rows))
+                note = f"axes of {limit} of {train.n_samples} training people"
+            axes = principal_axes(people, self._params.n_components)
+            return axes, axes.project(train), note
+
+        return remember(("pca train", train.digest, self._params, self._seed_key()), compute)
+
+
+def _standardised(
+    panel: Panel,
+    sites: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    *,
+    whole: bool = False,
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield (part of `sites`, standardised dosages (n_samples, size) float64)."""
+    # Eight bytes per dosage.
+    parts = [slice(0, sites.size)] if whole else site_blocks(4 * panel.n_haplotypes, sites.size)
+    for part in parts:
+        alleles = panel.haplotypes[:, sites[part]]
+        dosages = alleles.reshape(panel.n_samples, panel.ploidy, -1).sum(axis=1, dtype=np.float64)
+        yield part, (dosages - mean[part]) / scale[part]
+
+
+def _distances(
+    real: NDArray[np.float64], synthetic: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    pairs = zip((real / spread).T, (synthetic / spread).T, strict=True)
+    return np.array([wasserstein_distance(first, second) for first, second in pairs])
+
+
+def _by_superpopulation(
+    holdout: Panel,
+    real: NDArray[np.float64],
+    cohort: Panel,
+    scores: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> list[Measurement] | Measurement:
+    shared = sorted(set(holdout.superpopulation) & set(cohort.superpopulation) - {""})
+    if not shared:
+        return Measurement(None, cohort.n_samples, note="the cohort has no labels")
+    found = []
+    for name in shared:
+        rows, others = cohort.superpopulation == name, holdout.superpopulation == name
+        value = float(_distances(real[others], scores[rows], spread).mean())
+        found.append(Measurement(value, int(rows.sum()), labels={"superpopulation": str(name)}))
+    return found
+
+
+_Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]
+
+
+def _matches(
+    level: str, train: _Labelled, holdout: _Labelled, synthetic: _Labelled
+) -> dict[str, Measurement]:
+    """Shares of people nearest to their own label's centroid, three submetrics."""
+    names = [f"{level}-match", f"{level}-match-holdout", f"{level}-match-difference"]
+    groups = np.unique(train[1][train[1] != ""])
+    n = len(synthetic[1])
+    if groups.size < 2:
+        lack = Measurement(None, n, note=f"fewer than two {level}s in the training people")
+        return dict.fromkeys(names, lack)
+    centroids = np.array([train[0][train[1] == group].mean(axis=0) for group in groups])
+
+    def share(side: _Labelled) -> Measurement:
+        scores, labels = side
+        known = np.isin(labels, groups)
+        if not known.any():
+            return Measurement(None, len(labels), note="the cohort has no labels")
+        # |a - c|^2 less |a|^2, which is the same for every centroid.
+        distance = (centroids**2).sum(axis=1) - 2 * scores[known] @ centroids.T
+        nearest = groups[distance.argmin(axis=1)]
+        return Measurement(float((nearest == labels[known]).mean()), int(known.sum()))
+
+    own, real = share(synthetic), share(holdout)
+    if own.value is None or real.value is None:
+        difference = Measurement(None, n, note=own.note or real.note)
+    else:
+        difference = Measurement(own.value - real.value, own.n)
+    return dict(zip(names, (own, real, difference), strict=True))
+
+
+def _points(panel: Panel, scores: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Scores of at most 160 people, evenly spaced, on the first four components."""
+    rows = np.unique(np.linspace(0, panel.n_samples - 1, _FIGURE_PEOPLE).astype(np.int64))
+    table: dict[str, NDArray[Any]] = {
+        f"pc{i + 1}": scores[rows, i].astype(np.float32) for i in range(min(4, scores.shape[1]))
+    }
+    return table | {
+        "population": panel.population[rows],
+        "superpopulation": panel.superpopulation[rows],
+    }
