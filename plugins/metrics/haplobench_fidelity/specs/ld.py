@@ -1,5 +1,288 @@
-"""Placeholder until its metrics land."""
+"""Linkage disequilibrium: descriptions and parameters."""
 
-from haplobench import MetricSpec
+from __future__ import annotations
 
-SPECS: tuple[MetricSpec, ...] = ()
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
+
+FixedSites = Literal["drop", "zero", "all-polymorphic"]
+
+_SITES = (
+    "Sites: held-out MAF above `min_maf`; one that is fixed in the synthetic cohort leaves both "
+    "sides (`fixed: drop`)."
+)
+
+
+class LDParams(Params):
+    """What all LD metrics share.
+
+    Attributes
+    ----------
+    min_maf : float
+        LD is measured at sites whose minor allele frequency in held-out people exceeds this.
+    fixed : str
+        What becomes of such a site where it is fixed in the synthetic cohort: `drop` leaves it
+        out on both sides, `zero` counts its pairs as r = 0 in the synthetic cohort.
+        `all-polymorphic` drops `min_maf` instead: every site polymorphic on both sides.
+    """
+
+    min_maf: float = Field(0.05, ge=0, lt=0.5)
+    fixed: FixedSites = "drop"
+
+
+class DecayParams(LDParams):
+    """Parameters of `ld-decay`.
+
+    Attributes
+    ----------
+    bins : int
+        Distance bins, of equal width in the logarithm.
+    min_distance, max_distance : float
+        First and last edge, bp; the last edge is the region's length where that is shorter.
+    min_centimorgan, max_centimorgan : float
+        The same in cM.
+    min_pairs : int
+        A bin counts where both sides have so many pairs.
+    """
+
+    bins: int = Field(20, ge=2, le=1000)
+    min_distance: float = Field(250, gt=0)
+    max_distance: float = Field(1_000_000, gt=0)
+    min_centimorgan: float = Field(0.001, gt=0)
+    max_centimorgan: float = Field(1.0, gt=0)
+    min_pairs: int = Field(50, ge=1)
+
+
+class MatrixParams(LDParams):
+    """Parameters of `ld-matrix`.
+
+    Attributes
+    ----------
+    block : int
+        LD sites per block; pairs inside a block count.
+    window : int
+        Panel sites between two window borders, counted from the panel's first site. Borders of
+        generators with windows of `window`, half of it and so on are all among these.
+    reach : int
+        Pairs at most so many panel sites apart count as in-window or cross-border.
+    """
+
+    block: int = Field(500, ge=2, le=5000)
+    window: int = Field(128, ge=2)
+    reach: int = Field(64, ge=1)
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.reach > self.window:
+            raise ValueError(f"reach {self.reach} must not exceed window {self.window}")
+        return self
+
+
+class LongRangeParams(LDParams):
+    """Parameters of `long-range-ld`.
+
+    Attributes
+    ----------
+    min_distance : int
+        bp; pairs further apart count.
+    max_sites : int
+        Where there are more LD sites, so many evenly spaced ones are used.
+    gaps : tuple of int
+        Panel sites between neighbours of a triplet (i, i + gap, i + 2 gap).
+    """
+
+    min_distance: int = Field(100_000, ge=1)
+    max_sites: int = Field(2000, ge=10)
+    gaps: tuple[int, ...] = (1, 4, 16, 64, 256, 512, 1024)
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if not self.gaps or min(self.gaps) < 1:
+            raise ValueError(f"gaps of 1 or more expected, found {self.gaps}")
+        return self
+
+
+_CITATIONS = (
+    "Hill & Robertson 1968, Theoretical and Applied Genetics 38:226-231",
+    "Rogers & Huff 2009, Genetics 182:839-844",
+)
+
+DECAY = MetricSpec(
+    name="ld-decay",
+    version="1",
+    target="haplobench_fidelity.ld_decay:ld_decay",
+    summary=(
+        "How fast correlation between sites falls with their distance, the mark that "
+        "recombination and demography leave. A curve below the real one has lost LD, one above it "
+        "recombines too little or draws from too few haplotypes."
+    ),
+    family="fidelity",
+    site_matched=False,
+    phased=False,
+    params=DecayParams,
+    submetrics=(
+        SubmetricSpec(
+            "rmse",
+            "LD decay RMSE",
+            "Root mean square difference of mean r² per distance bin, synthetic minus held-out: 20 "
+            "bins log-spaced from 250 bp to the region's length (at most 1 Mb), all pairs, each "
+            "bin with 50 pairs or more weighing the same. " + _SITES + " Where sites differ, each "
+            "side's own MAF counts. r² of haplotypes, or of dosages (Rogers & Huff) where either "
+            "side is unphased.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "bias",
+            "LD decay bias",
+            "Mean over the same bins of synthetic minus held-out mean r²: below 0 where LD is "
+            "lost.",
+            "closer",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+        SubmetricSpec(
+            "rmse-centimorgan",
+            "LD decay RMSE (cM)",
+            "As RMSE, with bins log-spaced in genetic distance from 0.001 to at most 1 cM; needs a "
+            "recombination map.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "decay",
+            "LD decay",
+            "Mean r² by distance: each generator (mean over draws and seeds; faint, its seeds), "
+            "held-out people (dashed black) and the range of real samples (grey).",
+            "haplobench_fidelity.figures_ld:draw_decay",
+        ),
+    ),
+    citations=_CITATIONS,
+)
+
+MATRIX = MetricSpec(
+    name="ld-matrix",
+    version="1",
+    target="haplobench_fidelity.ld_matrix:ld_matrix",
+    summary=(
+        "Whether the same pairs of sites are correlated, and with the same sign. A generator that "
+        "joins windows drawn independently keeps LD inside them and loses it across their borders; "
+        "the two are told apart."
+    ),
+    family="fidelity",
+    phased=False,
+    params=MatrixParams,
+    submetrics=(
+        SubmetricSpec(
+            "in-window",
+            "LD r, in window",
+            "Pearson correlation of signed r, synthetic against held-out, over pairs at most 64 "
+            "panel sites apart with no window border between them; borders at every 128th panel "
+            "site. " + _SITES,
+            "higher",
+            ideal=1.0,
+            min_effect=0.005,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "cross-border",
+            "LD r, cross border",
+            "The same over pairs at most 64 panel sites apart with a window border between them.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.01,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "blocks",
+            "LD r, blocks",
+            "The same over all pairs inside blocks of 500 adjacent LD sites.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            "frobenius",
+            "LD Frobenius error",
+            "Frobenius norm of synthetic minus held-out signed r over that of held-out, off the "
+            "diagonal, over the same blocks.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.01,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "heat-map",
+            "LD of neighbouring sites",
+            "r² of adjacent sites in the middle of the region: held-out people above the diagonal, "
+            "synthetic (first seed, first draw) below. A faithful cohort mirrors the real half; "
+            "squares along the diagonal are windows drawn independently.",
+            "haplobench_fidelity.figures_ld:draw_heat_map",
+        ),
+    ),
+    citations=_CITATIONS,
+)
+
+LONG_RANGE = MetricSpec(
+    name="long-range-ld",
+    version="1",
+    target="haplobench_fidelity.long_range:long_range_ld",
+    summary=(
+        "What is left of correlation between distant sites, and among three sites at once. Real "
+        "samples of some hundred people agree poorly here themselves: only the distance from the "
+        "floor tells something."
+    ),
+    family="fidelity",
+    phased=False,
+    params=LongRangeParams,
+    submetrics=(
+        SubmetricSpec(
+            "correlation",
+            "Long-range LD r",
+            "Pearson correlation of signed r, synthetic against held-out, over pairs further apart "
+            "than 100 kb, of all LD sites or of 2,000 evenly spaced ones. " + _SITES,
+            "higher",
+            ideal=1.0,
+            min_effect=0.02,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "rmse",
+            "Long-range LD RMSE",
+            "Root mean square of synthetic minus held-out signed r over the same pairs.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            "three-point",
+            "Three-point r",
+            "Pearson correlation, synthetic against held-out, of the third central moment "
+            "E[(a - Ea)(b - Eb)(c - Ec)] of alleles over all triplets of panel sites (i, i + gap, "
+            "i + 2 gap).",
+            "higher",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        SubmetricSpec(
+            "three-point-mean",
+            "Three-point r, mean",
+            "Mean of the three-point correlations over the gaps that the region holds.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+    ),
+    citations=(*_CITATIONS, "Yelmen et al. 2021, PLoS Genetics 17:e1009303"),
+)
+
+SPECS: tuple[MetricSpec, ...] = (DECAY, MATRIX, LONG_RANGE)
