@@ -145,6 +145,7 @@ def theme(style: FigureStyle) -> Mapping[str, Any]:
             "labelOverlap": "parity",
             "titlePadding": 6,
         },
+        "axisX": {"grid": False},
         "legend": {
             **text,
             "titleFontWeight": 600,

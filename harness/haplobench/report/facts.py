@@ -1,0 +1,120 @@
+"""Facts for readers: what a dataset is, how a run was made, whom to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from haplobench.report.formatting import format_count
+from haplobench.report.summary import Summary
+from haplobench.report.view import flatten
+
+Facts = list[tuple[str, str]]
+
+
+def dataset_facts(info: Mapping[str, Any]) -> Facts:
+    """(name, text) pairs of a dataset of run.json: region, sites, people, provenance."""
+    facts: Facts = []
+
+    def add(name: str, text: str) -> None:
+        if text:
+            facts.append((name, text))
+
+    add("Dataset", " ".join(str(info[key]) for key in ("name", "version") if info.get(key)))
+    add("Region", _region(info))
+    sites = info.get("n_sites")
+    maf = info.get("min_maf")
+    if sites is not None:
+        limit = f", MAF > {maf:.2g} among the training people" if maf else ""
+        add("Variant sites", f"{format_count(sites)}{limit}")
+    train, holdout = info.get("n_train_haplotypes"), info.get("n_holdout_haplotypes")
+    if train is not None and holdout is not None:
+        counts = f"{format_count(train)} for training, {format_count(holdout)} held out"
+        add("Haplotypes", counts)
+    add("Superpopulations", _counts(info.get("superpopulations")))
+    add("Populations", _counts(info.get("populations")))
+    add("Left out on reading", _counts(info.get("skipped")))
+    for key, text in flatten(info.get("provenance") or {}):
+        add(key.replace("_", " ").capitalize(), text)
+    add("Digest", str(info.get("digest") or "")[:16])
+    return facts
+
+
+def _region(info: Mapping[str, Any]) -> str:
+    contig, start, end = info.get("contig"), info.get("start"), info.get("end")
+    if contig is None or start is None or end is None:
+        return ""
+    span = end - start + 1
+    length = f"{span / 1e6:.2f} Mb" if span >= 1e6 else f"{span / 1e3:.0f} kb"
+    build = f", {info['build']}" if info.get("build") else ""
+    return f"{contig}:{format_count(start)}–{format_count(end)} ({length}{build})"
+
+
+def _counts(counts: Mapping[str, Any] | None) -> str:
+    return ", ".join(
+        f"{name or 'unlabelled'} {format_count(count)}" for name, count in (counts or {}).items()
+    )
+
+
+def run_facts(summary: Summary) -> Facts:
+    """(name, text) pairs: when, with what code, on what machine a run was made."""
+    info = summary.run.info
+    facts: Facts = []
+    for name, key in (("Suite", "suite"), ("Run", "run_id"), ("Started", "started")):
+        if info.get(key):
+            facts.append((name, str(info[key])))
+    if info.get("finished"):
+        facts.append(("Finished", str(info["finished"])))
+    if info.get("status"):
+        facts.append(("Status", str(info["status"])))
+    if info.get("seeds"):
+        facts.append(("Seeds", ", ".join(str(seed) for seed in info["seeds"])))
+    for name, key in (("Draws per seed", "draws"), ("Draws of the floor", "floor_draws")):
+        if info.get(key) is not None:
+            facts.append((name, str(info[key])))
+    for title, key in (("Code", "git"), ("Hardware", "hardware"), ("Version", "versions")):
+        for name, text in flatten(info.get(key) or {}):
+            facts.append((f"{title}: {name.replace('_', ' ')}", text))
+    return facts
+
+
+def citations(summary: Summary) -> list[tuple[str, str]]:
+    """(citation, what it is for) pairs; one citation once."""
+    uses: dict[str, list[str]] = {}
+
+    def add(texts: Iterable[str], use: str) -> None:
+        for text in texts or ():
+            if use not in uses.setdefault(str(text), []):
+                uses[str(text)].append(use)
+
+    for label, info in summary.run.datasets.items():
+        add(info.get("citations") or (), label)
+    for cohort in summary.run.cohorts.values():
+        add(cohort.citations, cohort.label)
+    for metric in summary.run.metrics.values():
+        add(metric.citations, metric.name)
+    return [(text, ", ".join(names)) for text, names in uses.items()]
+
+
+def headline_facts(summary: Summary) -> str:
+    """One line: how much was compared with what."""
+    cohorts = summary.run.cohorts.values()
+    roles = [cohort.role for cohort in cohorts]
+    generators, controls = roles.count("generator"), roles.count("control")
+    info = summary.run.info
+    parts = [
+        _plural(len(summary.datasets), "dataset"),
+        _plural(generators, "generator"),
+        _plural(controls, "control") if controls else "",
+        _plural(len(summary.run.metrics), "metric"),
+    ]
+    if info.get("seeds"):
+        draws = f" × {_plural(info['draws'], 'draw')}" if info.get("draws") else ""
+        parts.append(_plural(len(info["seeds"]), "seed") + draws)
+    if info.get("floor_draws"):
+        parts.append(f"floor of {_plural(info['floor_draws'], 'draw')}")
+    return " · ".join(part for part in parts if part)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,199 @@
+"""Figures: what the metrics' plugins draw from the series of a run, as SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from haplobench.errors import BenchError
+from haplobench.plugin import CohortSeries
+from haplobench.registry import resolve
+from haplobench.report.load import FigureInfo, Run, iterate
+from haplobench.report.style import FigureStyle, theme
+from haplobench.report.summary import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+_THEME = "haplobench"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as drawn: `svg` as Vega wrote it; `file` relative to the folder of figures."""
+
+    dataset: str
+    metric: str
+    name: str
+    title: str
+    caption: str
+    svg: str
+    file: str
+
+
+@dataclass(frozen=True)
+class FigureProblem:
+    """A figure that could not be drawn, and why, in one line."""
+
+    dataset: str
+    metric: str
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: figure {self.name} of {self.metric}: {self.reason}"
+
+
+def figure_style(run: Run) -> FigureStyle:
+    """The style of a run's figures: generators get the first colours, controls the next."""
+    cohorts = run.cohorts.values()
+    generators = [c.label for c in cohorts if c.role == "generator"]
+    controls = [c.label for c in cohorts if c.role == "control"]
+    floor = [c.label for c in cohorts if c.role == "floor"]
+    return FigureStyle(order=(*generators, *controls, *floor), floor=tuple(floor))
+
+
+def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
+    """Draw every figure of every metric for every dataset.
+
+    A figure whose code is missing, raises or gives no chart costs only itself. One that
+    returns None has nothing to draw and is left out.
+
+    Raises
+    ------
+    BenchError
+        If altair or vl-convert are not installed.
+    """
+    style = figure_style(run)
+    rows = run.records[run.records["series"] != ""]
+    rows = rows.drop_duplicates(["dataset", "metric", "series"])
+    figures: list[Figure] = []
+    problems: list[FigureProblem] = []
+    files: set[str] = set()
+    for dataset in run.datasets:
+        for metric in run.metrics.values():
+            if not metric.figures:
+                continue
+            here = rows[(rows["dataset"] == dataset) & (rows["metric"] == metric.name)]
+            if here.empty:
+                continue
+            cohorts, missing = read_series(run, here)
+            if missing:
+                reason = f"{len(missing)} series missing or unreadable, first {missing[0]}"
+                problems.append(FigureProblem(dataset, metric.name, "(all)", reason))
+            for info in metric.figures:
+                try:
+                    svg = draw(info, cohorts, style)
+                except BenchError as error:
+                    problems.append(FigureProblem(dataset, metric.name, info.name, str(error)))
+                    continue
+                if svg is None:
+                    continue
+                file = _file(dataset, f"{metric.name}-{info.name}", files)
+                figures.append(
+                    Figure(dataset, metric.name, info.name, info.title, info.caption, svg, file)
+                )
+    return figures, problems
+
+
+def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> str | None:
+    """Draw one figure; None where it has nothing to draw.
+
+    Raises
+    ------
+    BenchError
+        If its code can't be imported, raises, or returns what is no chart.
+    """
+    altair, vl_convert = _libraries()
+    function = resolve(info.target)
+    # `draw` and the chart's conversion run a plugin's code: whatever it raises is its own.
+    try:
+        chart = function(cohorts, style)
+        if chart is None:
+            return None
+        if not hasattr(chart, "to_dict"):
+            raise TypeError(f"expected an altair chart, found {type(chart).__name__}")
+        altair.theme.register(_THEME, enable=False)(lambda: {"config": dict(theme(style))})
+        with (
+            altair.theme.enable(_THEME),
+            altair.data_transformers.enable("default", max_rows=None),
+        ):
+            spec = chart.to_dict()
+        svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    except Exception as error:
+        raise BenchError(one_line(type(error).__name__, str(error))) from error
+    return svg
+
+
+def read_series(run: Run, rows: pd.DataFrame) -> tuple[list[CohortSeries], list[str]]:
+    """Series named by these records, in the order of the tables, and paths that can't be read."""
+    order = {label: i for i, label in enumerate(run.cohorts)}
+    entries = sorted(
+        iterate(rows),
+        key=lambda row: (order[row.cohort], row.seed, row.replicate),
+    )
+    found, missing = [], []
+    for row in entries:
+        tables = _read_tables(run.folder, row.series)
+        if tables is None:
+            missing.append(row.series)
+            continue
+        found.append(
+            CohortSeries(
+                label=row.cohort,
+                role=row.role,
+                seed=int(row.seed),
+                replicate=int(row.replicate),
+                tables=tables,
+            )
+        )
+    return found, missing
+
+
+def _read_tables(folder: Path, series: str) -> Mapping[str, Mapping[str, Any]] | None:
+    import zipfile
+
+    import numpy as np
+
+    path = (folder / series).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        return None
+    tables: dict[str, dict[str, Any]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            for key in stored.files:
+                table, _, column = key.partition("/")
+                tables.setdefault(table, {})[column] = stored[key]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    return tables
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import altair
+        import vl_convert
+    except ImportError as error:
+        raise BenchError(
+            f"figures need {error.name}", hint="pip install 'haplobench[report]'"
+        ) from None
+    return altair, vl_convert
+
+
+def slug(text: str) -> str:
+    """A file name of a label: letters, digits, dot, dash; never empty, never a path."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:80] or "unnamed"
+
+
+def _file(dataset: str, name: str, taken: set[str]) -> str:
+    """`<dataset>/<metric>-<name>`, numbered where labels differ only in what a slug loses."""
+    base = file = f"{slug(dataset)}/{slug(name)}"
+    number = 2
+    while file.lower() in taken:
+        file, number = f"{base}-{number}", number + 1
+    taken.add(file.lower())
+    return file

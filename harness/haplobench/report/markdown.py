@@ -1,0 +1,106 @@
+"""A run as Markdown: for a README, a pull request, or a reader without a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from haplobench.report import facts, view
+from haplobench.report.figures import Figure, FigureProblem
+from haplobench.report.summary import Summary
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def render_markdown(
+    summary: Summary, figures: Sequence[Figure] = (), problems: Sequence[FigureProblem] = ()
+) -> str:
+    """The report as Markdown text; figures are linked as `figures/….svg` beside it."""
+    info = summary.run.info
+    lines = [f"# {text(str(info.get('suite') or summary.run.folder.name))}", ""]
+    status = [str(info[key]) for key in ("run_id", "status") if info.get(key)]
+    lines += [text(" · ".join([facts.headline_facts(summary), *status])), ""]
+    lines += [
+        "Mean ± standard deviation over seeds (over draws where there is one seed). The floor is "
+        "real people sampled as if synthetic: median and 5–95 % range. ● within the floor's range, "
+        "◆ better, ○ outside, × far outside; **bold**: best generator. ↓ lower, ↑ higher, → nearer "
+        "to the ideal is better.",
+        "",
+    ]
+    for label, dataset in summary.datasets.items():
+        lines += [f"## {text(label)}", ""]
+        for family, sentence in view.findings(dataset):
+            lines.append(f"- {text(family.capitalize())}: {text(sentence)}")
+        lines.append("")
+        for table in view.headline_tables(dataset):
+            lines += [f"### {text(table.title.capitalize())}", "", *_table(table), ""]
+            lines += [f"- n/a {code}: {text(reason)}" for code, reason in table.notes]
+            lines += [""] * bool(table.notes)
+        for figure in figures:
+            if figure.dataset == label:
+                lines += [f"![{text(figure.title)}](figures/{figure.file}.svg)", ""]
+                lines += [f"*{text(figure.title)}.* {text(figure.caption)}", ""]
+        lines += [f"- Not drawn: {text(str(item))}" for item in problems if item.dataset == label]
+        lines += ["", f"### Panel of {text(label)}", ""]
+        described = facts.dataset_facts(summary.run.datasets[label])
+        lines += [f"- {text(name)}: {text(value)}" for name, value in described]
+        lines.append("")
+    if summary.failures:
+        lines += ["## Failures", ""]
+    for failure in summary.failures:
+        seeds = ", ".join(map(str, failure.seeds))
+        what = f"{failure.dataset} · {failure.cohort}"
+        what += f" · {failure.metric}" if failure.metric else ""
+        state = view.STATES.get(failure.status, failure.status)
+        lines.append(f"- {text(what)} (seeds {seeds}), {failure.phase}: {state}: "
+                     f"{text(failure.reason)}")  # fmt: skip
+    lines += ["", "## Metrics", ""]
+    for metric in summary.run.metrics.values():
+        lines.append(f"- **{text(metric.name)}** ({text(metric.family)}): {text(metric.summary)}")
+        for item in metric.submetrics:
+            lines.append(f"  - {text(item.title)}: {text(item.definition)}")
+    lines += ["", "## Provenance", ""]
+    if info.get("command"):
+        lines += [*("    " + line for line in str(info["command"]).splitlines()), ""]
+    lines += [f"- {text(name)}: {text(value)}" for name, value in facts.run_facts(summary)]
+    cited = facts.citations(summary)
+    if cited:
+        lines += ["", "## Citations", ""]
+        lines += [f"1. {text(citation)} ({text(uses)})" for citation, uses in cited]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def text(raw: str) -> str:
+    """Text that Markdown shows as it is: one line, special characters escaped."""
+    return _SPECIAL.sub(r"\\\1", " ".join(raw.split()))
+
+
+def _table(table: view.TableView) -> list[str]:
+    heads = ["Generator"]
+    for head in table.heads:
+        unit = f" ({head.unit})" if head.unit else ""
+        heads.append(text(f"{head.title}{unit} {head.arrow}{head.ideal}"))
+    lines = [_line(heads), _line(["---", *["---:"] * len(table.heads)])]
+    if table.floor:
+        cells = [
+            f"{cell.text} [{cell.spread}]" if cell.spread else cell.text
+            for cell in table.floor.cells
+        ]
+        lines.append(_line(["*floor*", *(cell.replace("[", "\\[") for cell in cells)]))
+    for row in table.rows:
+        label = text(row.label) + (" *(control)*" if row.role == "control" else "")
+        lines.append(_line([label, *(_cell(cell) for cell in row.cells)]))
+    return lines
+
+
+def _cell(cell: view.Shown) -> str:
+    number = f"**{cell.text}**" if cell.best else cell.text
+    if cell.note:
+        number += f" {cell.note}" if cell.sort is None else f"<sup>{cell.note}</sup>"
+    if cell.spread:
+        number += f" ±{cell.spread.replace('<', '&lt;')}"
+    return f"{number} {cell.mark}".strip()
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,188 @@
+"""Tables for the terminal: one per dataset, split by metric family where it is too narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from haplobench.report.formatting import format_spread, format_value
+from haplobench.report.summary import Cell, Column, DatasetSummary, Failure, Floor, Summary
+from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others
+
+_STYLES = {"": "", "better": "green", "within": "green", "outside": "yellow", "far": "red"}
+_ASCII = str.maketrans(
+    {"◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
+     "–": "-", "…": "...", "≥": ">=", "·": "-"}
+)  # fmt: skip
+_FAILED = ("failed", "timeout", "memory")
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """Print headline tables per dataset, what their marks mean, and what failed."""
+    info = summary.run.info
+    seeds, draws = len(info.get("seeds") or ()), info.get("draws")
+    facts = [str(info.get("suite") or summary.run.folder.name), str(info.get("run_id") or "")]
+    if info.get("status"):
+        facts.append(str(info["status"]))
+    _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
+    for dataset in summary.datasets.values():
+        print_dataset(dataset, console)
+    legend = "value ± standard deviation over seeds (over draws where there is one seed)"
+    if seeds and draws:
+        legend += f"; {seeds} seed{'s' * (seeds > 1)} of {draws} draw{'s' * (draws > 1)}"
+    _print(console, Text(legend, style="dim"))
+    marks = (
+        "against the floor's 5-95 % range: ● within  ◆ better  ○ outside  "
+        "× far outside;  ↓ lower, ↑ higher, → nearer to the ideal is better"
+    )
+    _print(console, Text(marks, style="dim"))
+    _print_failures(summary.failures, console)
+
+
+def print_dataset(dataset: DatasetSummary, console: Console) -> None:
+    """Print the headline tables of one dataset: floor, controls (marked), generators."""
+    columns = dataset.headline()
+    if not columns:
+        _print(console, Text(f"\n{dataset.label}: no headline numbers", style="bold"))
+        return
+    notes = Notes()
+    made = [_make(dataset, column, notes) for column in columns]
+    labels = [_label(cohort.label, cohort.role) for cohort in others(dataset)]
+    label_width = max(map(len, [*labels, "floor, 100 draws"]))
+    groups = _pack(made, label_width, console.width)
+    for group in groups:
+        families = ", ".join(dict.fromkeys(item.column.family for item in group))
+        part = f" · {families}" if len(groups) > 1 else ""
+        _print(console, Text(f"\n{dataset.label}{part}", style="bold"))
+        _print(console, _table(dataset, group, label_width, console))
+    for code, reason in notes.items():
+        _print(console, Padding(Text(f"n/a {code}: {reason}", style="dim"), (0, 0, 0, 1)))
+    _print(console, Text(""))
+
+
+@dataclass
+class _Made:
+    """A column ready to print: head, the floor's two rows, one text per other cohort."""
+
+    column: Column
+    head: str
+    floor: tuple[Text, Text]
+    texts: list[Text]
+
+    @property
+    def width(self) -> int:
+        """Terminal cells that the column needs."""
+        words = [len(word) for word in self.head.split()]
+        return max([text.cell_len for text in (*self.floor, *self.texts)] + words)
+
+
+def _make(dataset: DatasetSummary, column: Column, notes: Notes) -> _Made:
+    floor = dataset.floors.get(column.key)
+    decimals = column_decimals(dataset, column)
+    info = head(column)
+    unit = f"({info.unit})" if info.unit else ""
+    title = " ".join(part for part in (info.title, unit, info.arrow + info.ideal) if part)
+    texts = [_text(dataset.cell(row.label, column), decimals, notes) for row in others(dataset)]
+    return _Made(column, title, _floor_texts(floor, decimals), texts)
+
+
+def _floor_texts(floor: Floor | None, decimals: int | None) -> tuple[Text, Text]:
+    if floor is None:
+        return Text("–  ", style="dim"), Text("")
+    low, high = (format_value(value, decimals) for value in (floor.low, floor.high))
+    median = Text(f"{format_value(floor.median, decimals)}  ", style="bold")
+    return median, Text(f"{low}–{high}  ", style="dim")
+
+
+def _text(cell: Cell, decimals: int | None, notes: Notes) -> Text:
+    if cell.state == "not-applicable":
+        return Text(f"n/a {notes.code(cell.reason or 'no reason given')}  ", style="dim")
+    if cell.state in _FAILED:
+        return Text(f"{cell.state}  ", style="red")
+    if cell.value is None:
+        return Text("–  ", style="dim")
+    text = Text(format_value(cell.value, decimals), style=_STYLES[cell.place])
+    if cell.spread is not None:
+        text.append(f" ±{format_spread(cell.spread, cell.value, decimals)}", style="dim")
+    text.append("! " if cell.failed_seeds else " ", style="red")
+    text.append(MARKS.get(cell.place, " "), style=_STYLES[cell.place])
+    return text
+
+
+def _label(label: str, role: str) -> str:
+    return f"{label} (control)" if role == "control" else label
+
+
+def _pack(made: Sequence[_Made], label_width: int, width: int) -> list[list[_Made]]:
+    """Cut columns into tables that fit; a table holds one family unless all fit in one."""
+    room = width - label_width - 4
+    if sum(item.width + 3 for item in made) <= room:
+        return [list(made)]
+    groups: list[list[_Made]] = []
+    used = 0
+    for item in made:
+        fresh = not groups or groups[-1][0].column.family != item.column.family
+        if fresh or used + item.width + 3 > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(item)
+        used += item.width + 3
+    return groups
+
+
+def _table(
+    dataset: DatasetSummary, group: Sequence[_Made], label_width: int, console: Console
+) -> Table:
+    unicode = console.encoding.startswith("utf")
+    table = Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False, show_edge=False)
+    table.add_column("", no_wrap=True, min_width=min(label_width, 40), overflow="ellipsis")
+    for item in group:
+        table.add_column(
+            escape(item.head), justify="right", min_width=item.width, vertical="bottom"
+        )
+    if any(item.column.key in dataset.floors for item in group):
+        draws = max(floor.n for floor in dataset.floors.values())
+        table.add_row(Text(f"floor, {draws} draws"), *(item.floor[0] for item in group))
+        ranges = [item.floor[1] for item in group]
+        table.add_row(Text("  5-95 %", style="dim"), *ranges, end_section=True)
+    for row, cohort in enumerate(others(dataset)):
+        name = Text(_label(cohort.label, cohort.role), "dim" if cohort.role == "control" else "")
+        table.add_row(name, *(item.texts[row] for item in group))
+    return table
+
+
+def _print_failures(failures: Sequence[Failure], console: Console) -> None:
+    if not failures:
+        return
+    _print(console, Text("\nFailed", style="bold red"))
+    for failure in failures:
+        seeds = ", ".join(map(str, failure.seeds))
+        where = f"{failure.dataset} · {failure.cohort}"
+        if failure.metric:
+            where += f" · {failure.metric}"
+        after = f" after {failure.wall_s:.0f} s" if failure.wall_s else ""
+        line = Text(f"{where} (seed{'s' * (len(failure.seeds) > 1)} {seeds}), ")
+        line.append(f"{failure.phase}: {STATES[failure.status]}{after}", style="red")
+        line.append(f": {failure.reason}")
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(" -", line)
+        _print(console, grid)
+    _print(console, Text("  ! marks a value that rests on fewer seeds than were asked for"))
+
+
+def _print(console: Console, item: object) -> None:
+    """Print, in plain ASCII where the terminal can't show more."""
+    if console.encoding.startswith("utf"):
+        console.print(item, highlight=False, soft_wrap=False)
+        return
+    with console.capture() as capture:
+        console.print(item, highlight=False)
+    text = capture.get().translate(_ASCII)
+    console.file.write(text.encode("ascii", "replace").decode("ascii"))

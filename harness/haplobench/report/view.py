@@ -1,0 +1,367 @@
+"""What Markdown and HTML pages show: tables of texts, made once from a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
+from haplobench.report.load import CohortInfo
+from haplobench.report.summary import Cell, Column, DatasetSummary, Floor, Summary
+
+MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
+PLACES = {
+    "better": "better than the floor's 5–95 % range",
+    "within": "within the floor's 5–95 % range",
+    "outside": "outside the floor's 5–95 % range",
+    "far": "far outside the floor's 5–95 % range",
+}
+STATES = {
+    "failed": "failed",
+    "timeout": "timed out",
+    "memory": "out of memory",
+    "missing": "–",
+    "not-applicable": "n/a",
+}
+DIRECTIONS = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "closer": "nearer to the ideal is better",
+    "info": "for information",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One table cell as texts.
+
+    `kind` is a place (`within`, …), a state (`failed`, …), `floor`, or empty; `note` the code of
+    a reason beneath the table; `tip` the whole story; `sort` the number to sort by.
+    """
+
+    text: str
+    spread: str = ""
+    kind: str = ""
+    mark: str = ""
+    note: str = ""
+    tip: str = ""
+    sort: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column's head: its title, unit, and which way is better (an arrow, and in words)."""
+
+    title: str
+    unit: str
+    arrow: str
+    ideal: str
+    help: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: the cohort of a headline table, or a number of a full table."""
+
+    label: str
+    role: str
+    cells: tuple[Shown, ...]
+    head: Head | None = None
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table ready to print. `notes` are (code, reason) pairs that its cells refer to."""
+
+    title: str
+    heads: tuple[Head, ...]
+    floor: Row | None
+    rows: tuple[Row, ...]
+    notes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class MetricBlock:
+    """All numbers of one metric: rows without labels, and rows with."""
+
+    name: str
+    summary: str
+    rows: tuple[Row, ...]
+    labelled: tuple[Row, ...]
+
+
+@dataclass
+class Notes:
+    """Short codes (a, b, …) for reasons, in order of appearance."""
+
+    codes: dict[str, str] = field(default_factory=dict)
+
+    def code(self, reason: str) -> str:
+        """The code of a reason, a new one if it has none."""
+        return self.codes.setdefault(reason, _letters(len(self.codes)))
+
+    def items(self) -> tuple[tuple[str, str], ...]:
+        """(code, reason) pairs."""
+        return tuple((code, reason) for reason, code in self.codes.items())
+
+
+def _letters(index: int) -> str:
+    return ("" if index < 26 else _letters(index // 26 - 1)) + chr(97 + index % 26)
+
+
+def head(column: Column) -> Head:
+    """The head of a column."""
+    info = column.submetric
+    ideal = f"{info.ideal:g}" if info.ideal is not None and info.direction == "closer" else ""
+    words = DIRECTIONS.get(info.direction, "")
+    if info.ideal is not None and info.direction != "info":
+        words += f", ideal {info.ideal:g}"
+    return Head(
+        title=column.title,
+        unit=info.unit,
+        arrow=ARROWS.get(info.direction, ""),
+        ideal=ideal,
+        help=words,
+        anchor=column.metric,
+    )
+
+
+def column_decimals(dataset: DatasetSummary, column: Column) -> int | None:
+    """Digits after the point that all cells of a column share, see `decimals_for`."""
+    floor = dataset.floors.get(column.key)
+    values = [dataset.cell(cohort.label, column).value for cohort in dataset.cohorts]
+    return decimals_for(
+        [value for value in values if value is not None],
+        None if floor is None else (floor.low, floor.median, floor.high),
+    )
+
+
+def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False) -> Shown:
+    """A cell as texts."""
+    if cell.value is None:
+        reason = cell.reason or "no reason given"
+        failed = cell.state not in ("missing", "not-applicable")
+        if failed:
+            reason = f"{cell.phase}: {reason}" if cell.phase else reason
+        note = "" if cell.state == "missing" else notes.code(reason)
+        tip = f"{STATES[cell.state]}: {reason}"
+        return Shown(STATES[cell.state], kind=cell.state, note=note, tip=tip)
+    spread = "" if cell.spread is None else format_spread(cell.spread, cell.value, decimals)
+    parts = [f"{cell.value:.6g}"]
+    if cell.spread is not None:
+        parts.append(f"± {cell.spread:.2g} (standard deviation over {cell.spread_over})")
+        if cell.spread_over == "standard error":
+            parts[-1] = f"± {cell.spread:.2g} (standard error)"
+    if cell.place:
+        parts.append(PLACES[cell.place])
+    if cell.score is not None:
+        parts.append(f"{cell.score:.2f} times the floor's distance from the ideal")
+    parts.append(f"{cell.n_seeds} seeds, {cell.n_values} draws")
+    if cell.failed_seeds:
+        parts.append(f"{cell.failed_seeds} seeds failed: {cell.reason}")
+    return Shown(
+        format_value(cell.value, decimals),
+        spread=spread,
+        kind=cell.place,
+        mark=MARKS.get(cell.place, ""),
+        note=notes.code(f"rests on fewer seeds: {cell.reason}") if cell.failed_seeds else "",
+        tip="; ".join(parts),
+        sort=cell.value,
+        best=best,
+    )
+
+
+def show_floor(floor: Floor | None, decimals: int | None) -> Shown:
+    """The floor's median, with its 5-95 % range as spread."""
+    if floor is None:
+        return Shown("–", kind="floor")
+    low, high = format_value(floor.low, decimals), format_value(floor.high, decimals)
+    tip = f"median and 5–95 % range of {floor.n} draws of real people"
+    return Shown(
+        format_value(floor.median, decimals),
+        spread=f"{low}–{high}",
+        kind="floor",
+        tip=tip,
+        sort=floor.median,
+    )
+
+
+def show_score(cell: Cell, decimals: int | None, notes: Notes, best: bool) -> Shown:
+    """A cell as its distance from the ideal in units of the floor's, or else its value."""
+    shown = show_cell(cell, decimals, notes, best)
+    if cell.score is None:
+        return Shown(**{**vars(shown), "spread": ""})
+    text = f"{cell.score:.1f}×" if cell.score < 9.95 else f"{cell.score:,.0f}×"
+    return Shown(**{**vars(shown), "text": text, "spread": ""})
+
+
+def others(dataset: DatasetSummary) -> list[CohortInfo]:
+    """Controls, then generators: every cohort but the floor."""
+    return [cohort for cohort in dataset.cohorts if cohort.role != "floor"]
+
+
+def headline_tables(dataset: DatasetSummary) -> list[TableView]:
+    """One table per metric family: generators down, headline numbers across."""
+    tables = []
+    for family in dataset.families():
+        columns = dataset.headline(family)
+        if not columns:
+            continue
+        notes = Notes()
+        decimals = [column_decimals(dataset, column) for column in columns]
+        best = [_best(dataset, column) for column in columns]
+        rows = [
+            Row(
+                cohort.label,
+                cohort.role,
+                tuple(
+                    show_cell(
+                        dataset.cell(cohort.label, column), places, notes, cohort.label in winners
+                    )
+                    for column, places, winners in zip(columns, decimals, best, strict=True)
+                ),
+            )
+            for cohort in others(dataset)
+        ]
+        floors = [dataset.floors.get(column.key) for column in columns]
+        floor = None
+        if any(floors):
+            cells = [show_floor(f, places) for f, places in zip(floors, decimals, strict=True)]
+            floor = Row("floor", "floor", tuple(cells))
+        heads = tuple(head(column) for column in columns)
+        tables.append(TableView(family, heads, floor, tuple(rows), notes.items()))
+    return tables
+
+
+def scorecard(dataset: DatasetSummary) -> tuple[list[tuple[str, list[Row]]], Notes]:
+    """Headline numbers down by family, generators across: distances in units of the floor's."""
+    notes = Notes()
+    families = []
+    for family in dataset.families():
+        rows = []
+        for column in dataset.headline(family):
+            places = column_decimals(dataset, column)
+            winners = _best(dataset, column)
+            cells = [show_floor(dataset.floors.get(column.key), places)]
+            cells += [
+                show_score(
+                    dataset.cell(cohort.label, column), places, notes, cohort.label in winners
+                )
+                for cohort in others(dataset)
+            ]
+            rows.append(Row(column.title, "", tuple(cells), head(column)))
+        if rows:
+            families.append((family, rows))
+    return families, notes
+
+
+def full_tables(
+    dataset: DatasetSummary, summary: Summary
+) -> list[tuple[str, list[MetricBlock], Notes]]:
+    """Every number by family and metric: numbers down, floor and generators across."""
+    tables = []
+    for family in dataset.families():
+        notes = Notes()
+        blocks = []
+        for metric in summary.run.metrics.values():
+            columns = [
+                column
+                for column in dataset.columns
+                if column.metric == metric.name and column.family == family
+            ]
+            if not columns:
+                continue
+            rows = [(column, _full_row(dataset, column, notes)) for column in columns]
+            blocks.append(
+                MetricBlock(
+                    metric.name,
+                    metric.summary,
+                    tuple(row for column, row in rows if not column.labels),
+                    tuple(row for column, row in rows if column.labels),
+                )
+            )
+        tables.append((family, blocks, notes))
+    return tables
+
+
+def _full_row(dataset: DatasetSummary, column: Column, notes: Notes) -> Row:
+    places = column_decimals(dataset, column)
+    winners = _best(dataset, column)
+    cells = [show_floor(dataset.floors.get(column.key), places)]
+    cells += [
+        show_cell(dataset.cell(cohort.label, column), places, notes, cohort.label in winners)
+        for cohort in others(dataset)
+    ]
+    return Row(column.title, "", tuple(cells), head(column))
+
+
+def _best(dataset: DatasetSummary, column: Column) -> tuple[str, ...]:
+    best = dataset.best(column)
+    return best.cohorts if best else ()
+
+
+def findings(dataset: DatasetSummary) -> list[tuple[str, str]]:
+    """(family, sentence) pairs: who does best on what, against the floor, controls left out."""
+    sentences = []
+    for family in dataset.families():
+        columns = dataset.headline(family)
+        if any(c.key in dataset.floors and c.submetric.direction != "info" for c in columns):
+            sentence = _against_floor(dataset, family)
+        else:
+            sentence = _winners(dataset, columns)
+        if sentence:
+            sentences.append((family, sentence))
+    return sentences
+
+
+def _against_floor(dataset: DatasetSummary, family: str) -> str:
+    """Who comes within the floor's range how often, and who is nearest to the ideal most often."""
+    labels = [cohort.label for cohort in dataset.cohorts if cohort.role == "generator"]
+    tallies = [(label, *dataset.tally(label, family)) for label in labels]
+    measured = sorted((item for item in tallies if item[2]), key=lambda item: -item[1])
+    good = [f"{label} {within} of {judged}" for label, within, judged in measured if within]
+    none = [label for label, within, _ in measured if not within]
+    if not measured:
+        return ""
+    parts = ["within the floor’s range or better: " + (", ".join(good) or "none")]
+    if good and none:
+        parts.append(f"never: {', '.join(none)}")
+    wins = dict.fromkeys(labels, 0)
+    columns = 0
+    for column in dataset.headline(family):
+        best = _best(dataset, column)
+        columns += bool(best)
+        for label in best:
+            wins[label] += 1
+    most = max(wins.values())
+    leaders = [label for label, count in wins.items() if count == most]
+    if most:
+        parts.append(f"best most often: {' and '.join(leaders)} ({most} of {columns})")
+    return "; ".join(parts) + "."
+
+
+def _winners(dataset: DatasetSummary, columns: Iterable[Column]) -> str:
+    wins = []
+    for column in columns:
+        best = dataset.best(column)
+        if best is None or best.cell.value is None:
+            continue
+        value = format_value(best.cell.value, column_decimals(dataset, column))
+        unit = f" {column.submetric.unit}" if column.submetric.unit else ""
+        wins.append(f"{column.title}: {' and '.join(best.cohorts)} ({value}{unit})")
+    return f"best {'; '.join(wins)}." if wins else ""
+
+
+def flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested mappings as (key, text) pairs, keys joined by a dot; lists joined by commas."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, (list, tuple)):
+        if value:
+            yield prefix, ", ".join(str(item) for item in value)
+    elif value not in (None, ""):
+        yield prefix, str(value)

@@ -1,0 +1,76 @@
+"""Writing a run's report: every form asked for, each file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from haplobench.errors import BenchError
+from haplobench.report import FORMATS, ReportPaths
+from haplobench.report.csv import render_tidy, render_wide
+from haplobench.report.figures import draw_figures
+from haplobench.report.html import render_html
+from haplobench.report.load import load_run
+from haplobench.report.markdown import render_markdown
+from haplobench.report.summary import summarise
+from haplobench.report.svg import clean, to_png
+
+_ALL = (*FORMATS, "png")
+
+
+def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> ReportPaths:
+    """Write the report, see `haplobench.report.write_report`."""
+    unknown = [name for name in formats if name not in _ALL]
+    if unknown:
+        raise BenchError(f"report: no format {unknown[0]!r}", hint=f"one of {', '.join(_ALL)}")
+    run = load_run(run_folder)
+    summary = summarise(run)
+    folder = out or run_folder / "report"
+    drawn = draw_figures(run) if set(formats) - {"csv"} else ([], [])
+    figures, problems = drawn
+    html = markdown = None
+    tables: list[Path] = []
+    files: list[Path] = []
+    # Markdown shows the figures by their files.
+    if {"svg", "md"} & set(formats):
+        for figure in figures:
+            text = clean(figure.svg, label=figure.title)
+            files.append(_write(folder / "figures" / f"{figure.file}.svg", text))
+    if "png" in formats:
+        for figure in figures:
+            png = to_png(clean(figure.svg))
+            files.append(_write(folder / "figures" / f"{figure.file}.png", png))
+    if "csv" in formats:
+        tables.append(_write(folder / "summary.csv", render_tidy(summary)))
+        tables.append(_write(folder / "summary-wide.csv", render_wide(summary)))
+    if "md" in formats:
+        text = render_markdown(summary, figures, problems)
+        markdown = _write(folder / "report.md", text)
+    if "html" in formats:
+        html = _write(folder / "report.html", render_html(summary, figures, problems))
+    return ReportPaths(
+        folder=folder,
+        html=html,
+        markdown=markdown,
+        csv=tuple(tables),
+        figures=tuple(files),
+        problems=tuple(str(problem) for problem in problems),
+    )
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
