@@ -1,1 +1,65 @@
-"""placeholder"""
+"""Datasets that come with haplobench: described here, read in the modules named by `target`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from haplobench.datasets.params import EmbeddedParams, FileParams, IgsrParams, SimulatedParams
+from haplobench.hookspecs import hookimpl
+from haplobench.plugin import DatasetSpec, Module
+
+_PHASE3 = "The 1000 Genomes Project Consortium, Nature 526, 68-74 (2015)"
+_CYVCF2 = Module("cyvcf2", "haplobench[formats]")
+_PYSAM = Module("pysam", "haplobench[formats]")
+
+
+@hookimpl
+def haplobench_datasets() -> Iterable[DatasetSpec]:
+    """The datasets `embedded`, `file`, `igsr` and `simulated`."""
+    return (
+        DatasetSpec(
+            name="embedded",
+            version="1",
+            target="haplobench.datasets.embedded:Embedded",
+            summary=(
+                "300 Europeans of the 1000 Genomes Project, phase 3, at chr20:1-4 Mb: "
+                "9,349 biallelic SNPs with MAF of at least 1 %, in the package itself."
+            ),
+            params=EmbeddedParams,
+            citations=(_PHASE3,),
+        ),
+        DatasetSpec(
+            name="file",
+            version="1",
+            target="haplobench.datasets.file:File",
+            summary="Your own haplotypes: VCF, BCF, VCF Zarr, PLINK 1 and 2, or .hapt.",
+            params=FileParams,
+        ),
+        DatasetSpec(
+            name="igsr",
+            version="1",
+            target="haplobench.datasets.igsr:Igsr",
+            summary=(
+                "2,504 people of the 1000 Genomes Project, phase 3: any region, fetched through "
+                "the release's remote index, cached and verified."
+            ),
+            params=IgsrParams,
+            needs=(_CYVCF2, _PYSAM),
+            citations=(_PHASE3,),
+        ),
+        DatasetSpec(
+            name="simulated",
+            version="1",
+            target="haplobench.datasets.simulated:Simulated",
+            summary="Genomes simulated under any demographic model of the stdpopsim catalogue.",
+            params=SimulatedParams,
+            needs=(
+                Module("stdpopsim", "haplobench[coalescent]"),
+                Module("msprime", "haplobench[coalescent]"),
+            ),
+            citations=(
+                "Adrian et al., eLife 9, e54967 (2020)",
+                "Baumdicker et al., Genetics 220, iyab229 (2022)",
+            ),
+        ),
+    )

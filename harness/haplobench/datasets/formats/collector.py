@@ -1,0 +1,155 @@
+"""Collector: takes a file's sites in order, applies the reading options, makes the panel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.datasets.formats import sites as kinds
+from haplobench.datasets.formats.matrix import HaplotypeMatrix
+from haplobench.datasets.formats.options import ReadOptions
+from haplobench.datasets.formats.people import People
+from haplobench.errors import FormatError
+from haplobench.panel import Panel
+
+
+class Collector:
+    """Sites of one contig on their way from a file into a `Panel`.
+
+    Two or more records left at one position are a split multi-allelic site, or a mistake:
+    all of them are skipped as `duplicate position`, for keeping one would call the others'
+    alleles reference.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: ReadOptions,
+        people: People,
+        *,
+        ploidy: int,
+        scratch: Path | None = None,
+    ) -> None:
+        self.path = path
+        self.options = options
+        self.people = people
+        self.ploidy = ploidy
+        self.skipped: Counter[str] = Counter()
+        self._matrix = HaplotypeMatrix(people.samples.size * ploidy, scratch)
+        self._candidates: list[NDArray[np.int64]] = []
+        self._positions: list[NDArray[np.int64]] = []
+        self._ref: list[str] = []
+        self._alt: list[str] = []
+        self._last = 0
+        self._unphased = False
+
+    def skip(self, reason: str, n: int = 1) -> None:
+        """Count records left out."""
+        if n:
+            self.skipped[reason] += n
+
+    def add(
+        self,
+        contig: str,
+        positions: NDArray[np.int64],
+        ref: list[str],
+        alt: list[str],
+        alleles: NDArray[np.int8],
+        phased: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take biallelic sites.
+
+        `positions` (n,) bp; `alleles` (n, n_samples, ploidy) int8 of 0, 1 and -1;
+        `phased` (n, n_samples) bool, None where all is phased.
+        """
+        if not positions.size:
+            return
+        steps = np.diff(positions, prepend=self._last)
+        if (steps < 0).any():
+            i = int(np.flatnonzero(steps < 0)[0])
+            before = positions[i - 1] if i else self._last
+            raise FormatError(
+                f"{self.path}: position {contig}:{positions[i]} comes after {contig}:{before}",
+                hint="sort the file by position",
+            )
+        self._last = int(positions[-1])
+        self._candidates.append(positions)
+        keep = np.ones(positions.size, np.bool_)
+        missing = (alleles < 0).mean(axis=(1, 2)) > self.options.max_missing
+        self.skip(kinds.MISSING_CALLS, int(missing.sum()))
+        keep &= ~missing
+        if phased is not None and self.ploidy > 1:
+            differ = (alleles != alleles[:, :, :1]).any(axis=2)
+            unphased = differ & ~phased & keep[:, None]
+            if unphased.any():
+                alleles, keep = self._settle(contig, positions, alleles, unphased, keep)
+        if not keep.all():
+            alleles = alleles[keep]
+        self._matrix.append(alleles.reshape(alleles.shape[0], -1))
+        self._positions.append(positions[keep])
+        self._ref += [ref[i] for i in np.flatnonzero(keep)]
+        self._alt += [alt[i] for i in np.flatnonzero(keep)]
+
+    def _settle(
+        self,
+        contig: str,
+        positions: NDArray[np.int64],
+        alleles: NDArray[np.int8],
+        unphased: NDArray[np.bool_],
+        keep: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+        if self.options.skip_unphased:
+            sites = unphased.any(axis=1)
+            self.skip(kinds.UNPHASED, int(sites.sum()))
+            return alleles, keep & ~sites
+        if not self.options.allow_unphased:
+            site, person = (int(where[0]) for where in np.nonzero(unphased))
+            raise FormatError(
+                f"{self.path}: {contig}:{positions[site]}, sample {self.people.samples[person]}: "
+                "the heterozygous genotype is unphased",
+                hint="phase the file (SHAPEIT, Beagle), or set skip_unphased or allow_unphased",
+            )
+        self._unphased = True
+        # One order for all, so that the same genotypes always give the same panel.
+        settled = alleles.copy()
+        settled[unphased] = np.sort(alleles[unphased], axis=1)
+        return settled, keep
+
+    def finish(self, contig: str, *, phased: bool = True) -> tuple[Panel, dict[str, int]]:
+        """The panel, and how many records were left out by reason.
+
+        Raises FormatError if no site is left.
+        """
+        empty = np.empty(0, np.int64)
+        candidates = np.concatenate([empty, *self._candidates])
+        positions = np.concatenate([empty, *self._positions])
+        found, counts = np.unique(candidates, return_counts=True)
+        keep = ~np.isin(positions, found[counts > 1])
+        self.skip(kinds.DUPLICATE, int((~keep).sum()))
+        counted = dict(sorted(self.skipped.items()))
+        if not keep.any():
+            wanted = self.options.wanted
+            left = ", ".join(f"{n} {reason}" for reason, n in counted.items())
+            raise FormatError(
+                f"{self.path}: no site to read"
+                + (f" in {wanted}" if wanted else "")
+                + (f"; skipped: {left}" if left else "")
+            )
+        all_kept = bool(keep.all())
+        panel = Panel(
+            haplotypes=self._matrix.finish(None if all_kept else keep),
+            positions=positions[keep],
+            contig=contig,
+            samples=self.people.samples,
+            ref=np.array(self._ref, np.str_)[keep],
+            alt=np.array(self._alt, np.str_)[keep],
+            population=self.people.population,
+            superpopulation=self.people.superpopulation,
+            ploidy=self.ploidy,
+            build=self.options.build,
+            phased=phased and not self._unphased,
+        )
+        return panel, counted

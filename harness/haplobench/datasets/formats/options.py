@@ -1,0 +1,115 @@
+"""What to read of a file: a region, some people, which sites."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+_REGION = re.compile(r"(?P<contig>[^\s:]+)(:(?P<start>[\d,]+)(-(?P<end>[\d,]+)?)?)?")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Part of one contig: `start` to `end` in bp, 1-based, both included; `end` None is its end."""
+
+    contig: str
+    start: int = 1
+    end: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Read `20`, `20:1000000-4000000` or `20:1,000,000-`; ValueError otherwise."""
+        match = _REGION.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not a region; expected for example 20:1000000-4000000")
+        start = int((match["start"] or "1").replace(",", ""))
+        end = int(match["end"].replace(",", "")) if match["end"] else None
+        if start < 1 or (end is not None and end < start):
+            raise ValueError(f"{text!r} is not a region: 1 <= start <= end expected")
+        return cls(match["contig"], start, end)
+
+    def covers(self, position: int) -> bool:
+        """Whether a position (bp, 1-based) lies inside."""
+        return self.start <= position and (self.end is None or position <= self.end)
+
+    def __str__(self) -> str:
+        if self.start == 1 and self.end is None:
+            return self.contig
+        return f"{self.contig}:{self.start}-{'' if self.end is None else self.end}"
+
+
+def _checked_region(text: str) -> str:
+    if text:
+        Region.parse(text)
+    return text
+
+
+RegionText = Annotated[str, AfterValidator(_checked_region)]
+
+
+class ReadOptions(BaseModel):
+    """What to read of a file of haplotypes.
+
+    Attributes
+    ----------
+    region : str
+        `20`, or `20:1000000-4000000` (bp, 1-based, both included); empty reads everything.
+        A `chr` prefix on one side only is tolerated.
+    contig : str
+        The contig to read where the file holds several; the same as a region of its name.
+    panel_file : Path or None
+        Tab-separated population labels: `sample`, `pop`, `super_pop`, …
+    populations, superpopulations, samples : tuple of str
+        People to keep, in the file's order; empty keeps everybody.
+    snps_only : bool
+        Leave out biallelic variants that aren't single-nucleotide too. Variants with several
+        alternate alleles are always left out: a panel's sites are biallelic.
+    max_missing : float
+        Sites with a greater share of missing alleles are left out.
+    allow_unphased : bool
+        Read unphased heterozygous genotypes as 0 then 1, and call the panel unphased.
+    skip_unphased : bool
+        Leave out sites with an unphased heterozygous genotype.
+    build : str
+        Genome build to note in the panel, for example `GRCh37`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: RegionText = ""
+    contig: str = ""
+    panel_file: Path | None = None
+    populations: tuple[str, ...] = ()
+    superpopulations: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    snps_only: bool = True
+    max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
+    allow_unphased: bool = False
+    skip_unphased: bool = False
+    build: str = ""
+
+    @model_validator(mode="after")
+    def _agree(self) -> ReadOptions:
+        if self.allow_unphased and self.skip_unphased:
+            raise ValueError("allow_unphased and skip_unphased exclude each other")
+        if self.contig and self.region:
+            region = Region.parse(self.region)
+            if not same_contig(region.contig, self.contig):
+                raise ValueError(f"contig {self.contig!r} and region {self.region!r} differ")
+        return self
+
+    @property
+    def wanted(self) -> Region | None:
+        """The region or contig asked for; None for everything."""
+        if self.region:
+            return Region.parse(self.region)
+        return Region(self.contig) if self.contig else None
+
+
+def same_contig(one: str, other: str) -> bool:
+    """Whether two names mean one contig: equal but for a `chr` prefix."""
+    return one.removeprefix("chr") == other.removeprefix("chr")

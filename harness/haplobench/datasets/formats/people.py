@@ -1,0 +1,113 @@
+"""Which people of a file to keep, and their population labels."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.datasets.formats.options import ReadOptions
+from haplobench.datasets.labels import Label, read_labels
+from haplobench.errors import FormatError
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """The people kept of a file.
+
+    Attributes
+    ----------
+    index : (n_samples,) int64
+        Their places among all of the file's samples, increasing.
+    samples, population, superpopulation : (n_samples,) str
+    everybody : bool
+        Whether nobody was left out.
+    """
+
+    index: NDArray[np.int64]
+    samples: NDArray[np.str_]
+    population: NDArray[np.str_]
+    superpopulation: NDArray[np.str_]
+    everybody: bool
+
+
+def choose_people(
+    path: Path,
+    names: Sequence[str],
+    options: ReadOptions,
+    own_labels: Sequence[Label] | None = None,
+) -> People:
+    """Choose among a file's samples by name and population.
+
+    `own_labels` are labels that the file itself holds; `options.panel_file` overrules them.
+    Raises FormatError for an unknown sample or population (with near names), for a sample
+    without label, and where a population is asked for but no labels are given.
+    """
+    if not names:
+        raise FormatError(f"{path}: has no samples")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise FormatError(f"{path}: sample {twice!r} occurs more than once")
+    _check_known("sample", options.samples, names, path)
+    wanted = set(options.samples)
+    kept = [i for i, name in enumerate(names) if not wanted or name in wanted]
+    labels = dict(zip(names, own_labels, strict=True)) if own_labels is not None else None
+    if options.panel_file is not None:
+        labels = dict(read_labels(options.panel_file))
+        for i in kept:
+            if names[i] not in labels:
+                raise FormatError(
+                    f"{options.panel_file}: no line for sample {names[i]!r} of {path}",
+                    hint="add its line, or name the samples to read",
+                )
+    if options.populations or options.superpopulations:
+        if labels is None:
+            raise FormatError(
+                f"{path}: people can't be chosen by population: no labels are given",
+                hint="set panel_file",
+            )
+        where = options.panel_file or path
+        known = labels.values()
+        _check_known(
+            "population", options.populations, {label.population for label in known}, where
+        )
+        _check_known(
+            "superpopulation",
+            options.superpopulations,
+            {label.superpopulation for label in known},
+            where,
+        )
+        kept = [
+            i
+            for i in kept
+            if (not options.populations or labels[names[i]].population in options.populations)
+            and (
+                not options.superpopulations
+                or labels[names[i]].superpopulation in options.superpopulations
+            )
+        ]
+    if not kept:
+        raise FormatError(f"{path}: none of its {len(names)} samples is among those asked for")
+    chosen = [labels[names[i]] if labels is not None else Label("", "") for i in kept]
+    return People(
+        index=np.array(kept, np.int64),
+        samples=np.array([names[i] for i in kept], np.str_),
+        population=np.array([label.population for label in chosen], np.str_),
+        superpopulation=np.array([label.superpopulation for label in chosen], np.str_),
+        everybody=len(kept) == len(names),
+    )
+
+
+def _check_known(kind: str, asked: Sequence[str], known: Collection[str], where: Path) -> None:
+    for name in asked:
+        if name not in known:
+            listed = sorted(filter(None, known))
+            near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(near)}?" if near else ""
+            if not hint and len(listed) <= 30:
+                hint = f"there are {', '.join(listed)}"
+            raise FormatError(f"{where}: no {kind} is named {name!r}", hint=hint)

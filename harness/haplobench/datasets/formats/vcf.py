@@ -1,0 +1,310 @@
+"""VCF and BCF, through htslib (cyvcf2 reads, pysam compresses and indexes)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cyvcf2
+import numpy as np
+import pysam
+from numpy.typing import NDArray
+
+from haplobench.datasets.formats.collector import Collector
+from haplobench.datasets.formats.files import require_file, require_whole, staged
+from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
+from haplobench.datasets.formats.people import People, choose_people
+from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
+from haplobench.errors import FormatError
+from haplobench.panel import Panel
+
+ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
+_BATCH = 1024
+# cyvcf2 pads a genotype of fewer alleles than its record's greatest with this.
+_NO_ALLELE = -2
+
+
+def read(
+    path: Path, options: ReadOptions, scratch: Path | None = None
+) -> tuple[Panel, dict[str, int]]:
+    """Read a VCF or BCF, plain or compressed; by its index where there is one and a region.
+
+    Raises FormatError naming file and record.
+    """
+    require_file(path)
+    require_whole(path)
+    source = _open(path)
+    people = choose_people(path, source.samples, options)
+    if not people.everybody:
+        source.set_samples(people.samples.tolist())
+    return _Reader(path, source, options, people, scratch).read()
+
+
+def _open(path: Path) -> Any:
+    quiet = getattr(cyvcf2.cyvcf2, "set_htslib_log_level", None)
+    if quiet is not None:  # what goes wrong is told by our own errors, once
+        quiet(0)
+    try:
+        return cyvcf2.VCF(str(path))
+    except Exception as error:  # cyvcf2 raises bare Exception
+        raise FormatError(
+            f"{path}: not a VCF or BCF that htslib can open: {_first_line(error)}",
+            hint="expected a ##fileformat header, a #CHROM line and records",
+        ) from None
+
+
+class _Reader:
+    """One pass over the records of one contig."""
+
+    def __init__(
+        self,
+        path: Path,
+        source: Any,
+        options: ReadOptions,
+        people: People,
+        scratch: Path | None,
+    ) -> None:
+        self.path = path
+        self.source = source
+        self.options = options
+        self.people = people
+        self.scratch = scratch
+        self.contig = ""
+        self.collector: Collector | None = None
+        self.counted: dict[str, int] = {}
+        self.number = 0
+
+    def read(self) -> tuple[Panel, dict[str, int]]:
+        positions: list[int] = []
+        ref: list[str] = []
+        alt: list[str] = []
+        genotypes: list[NDArray[np.int16]] = []
+        for record in self._records():
+            alternates = record.ALT
+            reason = reason_to_skip(record.REF, alternates, snps_only=self.options.snps_only)
+            if reason:
+                self._count(reason)
+                continue
+            genotype = self._genotype(record)
+            if genotype is None:
+                self._count(MISSING_CALLS)
+                continue
+            if genotypes and genotype.shape != genotypes[0].shape:
+                self._take(positions, ref, alt, genotypes)
+                positions, ref, alt, genotypes = [], [], [], []
+            positions.append(record.POS)
+            ref.append(record.REF)
+            alt.append(alternates[0])
+            genotypes.append(genotype)
+            if len(positions) == _BATCH:
+                self._take(positions, ref, alt, genotypes)
+                positions, ref, alt, genotypes = [], [], [], []
+        self._take(positions, ref, alt, genotypes)
+        if self.collector is None:  # not one site: let it say so
+            self.collector = Collector(self.path, self.options, self.people, ploidy=2)
+        for reason, n in self.counted.items():
+            self.collector.skip(reason, n)
+        return self.collector.finish(self.contig)
+
+    def _count(self, reason: str) -> None:
+        self.counted[reason] = self.counted.get(reason, 0) + 1
+
+    def _records(self) -> Iterator[Any]:
+        """Records of the wanted contig and region, in the file's order."""
+        wanted = self.options.wanted
+        indexed = any(Path(f"{self.path}{ending}").exists() for ending in (".tbi", ".csi"))
+        if wanted is not None and indexed:
+            yield from self._indexed(wanted)
+            return
+        seen: list[str] = []
+        for record in self._safely(self.source):
+            contig = record.CHROM
+            if not seen or contig != seen[-1]:
+                if wanted is None and seen:
+                    choose_contig(self.path, [*seen, contig], None)
+                seen.append(contig)
+            if wanted is None or self._within(record, wanted):
+                self.contig = contig
+                yield record
+        if not seen:
+            raise FormatError(f"{self.path}: holds no records")
+        if not self.contig:
+            self.contig = choose_contig(self.path, seen, wanted)
+
+    def _indexed(self, wanted: Region) -> Iterator[Any]:
+        self.contig = choose_contig(self.path, self._indexed_contigs(), wanted)
+        query = f"{self.contig}:{wanted.start}-{wanted.end or ''}"
+        with warnings.catch_warnings():
+            # An empty region is told by the collector.
+            warnings.simplefilter("ignore", UserWarning)
+            for record in self._safely(self.source(query)):
+                if self._within(record, wanted):
+                    yield record
+
+    def _indexed_contigs(self) -> list[str]:
+        pysam.set_verbosity(0)
+        try:
+            # The index knows which contigs have records; a header lists them all.
+            with pysam.VariantFile(str(self.path)) as opened:
+                index = opened.index
+                return list(index) if index is not None else list(self.source.seqnames)
+        except (OSError, ValueError) as error:
+            raise FormatError(
+                f"{self.path}: its index can't be read: {error}", hint="index it again"
+            ) from None
+
+    def _within(self, record: Any, wanted: Region) -> bool:
+        return same_contig(record.CHROM, wanted.contig) and wanted.covers(record.POS)
+
+    def _safely(self, records: Any) -> Iterator[Any]:
+        """Iterate; turn htslib's failures into one line that names the record before."""
+        last = "the header"
+        iterator = iter(records)
+        while True:
+            try:
+                record = next(iterator)
+            except StopIteration:
+                return
+            except Exception as error:  # cyvcf2 raises bare Exception
+                raise FormatError(
+                    f"{self.path}: record {self.number + 1}, after {last}: malformed or damaged "
+                    f"({_first_line(error)})"
+                ) from None
+            self.number += 1
+            last = f"{record.CHROM}:{record.POS}"
+            yield record
+
+    def _genotype(self, record: Any) -> NDArray[np.int16] | None:
+        """(n_samples, ploidy + 1) int16, the last column 1 where phased; None if all is missing."""
+        try:
+            genotype: NDArray[np.int16] = record.genotype.array()
+        except Exception:  # cyvcf2 raises bare Exception, or gives None
+            raise FormatError(
+                f"{self.path}: record {self.number} ({record.CHROM}:{record.POS}): "
+                "no GT field, or one that can't be read"
+            ) from None
+        # A record of nothing but `.` says nothing about ploidy.
+        if genotype.shape[1] == 2 and (genotype[:, 0] == -1).all():
+            return None
+        return genotype
+
+    def _take(
+        self, positions: list[int], ref: list[str], alt: list[str], genotypes: list[Any]
+    ) -> None:
+        if not positions:
+            return
+        stacked = np.stack(genotypes)
+        alleles = stacked[:, :, :-1]
+        ploidy = alleles.shape[2]
+        if self.collector is None:
+            self.collector = Collector(
+                self.path, self.options, self.people, ploidy=ploidy, scratch=self.scratch
+            )
+        padding = alleles == _NO_ALLELE
+        if padding.any():
+            # `.` is a missing genotype of any ploidy.
+            lone = (alleles[:, :, :1] == -1) & padding[:, :, 1:].all(axis=2, keepdims=True)
+            alleles = np.where(padding & lone, np.int16(-1), alleles)
+            padding = alleles == _NO_ALLELE
+        found = (~padding).sum(axis=2)
+        odd = found != self.collector.ploidy
+        if odd.any():
+            site, person = (int(where[0]) for where in np.nonzero(odd))
+            self._refuse(
+                positions[site],
+                person,
+                f"ploidy {found[site, person]}, expected {self.collector.ploidy} as elsewhere",
+                "keep people of one ploidy: for X, women only or men only, by samples",
+            )
+        if (alleles > 1).any():
+            site, person = (int(where[0]) for where in np.nonzero((alleles > 1).any(axis=2)))
+            found_allele = int(alleles[site, person].max())
+            self._refuse(
+                positions[site], person, f"allele {found_allele}, but the record has one alternate"
+            )
+        self.collector.add(
+            self.contig,
+            np.array(positions, np.int64),
+            ref,
+            alt,
+            alleles.astype(np.int8),
+            stacked[:, :, -1] == 1,
+        )
+
+    def _refuse(self, position: int, person: int, found: str, hint: str = "") -> None:
+        raise FormatError(
+            f"{self.path}: {self.contig}:{position}, sample {self.people.samples[person]}: {found}",
+            hint=hint,
+        )
+
+
+def write(panel: Panel, path: Path) -> None:
+    """Write a bgzipped VCF (tabix index) or a BCF (CSI index); `.vcf` is plain, with no index."""
+    pysam.set_verbosity(0)
+    with staged(path) as folder:
+        if path.name.endswith(".vcf"):
+            with (folder / path.name).open("wb") as plain:
+                for block in _lines(panel):
+                    plain.write(block)
+            return
+        text = folder / (path.name if path.suffix != ".bcf" else "records.vcf.gz")
+        with pysam.BGZFile(str(text), "wb") as compressed:
+            for block in _lines(panel):
+                compressed.write(block)
+        if path.suffix != ".bcf":
+            pysam.tabix_index(str(text), preset="vcf", force=True)
+            return
+        binary = folder / path.name
+        with (
+            pysam.VariantFile(str(text)) as records,
+            pysam.VariantFile(str(binary), "wb", header=records.header) as out,
+        ):
+            for record in records:
+                out.write(record)
+        text.unlink()
+        pysam.tabix_index(str(binary), preset="bcf", csi=True, force=True)
+
+
+def _lines(panel: Panel) -> Iterator[bytes]:
+    """The file's text: the header, then blocks of records."""
+    assembly = f",assembly={panel.build}" if panel.build else ""
+    header = [
+        "##fileformat=VCFv4.2",
+        '##FILTER=<ID=PASS,Description="All filters passed">',
+        "##source=haplobench",
+        f"##contig=<ID={panel.contig}{assembly}>",
+        '##INFO=<ID=AC,Number=A,Type=Integer,Description="Alternate allele count">',
+        '##INFO=<ID=AN,Number=1,Type=Integer,Description="Alleles called">',
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
+        "\t".join(
+            [
+                *("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT"),
+                *panel.samples.tolist(),
+            ]
+        ),
+    ]
+    yield ("\n".join(header) + "\n").encode()
+    separator = "|" if panel.phased else "/"
+    # One word per allele: a tab or a separator, then 0, 1 or a dot.
+    leading = np.array([f"{mark}{allele}" for mark in "\t" + separator for allele in "01."], "S2")
+    first = np.arange(panel.n_haplotypes) % panel.ploidy != 0
+    step = max(1, (1 << 24) // max(1, panel.n_haplotypes))
+    alternate, called = panel.allele_counts
+    for start in range(0, panel.n_sites, step):
+        block = np.ascontiguousarray(panel.haplotypes[:, start : start + step].T)
+        codes = np.where(block < 0, 2, block) + 3 * first
+        rows = leading[codes]
+        out = bytearray()
+        for i, row in enumerate(rows, start):
+            out += (
+                f"{panel.contig}\t{panel.positions[i]}\t.\t{panel.ref[i]}\t{panel.alt[i]}\t.\tPASS\t"
+                f"AC={alternate[i]};AN={called[i]}\tGT"
+            ).encode()
+            out += row.tobytes() + b"\n"
+        yield bytes(out)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

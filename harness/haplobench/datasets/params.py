@@ -1,0 +1,135 @@
+"""Parameters of the datasets that come with haplobench."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from haplobench.datasets.formats.options import RegionText
+from haplobench.plugin import Params
+
+IGSR_RELEASE = "https://ftp.1000genomes.ebi.ac.uk/vol1/ftp/release/20130502/"
+
+
+class EmbeddedParams(Params):
+    """The panel in the package; `region` and `populations` choose a part of it."""
+
+    region: RegionText = ""
+    populations: tuple[str, ...] = ()
+
+
+class FileParams(Params):
+    """Haplotypes of a file. In paths, `~` and `${HAPLOBENCH_DATA}` (or others) are expanded.
+
+    Attributes
+    ----------
+    path : str
+        VCF, BCF, VCF Zarr, PLINK 1 or 2, or `.hapt`; by its ending.
+    region, contig, populations, superpopulations, samples, snps_only, max_missing,
+    allow_unphased, skip_unphased, build
+        As in `ReadOptions`.
+    panel_file : str
+        Tab-separated population labels (`sample`, `pop`, `super_pop`).
+    map : str
+        Recombination map: SHAPEIT, HapMap or PLINK columns.
+    fasta : str
+        Reference sequence, to lay under the haplotypes.
+    citation, licence : str
+        Noted in the provenance.
+    """
+
+    path: str
+    region: RegionText = ""
+    contig: str = ""
+    panel_file: str = ""
+    populations: tuple[str, ...] = ()
+    superpopulations: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    snps_only: bool = True
+    max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
+    allow_unphased: bool = False
+    skip_unphased: bool = False
+    build: str = ""
+    map: str = ""
+    fasta: str = ""
+    citation: str = ""
+    licence: str = ""
+
+
+class IgsrParams(Params):
+    """A region of the 1000 Genomes Project, phase 3 (GRCh37), fetched by its remote index.
+
+    Attributes
+    ----------
+    region : str
+        `20:1000000-4000000`, or `20` for the whole chromosome; autosomes.
+    populations, superpopulations, samples : tuple of str
+    max_missing : float
+    map, fasta : str
+        Local files, as in the `file` dataset.
+    base_url : str
+        Folder of the release, or of a mirror.
+    checksums : dict
+        MD5 of whole files by name, verified where a whole file is fetched.
+    timeout_s : float
+        Longest silence of the server.
+    retries : int
+        Attempts after the first, with growing pauses.
+    """
+
+    region: RegionText = Field(min_length=1)
+    populations: tuple[str, ...] = ()
+    superpopulations: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
+    map: str = ""
+    fasta: str = ""
+    base_url: str = IGSR_RELEASE
+    checksums: dict[str, str] = Field(default_factory=dict)
+    timeout_s: float = Field(default=30.0, gt=0)
+    retries: int = Field(default=5, ge=0, le=20)
+
+
+class SimulatedParams(Params):
+    """A panel simulated under a demographic model of the stdpopsim catalogue.
+
+    Attributes
+    ----------
+    species, model : str
+        Identifiers in the catalogue, for example `HomSap` and `OutOfAfrica_3G09`.
+    samples : dict
+        Diploid people by population of the model; empty takes `people` shared out evenly.
+    people : int
+        How many, where `samples` is empty.
+    length : int
+        bp, of a generic contig with the species' mean recombination rate.
+    contig, region : str
+        A chromosome of the species instead of `length`, or a region of it.
+    map : str
+        Recombination map of that chromosome; without it the chromosome's mean rate.
+    min_count : int
+        Sites with fewer copies of the minor allele are left out as they are simulated.
+    seed_offset : int
+        Gives other genomes from the same seed of a suite.
+    """
+
+    species: str = "HomSap"
+    model: str = "OutOfAfrica_3G09"
+    samples: dict[str, int] = Field(default_factory=dict)
+    people: int = Field(default=600, ge=1)
+    length: int = Field(default=3_000_000, ge=1)
+    contig: str = ""
+    region: RegionText = ""
+    map: str = ""
+    min_count: int = Field(default=1, ge=1)
+    seed_offset: int = 0
+
+    @model_validator(mode="after")
+    def _counts(self) -> SimulatedParams:
+        for population, count in self.samples.items():
+            if count < 0:
+                raise ValueError(f"samples.{population}: {count} people can't be sampled")
+        if self.samples and not any(self.samples.values()):
+            raise ValueError("samples: nobody is to be sampled")
+        if self.map and not (self.contig or self.region):
+            raise ValueError("map: needs the contig or region that it maps")
+        return self
