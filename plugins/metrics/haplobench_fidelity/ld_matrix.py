@@ -15,7 +15,8 @@ from haplobench_fidelity.site_bits import pack_sites
 from haplobench_fidelity.specs.ld import MATRIX, MatrixParams
 
 Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
-_SHOWN_SITES = 256
+# Enough to hold a window border, few enough for a dozen pictures in one figure.
+_SHOWN_SITES = 128
 
 
 class LDMatrix:

@@ -119,8 +119,8 @@ def decay(
 
     def work(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         pairs, total = np.zeros(edges.size - 1, np.int64), np.zeros(edges.size - 1)
-        span = (positions, edges, first, last, start, stop, zero)
-        ld_kernels.decay(*_arrays(bits), *span, pairs, total)
+        ranges = (first, last, start, stop, zero)
+        ld_kernels.decay(*_arrays(bits), positions, edges, *ranges, pairs, total)
         return pairs, total
 
     parts = _each_block(bits.n_sites, work, threads)
@@ -150,8 +150,8 @@ def pair_moments(
 
     def work(start: int, stop: int) -> NDArray[np.float64]:
         out = np.zeros(6)
-        span = (first, last, start, stop, zero)
-        ld_kernels.moments(*_arrays(real), *_arrays(synthetic), *span, out)
+        ranges = (first, last, start, stop, zero)
+        ld_kernels.moments(*_arrays(real), *_arrays(synthetic), *ranges, out)
         return out
 
     total = np.zeros(6)
