@@ -1,0 +1,418 @@
+"""Conformance of a generator."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.errors import BenchError
+from haplobench.panel import Panel
+from haplobench.plugin import Fitted, GeneratorSpec, Params, RunContext, SampleRequest
+from haplobench.registry import Registry, resolve
+from haplobench.testing.descriptions import (
+    check_description,
+    check_light_import,
+    checked_params,
+    named,
+)
+from haplobench.testing.findings import Findings, HaltError
+from haplobench.testing.panels import (
+    example_context,
+    example_panel,
+    panel_state,
+    without_labels,
+)
+from haplobench.testing.writes import needs_pickle, watched
+
+_DETERMINISM = "A result that can't be had again can't be compared; draw from ctx.rng(*key) alone."
+_BLOCKS = (
+    "Sampling resumes and is shared out by absolute haplotype index; key randomness by "
+    "SampleRequest.blocks, never by batch or request."
+)
+
+
+def check_generator(
+    generator: str | GeneratorSpec,
+    panel: Panel | None = None,
+    *,
+    params: Mapping[str, Any] | Params | None = None,
+    seed: int = 0,
+    n_haplotypes: int = 520,
+    registry: Registry | None = None,
+) -> tuple[str, ...]:
+    """Check that a generator keeps its contract.
+
+    Fits four times on a small panel and samples about a dozen times: description, params,
+    light import (by name only), shapes and alphabet, determinism in the seed, independence
+    of batch size and start, save and load, populations, panels without labels, no changes
+    to the training panel, no files outside the folders. Independence of the world size
+    isn't checked.
+
+    Parameters
+    ----------
+    generator : str or GeneratorSpec
+        A name in the registry, or a description.
+    panel : Panel or None
+        Training panel; `example_panel()` if None.
+    params : mapping, Params or None
+        Of the fit: choose quick ones. None: the defaults.
+    seed : int
+    n_haplotypes : int
+        Haplotypes of the main sample, even; more than 512 cross the usual block borders.
+    registry : Registry or None
+        Where to look a name up; the installed plugins if None.
+
+    Returns
+    -------
+    tuple of str
+        The checks passed.
+
+    Raises
+    ------
+    ConformanceError
+        Lists every failure.
+    PluginError
+        For an unknown name, or if this machine lacks what the generator needs.
+    """
+    spec, module = named("generator", generator, registry)
+    findings = Findings(f"generator {spec.name!r}")
+    with tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder:
+        check = _Check(
+            spec, findings, Path(folder).resolve(), panel or example_panel(), seed, n_haplotypes
+        )
+        try:
+            check_description(findings, spec)
+            if module:
+                check_light_import(findings, module)
+            check.run(checked_params(findings, spec.params, params))
+        except HaltError:
+            pass
+    return findings.conclude()
+
+
+@dataclass
+class _Check:
+    """One run of the checks; `folder` holds everything it writes."""
+
+    spec: GeneratorSpec
+    findings: Findings
+    folder: Path
+    panel: Panel
+    seed: int
+    n: int
+    params: Params = field(default_factory=Params)
+
+    def run(self, params: Params) -> None:
+        self.params = params
+        # As in a run: mapped into memory read-only.
+        self.panel.save(self.folder / "train")
+        train = Panel.load(self.folder / "train")
+        fitted = self.fit(train, self.seed)
+        whole = self.sample(fitted, self.seed)
+        self.determinism(train, fitted, whole)
+        if self.spec.site_matched:
+            self.cuts(fitted, whole)
+        else:
+            self.expect_same(
+                "start",
+                self.sample(fitted, self.seed, start=self.n),
+                whole,
+                "another start to give other haplotypes",
+                "Several draws are taken from one fitted generator.",
+                same=False,
+            )
+        self.round_trip(fitted, whole)
+        if self.spec.conditional:
+            self.conditioning(fitted)
+        self.unlabelled(train)
+
+    def context(self, seed: int) -> RunContext:
+        """A context with empty folders."""
+        for name in ("artifacts", "scratch"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        return example_context(self.folder, self.panel, seed)
+
+    def fit(self, train: Panel, seed: int) -> Fitted:
+        """Fit, and see that the training panel stays as it was."""
+        findings = self.findings
+        before = panel_state(train)
+        with (
+            watched(findings, self.folder),
+            findings.attempt(
+                "fit",
+                "fit(train, params, ctx) of a read-only panel to return",
+                "Nothing can be sampled.",
+                vital=True,
+            ),
+        ):
+            fitted: Fitted = resolve(self.spec.target)().fit(train, self.params, self.context(seed))
+        findings.expect(
+            panel_state(train) == before,
+            "training panel",
+            "the training panel unchanged",
+            "its arrays differ after fit",
+            "Metrics compare with the training people afterwards.",
+        )
+        missing = [name for name in ("sample", "save") if not hasattr(fitted, name)]
+        findings.expect(
+            not missing,
+            "fit",
+            "an object with sample and save",
+            f"{type(fitted).__name__} without {' and '.join(missing)}",
+            "Nothing can be sampled.",
+        )
+        if missing:
+            raise HaltError
+        return fitted
+
+    def sample(
+        self,
+        fitted: Fitted,
+        seed: int,
+        *,
+        n: int | None = None,
+        start: int = 0,
+        batch_size: int = 1024,
+        populations: NDArray[np.str_] | None = None,
+    ) -> NDArray[np.int8] | Panel:
+        """Sample and judge what comes: the haplotypes together, or the one Panel."""
+        n = self.n if n is None else n
+        request = SampleRequest(n, start, batch_size, populations)
+        with (
+            watched(self.findings, self.folder),
+            self.findings.attempt(
+                "sample", f"{request} to be sampled", "Nothing can be measured.", vital=True
+            ),
+        ):
+            yielded = list(fitted.sample(request, self.context(seed)))
+        if self.spec.site_matched:
+            return self.joined(yielded, n, batch_size)
+        self.shape(
+            len(yielded) == 1 and isinstance(yielded[0], Panel),
+            "exactly one Panel (site_matched is False)",
+            f"{len(yielded)} × {_names(yielded)}",
+        )
+        panel = yielded[0]
+        assert isinstance(panel, Panel)
+        self.shape(panel.n_haplotypes == n, f"{n} haplotypes", f"{panel.n_haplotypes} haplotypes")
+        self.shape(panel.n_sites > 0, "sites", "none")
+        self.shape(not panel.has_missing, "alleles 0 and 1", "missing alleles")
+        return panel
+
+    def joined(self, yielded: list[Any], n: int, batch_size: int) -> NDArray[np.int8]:
+        """The batches as one array, each judged."""
+        for batch in yielded:
+            self.shape(
+                isinstance(batch, np.ndarray) and batch.dtype == np.int8,
+                "int8 arrays (site_matched is True)",
+                f"{batch.dtype} array" if isinstance(batch, np.ndarray) else type(batch).__name__,
+            )
+            self.shape(
+                batch.ndim == 2 and batch.shape[1] == self.panel.n_sites,
+                f"batches of shape (batch, {self.panel.n_sites})",
+                f"shape {batch.shape}",
+            )
+            self.shape(
+                0 < batch.shape[0] <= batch_size,
+                f"1 to batch_size = {batch_size} haplotypes a batch",
+                f"{batch.shape[0]}",
+            )
+            self.shape(
+                bool(((batch == 0) | (batch == 1)).all()),
+                "alleles 0 and 1",
+                f"{np.unique(batch)[:5].tolist()}",
+            )
+        rows = sum(batch.shape[0] for batch in yielded)
+        self.shape(rows == n, f"{n} haplotypes together", f"{rows}")
+        # A copy: a generator may reuse its buffer.
+        return np.concatenate(yielded)
+
+    def shape(self, ok: bool, expected: str, found: str) -> None:
+        if not self.findings.expect(
+            ok, "shape", expected, found, "The harness stores and measures what it is promised."
+        ):
+            raise HaltError
+
+    def expect_same(
+        self,
+        check: str,
+        one: NDArray[np.int8] | Panel,
+        other: NDArray[np.int8] | Panel,
+        expected: str,
+        why: str,
+        *,
+        same: bool = True,
+    ) -> None:
+        """Note whether two samples are (or are not) identical."""
+        a, b = _haplotypes(one), _haplotypes(other)
+        equal = np.array_equal(a, b)
+        if isinstance(one, Panel) and isinstance(other, Panel):
+            equal = equal and one.same_sites(other)
+        if a.shape != b.shape:
+            found = f"shapes {a.shape} and {b.shape}"
+        else:
+            differing = int((a != b).any(axis=1).sum())
+            found = f"{differing} of {a.shape[0]} haplotypes differ"
+        self.findings.expect(equal == same, check, expected, found, why)
+
+    def determinism(self, train: Panel, fitted: Fitted, whole: NDArray[np.int8] | Panel) -> None:
+        """The same seed gives the same bytes, another seed others."""
+        again = self.sample(fitted, self.seed)
+        self.expect_same(
+            "determinism",
+            again,
+            whole,
+            "the same request twice to give identical haplotypes",
+            _DETERMINISM,
+        )
+        refitted = self.sample(self.fit(train, self.seed), self.seed)
+        self.expect_same(
+            "determinism",
+            refitted,
+            whole,
+            "fitting again with the same seed to give identical haplotypes",
+            _DETERMINISM,
+        )
+        other = self.sample(self.fit(train, self.seed + 1), self.seed + 1)
+        self.expect_same(
+            "seed",
+            other,
+            whole,
+            "another seed to give other haplotypes",
+            "Repeats over seeds measure spread; with one result for all there is none.",
+            same=False,
+        )
+
+    def cuts(self, fitted: Fitted, whole: NDArray[np.int8] | Panel) -> None:
+        """Haplotype i doesn't depend on batches or on where a request starts."""
+        rows = _haplotypes(whole)
+        for batch_size in (64, 38):
+            self.expect_same(
+                "batch size",
+                self.sample(fitted, self.seed, batch_size=batch_size),
+                rows,
+                f"batches of {batch_size} to give the same haplotypes as one of 1,024",
+                _BLOCKS,
+            )
+        half = self.n // 4 * 2
+        for start, n in ((half - 8, min(130, self.n - half + 8)), (self.n - 10, 10)):
+            self.expect_same(
+                "start",
+                self.sample(fitted, self.seed, start=start, n=n, batch_size=100),
+                rows[start : start + n],
+                f"haplotypes {start} to {start + n - 1} to be the same when asked for alone",
+                _BLOCKS,
+            )
+        self.expect_same(
+            "start",
+            self.sample(fitted, self.seed, start=self.n),
+            rows,
+            f"haplotypes from {self.n} on to be others than those from 0 on",
+            "Several draws are taken from one fitted generator, one after the other.",
+            same=False,
+        )
+
+    def round_trip(self, fitted: Fitted, whole: NDArray[np.int8] | Panel) -> None:
+        """What is saved, moved and loaded elsewhere samples the same; no pickle."""
+        findings = self.findings
+        saved, moved = self.folder / "saved", self.folder / "moved"
+        saved.mkdir()
+        with (
+            watched(findings, self.folder),
+            findings.attempt(
+                "save", "save(directory) to write into an empty folder", "Fits are stored."
+            ),
+        ):
+            fitted.save(saved)
+        if findings.outcomes["save"] is not None:
+            return
+        pickled = sorted(path.name for path in saved.rglob("*") if needs_pickle(path))
+        findings.expect(
+            not pickled,
+            "save",
+            "no pickle (use npz, JSON, safetensors)",
+            ", ".join(pickled),
+            "Opening a stranger's results must not run a stranger's code.",
+        )
+        saved.rename(moved)
+        with (
+            watched(findings, self.folder),
+            findings.attempt(
+                "load",
+                "load(directory, ctx) of a folder that was moved, with empty scratch and artifacts",
+                "Sampling runs in another process than fitting, and results are moved.",
+            ),
+        ):
+            loaded: Fitted = resolve(self.spec.target)().load(moved, self.context(self.seed))
+        if findings.outcomes["load"] is None:
+            self.expect_same(
+                "load",
+                self.sample(loaded, self.seed),
+                whole,
+                "identical haplotypes after save and load",
+                "Sampling runs in another process than fitting.",
+            )
+
+    def conditioning(self, fitted: Fitted) -> None:
+        """Each haplotype comes from the population asked for."""
+        labels = np.unique(self.panel.population[self.panel.population != ""])
+        if labels.size < 2:
+            return
+        first, second = labels[:2]
+        people = np.random.default_rng(0).permutation(np.repeat([first, second], 120))
+        populations = np.repeat(people, self.panel.ploidy)
+        rows = _haplotypes(
+            self.sample(fitted, self.seed, n=populations.size, populations=populations)
+        )
+        if not self.spec.site_matched:
+            return
+        real_labels = self.panel.haplotype_populations
+        real, sampled = (
+            np.mean(haplotypes[names == first], axis=0)
+            - np.mean(haplotypes[names == second], axis=0)
+            for haplotypes, names in (
+                (self.panel.haplotypes, real_labels),
+                (rows, populations),
+            )
+        )
+        r = float(np.corrcoef(real, sampled)[0, 1]) if sampled.any() and real.any() else 0.0
+        self.findings.expect(
+            r > 0.3,
+            "populations",
+            f"frequency differences between {first} and {second} like the training people's "
+            "(r > 0.3 over sites)",
+            f"r = {r:.2f}",
+            "A conditional generator is asked for the held-out people's populations, haplotype "
+            "by haplotype; if it can't, declare conditional=False.",
+        )
+
+    def unlabelled(self, train: Panel) -> None:
+        """A panel without population labels is fitted, or refused in one line."""
+        bare = without_labels(train)
+        with (
+            watched(self.findings, self.folder),
+            self.findings.attempt(
+                "unlabelled panel",
+                "a panel without populations to be fitted and sampled, or a BenchError",
+                "Panels read from VCF or PLINK often have no labels.",
+            ),
+            suppress(BenchError),
+        ):
+            fitted = resolve(self.spec.target)().fit(bare, self.params, self.context(self.seed))
+            list(fitted.sample(SampleRequest(8), self.context(self.seed)))
+
+
+def _haplotypes(sampled: NDArray[np.int8] | Panel) -> NDArray[np.int8]:
+    return sampled.haplotypes if isinstance(sampled, Panel) else sampled
+
+
+def _names(things: list[Any]) -> str:
+    return ", ".join(sorted({type(thing).__name__ for thing in things})) or "nothing"

@@ -1,0 +1,348 @@
+"""Conformance of a metric."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haplobench.panel import Panel
+from haplobench.plugin import (
+    CohortSeries,
+    MetricResult,
+    MetricSpec,
+    Params,
+    Reference,
+    RunContext,
+    Telemetry,
+)
+from haplobench.registry import Registry, resolve
+from haplobench.testing.descriptions import (
+    check_description,
+    check_light_import,
+    checked_params,
+    named,
+)
+from haplobench.testing.findings import Findings, HaltError
+from haplobench.testing.panels import (
+    example_context,
+    example_panel,
+    example_reference,
+    panel_state,
+    without_labels,
+)
+from haplobench.testing.results import Table, close, difference, judged_result
+from haplobench.testing.writes import watched
+
+_ANY_COHORT = "A generator may make anything, and a metric that raises leaves a hole in the table."
+_TELEMETRY = Telemetry(12.5, 20.0, 0.5, 0.4, 9 << 27, 5 << 27, 1 << 28, 1 << 28, 1000, 742, 140_000)
+_INSTANT = Telemetry(0.0, 0.0, 0.0, 0.0, 1 << 28, 1 << 28, 1 << 28, 1 << 28, 1000, 742, 140_000)
+
+
+def check_metric(
+    metric: str | MetricSpec,
+    reference: Reference | None = None,
+    synthetic: Panel | None = None,
+    *,
+    params: Mapping[str, Any] | Params | None = None,
+    seed: int = 0,
+    registry: Registry | None = None,
+) -> tuple[str, ...]:
+    """Check that a metric keeps its contract.
+
+    Measures real people, the holdout itself, a cohort without variation, cohorts and panels
+    without population labels, without recombination map and sequence and, if the metric
+    allows it, at other sites: description, params, light import (by name only), declared
+    submetrics, finite values, series, figures, determinism, order (fidelity: the holdout
+    scores no worse than a cohort without variation), no changes to the panels, no files
+    outside the folders; for `input="batches"` also that any cut gives the same result and
+    that states merge.
+
+    Parameters
+    ----------
+    metric : str or MetricSpec
+        A name in the registry, or a description.
+    reference : Reference or None
+        `example_reference()` if None.
+    synthetic : Panel or None
+        Cohort at the reference's sites; more people of the example panel if None.
+    params : mapping, Params or None
+    seed : int
+    registry : Registry or None
+
+    Returns
+    -------
+    tuple of str
+        The checks passed.
+
+    Raises
+    ------
+    ConformanceError
+        Lists every failure.
+    PluginError
+        For an unknown name, or if this machine lacks what the metric needs.
+    """
+    spec, module = named("metric", metric, registry)
+    if reference is None:
+        reference = example_reference(60, 60)
+        if synthetic is None:
+            people = np.arange(60)
+            holdout = reference.holdout
+            reference = Reference(reference.train, holdout.select_samples(people[:30]))
+            synthetic = holdout.select_samples(people[30:])
+    synthetic = reference.train if synthetic is None else synthetic
+    findings = Findings(f"metric {spec.name!r}")
+    with tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder:
+        check = _Check(spec, findings, Path(folder).resolve(), seed)
+        try:
+            check_description(findings, spec)
+            check.declarations()
+            if module:
+                check_light_import(findings, module)
+            check.params = checked_params(findings, spec.params, params)
+            if spec.input == "telemetry":
+                check.telemetry(reference)
+            else:
+                check.cohorts(check.mapped(reference), synthetic)
+        except HaltError:
+            pass
+    return findings.conclude()
+
+
+@dataclass
+class _Check:
+    """One run of the checks; `folder` holds everything it writes."""
+
+    spec: MetricSpec
+    findings: Findings
+    folder: Path
+    seed: int
+    params: Params = field(default_factory=Params)
+
+    def declarations(self) -> None:
+        """Names, directions and ideals of the submetrics."""
+        names = [submetric.name for submetric in self.spec.submetrics]
+        why = "Tables and comparisons read what is better from the declaration."
+        self.findings.expect(
+            bool(names) and len(set(names)) == len(names),
+            "submetrics",
+            "submetrics of distinct names",
+            f"{names}",
+            why,
+        )
+        for submetric in self.spec.submetrics:
+            self.findings.expect(
+                submetric.direction in ("lower", "higher", "info")
+                or (submetric.direction == "closer" and submetric.ideal is not None),
+                "submetrics",
+                f"{submetric.name}: direction lower, higher, info, or closer with an ideal",
+                f"{submetric.direction!r}, ideal {submetric.ideal}",
+                why,
+            )
+            self.findings.expect(
+                bool(submetric.title and submetric.definition) and submetric.min_effect >= 0,
+                "submetrics",
+                f"{submetric.name}: a title, a definition and min_effect >= 0",
+                f"{submetric.title!r}, {submetric.definition!r}, {submetric.min_effect}",
+                why,
+            )
+
+    def mapped(self, reference: Reference) -> Reference:
+        """The reference as in a run: mapped into memory read-only."""
+        reference.train.save(self.folder / "train")
+        reference.holdout.save(self.folder / "holdout")
+        return Reference(Panel.load(self.folder / "train"), Panel.load(self.folder / "holdout"))
+
+    def context(self, panel: Panel, **changes: Any) -> RunContext:
+        for name in ("artifacts", "scratch"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        return example_context(self.folder, panel, self.seed, **changes)
+
+    def measure(
+        self,
+        check: str,
+        what: str,
+        why: str,
+        reference: Reference,
+        parts: Sequence[Any],
+        **changes: Any,
+    ) -> tuple[Table, MetricResult]:
+        """Measure `parts` with a fresh metric and judge the result's form."""
+        with (
+            watched(self.findings, self.folder),
+            self.findings.attempt(check, f"{what} to be measured", why, vital=True),
+        ):
+            made = resolve(self.spec.target)(
+                reference, self.params, self.context(reference.train, **changes)
+            )
+            for part in parts:
+                made.update(part)
+            result = made.result()
+        return judged_result(self.findings, self.spec, result, what), result
+
+    def telemetry(self, reference: Reference) -> None:
+        """A metric on telemetry: a usual cell, and one that took no measurable time."""
+        why = "A cell can be over before the clock moves; every cell is measured."
+        for what, cost in (("a usual cell", _TELEMETRY), ("a cell that took no time", _INSTANT)):
+            _, result = self.measure("telemetry", what, why, reference, [cost])
+            self.figures([(what, result)])
+
+    def cohorts(self, reference: Reference, synthetic: Panel) -> None:
+        """A metric on haplotypes: usual, degenerate and unlabelled cohorts."""
+        panels = (reference.train, reference.holdout, synthetic)
+        before = [panel_state(panel) for panel in panels]
+        usual, result = self.measure(
+            "measure", "a cohort of real people", _ANY_COHORT, reference, [synthetic]
+        )
+        again, _ = self.measure(
+            "measure", "a cohort of real people", _ANY_COHORT, reference, [synthetic]
+        )
+        self.findings.expect(
+            usual == again,
+            "determinism",
+            "the same cohort and seed to give the same values",
+            difference(usual, again),
+            "Draw from ctx.rng(*key) alone.",
+        )
+        self.findings.expect(
+            before == [panel_state(panel) for panel in panels],
+            "panels",
+            "the panels unchanged",
+            "arrays differ after measuring",
+            "Other metrics measure the same panels.",
+        )
+        if self.spec.input == "batches":
+            self.streaming(reference, synthetic, usual)
+        self.degenerate(reference, synthetic)
+        self.figures([("synthetic", result)])
+
+    def streaming(self, reference: Reference, synthetic: Panel, whole: Table) -> None:
+        """Any cut into batches, and any merge of partial states, gives the same values."""
+        why = "Cohorts come in batches of any size, and ranks see a part each."
+        people = np.arange(synthetic.n_samples)
+        for size in (7, 1):
+            parts = [
+                synthetic.select_samples(people[first : first + size])
+                for first in range(0, people.size, size)
+            ]
+            cut, _ = self.measure("batches", f"batches of {size} people", why, reference, parts)
+            self.findings.expect(
+                close(whole, cut),
+                "batches",
+                f"batches of {size} people to give what one batch gives",
+                difference(whole, cut),
+                why,
+            )
+        with (
+            watched(self.findings, self.folder),
+            self.findings.attempt("merge", "two metrics to merge", why, vital=True),
+        ):
+            ctx = self.context(reference.train)
+            one, other = (resolve(self.spec.target)(reference, self.params, ctx) for _ in range(2))
+            third = people.size // 3
+            one.update(synthetic.select_samples(people[:third]))
+            other.update(synthetic.select_samples(people[third:]))
+            one.merge(other)
+            result = one.result()
+        merged = judged_result(self.findings, self.spec, result, "merged")
+        self.findings.expect(
+            close(whole, merged),
+            "merge",
+            "two merged parts to give what the whole gives",
+            difference(whole, merged),
+            why,
+        )
+
+    def degenerate(self, reference: Reference, synthetic: Panel) -> None:
+        """Cohorts and panels that lack something are measured, or said not to be."""
+
+        def measured(what: str, one: Reference, cohort: Panel, **changes: Any) -> Table:
+            try:
+                return self.measure(what, what, _ANY_COHORT, one, [cohort], **changes)[0]
+            except HaltError:
+                return {}
+
+        same = measured("the holdout itself", reference, reference.holdout)
+        constant = measured(
+            "a cohort without variation",
+            reference,
+            synthetic.with_haplotypes(np.zeros_like(np.asarray(synthetic.haplotypes))),
+        )
+        self.order(same, constant)
+        measured("one person", reference, synthetic.select_samples(np.arange(1)))
+        measured(
+            "panels without populations",
+            Reference(without_labels(reference.train), without_labels(reference.holdout)),
+            without_labels(synthetic),
+        )
+        measured(
+            "no recombination map and no sequence",
+            reference,
+            synthetic,
+            recombination_map=None,
+            sequence=None,
+        )
+        if not self.spec.site_matched:
+            elsewhere = example_panel(30, n_sites=150, seed=1)
+            measured(
+                "a cohort at other sites",
+                reference,
+                replace(elsewhere, positions=elsewhere.positions + 17),
+            )
+
+    def order(self, same: Table, constant: Table) -> None:
+        """Fidelity: the holdout itself scores no worse than a cohort without variation."""
+        if self.spec.family != "fidelity":
+            return
+        for submetric in self.spec.submetrics:
+            good, bad = (table.get((submetric.name, ())) for table in (same, constant))
+            if (
+                not submetric.headline
+                or submetric.direction == "info"
+                or good is None
+                or bad is None
+            ):
+                continue
+            if submetric.direction == "closer":
+                assert submetric.ideal is not None
+                good, bad = abs(good - submetric.ideal), abs(bad - submetric.ideal)
+            elif submetric.direction == "higher":
+                good, bad = -good, -bad
+            self.findings.expect(
+                good <= bad + 1e-9,
+                "order",
+                f"{submetric.name}: the holdout itself to score no worse than haplotypes of "
+                "reference alleles only",
+                f"{same[submetric.name, ()]:.6g} against {constant[submetric.name, ()]:.6g}",
+                "A fidelity metric that prefers junk, or a direction declared the wrong way.",
+            )
+
+    def figures(self, results: Sequence[tuple[str, MetricResult]]) -> None:
+        """Every declared figure draws what the metric's series hold."""
+        if not self.spec.figures or importlib.util.find_spec("altair") is None:
+            return
+        from haplobench.report.style import FigureStyle
+
+        labels = [label for label, _ in results]
+        cohorts = [
+            CohortSeries(label, "generator", 0, 0, result.series) for label, result in results
+        ]
+        cohorts += [CohortSeries("floor", "floor", 0, i, results[0][1].series) for i in range(2)]
+        for figure in self.spec.figures:
+            with (
+                watched(self.findings, self.folder),
+                self.findings.attempt(
+                    "figures",
+                    f"{figure.name}: {figure.target} to draw the metric's own series",
+                    "Reports are drawn from stored series.",
+                ),
+            ):
+                chart = resolve(figure.target)(cohorts, FigureStyle(order=tuple(labels)))
+                if chart is not None:
+                    chart.to_dict()

@@ -1,0 +1,132 @@
+"""Small made-up panels to test plugins with: linkage, rare alleles and populations as in life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.panel import Panel
+from haplobench.plugin import Reference, RunContext
+from haplobench.recombination import RecombinationMap
+from haplobench.sequence import BASES, surrogate_sequence
+
+_FOUNDERS = 16
+_SWITCH = 0.03  # per site: mosaics of about 30 sites
+_MUTATION = 0.002
+_SPACING = 300.0  # bp, as between common variants of the human genome
+_SUPERPOPULATIONS = {"YRI": "AFR", "CEU": "EUR", "CHB": "EAS"}
+
+
+def example_panel(
+    n_samples: int = 60,
+    n_sites: int = 200,
+    seed: int = 0,
+    populations: Sequence[str] = ("YRI", "CEU"),
+) -> Panel:
+    """A made-up diploid panel: mosaics of a few founders, each population with its own shares.
+
+    The people are nobody's; only the labels are borrowed. `populations` are dealt in turn,
+    none if empty. Every site is polymorphic; contig 20 from 1 Mb on, GRCh37.
+    """
+    rng = np.random.default_rng([20, seed])
+    founders = _founders(n_sites, rng)
+    labels = np.array(populations, np.str_)
+    which = np.arange(n_samples) % max(1, labels.size)
+    shares = rng.dirichlet(np.full(_FOUNDERS, 0.5), max(1, labels.size))
+    haplotypes = _mosaics(founders, shares[np.repeat(which, 2)], rng)
+    constant = np.flatnonzero((haplotypes == haplotypes[0]).all(axis=0))
+    haplotypes[rng.integers(2 * n_samples, size=constant.size), constant] ^= 1
+    positions = 1_000_000 + np.cumsum(1 + rng.geometric(1 / _SPACING, n_sites))
+    ref = rng.integers(4, size=n_sites)
+    alt = (ref + rng.integers(1, 4, size=n_sites)) % 4
+    letters = BASES.view("S1").astype(np.str_)
+    superpopulations = np.array([_SUPERPOPULATIONS.get(name, name) for name in populations])
+    return Panel(
+        haplotypes=haplotypes,
+        positions=positions,
+        contig="20",
+        samples=np.array([f"person{i + 1}" for i in range(n_samples)]),
+        ref=letters[ref],
+        alt=letters[alt],
+        population=labels[which] if labels.size else np.empty(0, "U1"),
+        superpopulation=superpopulations[which] if labels.size else np.empty(0, "U1"),
+        build="GRCh37",
+    )
+
+
+def example_reference(n_train: int = 60, n_holdout: int = 30, seed: int = 0) -> Reference:
+    """Train and holdout of one `example_panel`: the same founders, other people."""
+    panel = example_panel(n_train + n_holdout, seed=seed)
+    people = np.arange(panel.n_samples)
+    return Reference(panel.select_samples(people[:n_train]), panel.select_samples(people[n_train:]))
+
+
+def example_context(folder: Path, panel: Panel, seed: int = 0, **changes: Any) -> RunContext:
+    """A RunContext for `panel`: 1 cM/Mb, a surrogate sequence, folders made under `folder`."""
+    for name in ("artifacts", "scratch"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    start, end = int(panel.positions[0]), int(panel.positions[-1])
+    made: dict[str, Any] = {
+        "artifacts": folder / "artifacts",
+        "scratch": folder / "scratch",
+        "recombination_map": RecombinationMap.uniform(start, end, contig=panel.contig),
+        "sequence": surrogate_sequence(start, end, np.random.default_rng(0)).place(panel),
+        "min_maf": 0.01,
+    }
+    return RunContext(seed=seed, **(made | changes))
+
+
+def panel_state(panel: Panel) -> tuple[bytes, ...]:
+    """What a change of the panel's arrays in place would change."""
+    arrays: tuple[NDArray[Any], ...] = (
+        panel.haplotypes,
+        panel.positions,
+        panel.ref,
+        panel.alt,
+        panel.samples,
+        panel.population,
+        panel.superpopulation,
+    )
+    return tuple(np.ascontiguousarray(values).tobytes() for values in arrays)
+
+
+def without_labels(panel: Panel) -> Panel:
+    """The panel with nobody's population known."""
+    empty = np.full(panel.n_samples, "")
+    return replace(panel, population=empty, superpopulation=empty)
+
+
+def _founders(n_sites: int, rng: np.random.Generator) -> NDArray[np.int8]:
+    """Founder haplotypes: derived alleles ∝ 1/count, carried by neighbours in a slow order."""
+    counts = np.arange(1, _FOUNDERS)
+    weights = 1 / counts
+    founders = np.zeros((_FOUNDERS, n_sites), np.int8)
+    order = rng.permutation(_FOUNDERS)
+    for site in range(n_sites):
+        if rng.random() < 0.3:
+            i, j = rng.integers(_FOUNDERS, size=2)
+            order[[i, j]] = order[[j, i]]
+        count = rng.choice(counts, p=weights / weights.sum())
+        first = rng.integers(_FOUNDERS - count + 1)
+        founders[order[first : first + count], site] = 1
+    return founders
+
+
+def _mosaics(
+    founders: NDArray[np.int8], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int8]:
+    """A mosaic of founders per row of `shares` (n_haplotypes, n_founders), slightly mutated."""
+    shape = (shares.shape[0], founders.shape[1])
+    cumulative = np.cumsum(shares, axis=1)[:, None, :]
+    drawn = (rng.random(shape)[:, :, None] > cumulative[..., :-1]).sum(axis=2)
+    switch = rng.random(shape) < _SWITCH
+    switch[:, 0] = True
+    since = np.maximum.accumulate(np.where(switch, np.arange(shape[1]), 0), axis=1)
+    source = np.take_along_axis(drawn, since, axis=1)
+    alleles = founders[source, np.arange(shape[1])]
+    return np.asarray(alleles ^ (rng.random(shape) < _MUTATION), np.int8)
