@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
 
 _PIXELS = 8
+_TINTS = 12
+_PALE = 225
 
 
 def first_draws(cohorts: Sequence[CohortSeries], table: str) -> dict[str, CohortSeries]:
@@ -46,14 +48,15 @@ def draw_spectrum(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         x = ((table["real_log10"] - low) / width).astype(int)
         y = ((table["synthetic_log10"] - low) / width).astype(int)
         np.add.at(cells, (n_bins - 1 - y, x), table["k_mers"])
-        # On a logarithmic scale, or the one bin of common k-mers would hide the rest.
-        opacity = np.where(cells > 0, 0.2 + 0.8 * np.log1p(cells) / np.log1p(cells.max()), 0)
-        colour = [int(style.colour(label)[i : i + 2], 16) for i in (1, 3, 5)]
-        pixels = np.zeros((n_bins, n_bins, 4), np.uint8)
-        pixels[..., :3] = colour
-        pixels[..., 3] = (opacity * 255).astype(np.uint8)
+        # On a logarithmic scale, or the one bin of common k-mers would hide the rest. Opaque
+        # tints, because half-transparent images don't look the same in every program.
+        weight = np.log1p(cells) / np.log1p(cells.max())
+        tint = np.where(cells > 0, 1 + np.rint(weight * (_TINTS - 1)), 0).astype(np.uint8)
+        image = Image.frombytes("P", (n_bins, n_bins), tint.tobytes())
+        image.putpalette(_tints(style.colour(label)))
+        image.info["transparency"] = 0
         side = n_bins * _PIXELS
-        urls[label] = png(Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST))
+        urls[label] = png(image.resize((side, side), Image.Resampling.NEAREST))
     return facets(
         urls,
         titles=("log10 frequency, held-out", "log10 frequency, synthetic"),
@@ -61,3 +64,10 @@ def draw_spectrum(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         diagonal=True,
         grid=False,
     )
+
+
+def _tints(colour: str) -> list[int]:
+    """Palette of an image: black (transparent), then from pale to `colour` (`#rrggbb`)."""
+    full = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    steps = np.linspace(0.15, 1, _TINTS)
+    return [0, 0, 0, *(round(_PALE + (c - _PALE) * float(step)) for step in steps for c in full)]

@@ -1,0 +1,132 @@
+"""Haplotype words against counting word by word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+
+from haplobench import Panel, Params, Reference, RunContext
+from haplobench_fidelity.haplotype_words import HaplotypeWordMetric, sorted_words
+
+
+def measure(reference: Reference, cohort: Panel, ctx: RunContext) -> tuple[dict[str, Any], Any]:
+    metric = HaplotypeWordMetric(reference, Params(), ctx)
+    metric.update(cohort)
+    result = metric.result()
+    return dict(result.measurements), result.series
+
+
+def words(panel: Panel, length: int) -> list[list[str]]:
+    """Words of each window as strings."""
+    return [
+        ["".join(map(str, row)) for row in panel.haplotypes[:, at : at + length]]
+        for at in range(0, panel.n_sites - length + 1, length)
+    ]
+
+
+def divergence(first: list[str], second: list[str]) -> float:
+    a, b = Counter(first), Counter(second)
+    union = sorted(a | b)
+    return float(jensenshannon([a[w] for w in union], [b[w] for w in union], base=2) ** 2)
+
+
+@pytest.mark.parametrize("name", ["floor", "independent"])
+@pytest.mark.parametrize("length", [10, 20])
+def test_measurements_equal_counting(
+    name: str,
+    length: int,
+    reference: Reference,
+    cohorts: dict[str, Panel],
+    ctx: RunContext,
+) -> None:
+    found, series = measure(reference, cohorts[name], ctx)
+    real, synthetic = words(reference.holdout, length), words(cohorts[name], length)
+    known = [set(a) | set(b) for a, b in zip(real, words(reference.train, length), strict=True)]
+    n = reference.holdout.n_haplotypes
+    windows = list(zip(real, synthetic, known, strict=True))
+    expected = {
+        "jsd": np.mean([divergence(r, s) for r, s, _ in windows]),
+        "pooled-jsd": divergence([*chain(*real)], [*chain(*synthetic)]),
+        "coverage": np.mean([sum(w in set(s) for w in r) / n for r, s, _ in windows]),
+        "novel": np.mean([sum(w not in k for w in s) / n for _, s, k in windows]),
+        "distinct-ratio": sum(len(set(s)) for s in synthetic) / sum(len(set(r)) for r in real),
+    }
+    for key, value in expected.items():
+        assert found[f"{key}-{length}"].value == pytest.approx(value, abs=1e-12), key
+    assert series[f"windows-{length}"]["start_bp"].tolist() == [
+        reference.holdout.positions[i * length] for i in range(len(real))
+    ]
+
+
+def test_copy_is_ideal_and_independent_sites_are_bad(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    copy, _ = measure(reference, cohorts["copy"], ctx)
+    for length in (10, 20):
+        assert copy[f"jsd-{length}"].value == copy[f"pooled-jsd-{length}"].value == 0
+        assert copy[f"coverage-{length}"].value == copy[f"distinct-ratio-{length}"].value == 1
+        assert copy[f"novel-{length}"].value == 0
+    floor, _ = measure(reference, cohorts["floor"], ctx)
+    independent, _ = measure(reference, cohorts["independent"], ctx)
+    assert independent["jsd-10"].value > 5 * floor["jsd-10"].value
+    assert independent["distinct-ratio-20"].value > 2
+    assert floor["distinct-ratio-20"].value == pytest.approx(1, abs=0.15)
+    assert floor["novel-20"].value == 0 < independent["novel-20"].value
+
+
+def test_a_larger_cohort_is_compared_at_equal_numbers(
+    reference: Reference, ctx: RunContext
+) -> None:
+    holdout = reference.holdout
+    twice = holdout.with_haplotypes(np.repeat(holdout.haplotypes, 2, axis=0))
+    found, _ = measure(reference, twice, ctx)
+    assert found["jsd-10"].n == holdout.n_haplotypes
+    # Half of a doubled cohort lacks some of the words: distinct words can't exceed the real.
+    assert 0.5 < found["distinct-ratio-20"].value < 1
+    again, _ = measure(reference, twice, ctx)
+    assert again["jsd-10"].value == found["jsd-10"].value
+    few, _ = measure(reference, holdout.select_samples(np.arange(10)), ctx)
+    assert few["jsd-10"].n == 20
+
+
+def test_too_few_sites_say_so(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    sites = np.arange(15)
+    short = Reference(reference.train.select_sites(sites), reference.holdout.select_sites(sites))
+    found, _ = measure(short, cohorts["copy"].select_sites(sites), ctx)
+    assert found["jsd-10"].value == 0
+    assert found["jsd-20"].value is None
+    assert "fewer than 20 sites" in found["jsd-20"].note
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 24), st.integers(1, 60), st.integers(1, 5), st.randoms())
+def test_words_are_the_alleles_as_binary_numbers(
+    length: int, n_sites: int, n_people: int, random: Any
+) -> None:
+    alleles = [[random.randint(0, 1) for _ in range(n_sites)] for _ in range(2 * n_people)]
+    panel = Panel(
+        np.array(alleles, np.int8),
+        np.arange(1, n_sites + 1),
+        "1",
+        np.array([f"p{i}" for i in range(n_people)]),
+    )
+    expected = [sorted(int(word, 2) for word in window) for window in words(panel, length)]
+    assert sorted_words(panel, length).tolist() == expected
+
+
+def test_blocks_of_sites_give_the_same_words(
+    reference: Reference, small_blocks: Callable[[int], None]
+) -> None:
+    whole = sorted_words(reference.holdout, 10)
+    small_blocks(4 * reference.holdout.n_haplotypes * 25)
+    np.testing.assert_array_equal(sorted_words(reference.holdout, 10), whole)

@@ -1,0 +1,148 @@
+"""Principal components against scikit-allel, distances against scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+from haplobench import Panel, Reference, RunContext
+from haplobench_fidelity.principal_components import PcaMetric, principal_axes
+from haplobench_fidelity.specs.structure import PCA_SUBMETRICS, PcaParams
+
+
+def measure(reference: Reference, cohort: Panel, ctx: RunContext, **params: Any) -> dict[str, Any]:
+    metric = PcaMetric(reference, PcaParams(**params), ctx)
+    metric.update(cohort)
+    return dict(metric.result().measurements)
+
+
+@pytest.mark.parametrize("n_sites", [400, 60])
+def test_scores_equal_scikit_allel_and_scikit_learn(n_sites: int, reference: Reference) -> None:
+    # More sites than people, and fewer: both Gram matrices.
+    pytest.importorskip("allel")
+    from allel.stats.preprocessing import PattersonScaler
+    from sklearn.decomposition import PCA
+
+    train = reference.train.select_sites(np.arange(min(n_sites, reference.train.n_sites)))
+    train = train.select_sites(train.maf > 0)
+    holdout = reference.holdout.select_sites(np.isin(reference.holdout.positions, train.positions))
+
+    def dosages(panel: Panel) -> Any:
+        return panel.dosages().T.astype(float)  # it would go on in half precision with integers
+
+    scaler = PattersonScaler(copy=True, ploidy=2).fit(dosages(train))
+    model = PCA(n_components=5, svd_solver="full").fit(scaler.transform(dosages(train)).T)
+    axes = principal_axes(train, 5)
+    own = axes.project(train)
+    signs = np.sign((axes.loadings * model.components_.T).sum(axis=0))
+    for panel in (train, holdout):
+        expected = model.transform(scaler.transform(dosages(panel)).T) * signs
+        np.testing.assert_allclose(axes.project(panel), expected, atol=1e-8)
+    np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(axes.loadings.T @ axes.loadings, np.eye(5), atol=1e-10)
+
+
+def test_both_gram_matrices_and_blocks_agree(
+    reference: Reference, small_blocks: Callable[[int], None]
+) -> None:
+    n_people = reference.train.n_samples
+    wide = reference.train.select_sites(np.arange(n_people + 10))
+    wide = wide.select_sites(wide.maf > 0)
+    whole = principal_axes(wide, 4)
+    tall = principal_axes(wide.select_sites(np.arange(n_people - 5)), 4)
+    assert tall.loadings.shape == (n_people - 5, 4)
+    small_blocks(4 * wide.n_haplotypes * 13)
+    parts = principal_axes(wide, 4)
+    np.testing.assert_allclose(parts.loadings, whole.loadings, atol=1e-9)
+    np.testing.assert_allclose(parts.project(wide), whole.project(wide), atol=1e-8)
+
+
+def test_distances_equal_scipy_on_scores(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    found = measure(reference, cohorts["floor"], ctx)
+    axes = principal_axes(reference.train, 10)
+    real, synthetic = axes.project(reference.holdout), axes.project(cohorts["floor"])
+    expected = [
+        wasserstein_distance(real[:, i], synthetic[:, i]) / real[:, i].std() for i in range(10)
+    ]
+    assert [m.value for m in found["wasserstein-pc"]] == pytest.approx(expected, rel=1e-9)
+    assert [m.labels["pc"] for m in found["wasserstein-pc"]] == [str(i) for i in range(1, 11)]
+    assert found["wasserstein"].value == pytest.approx(np.mean(expected), rel=1e-9)
+    rows = reference.holdout.superpopulation == "C", cohorts["floor"].superpopulation == "C"
+    within = np.mean(
+        [
+            wasserstein_distance(real[rows[0], i], synthetic[rows[1], i]) / real[:, i].std()
+            for i in range(10)
+        ]
+    )
+    named = {m.labels["superpopulation"]: m for m in found["wasserstein-superpopulation"]}
+    assert set(named) == {"AB", "C"}
+    assert named["C"].value == pytest.approx(within, rel=1e-9)
+    assert named["C"].n == 20
+
+
+def test_share_nearest_to_own_centroid(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    from sklearn.neighbors import NearestCentroid
+
+    found = measure(reference, cohorts["floor"], ctx)
+    axes = principal_axes(reference.train, 10)
+    model = NearestCentroid().fit(axes.project(reference.train), reference.train.population)
+    shares = [
+        float((model.predict(axes.project(panel)) == panel.population).mean())
+        for panel in (cohorts["floor"], reference.holdout)
+    ]
+    assert found["population-match"].value == pytest.approx(shares[0])
+    assert found["population-match-holdout"].value == pytest.approx(shares[1])
+    assert found["population-match-difference"].value == pytest.approx(shares[0] - shares[1])
+    assert shares[1] > 0.5
+    # Labels dealt out at random are no better than chance.
+    shuffled = np.random.default_rng(0).permutation(cohorts["floor"].superpopulation)
+    wrong = measure(reference, replace(cohorts["floor"], superpopulation=shuffled), ctx)
+    assert wrong["superpopulation-match"].value < found["superpopulation-match"].value - 0.1
+
+
+def test_copy_is_ideal_and_independent_sites_collapse(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    copy = measure(reference, cohorts["copy"], ctx)
+    assert copy["wasserstein"].value == 0
+    assert copy["population-match-difference"].value == 0
+    floor = measure(reference, cohorts["floor"], ctx)
+    independent = measure(reference, cohorts["independent"], ctx)
+    assert independent["wasserstein"].value > 1.5 * floor["wasserstein"].value
+    assert independent["population-match"].value is None
+    assert independent["population-match"].note == "the cohort has no labels"
+    assert independent["population-match-holdout"].value is not None
+
+
+def test_axes_of_a_sample_of_many_people(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    found = measure(reference, cohorts["floor"], ctx, max_people=40)
+    n_train = reference.train.n_samples
+    assert found["wasserstein"].note == f"axes of 40 of {n_train} training people"
+    again = measure(reference, cohorts["floor"], ctx, max_people=40)
+    assert found["wasserstein"].value == again["wasserstein"].value
+    other = measure(reference, cohorts["floor"], replace(ctx, seed=6), max_people=40)
+    assert found["wasserstein"].value != other["wasserstein"].value
+
+
+def test_few_people_and_sites_without_variation(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    train = reference.train.select_samples(np.arange(4))
+    few = measure(Reference(train, reference.holdout), cohorts["floor"], ctx)
+    assert len(few["wasserstein-pc"]) == 3
+    flat = reference.train.with_haplotypes(np.zeros_like(reference.train.haplotypes))
+    none = measure(Reference(flat, reference.holdout), cohorts["floor"], ctx)
+    assert set(none) == {submetric.name for submetric in PCA_SUBMETRICS}
+    assert none["wasserstein"].value is None
+    assert "no site varies" in none["wasserstein"].note

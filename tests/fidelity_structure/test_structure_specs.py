@@ -1,0 +1,125 @@
+"""What the sequence and structure metrics promise in their specs, they keep."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from haplobench import CohortSeries, MetricSpec, Panel, Reference, RunContext
+from haplobench.report.style import FigureStyle
+from haplobench_fidelity.specs import sequence, structure
+
+SPECS = {spec.name: spec for spec in (*sequence.SPECS, *structure.SPECS)}
+
+
+def resolve(target: str) -> object:
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def run(spec: MetricSpec, reference: Reference, cohort: Panel, ctx: RunContext):  # type: ignore[no-untyped-def]
+    metric = resolve(spec.target)(reference, spec.params(), ctx)  # type: ignore[operator]
+    metric.update(cohort)
+    return metric.result()
+
+
+CASES = [
+    (name, which)
+    for name, spec in SPECS.items()
+    for which in ("copy", "independent", *(() if spec.site_matched else ("own sites",)))
+]
+
+
+@pytest.mark.parametrize(("name", "which"), CASES)
+def test_results_name_every_submetric_and_are_finite(
+    name: str, which: str, reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    spec = SPECS[name]
+    if which == "own sites":
+        copy = cohorts["copy"]
+        cohort = replace(
+            copy.select_sites(np.arange(0, copy.n_sites, 3)),
+            positions=copy.positions[::3] + 1,
+        )
+    else:
+        cohort = cohorts[which]
+    result = run(spec, reference, cohort, ctx)
+    assert set(result.measurements) == {submetric.name for submetric in spec.submetrics}
+    for found in result.measurements.values():
+        for measurement in found if isinstance(found, Iterable) else [found]:
+            assert measurement.value is not None or measurement.note
+            if measurement.value is not None:
+                assert type(measurement.value) is float
+                assert np.isfinite(measurement.value)
+    for table in result.series.values():
+        lengths = {len(column) for column in table.values()}
+        assert len(lengths) == 1
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_same_seed_same_values(
+    name: str,
+    reference: Reference,
+    cohorts: dict[str, Panel],
+    ctx: RunContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = run(SPECS[name], reference, cohorts["floor"], ctx)
+    monkeypatch.setattr("haplobench_fidelity.cohorts._memory", OrderedDict())
+    second = run(SPECS[name], reference, cohorts["floor"], ctx)
+    assert first.measurements == second.measurements
+
+
+def test_a_panel_mapped_into_memory_gives_the_same(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    for side, panel in (("holdout", reference.holdout), ("cohort", cohorts["floor"])):
+        panel.save(ctx.scratch / side)
+    mapped = Reference(reference.train, Panel.load(ctx.scratch / "holdout"))
+    cohort = Panel.load(ctx.scratch / "cohort")
+    for spec in SPECS.values():
+        plain = run(spec, reference, cohorts["floor"], ctx)
+        assert run(spec, mapped, cohort, ctx).measurements == plain.measurements, spec.name
+
+
+def test_specs_are_light_to_import() -> None:
+    code = (
+        "import sys; from haplobench_fidelity.specs import sequence, structure; "
+        "print([m for m in ('numba', 'scipy', 'sklearn', 'altair', 'pandas') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.figures])
+def test_figures_draw_and_stay_small(
+    name: str, reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    pytest.importorskip("altair")
+    convert = pytest.importorskip("vl_convert")
+    spec = SPECS[name]
+    series = [
+        CohortSeries(
+            label,
+            "floor" if label == "floor" else "control",
+            0,
+            0,
+            run(spec, reference, cohort, ctx).series,
+        )
+        for label, cohort in cohorts.items()
+    ]
+    style = FigureStyle(("copy", "independent"))
+    for figure in spec.figures:
+        draw = resolve(figure.target)
+        assert draw([], style) is None  # type: ignore[operator]
+        svg = convert.vegalite_to_svg(draw(series, style).to_json())  # type: ignore[operator]
+        assert len(svg) < 100_000
+        for label in cohorts:
+            assert label in svg
