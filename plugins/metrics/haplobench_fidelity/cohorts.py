@@ -17,14 +17,17 @@ _MEMORY_ENTRIES = 32
 _memory: OrderedDict[Hashable, Any] = OrderedDict()
 
 
-def remember(key: Hashable, compute: Callable[[], _T]) -> _T:
+def remember(key: Hashable, compute: Callable[[], _T], *, keep: bool = True) -> _T:
     """What `compute()` gave for `key` in this process: one process measures several draws.
 
     Keep `key` to what decides the result (digests and parameters, never the object). The
-    32 results used last are kept.
+    32 results used last are kept; with `keep` False a new one is not, as for what belongs
+    to a single draw unless it happens to equal the real side's.
     """
     if key in _memory:
         _memory.move_to_end(key)
+    elif not keep:
+        return compute()
     else:
         _memory[key] = compute()
         while len(_memory) > _MEMORY_ENTRIES:

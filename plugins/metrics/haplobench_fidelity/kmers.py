@@ -80,8 +80,8 @@ class KmerMetric:
         _, real_counts, counts = align(
             real_variant.codes, real_variant.counts, variant.codes, variant.counts
         )
-        real_all = _with_invariant(real_variant, real, k, canonical)
-        all_ = _with_invariant(variant, synthetic, k, canonical)
+        real_all = _with_invariant(real_variant, real, k, canonical, keep=True)
+        all_ = _with_invariant(variant, synthetic, k, canonical, keep=False)
         _, real_all_counts, all_counts = align(
             real_all.codes, real_all.counts, all_.codes, all_.counts
         )
@@ -148,11 +148,14 @@ def invariant_chunks(
         yield _plain_kmers(bases[start : start + _CHUNK + k - 1], k, canonical)
 
 
-def _with_invariant(variant: Spectrum, cohort: PlacedCohort, k: int, canonical: bool) -> Spectrum:
+def _with_invariant(
+    variant: Spectrum, cohort: PlacedCohort, k: int, canonical: bool, *, keep: bool
+) -> Spectrum:
     masked = cohort.masked()
     invariant = remember(
         ("invariant k-mers", digest(masked), k, canonical),
         lambda: invariant_spectrum(masked, k, canonical),
+        keep=keep,
     )
     times = cohort.panel.n_haplotypes
     codes, first, second = align(variant.codes, variant.counts, invariant.codes, invariant.counts)

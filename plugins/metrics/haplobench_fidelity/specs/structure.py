@@ -216,7 +216,7 @@ STATISTICS_SUBMETRICS = (
         "Heterozygosity, ratio",
         "Mean number of heterozygous sites per person, synthetic over held-out.",
         1.0,
-        0.01,
+        0.02,
     ),
     _lower(
         "heterozygosity-wasserstein",
@@ -264,7 +264,7 @@ STATISTICS_SUBMETRICS = (
         "Wasserstein-1 distance between the distributions over people of the longest stretch "
         "without a heterozygous site, cut at the region's ends.",
         "kb",
-        2.0,
+        5.0,
     ),
     _lower(
         "run-total-wasserstein",
@@ -272,7 +272,7 @@ STATISTICS_SUBMETRICS = (
         "Wasserstein-1 distance between the distributions over people of the total length of "
         "stretches without a heterozygous site that are at least `min_run_bp` long.",
         "kb",
-        5.0,
+        20.0,
     ),
     _lower(
         "fst-rmse",
