@@ -69,6 +69,9 @@ class KmerMetric:
         n = self._cohort.n_haplotypes
         synthetic = place_synthetic(self._cohort, self._real, self._ctx)
         note = synthetic.note
+        if not self._real.same_sites(self._cohort):
+            # Without this, a divergence near 1 would look like a fault of the haplotypes.
+            note = "; ".join(filter(None, [note, "sites differ, so other stretches are compared"]))
         real_variant = remember(
             ("variant k-mers", self._real.digest, digest(real.bases), k, canonical),
             lambda: variant_spectrum(real, k, canonical),
