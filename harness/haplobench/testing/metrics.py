@@ -109,7 +109,13 @@ def check_metric(
             if spec.input == "telemetry":
                 check.telemetry(reference)
             else:
-                check.cohorts(check.mapped(reference), synthetic)
+                check.cohorts(
+                    Reference(
+                        check.mapped("train", reference.train),
+                        check.mapped("holdout", reference.holdout),
+                    ),
+                    check.mapped("synthetic", synthetic),
+                )
         except HaltError:
             pass
     return findings.conclude()
@@ -153,11 +159,10 @@ class _Check:
                 why,
             )
 
-    def mapped(self, reference: Reference) -> Reference:
-        """The reference as in a run: mapped into memory read-only."""
-        reference.train.save(self.folder / "train")
-        reference.holdout.save(self.folder / "holdout")
-        return Reference(Panel.load(self.folder / "train"), Panel.load(self.folder / "holdout"))
+    def mapped(self, name: str, panel: Panel) -> Panel:
+        """The panel as in a run: mapped into memory read-only."""
+        panel.save(self.folder / name)
+        return Panel.load(self.folder / name)
 
     def context(self, panel: Panel, **changes: Any) -> RunContext:
         for name in ("artifacts", "scratch"):
@@ -200,6 +205,13 @@ class _Check:
         usual, result = self.measure(
             "measure", "a cohort of real people", _ANY_COHORT, reference, [synthetic]
         )
+        self.findings.expect(
+            before == [panel_state(panel) for panel in panels],
+            "panels",
+            "the panels unchanged",
+            "arrays differ after measuring",
+            "Other metrics measure the same panels.",
+        )
         again, _ = self.measure(
             "measure", "a cohort of real people", _ANY_COHORT, reference, [synthetic]
         )
@@ -209,13 +221,6 @@ class _Check:
             "the same cohort and seed to give the same values",
             difference(usual, again),
             "Draw from ctx.rng(*key) alone.",
-        )
-        self.findings.expect(
-            before == [panel_state(panel) for panel in panels],
-            "panels",
-            "the panels unchanged",
-            "arrays differ after measuring",
-            "Other metrics measure the same panels.",
         )
         if self.spec.input == "batches":
             self.streaming(reference, synthetic, usual)

@@ -53,7 +53,9 @@ def judged_result(findings: Findings, spec: MetricSpec, result: Any, what: str) 
                 "labels that tell the values of a submetric apart",
                 f"{name} twice with labels {dict(one.labels)} ({what})",
             )
-            table[key] = one.value
+            # What isn't finite was just reported, and would only differ from itself below.
+            finite = one.value is not None and np.isfinite(one.value)
+            table[key] = one.value if finite else None
     _series(findings, result, what)
     return table
 
