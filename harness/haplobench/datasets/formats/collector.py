@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from haplobench.datasets.formats.matrix import HaplotypeMatrix
 from haplobench.datasets.formats.options import ReadOptions
 from haplobench.datasets.formats.people import People
 from haplobench.errors import FormatError
-from haplobench.panel import Panel
+from haplobench.panel import MISSING, Panel
+
+# In a genotype of fewer alleles than its neighbours (cyvcf2, VCF Zarr).
+NO_ALLELE = -2
 
 
 class Collector:
@@ -57,16 +61,21 @@ class Collector:
         positions: NDArray[np.int64],
         ref: list[str],
         alt: list[str],
-        alleles: NDArray[np.int8],
+        alleles: NDArray[np.integer[Any]],
         phased: NDArray[np.bool_] | None = None,
     ) -> None:
         """Take biallelic sites.
 
-        `positions` (n,) bp; `alleles` (n, n_samples, ploidy) int8 of 0, 1 and -1;
-        `phased` (n, n_samples) bool, None where all is phased.
+        `positions` (n,) bp; `alleles` (n, n_samples, ploidy) integers: 0, 1, -1 missing,
+        -2 no allele (in a genotype of fewer than the others); `phased` (n, n_samples) bool,
+        None where all is phased.
+
+        Raises FormatError, naming position and sample, for mixed ploidy, alleles past 1,
+        positions that go back and, unless the options settle them, unphased genotypes.
         """
         if not positions.size:
             return
+        alleles = self._checked(contig, positions, alleles)
         steps = np.diff(positions, prepend=self._last)
         if (steps < 0).any():
             i = int(np.flatnonzero(steps < 0)[0])
@@ -92,6 +101,34 @@ class Collector:
         self._positions.append(positions[keep])
         self._ref += [ref[i] for i in np.flatnonzero(keep)]
         self._alt += [alt[i] for i in np.flatnonzero(keep)]
+
+    def _checked(
+        self, contig: str, positions: NDArray[np.int64], alleles: NDArray[np.integer[Any]]
+    ) -> NDArray[np.int8]:
+        """The alleles as (n, n_samples, ploidy) int8 of 0, 1 and -1."""
+        padding = alleles == NO_ALLELE
+        if padding.any():
+            # A lone `.` is a missing genotype of any ploidy.
+            lone = (alleles[:, :, :1] == MISSING) & padding[:, :, 1:].all(axis=2, keepdims=True)
+            alleles = np.where(padding & lone, MISSING, alleles)
+            padding = alleles == NO_ALLELE
+        found = (~padding).sum(axis=2)
+        odd = found != self.ploidy
+        if odd.any():
+            site, person = (int(where[0]) for where in np.nonzero(odd))
+            raise FormatError(
+                f"{self.path}: {contig}:{positions[site]}, sample {self.people.samples[person]}: "
+                f"ploidy {found[site, person]}, expected {self.ploidy} as elsewhere",
+                hint="keep people of one ploidy: for X, women only or men only, by samples",
+            )
+        wrong = (alleles > 1) | (alleles < MISSING)
+        if wrong.any():
+            site, person, which = (int(where[0]) for where in np.nonzero(wrong))
+            raise FormatError(
+                f"{self.path}: {contig}:{positions[site]}, sample {self.people.samples[person]}: "
+                f"allele {alleles[site, person, which]}, but the record has one alternate"
+            )
+        return alleles.astype(np.int8)
 
     def _settle(
         self,

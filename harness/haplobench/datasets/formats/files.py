@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,3 +75,12 @@ def staged(path: Path) -> Iterator[Path]:
             made.replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Raise FormatError if a name can't stand in a text table: with blanks, or `#` at its start."""
+    for name in names:
+        if name.startswith("#") or any(mark.isspace() for mark in name):
+            raise FormatError(
+                f"{path}: can't hold the name {name!r}: it has blanks or starts with #"
+            )

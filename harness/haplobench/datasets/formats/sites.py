@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from haplobench.datasets.formats.options import Region, same_contig
 from haplobench.errors import FormatError
@@ -63,3 +67,31 @@ def choose_contig(path: Path, contigs: Sequence[str], wanted: Region | None) -> 
         if same_contig(contig, wanted.contig):
             return contig
     raise FormatError(f"{path}: no contig {wanted.contig!r}; it holds {listed or 'none'}")
+
+
+def choose_sites(
+    positions: NDArray[np.int64],
+    ref: Sequence[str],
+    alternates: Sequence[Sequence[str]],
+    wanted: Region | None,
+    *,
+    snps_only: bool,
+) -> tuple[NDArray[np.int64], Counter[str]]:
+    """Which records of one contig can be sites: (indices, the others counted by reason).
+
+    Records outside `wanted` are passed over, and aren't counted.
+    """
+    inside = np.ones(positions.size, np.bool_)
+    if wanted is not None:
+        inside &= positions >= wanted.start
+        if wanted.end is not None:
+            inside &= positions <= wanted.end
+    kept: list[int] = []
+    skipped: Counter[str] = Counter()
+    for i in np.flatnonzero(inside).tolist():
+        reason = reason_to_skip(ref[i], alternates[i], snps_only=snps_only)
+        if reason:
+            skipped[reason] += 1
+        else:
+            kept.append(i)
+    return np.array(kept, np.int64), skipped

@@ -13,7 +13,7 @@ import pysam
 from numpy.typing import NDArray
 
 from haplobench.datasets.formats.collector import Collector
-from haplobench.datasets.formats.files import require_file, require_whole, staged
+from haplobench.datasets.formats.files import check_names, require_file, require_whole, staged
 from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
 from haplobench.datasets.formats.people import People, choose_people
 from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
@@ -22,8 +22,6 @@ from haplobench.panel import Panel
 
 ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 _BATCH = 1024
-# cyvcf2 pads a genotype of fewer alleles than its record's greatest with this.
-_NO_ALLELE = -2
 
 
 def read(
@@ -196,52 +194,29 @@ class _Reader:
         if not positions:
             return
         stacked = np.stack(genotypes)
-        alleles = stacked[:, :, :-1]
-        ploidy = alleles.shape[2]
         if self.collector is None:
             self.collector = Collector(
-                self.path, self.options, self.people, ploidy=ploidy, scratch=self.scratch
-            )
-        padding = alleles == _NO_ALLELE
-        if padding.any():
-            # `.` is a missing genotype of any ploidy.
-            lone = (alleles[:, :, :1] == -1) & padding[:, :, 1:].all(axis=2, keepdims=True)
-            alleles = np.where(padding & lone, np.int16(-1), alleles)
-            padding = alleles == _NO_ALLELE
-        found = (~padding).sum(axis=2)
-        odd = found != self.collector.ploidy
-        if odd.any():
-            site, person = (int(where[0]) for where in np.nonzero(odd))
-            self._refuse(
-                positions[site],
-                person,
-                f"ploidy {found[site, person]}, expected {self.collector.ploidy} as elsewhere",
-                "keep people of one ploidy: for X, women only or men only, by samples",
-            )
-        if (alleles > 1).any():
-            site, person = (int(where[0]) for where in np.nonzero((alleles > 1).any(axis=2)))
-            found_allele = int(alleles[site, person].max())
-            self._refuse(
-                positions[site], person, f"allele {found_allele}, but the record has one alternate"
+                self.path,
+                self.options,
+                self.people,
+                ploidy=stacked.shape[2] - 1,
+                scratch=self.scratch,
             )
         self.collector.add(
             self.contig,
             np.array(positions, np.int64),
             ref,
             alt,
-            alleles.astype(np.int8),
+            stacked[:, :, :-1],
             stacked[:, :, -1] == 1,
-        )
-
-    def _refuse(self, position: int, person: int, found: str, hint: str = "") -> None:
-        raise FormatError(
-            f"{self.path}: {self.contig}:{position}, sample {self.people.samples[person]}: {found}",
-            hint=hint,
         )
 
 
 def write(panel: Panel, path: Path) -> None:
     """Write a bgzipped VCF (tabix index) or a BCF (CSI index); `.vcf` is plain, with no index."""
+    check_names(path, (*panel.samples, panel.contig))
+    if not panel.contig:
+        raise FormatError(f"{path}: a VCF needs the contig's name, and the panel has none")
     pysam.set_verbosity(0)
     with staged(path) as folder:
         if path.name.endswith(".vcf"):

@@ -1,0 +1,129 @@
+"""PLINK 1 binary files: `.bed`, `.bim` and `.fam`, which know genotypes but no phase."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bed_reader
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.datasets.formats.collector import Collector
+from haplobench.datasets.formats.files import require_file, staged
+from haplobench.datasets.formats.options import ReadOptions, same_contig
+from haplobench.datasets.formats.people import choose_people
+from haplobench.datasets.formats.plink import check_writable, read_fam, rows
+from haplobench.datasets.formats.sites import choose_contig, choose_sites
+from haplobench.errors import FormatError
+from haplobench.panel import Panel
+
+_BATCH = 4096
+_MISSING = -127
+_MAGIC = b"\x6c\x1b\x01"
+# Alleles of dosages 0, 1 and 2: a heterozygous person's alternate allele always comes second.
+_GENOTYPES = np.array([[0, 0], [0, 1], [1, 1], [-1, -1]], np.int8)
+
+
+def read(
+    path: Path, options: ReadOptions, scratch: Path | None = None
+) -> tuple[Panel, dict[str, int]]:
+    """Read `.bed`, `.bim` and `.fam`; the panel says `phased=False`.
+
+    The `.bim` file's fifth column is taken as the alternate allele, its sixth as the
+    reference, as PLINK 2 writes them; PLINK 1.9 puts the minor allele fifth unless told
+    `--keep-allele-order`. Heterozygous people are coded 0 then 1.
+
+    Raises FormatError naming file and line.
+    """
+    bed, bim, fam = (path.with_suffix(ending) for ending in (".bed", ".bim", ".fam"))
+    require_file(bed)
+    names = read_fam(fam)
+    people = choose_people(fam, names, options)
+    contigs, positions, ref, alternates = _read_bim(bim)
+    _check_bed(bed, len(names), len(contigs))
+    wanted = options.wanted
+    contig = choose_contig(bim, list(dict.fromkeys(contigs)), wanted)
+    mine = np.array([i for i, name in enumerate(contigs) if same_contig(name, contig)], np.int64)
+    sites, skipped = choose_sites(
+        positions[mine],
+        [ref[i] for i in mine],
+        [[alternates[i]] if alternates[i] != "0" else [] for i in mine],
+        wanted,
+        snps_only=options.snps_only,
+    )
+    sites = mine[sites]
+    collector = Collector(path, options, people, ploidy=2, scratch=scratch)
+    for reason, n in skipped.items():
+        collector.skip(reason, n)
+    source = bed_reader.open_bed(
+        bed, iid_count=len(names), sid_count=len(contigs), properties={}, num_threads=1
+    )
+    for start in range(0, sites.size, _BATCH):
+        chosen = sites[start : start + _BATCH]
+        dosage = source.read(index=np.s_[people.index, chosen], dtype="int8", order="F")
+        dosage[dosage == _MISSING] = 3
+        collector.add(
+            contig,
+            positions[chosen],
+            [ref[i] for i in chosen],
+            [alternates[i] for i in chosen],
+            _GENOTYPES[dosage.T],
+        )
+    return collector.finish(contig, phased=False)
+
+
+def _read_bim(path: Path) -> tuple[list[str], NDArray[np.int64], list[str], list[str]]:
+    """Contigs, positions, reference and alternate alleles."""
+    contigs: list[str] = []
+    positions: list[int] = []
+    ref: list[str] = []
+    alternates: list[str] = []
+    for number, fields in rows(path, 6, "contig, id, cM, position, two alleles"):
+        if not fields[3].isdigit():
+            raise FormatError(f"{path}:{number}: found position {fields[3]!r}, expected bp")
+        contigs.append(fields[0])
+        positions.append(int(fields[3]))
+        alternates.append(fields[4])
+        ref.append(fields[5])
+    return contigs, np.array(positions, np.int64), ref, alternates
+
+
+def _check_bed(path: Path, n_samples: int, n_sites: int) -> None:
+    with path.open("rb") as handle:
+        magic = handle.read(3)
+    if magic != _MAGIC:
+        raise FormatError(
+            f"{path}: starts with {magic.hex() or 'nothing'}, expected {_MAGIC.hex()}: "
+            "not a PLINK 1 file in variant-major order"
+        )
+    size, expected = path.stat().st_size, 3 + n_sites * ((n_samples + 3) // 4)
+    if size != expected:
+        raise FormatError(
+            f"{path}: {size} bytes, expected {expected} for {n_samples} people of the .fam "
+            f"and {n_sites} sites of the .bim",
+            hint="it was cut short, or the files don't belong together",
+        )
+
+
+def write(panel: Panel, path: Path) -> None:
+    """Write `.bed`, `.bim` and `.fam`; phase is lost, as the format has none.
+
+    Raises FormatError for other than diploid people and for half-missing genotypes.
+    """
+    check_writable(panel, path)
+    bed = path.with_suffix(".bed")
+    with staged(bed) as folder:
+        bed_reader.to_bed(
+            folder / bed.name,
+            np.where(panel.dosages() < 0, _MISSING, panel.dosages()).astype(np.int8),
+            properties={
+                "iid": panel.samples.tolist(),
+                "fid": ["0"] * panel.n_samples,
+                "chromosome": [panel.contig] * panel.n_sites,
+                "sid": [f"{panel.contig}:{position}" for position in panel.positions],
+                "bp_position": panel.positions.tolist(),
+                "allele_1": panel.alt.tolist(),
+                "allele_2": panel.ref.tolist(),
+            },
+            num_threads=1,
+        )

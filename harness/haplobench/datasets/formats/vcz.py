@@ -1,0 +1,251 @@
+"""VCF Zarr: read chunk by chunk, so that a chromosome never has to fit in memory.
+
+The layout is that of bio2zarr: Czech et al., GigaScience 14, giaf049 (2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numcodecs  # type: ignore[import-untyped]
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from haplobench.datasets.formats.collector import Collector
+from haplobench.datasets.formats.files import require_file, staged
+from haplobench.datasets.formats.options import ReadOptions, Region
+from haplobench.datasets.formats.people import choose_people
+from haplobench.datasets.formats.sites import choose_contig, choose_sites
+from haplobench.errors import FormatError
+from haplobench.panel import Panel
+
+_NEEDED = (
+    "call_genotype",
+    "contig_id",
+    "sample_id",
+    "variant_allele",
+    "variant_contig",
+    "variant_position",
+)
+_VERSION = "0.4"
+_CHUNK_SITES = 1000
+_CHUNK_SAMPLES = 10_000
+
+
+def read(
+    path: Path, options: ReadOptions, scratch: Path | None = None
+) -> tuple[Panel, dict[str, int]]:
+    """Read a VCF Zarr folder; of a region, only the chunks that hold it.
+
+    Raises FormatError naming the folder and the array.
+    """
+    require_file(path, folder=True)
+    store = _Store.open(path)
+    names = store.texts("sample_id")
+    people = choose_people(path, names, options)
+    contigs = store.texts("contig_id")
+    wanted = options.wanted
+    contig, start, stop = store.rows(contigs, wanted)
+    positions = store.get("variant_position", start, stop).astype(np.int64)
+    alleles = store.get("variant_allele", start, stop).astype(object)
+    ref = [str(row[0]) for row in alleles]
+    alternates = [
+        [str(allele) for allele in row[1:] if allele not in ("", None)] for row in alleles
+    ]
+    sites, skipped = choose_sites(positions, ref, alternates, wanted, snps_only=options.snps_only)
+    genotype = store.array("call_genotype")
+    collector = Collector(path, options, people, ploidy=int(genotype.shape[2]), scratch=scratch)
+    for reason, n in skipped.items():
+        collector.skip(reason, n)
+    chunk = int(genotype.chunks[0])
+    whose = None if people.everybody else people.index
+    for number in np.unique((sites + start) // chunk).tolist():
+        inside = sites[(sites + start) // chunk == number]
+        low, high = int(inside[0]), int(inside[-1]) + 1
+        rows = inside - low
+        collector.add(
+            contig,
+            positions[inside],
+            [ref[i] for i in inside],
+            [alternates[i][0] for i in inside],
+            store.get("call_genotype", start + low, start + high, whose)[rows],
+            store.phased(start + low, start + high, whose, len(names))[rows],
+        )
+    return collector.finish(contig)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """The arrays of a VCF Zarr group; failures to read them told as FormatError."""
+
+    path: Path
+    group: Any
+
+    @classmethod
+    def open(cls, path: Path) -> _Store:
+        try:
+            store = cls(path, zarr.open_group(str(path), mode="r"))
+            lacking = [name for name in _NEEDED if name not in store.group]
+        except (OSError, ValueError, KeyError) as error:
+            raise FormatError(f"{path}: not a Zarr group: {error}") from None
+        if lacking:
+            raise FormatError(f"{path}: not a VCF Zarr: lacks the arrays {', '.join(lacking)}")
+        variants = store.array("variant_position").shape[0]
+        samples = store.array("sample_id").shape[0]
+        for name, ndim, expected in (
+            ("call_genotype", 3, (variants, samples)),
+            ("variant_allele", 2, (variants,)),
+            ("variant_contig", 1, (variants,)),
+        ):
+            shape = store.array(name).shape
+            if len(shape) != ndim or shape[: len(expected)] != expected:
+                raise FormatError(f"{path}: array {name} has shape {shape}, expected {expected}, …")
+        return store
+
+    def array(self, name: str) -> Any:
+        return self.group[name]
+
+    def get(
+        self, name: str, start: int, stop: int, people: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        """Rows `start` to `stop` of an array, of some people where it has them."""
+        try:
+            if people is None:
+                return np.asarray(self.group[name][start:stop])
+            return np.asarray(self.group[name].oindex[start:stop, people])
+        except Exception as error:  # each codec fails in its own way
+            raise FormatError(
+                f"{self.path}: array {name}, rows {start} to {stop}: can't be read: {error}",
+                hint="a chunk is damaged: convert it again",
+            ) from None
+
+    def texts(self, name: str) -> list[str]:
+        return [str(text) for text in self.get(name, 0, self.group[name].shape[0])]
+
+    def phased(
+        self, start: int, stop: int, people: NDArray[np.int64] | None, n_samples: int
+    ) -> NDArray[np.bool_]:
+        """(n, n_samples) bool: nothing is phased where the store doesn't say."""
+        if "call_genotype_phased" in self.group:
+            return self.get("call_genotype_phased", start, stop, people).astype(np.bool_)
+        return np.zeros((stop - start, n_samples if people is None else people.size), np.bool_)
+
+    def rows(self, contigs: Sequence[str], wanted: Region | None) -> tuple[str, int, int]:
+        """Contig, and first and last row (excluded) of the chunks that can hold the region.
+
+        By the store's `region_index` (a row per chunk and contig: chunk, contig, first
+        position, last position, furthest end, records) where it has one.
+        """
+        n = int(self.array("variant_position").shape[0])
+        if "region_index" in self.group:
+            index = self.get("region_index", 0, self.group["region_index"].shape[0])
+            present = list(dict.fromkeys(index[:, 1].tolist()))
+            contig = choose_contig(self.path, [contigs[i] for i in present], wanted)
+            mine = index[index[:, 1] == contigs.index(contig)]
+            chunk = int(self.array("variant_position").chunks[0])
+            # All of a contig's rows are one run; find its ends inside the outer chunks.
+            first, last = int(mine[0, 0]) * chunk, min(n, (int(mine[-1, 0]) + 1) * chunk)
+            if wanted is not None:
+                near = mine[mine[:, 3] >= wanted.start]
+                if wanted.end is not None:
+                    near = near[near[:, 2] <= wanted.end]
+                if not near.size:
+                    return contig, first, first
+                first = int(near[0, 0]) * chunk
+                last = min(n, (int(near[-1, 0]) + 1) * chunk)
+        else:
+            first, last, contig = 0, n, ""
+        numbers = self.get("variant_contig", first, last)
+        if not contig:
+            present = list(dict.fromkeys(numbers.tolist()))
+            contig = choose_contig(self.path, [contigs[i] for i in present], wanted)
+        rows = np.flatnonzero(numbers == contigs.index(contig))
+        if rows.size != rows[-1] - rows[0] + 1:
+            raise FormatError(
+                f"{self.path}: records of contig {contig} lie among others",
+                hint="sort the file before converting it",
+            )
+        return contig, first + int(rows[0]), first + int(rows[-1]) + 1
+
+
+def write(panel: Panel, path: Path) -> None:
+    """Write a VCF Zarr folder (Zarr format 2) with a region index, as bio2zarr lays it out."""
+    with staged(path) as folder:
+        group = zarr.create_group(str(folder / path.name), zarr_format=2)
+        group.attrs.update(
+            {
+                "vcf_zarr_version": _VERSION,
+                "source": "haplobench",
+                "vcf_meta_information": [["fileformat", "VCFv4.2"]],
+            }
+        )
+        n, n_samples = panel.n_sites, panel.n_samples
+        alleles = np.stack([panel.ref, panel.alt], axis=1).astype(object)
+        sites = ("variants",)
+        contig = {"assembly": panel.build} if panel.build else {}
+        _array(group, "contig_id", np.array([panel.contig], object), ("contigs",), **contig)
+        _array(group, "sample_id", panel.samples.astype(object), ("samples",))
+        _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
+        _array(group, "variant_contig", np.zeros(n, np.int8), sites)
+        _array(group, "variant_position", panel.positions.astype(np.int32), sites)
+        lengths = np.char.str_len(panel.ref).astype(np.int32)
+        _array(group, "variant_length", lengths, sites)
+        _array(group, "variant_allele", alleles, ("variants", "alleles"))
+        _array(group, "variant_id", np.full(n, ".", object), sites)
+        _array(group, "variant_id_mask", np.ones(n, np.bool_), sites)
+        _array(group, "variant_quality", np.full(n, np.nan, np.float32), sites)
+        _array(group, "variant_filter", np.ones((n, 1), np.bool_), ("variants", "filters"))
+        _array(group, "region_index", _region_index(panel), ("index_values", "index_fields"))
+        dimensions = ("variants", "samples", "ploidy")
+        shape = (n, n_samples, panel.ploidy)
+        genotype = _empty(group, "call_genotype", shape, np.int8, dimensions)
+        mask = _empty(group, "call_genotype_mask", shape, np.bool_, dimensions)
+        phase = _empty(group, "call_genotype_phased", shape[:2], np.bool_, dimensions[:2])
+        for start in range(0, n, _CHUNK_SITES):
+            stop = min(n, start + _CHUNK_SITES)
+            block = panel.haplotypes[:, start:stop].T.reshape(stop - start, n_samples, panel.ploidy)
+            genotype[start:stop] = block
+            mask[start:stop] = block < 0
+            phase[start:stop] = panel.phased
+
+
+def _array(
+    group: Any, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str
+) -> None:
+    array = _empty(group, name, values.shape, values.dtype, dimensions)
+    array[:] = values
+    array.attrs.update(attributes)
+
+
+def _empty(
+    group: Any, name: str, shape: tuple[int, ...], dtype: Any, dimensions: tuple[str, ...]
+) -> Any:
+    limits = {"variants": _CHUNK_SITES, "samples": _CHUNK_SAMPLES}
+    chunks = tuple(
+        max(1, min(size, limits.get(dimension, size)))
+        for size, dimension in zip(shape, dimensions, strict=True)
+    )
+    shuffle = 2 if np.dtype(dtype) in (np.bool_, np.int8) else 1
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=str if np.dtype(dtype) == object else dtype,
+        compressors=numcodecs.Blosc(cname="zstd", clevel=7, shuffle=shuffle),
+        attributes={"_ARRAY_DIMENSIONS": list(dimensions)},
+    )
+
+
+def _region_index(panel: Panel) -> NDArray[np.int32]:
+    """A row per chunk: its number, contig, first and last position, furthest end, records."""
+    rows = []
+    ends = panel.positions + np.char.str_len(panel.ref) - 1
+    for number, start in enumerate(range(0, panel.n_sites, _CHUNK_SITES)):
+        chunk = slice(start, start + _CHUNK_SITES)
+        positions = panel.positions[chunk]
+        rows.append((number, 0, positions[0], positions[-1], ends[chunk].max(), positions.size))
+    return np.array(rows, np.int32).reshape(-1, 6)
