@@ -1,0 +1,61 @@
+"""Speed of the privacy metrics' kernels at the sizes of the main job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from haplobench.panel import pack_bits
+from haplobench_privacy import distances
+from haplobench_privacy.tracts import longest_matches
+
+SIZES = {"chr1": (1_002, 4_006, 742), "chr20": (120, 480, 9_349)}
+
+
+def haplotypes(n: int, n_sites: int, seed: int) -> NDArray[np.int8]:
+    """Mosaics of 30 founders, so that matches are as long as among people."""
+    rng = np.random.default_rng(seed)
+    founders = (np.random.default_rng(0).random((30, n_sites)) < 0.2).astype(np.int8)
+    switch = rng.random((n, n_sites)) < 0.005
+    switch[:, 0] = True
+    drawn = rng.integers(30, size=(n, n_sites))
+    since = np.maximum.accumulate(np.where(switch, np.arange(n_sites), 0), axis=1)
+    return founders[np.take_along_axis(drawn, since, axis=1), np.arange(n_sites)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nearest(benchmark: Any, size: str) -> None:
+    n, m, n_sites = SIZES[size]
+    a, b = (pack_bits(haplotypes(k, n_sites, k)) for k in (n, m))
+    distances.nearest(a[:8], b[:8])
+    benchmark.extra_info["pairs"] = n * m
+    benchmark(distances.nearest, a, b)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_expected_nearest(benchmark: Any, size: str) -> None:
+    n, m, n_sites = SIZES[size]
+    a, b = (pack_bits(haplotypes(k, n_sites, k)) for k in (n, m))
+    distances.expected_nearest(a[:8], b[:8], 4)
+    benchmark(distances.expected_nearest, a, b, n)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_longest_matches(benchmark: Any, size: str) -> None:
+    n, m, n_sites = SIZES[size]
+    alleles = np.ascontiguousarray(np.concatenate([haplotypes(k, n_sites, k) for k in (m, n)]).T)
+    group = np.concatenate([np.arange(m) % 5, np.full(n, -1)])
+    index = np.arange(n_sites, dtype=np.float64)
+    measures = np.array([index, index * 300, index * 3e-4])
+    benchmark(
+        longest_matches,
+        lambda low, high: alleles[low:high],
+        n_sites,
+        group,
+        5,
+        measures,
+        measures + np.array([[1.0], [1.0], [0.0]]),
+    )
