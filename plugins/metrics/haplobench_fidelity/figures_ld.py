@@ -98,8 +98,8 @@ def _heat_map(real: NDArray[np.uint8], synthetic: NDArray[np.uint8]) -> str:
     value = np.where(np.tri(real.shape[0], dtype=bool), synthetic, real) / 255
     anchors = np.stack([rgb(colour) for colour in _COLOURS])
     at = np.linspace(0, 1, len(_COLOURS))
-    # 16 steps of colour: the picture must stay small.
-    value = np.round(value * 15) / 15
+    # Few steps of colour: the picture must stay small.
+    value = np.round(value * 10) / 10
     channels = [np.interp(value, at, anchors[:, channel]) for channel in range(3)]
     pixels = np.dstack([*channels, np.full(value.shape, 255.0)])
     return picture_uri(pixels.round().astype(np.uint8))

@@ -1,0 +1,247 @@
+"""Allele frequencies and spectra against scikit-allel, scipy and enumeration; any cut is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ld_panels import Measure, founders_panel, note, value, values
+from pydantic import ValidationError
+
+from haplobench import MetricResult, Panel, PanelError, Reference, RunContext
+from haplobench_fidelity.allele_frequency import AlleleFrequency, allele_frequency
+from haplobench_fidelity.specs.alleles import AlleleFrequencyParams, SpectrumParams
+from haplobench_fidelity.spectrum import (
+    AlleleFrequencySpectrum,
+    allele_frequency_spectrum,
+    divergence,
+    folded_spectrum,
+    projected_spectrum,
+)
+
+
+def holed(panel: Panel, share: float, seed: int = 0) -> Panel:
+    haplotypes = panel.haplotypes.copy()
+    haplotypes[np.random.default_rng(seed).random(haplotypes.shape) < share] = -1
+    return replace(panel, haplotypes=haplotypes)
+
+
+def allel_counts(panel: Panel) -> Any:
+    allel = pytest.importorskip("allel")
+    return allel.HaplotypeArray(panel.haplotypes.T).count_alleles(max_allele=1)
+
+
+def flat(result: MetricResult) -> dict[tuple[str, ...], float | None]:
+    return {
+        (name, *labels): found
+        for name in result.measurements
+        for labels, found in values(result, name).items()
+    }
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_frequencies_are_those_of_scikit_allel(
+    missing: float, reference: Reference, measure: Measure
+) -> None:
+    holdout = holed(reference.holdout, missing, 1)
+    cohort = holed(founders_panel(120, 600, 5), missing, 2)
+    real, synthetic = (allel_counts(panel).to_frequencies()[:, 1] for panel in (holdout, cohort))
+    result = measure("allele-frequency", Reference(reference.train, holdout), cohort)
+    expected_rmse = np.sqrt(np.mean((synthetic - real) ** 2))
+    assert value(result, "rmse") == pytest.approx(expected_rmse, abs=1e-9)
+    expected_r = scipy.stats.pearsonr(real, synthetic).statistic
+    assert value(result, "r") == pytest.approx(expected_r, abs=1e-9)
+    segregating = (real > 0) & (real < 1)
+    lost = segregating & ((synthetic == 0) | (synthetic == 1))
+    assert value(result, "sites-lost") == pytest.approx(lost.sum() / segregating.sum())
+
+
+def test_frequencies_on_real_data_are_those_of_scikit_allel(
+    chr1: Mapping[str, Any], measure: Measure
+) -> None:
+    reference, floor = chr1["reference"], chr1["floor"]
+    real, synthetic = (
+        allel_counts(panel).to_frequencies()[:, 1] for panel in (reference.holdout, floor)
+    )
+    result = measure("allele-frequency", reference, floor)
+    expected = np.sqrt(np.mean((synthetic - real) ** 2))
+    assert value(result, "rmse") == pytest.approx(expected, abs=1e-9)
+    africans = [
+        panel.select_samples(panel.superpopulation == "AFR") for panel in (reference.holdout, floor)
+    ]
+    x, y = (allel_counts(panel).to_frequencies()[:, 1] for panel in africans)
+    found = values(result, "rmse-by-superpopulation")
+    assert set(found) == {("AFR",), ("AMR",), ("EAS",), ("EUR",), ("SAS",)}
+    assert found["AFR",] == pytest.approx(np.sqrt(np.mean((x - y) ** 2)), abs=1e-9)
+
+
+def test_maf_bins_share_out_the_sites(reference: Reference, measure: Measure) -> None:
+    cohort = founders_panel(120, 600, 5)
+    result = measure("allele-frequency", reference, cohort, maf_bins=(0.0, 0.1, 0.2, 0.5))
+    maf = reference.holdout.maf
+    squares = (reference.holdout.frequencies - cohort.frequencies) ** 2
+    for (label,), found in values(result, "rmse-by-maf").items():
+        low, high = (float(edge) for edge in label.split("-"))
+        inside = (maf > low) & (maf <= high)
+        assert found == pytest.approx(np.sqrt(squares[inside].mean()))
+    empty = measure("allele-frequency", reference, cohort, maf_bins=(0.0, 1e-6))
+    assert values(empty, "rmse-by-maf") == {("0-1e-06",): None}
+
+
+def test_superpopulations_are_found_through_populations(
+    reference: Reference, measure: Measure
+) -> None:
+    cohort = founders_panel(120, 600, 5)
+    labelled = measure("allele-frequency", reference, cohort)
+    unnamed = replace(cohort, superpopulation=np.full(120, ""))
+    assert flat(measure("allele-frequency", reference, unnamed)) == flat(labelled)
+    bare = replace(unnamed, population=np.full(120, ""))
+    found = measure("allele-frequency", reference, bare)
+    assert values(found, "rmse-by-superpopulation") == {(): None}
+    assert "no population labels" in note(found, "rmse-by-superpopulation")
+    assert value(found, "rmse") == value(labelled, "rmse")
+    some = measure("allele-frequency", reference, cohort.select_samples(np.arange(0, 120, 2)))
+    by_label = values(some, "rmse-by-superpopulation")
+    assert by_label["SBBB",] is None
+    assert by_label["SAAA",] is not None
+
+
+def test_other_sites_are_refused(reference: Reference, ctx: RunContext) -> None:
+    metric = allele_frequency(reference, AlleleFrequencyParams(), ctx)
+    with pytest.raises(PanelError, match="599 sites, expected the panel's 600"):
+        metric.update(founders_panel(10, 599, 1))
+
+
+def test_nothing_measured_is_not_applicable(reference: Reference, ctx: RunContext) -> None:
+    for metric in (
+        allele_frequency(reference, AlleleFrequencyParams(), ctx),
+        allele_frequency_spectrum(reference, SpectrumParams(), ctx),
+    ):
+        assert set(flat(metric.result()).values()) == {None}
+
+
+def test_spectrum_is_that_of_scikit_allel(chr1: Mapping[str, Any]) -> None:
+    allel = pytest.importorskip("allel")
+    panel = chr1["reference"].holdout
+    n = panel.n_haplotypes
+    expected = allel.sfs_folded(allel_counts(panel), n=n)
+    alternate = panel.allele_counts[0]
+    np.testing.assert_array_equal(folded_spectrum(alternate, n), expected)
+    found, n_sites = projected_spectrum(panel.allele_counts, n)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert n_sites == panel.n_sites
+
+
+def test_projection_is_the_mean_over_all_subsets() -> None:
+    rng = np.random.default_rng(0)
+    haplotypes = (rng.random((8, 25)) < rng.random(25)).astype(np.int8)
+    haplotypes[0, :5] = -1
+    called = (haplotypes >= 0).sum(axis=0)
+    counts = np.stack([(haplotypes == 1).sum(axis=0), called]).astype(np.int64)
+    expected = np.zeros(3)
+    for site in range(25):
+        alleles = haplotypes[haplotypes[:, site] >= 0, site]
+        subsets = [sum(chosen) for chosen in combinations(alleles.tolist(), 5)]
+        for copies in subsets:
+            expected[min(copies, 5 - copies)] += 1 / len(subsets)
+    found, n_sites = projected_spectrum(counts, 5)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert n_sites == 25
+    assert projected_spectrum(counts, 8)[1] == 20
+
+
+def test_divergence_is_lin_s() -> None:
+    rng = np.random.default_rng(1)
+    p, q = rng.dirichlet(np.ones(20)), rng.dirichlet(np.ones(20))
+    middle = (p + q) / 2
+    expected = (scipy.stats.entropy(p, middle, base=2) + scipy.stats.entropy(q, middle, base=2)) / 2
+    assert divergence(p, q) == pytest.approx(expected, abs=1e-12)
+    assert divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1)
+
+
+def test_wasserstein_is_scipy_s_on_the_sites_themselves(
+    reference: Reference, measure: Measure
+) -> None:
+    cohort = founders_panel(150, 600, 5)
+    result = measure("allele-frequency-spectrum", reference, cohort, projection=0)
+    real, synthetic = (panel.maf[(panel.maf > 0)] for panel in (reference.holdout, cohort))
+    expected = scipy.stats.wasserstein_distance(real, synthetic)
+    assert value(result, "wasserstein") == pytest.approx(expected, abs=1e-9)
+    assert value(result, "site-ratio") == pytest.approx(synthetic.size / real.size)
+    n = reference.holdout.n_haplotypes
+    spectra = [
+        folded_spectrum(panel.allele_counts[0], n)[1:] for panel in (reference.holdout, cohort)
+    ]
+    p, q = (spectrum / spectrum.sum() for spectrum in spectra)
+    assert value(result, "jsd") == pytest.approx(divergence(p, q), abs=1e-9)
+    assert value(result, "r") == pytest.approx(scipy.stats.pearsonr(p, q).statistic, abs=1e-9)
+
+
+def test_cohorts_of_other_size_are_projected(reference: Reference, measure: Measure) -> None:
+    small = founders_panel(40, 600, 5)
+    result = measure("allele-frequency-spectrum", reference, small, projection=0)
+    assert "projected to 80 haplotypes" in note(result, "jsd")
+    assert value(result, "jsd") < 0.02
+
+
+def test_fixed_sites_count_only_when_asked(reference: Reference, measure: Measure) -> None:
+    haplotypes = reference.holdout.haplotypes.copy()
+    haplotypes[:, ::2] = 0
+    cohort = replace(reference.holdout, haplotypes=haplotypes)
+    drop = measure("allele-frequency-spectrum", reference, cohort)
+    keep = measure("allele-frequency-spectrum", reference, cohort, fixed="zero")
+    assert value(keep, "jsd") > 10 * value(drop, "jsd")
+    assert value(drop, "site-ratio") < 0.6
+
+
+def test_cohorts_with_sites_of_their_own_meet_the_same_threshold(
+    reference: Reference, measure: Measure, ctx: RunContext
+) -> None:
+    other = founders_panel(150, 600, 5)
+    moved = replace(other, positions=other.positions + 1)
+    context = replace(ctx, min_maf=0.1)
+    result = measure("allele-frequency-spectrum", reference, moved, context)
+    n_real, n_synthetic = ((panel.maf > 0.1).sum() for panel in (reference.holdout, other))
+    assert value(result, "site-ratio") == pytest.approx(n_synthetic / n_real)
+    assert "MAF > 0.1 on both sides" in note(result, "jsd")
+
+
+_CUTS = st.lists(st.integers(1, 39), max_size=6, unique=True).map(sorted)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cuts=_CUTS, split=st.integers(0, 6))
+@pytest.mark.parametrize("spectrum", [False, True])
+def test_any_cut_and_merge_gives_the_same(
+    cuts: list[int], split: int, spectrum: bool, reference: Reference, ctx: RunContext
+) -> None:
+    cohort = founders_panel(40, 600, 6)
+
+    def new() -> AlleleFrequency | AlleleFrequencySpectrum:
+        if spectrum:
+            return allele_frequency_spectrum(reference, SpectrumParams(), ctx)
+        return allele_frequency(reference, AlleleFrequencyParams(), ctx)
+
+    whole = new()
+    whole.update(cohort)
+    first, second = new(), new()
+    for i, (start, stop) in enumerate(pairwise([0, *cuts, 40])):
+        part = cohort.select_samples(np.arange(start, stop))
+        (first if i < split else second).update(part)
+    first.merge(second)  # type: ignore[arg-type]
+    assert flat(first.result()) == flat(whole.result())
+
+
+@pytest.mark.parametrize("edges", [(0.1,), (0.2, 0.1), (0.0, 0.6), (-0.1, 0.5)])
+def test_impossible_maf_bins_are_refused(edges: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError):
+        AlleleFrequencyParams(maf_bins=edges)

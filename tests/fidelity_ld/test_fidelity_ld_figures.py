@@ -1,0 +1,79 @@
+"""Figures of alleles and LD: drawn for many generators, small, and None without generators."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ld_panels import Measure, founders_panel, independent_sites
+
+from haplobench import CohortSeries, Reference
+from haplobench.registry import load_registry
+from haplobench.report.load import FigureInfo
+from haplobench.report.style import FigureStyle
+
+FIGURES = [
+    (metric.name, figure)
+    for metric in load_registry(["haplobench_fidelity"]).metrics.values()
+    for figure in metric.figures
+    if figure.target.startswith(
+        ("haplobench_fidelity.figures_alleles", "haplobench_fidelity.figures_ld")
+    )
+]
+
+
+@pytest.mark.parametrize(("metric", "figure"), FIGURES, ids=lambda item: getattr(item, "name", ""))
+def test_figures_are_drawn(
+    metric: str, figure: FigureInfo, reference: Reference, measure: Measure
+) -> None:
+    pytest.importorskip("vl_convert")
+    from haplobench.report.figures import draw
+
+    labels = [f"generator-{i}" for i in range(12)]
+    good = measure(metric, reference, founders_panel(150, 600, 4)).series
+    bad = measure(metric, reference, independent_sites(reference.train, 300, 1)).series
+    floor = [
+        CohortSeries("floor", "floor", 0, i, measure(metric, reference, panel).series)
+        for i, panel in enumerate([founders_panel(150, 600, seed) for seed in (5, 6)])
+    ]
+    cohorts = floor + [
+        CohortSeries(label, "generator", seed, 0, bad if i % 2 else good)
+        for i, label in enumerate(labels)
+        for seed in (0, 1)
+    ]
+    style = FigureStyle(order=(*labels, "floor"))
+    info = FigureInfo(figure.name, figure.title, figure.caption, figure.target)
+    svg = draw(info, cohorts, style)
+    assert svg is not None
+    assert len(svg) < 100_000
+    for label in labels:
+        assert f">{label}<" in svg
+    assert draw(info, [], style) is None
+    assert draw(info, [CohortSeries("generator-0", "generator", 0, 0, {})], style) is None
+
+
+def test_heat_map_has_the_real_half_above(reference: Reference, measure: Measure) -> None:
+    import base64
+    import io
+
+    from haplobench_fidelity.figures_ld import _heat_map
+
+    image = pytest.importorskip("PIL.Image")
+    real = np.full((8, 8), 255, np.uint8)
+    uri = _heat_map(real, np.zeros((8, 8), np.uint8))
+    png = image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")
+    above, below = png.getpixel((6, 1)), png.getpixel((1, 6))
+    assert above[0] > 200  # yellow
+    assert above[1] > 200
+    assert below[1] < 40  # dark violet
+
+
+def test_specs_import_nothing_heavy() -> None:
+    code = (
+        "import sys, haplobench_fidelity.specs.ld, haplobench_fidelity.specs.alleles;"
+        "heavy = {'numba', 'scipy', 'altair', 'pandas', 'PIL'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
