@@ -1,0 +1,89 @@
+"""Descriptions of the baseline generators, light to import."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from haplobench import GeneratorSpec, Params
+
+_LI_STEPHENS = (
+    "Li, N. & Stephens, M. Modeling linkage disequilibrium and identifying recombination "
+    "hotspots using single-nucleotide polymorphism data. Genetics 165, 2213-2233 (2003)"
+)
+_MACKAY = (
+    "MacKay, D. J. C. & Peto, L. C. B. A hierarchical Dirichlet language model. "
+    "Natural Language Engineering 1, 289-308 (1995)"
+)
+
+
+class MarkovParams(Params):
+    """Parameters of the Markov chain.
+
+    `order`: sites of context on the left. The table takes `2 * n_sites * 2**order` bytes.
+    `smoothing`: pseudo-haplotypes that the context one site shorter is worth. With 0 a
+    context gives its raw shares, and only one never seen falls back on a shorter one.
+    """
+
+    order: int = Field(default=8, ge=1, le=16)
+    smoothing: float = Field(default=0.5, ge=0)
+
+
+class LiStephensParams(Params):
+    """Parameters of the Li-Stephens mosaic.
+
+    `ne`: effective population size, which scales the recombination map.
+    `theta`: scaled mutation rate per site; None: Li and Stephens' estimate from the number of
+    haplotypes copied from. 0: no mutation.
+    `within`: whom a haplotype may copy: training people of its own population, of its own
+    superpopulation, or everyone.
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    """
+
+    ne: float = Field(default=10_000, gt=0)
+    theta: float | None = Field(default=None, ge=0)
+    within: Literal["population", "superpopulation", "all"] = "population"
+    cm_per_mb: float = Field(default=1.0, ge=0)
+
+
+SPECS = (
+    GeneratorSpec(
+        name="independent",
+        version="1",
+        target="haplobench_baselines.independent:Independent",
+        summary="Every site drawn on its own at its training frequency, populations pooled.",
+        control="no LD: exposes metrics that only see single sites",
+    ),
+    GeneratorSpec(
+        name="copycat",
+        version="1",
+        target="haplobench_baselines.copycat:Copycat",
+        summary="Training people of the populations asked for, returned as synthetic.",
+        conditional=True,
+        control="training people returned as synthetic: perfect fidelity, total leak",
+    ),
+    GeneratorSpec(
+        name="markov",
+        version="1",
+        target="haplobench_baselines.markov:Markov",
+        summary=(
+            "Markov chain along the sites, each with its own transition probabilities, smoothed "
+            "towards shorter contexts; populations pooled."
+        ),
+        params=MarkovParams,
+        citations=(_MACKAY,),
+    ),
+    GeneratorSpec(
+        name="li-stephens",
+        version="1",
+        target="haplobench_baselines.li_stephens:LiStephens",
+        summary=(
+            "Mosaics of training haplotypes: switches follow the recombination map, with rare "
+            "mutations (Li and Stephens' copying model)."
+        ),
+        params=LiStephensParams,
+        conditional=True,
+        citations=(_LI_STEPHENS,),
+    ),
+)
