@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from haplobench.report.figures import Figure, FigureProblem
 from haplobench.results.records import Record, append_records
 
+Drawn = tuple[list[Figure], list[FigureProblem]]
 SEEDS = (1, 2, 3)
 DRAWS = 3
 FLOOR_DRAWS = 10

@@ -5,7 +5,7 @@ Light to import: pandas, altair and jinja2 are loaded by the functions that need
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,12 @@ class ReportPaths:
     csv: tuple[Path, ...] = ()
     figures: tuple[Path, ...] = ()
     problems: tuple[str, ...] = field(default=())
+
+    def __iter__(self) -> Iterator[Path]:
+        """The files to name to a user: the pages and tables, then the folder of figures."""
+        yield from (path for path in (self.html, self.markdown, *self.csv) if path)
+        if self.figures:
+            yield self.folder / "figures"
 
 
 def write_report(

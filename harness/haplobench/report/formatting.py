@@ -56,7 +56,7 @@ def _format(size: float, decimals: int | None) -> str:
 def _significant(size: float, digits: int) -> str:
     exponent = math.floor(math.log10(size))
     if exponent < -4:
-        return f"{size:.{digits - 2}e}"
+        return f"{size:.{digits - 1}e}"
     return f"{size:,.{max(0, digits - 1 - exponent)}f}"
 
 

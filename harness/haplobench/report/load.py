@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -176,8 +177,8 @@ def read_info(path: Path) -> dict[str, Any]:
 def read_table(path: Path) -> pd.DataFrame:
     """Read records.jsonl as a table of the latest records, see `Run.records`.
 
-    A well-formed file is read by Arrow's parser (some 100 MB/s); one with torn lines goes
-    through `read_records`, line by line.
+    Arrow parses the file, some 100 MB/s, without the lines that a killed writer tore; where
+    other lines are no records, `read_records` goes line by line and names the first.
     """
     return _latest(_frame(_arrow_table(path)))
 
@@ -205,23 +206,30 @@ def _arrow_table(path: Path) -> pa.Table:
     options = pyarrow.json.ParseOptions(
         explicit_schema=schema, unexpected_field_behavior="infer", newlines_in_values=False
     )
-    try:
-        table = pyarrow.json.read_json(
-            path,
-            parse_options=options,
-            read_options=pyarrow.json.ReadOptions(block_size=1 << 24),
-        )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        table = None
-    if table is not None:
+    read_options = pyarrow.json.ReadOptions(block_size=1 << 24)
+    for source in (lambda: path, lambda: io.BytesIO(_whole_lines(path))):
+        try:
+            table = pyarrow.json.read_json(
+                source(), parse_options=options, read_options=read_options
+            )
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
         schemas = table.column("schema").to_numpy(zero_copy_only=False)
         if len(schemas) and not (schemas != schemas).any() and schemas.max() <= SCHEMA:
             return table
-    # Torn lines, or lines that are no record: this reader knows which and says so.
+    # Lines that are no record, or a newer program's: this reader knows which and says so.
     rows = [asdict(record) for record in read_records(path)]
     if not rows:
         return pa.table({"schema": pa.array([], pa.int64())})
     return pa.Table.from_pylist(rows)
+
+
+def _whole_lines(path: Path) -> bytes:
+    """The file without lines that a killed writer tore: the schema is a record's last key."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    return b"".join(
+        line for line in lines if line.rstrip().endswith(b"}") and b'"schema"' in line[-40:]
+    )
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -290,8 +290,12 @@ def _cells(
     seeds["standard_error"] = grouped["standard_error"].first()
     again = seeds.groupby(level=keys, observed=True)
     table = again["mean"].agg(["mean", "std", "min", "max", "size"])
-    first = again[["std", "min", "max", "standard_error"]].first()
-    table = table.join(first, rsuffix="_draws").join(again["size"].sum().rename("values"))
+    first = again[["std", "min", "max"]].first().add_suffix("_draws")
+    table = (
+        table.join(first)
+        .join(again["standard_error"].first())
+        .join(again["size"].sum().rename("values"))
+    )
     cells = {}
     for index, row in zip(table.index, table.to_dict("records"), strict=True):
         dataset, cohort, key = index[0], index[1], tuple(index[2:])
@@ -476,6 +480,8 @@ def one_line(error_type: str, error: str, width: int = 160) -> str:
     if lines and lines[0].startswith("Traceback"):
         lines = lines[-1:]
     message = lines[0] if lines else ""
+    if message.endswith(":") and len(lines) > 1:
+        message += f" {lines[1]}"
     if error_type and not message.startswith(error_type):
         message = f"{error_type}: {message}" if message else error_type
     return message if len(message) <= width else message[: width - 1] + "…"

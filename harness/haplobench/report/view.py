@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -339,8 +339,13 @@ def _against_floor(dataset: DatasetSummary, family: str) -> str:
     most = max(wins.values())
     leaders = [label for label, count in wins.items() if count == most]
     if most:
-        parts.append(f"best most often: {' and '.join(leaders)} ({most} of {columns})")
+        parts.append(f"best most often: {_listed(leaders)} ({most} of {columns})")
     return "; ".join(parts) + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _winners(dataset: DatasetSummary, columns: Iterable[Column]) -> str:
@@ -351,7 +356,7 @@ def _winners(dataset: DatasetSummary, columns: Iterable[Column]) -> str:
             continue
         value = format_value(best.cell.value, column_decimals(dataset, column))
         unit = f" {column.submetric.unit}" if column.submetric.unit else ""
-        wins.append(f"{column.title}: {' and '.join(best.cohorts)} ({value}{unit})")
+        wins.append(f"{column.title}: {_listed(best.cohorts)} ({value}{unit})")
     return f"best {'; '.join(wins)}." if wins else ""
 
 

@@ -1,0 +1,34 @@
+"""Run folders that the report's tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# The figures of the made-up metrics are named by module, as a plugin's are.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from report_fixture import Drawn, build_run
+
+from haplobench.report.figures import draw_figures
+from haplobench.report.load import load_run
+from haplobench.report.summary import Summary, summarise
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 datasets, 8 generators with failures and n/a, 3 seeds x 3 draws, 10 floor draws."""
+    return build_run(tmp_path_factory.mktemp("runs") / "demo")
+
+
+@pytest.fixture(scope="session")
+def demo(demo_run: Path) -> Summary:
+    return summarise(load_run(demo_run))
+
+
+@pytest.fixture(scope="session")
+def drawn(demo: Summary) -> Drawn:
+    """Figures of the demo, and those that could not be drawn."""
+    return draw_figures(demo.run)

@@ -1,0 +1,137 @@
+"""The files of a report: CSV, Markdown, figures, and the entry that writes them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_fixture import HOSTILE, Drawn, build_run
+
+from haplobench.errors import BenchError
+from haplobench.report import ReportPaths, write_report
+from haplobench.report.csv import TIDY, render_tidy, render_wide
+from haplobench.report.load import load_run
+from haplobench.report.markdown import render_markdown
+from haplobench.report.summary import Summary, summarise
+
+
+@pytest.fixture(scope="module")
+def written(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    out = tmp_path_factory.mktemp("report")
+    return write_report(demo_run, out, ("html", "md", "csv", "svg", "png"))
+
+
+def test_tidy_csv_comes_back_the_same(demo: Summary) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_tidy(demo))))
+    assert tuple(rows[0]) == TIDY
+    keyed = {
+        (r["dataset"], r["generator"], r["metric"], r["submetric"], r["labels"]): r for r in rows
+    }
+    assert len(keyed) == len(rows)
+    n_values = 0
+    for dataset in demo.datasets.values():
+        for cohort in dataset.cohorts:
+            for column in dataset.columns:
+                labels = column.label_text.replace(" ", "=")
+                row = keyed[dataset.label, cohort.label, *column.key[:2], labels]
+                cell = dataset.cell(cohort.label, column)
+                assert row["state"] == cell.state
+                assert row["reason"] == cell.reason
+                assert (row["value"] == "") == (cell.value is None)
+                if cell.value is not None:
+                    n_values += 1
+                    assert float(row["value"]) == cell.value  # full precision
+    assert n_values > 200
+    assert "nan" not in render_tidy(demo).lower().replace("nano", "")
+
+
+def test_wide_csv_has_a_line_per_dataset_and_generator(demo: Summary) -> None:
+    frame = pd.read_csv(io.StringIO(render_wide(demo)))
+    assert len(frame) == 2 * 9
+    row = frame[(frame["dataset"] == "chr1") & (frame["generator"] == "network")].iloc[0]
+    dataset = demo.datasets["chr1"]
+    column = next(c for c in dataset.columns if c.key == ("words", "jsd", ""))
+    assert row["words.jsd"] == dataset.cell("network", column).value
+    assert "frequency.r[superpopulation=EUR]" in frame.columns
+
+
+def test_csv_survives_hostile_labels(tmp_path: Path) -> None:
+    summary = summarise(load_run(build_run(tmp_path / "run", hostile=True)))
+    rows = list(csv.DictReader(io.StringIO(render_tidy(summary))))
+    assert {row["dataset"] for row in rows} == {HOSTILE, "chr1"}
+
+
+def test_markdown_tables_are_whole(demo: Summary, drawn: Drawn) -> None:
+    text = render_markdown(demo, *drawn)
+    lines = text.splitlines()
+    tables = [i for i, line in enumerate(lines) if line.startswith("| ---")]
+    assert len(tables) == 6
+    for at in tables:
+        columns = lines[at].count("|")
+        row = at - 1
+        while lines[row].startswith("|"):
+            assert lines[row].count("|") == columns, lines[row]
+            row += 1
+    assert "![Decay of LD with distance](figures/chr1/ld-decay-curve.svg)" in text
+    assert "n/a a: sites differ" in text
+    assert "| broken | failed" in text
+    assert "Not drawn: chr1: figure bad of ld-decay" in text
+    assert "    bench run suites/demo.yaml --seeds 1,2,3" in text
+    assert "\n\n\n" not in text
+
+
+def test_markdown_escapes_hostile_strings(tmp_path: Path) -> None:
+    text = render_markdown(summarise(load_run(build_run(tmp_path / "run", hostile=True))))
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    for line in text.splitlines():
+        if line.startswith("| \\<script"):
+            assert line.replace("\\|", "").count("|") in (9, 6, 5)
+
+
+def test_writes_all_forms(written: ReportPaths) -> None:
+    files = {path.relative_to(written.folder).as_posix() for path in written.folder.rglob("*")}
+    assert {"report.html", "report.md", "summary.csv", "summary-wide.csv"} <= files
+    assert {f"figures/chr1/ld-decay-curve.{kind}" for kind in ("svg", "png")} <= files
+    assert len(written.figures) == 8
+    assert len(written.problems) == 4
+    assert written.html is not None
+    assert written.html.stat().st_size < 2_000_000
+    assert not [name for name in files if name.startswith(".") or name.endswith(".tmp")]
+    assert set(written) >= {written.html, written.markdown, *written.csv}
+    svg = (written.folder / "figures/chr1/ld-decay-curve.svg").read_text()
+    assert "currentColor" not in svg  # a file of its own has no page to take a colour from
+
+
+def test_writes_only_what_is_asked(demo_run: Path, tmp_path: Path) -> None:
+    paths = write_report(demo_run, tmp_path, ("csv",))
+    assert (paths.html, paths.markdown, paths.figures) == (None, None, ())
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.csv", "summary-wide.csv"}
+
+
+def test_goes_into_the_run_folder_by_default(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run")
+    paths = write_report(run, formats=("md",))
+    assert paths.markdown == run / "report" / "report.md"
+    for line in paths.markdown.read_text().splitlines():
+        if line.startswith("!["):
+            assert (run / "report" / line.split("](")[1].rstrip(")")).is_file()
+
+
+def test_unknown_format_is_the_users_mistake(demo_run: Path) -> None:
+    with pytest.raises(BenchError, match="no format 'pdf'"):
+        write_report(demo_run, formats=("pdf",))
+
+
+def test_importing_the_report_is_light() -> None:
+    code = (
+        "import sys, haplobench.report, haplobench.report.style;"
+        "heavy = {'pandas', 'altair', 'jinja2', 'pyarrow', 'vl_convert', 'PIL', 'rich'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,252 @@
+"""The page: whole, offline, escaped, within its size, and silent in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_fixture import HOSTILE, Drawn, build_run
+
+from haplobench.report.figures import draw_figures
+from haplobench.report.html import LIMIT, render_html
+from haplobench.report.load import load_run
+from haplobench.report.summary import Summary, summarise
+
+VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
+
+
+class Page(HTMLParser):
+    """Parses a page strictly: every tag closed in order; keeps tags, ids and texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] not in ("script", "style"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(demo: Summary, drawn: Drawn) -> str:
+    return render_html(demo, *drawn)
+
+
+@pytest.fixture(scope="module")
+def parsed(page: str) -> Page:
+    return Page(page)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = load_run(build_run(tmp_path_factory.mktemp("runs") / "hostile", hostile=True))
+    return render_html(summarise(run), *draw_figures(run))
+
+
+def test_loads_nothing_from_elsewhere(parsed: Page) -> None:
+    for tag, attributes in parsed.tags:
+        for key in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
+            if key not in attributes or (tag == "a" and key == "href"):
+                continue
+            assert attributes[key].startswith(("#", "data:")), (tag, attributes)
+        assert "url(http" not in attributes.get("style", "")
+    links = [a["href"] for a in parsed.all("a")]
+    assert all(link.startswith(("#", "https://")) for link in links)
+
+
+def test_holds_all_parts(parsed: Page) -> None:
+    for part in ("Summary", "Headline numbers", "Figures", "All numbers", "Metrics",
+                 "Generators", "Failures", "Provenance", "Citations"):  # fmt: skip
+        assert part in parsed.text
+    assert "bench run suites/demo.yaml --seeds 1,2,3" in parsed.text
+    assert "f" * 40 in parsed.text
+    assert "multi-allelic 211, indel 1,020" in parsed.text
+    assert "Expat" in parsed.text
+    assert "20:1,000,226–3,999,849 (3.00 Mb, GRCh37)" in parsed.text
+    assert "Definition of af rmse: mean over sites of |p - q|." in parsed.text
+
+
+def test_links_point_to_parts_of_the_page(parsed: Page) -> None:
+    ids = [a["id"] for _, a in parsed.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    targets = {a["href"][1:] for a in parsed.all("a") if a["href"].startswith("#")}
+    assert targets <= set(ids)
+    references = set(re.findall(r"url\(#([^)]+)\)", " ".join(str(a) for _, a in parsed.tags)))
+    assert references <= set(ids)
+
+
+def test_is_accessible(parsed: Page) -> None:
+    assert parsed.all("html")[0]["lang"] == "en"
+    assert len(parsed.all("main")) == 1
+    assert parsed.all("a")[0]["class"] == "skip"
+    heads = parsed.all("th")
+    assert len(heads) > 100
+    assert all(head.get("scope") in ("col", "row", "colgroup") for head in heads)
+    for svg in parsed.all("svg"):
+        assert svg["role"] == "img"
+        assert svg["aria-label"]
+    marks = [a for a in parsed.all("span") if a.get("role") == "img"]
+    assert marks
+    assert all(a["aria-label"] for a in marks)
+    scrolled = [a for a in parsed.all("div") if a.get("class") == "scroll"]
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolled)
+    assert len(parsed.all("caption")) >= 10
+
+
+def test_figures_are_inline_and_failures_of_figures_are_named(parsed: Page) -> None:
+    assert len(parsed.all("svg")) == 4
+    assert "Not drawn: figure bad of ld-decay: RuntimeError: division by zero people" in parsed.text
+
+
+def test_na_and_failed_cells_say_why(parsed: Page) -> None:
+    assert "sites differ" in parsed.text
+    assert "fit: ValueError: shapes (3, 4) and (5,) can't be multiplied" in parsed.text
+    assert "timed out" in parsed.text
+    kinds = {a.get("class", "").split(" ")[0] for a in parsed.all("td")}
+    assert {"not-applicable", "failed", "timeout", "within", "outside", "far", "floor"} <= kinds
+
+
+def test_hostile_strings_are_text(hostile: str) -> None:
+    parsed = Page(hostile)
+    assert len(parsed.all("script")) == 1
+    assert "<script>alert" not in hostile
+    assert HOSTILE in parsed.text
+    assert any(HOSTILE in a.get("aria-label", "") for a in parsed.all("div"))
+
+
+def test_too_large_a_page_is_made_smaller_step_by_step(
+    demo: Summary, drawn: Drawn, page: str
+) -> None:
+    assert len(page.encode()) < LIMIT
+    smaller = render_html(demo, *drawn, limit=700_000)
+    parsed = Page(smaller)
+    assert len(smaller.encode()) < 700_000
+    images = parsed.all("img")
+    assert images
+    assert all(a["src"].startswith("data:image/png") and a["alt"] for a in images)
+    assert len(images) + len(parsed.all("svg")) == 4
+    assert "AF r (EUR)" in parsed.text
+    least = Page(render_html(demo, *drawn, limit=300_000))
+    assert "more by population or bin: see summary.csv" in least.text
+    assert "Too large for this page: see figures/" in least.text
+
+
+def test_colours_of_text_have_contrast(page: str) -> None:
+    from test_report_figures import contrast
+
+    themes = re.findall(r"--page: (#\w+);.*?--muted: (#\w+);.*?--link: (#\w+);", page, re.DOTALL)
+    assert len(themes) == 2
+    css = page[page.index("<style>") : page.index("</style>")]
+    for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]:
+        colours = dict(re.findall(r"--([\w-]+): (#\w{6})", block))
+        for name in ("ink", "muted", "link", "good", "near", "far", "bad"):
+            assert contrast(colours[name], colours["page"]) >= 4.5, name
+        for kind in ("good", "near", "far"):
+            assert contrast(colours["ink"], colours[f"{kind}-tint"]) >= 7
+            assert contrast(colours["muted"], colours[f"{kind}-tint"]) >= 4.5
+            assert contrast(colours[kind], colours[f"{kind}-tint"]) >= 4.5
+
+
+def test_labels_that_make_the_same_id_stay_apart(demo: Summary) -> None:
+    first = next(iter(demo.datasets.values()))
+    names = ("chr 1", "chr-1", "chr/1")
+    run = replace(demo.run, datasets={name: {} for name in names})
+    datasets = {name: replace(first, label=name) for name in names}
+    parsed = Page(render_html(Summary(run, datasets)))
+    ids = [a["id"] for a in parsed.all("section")]
+    assert len(ids) == len(set(ids))
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --enable-logging=stderr "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+def browse(path: Path, profile: Path) -> tuple[str, list[str]]:
+    """The page as a browser made it, and what its console said."""
+    if not CHROMIUM:
+        pytest.skip("chromium is not installed")
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS.split(), f"--user-data-dir={profile}", "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+        env={**os.environ, "TMPDIR": str(profile.parent)},
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.parametrize("kind", ["page", "hostile"])
+def test_browser_has_nothing_to_complain_of(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(request.getfixturevalue(kind))
+    dom, console = browse(path, tmp_path / "profile")
+    assert console == []
+    assert "<svg" in dom
+
+
+def test_tables_sort_in_a_browser(page: str, tmp_path: Path) -> None:
+    probe = """<script>
+    const table = document.querySelector("table.sortable");
+    const names = () => [...table.querySelectorAll("tbody.rows tr")].map(
+      (row) => row.cells[0].dataset.sort);
+    const heads = table.querySelectorAll("th button");
+    const seen = [];
+    heads[2].click(); seen.push(names(), table.querySelector("[aria-sort]").ariaSort);
+    heads[2].click(); seen.push(names());
+    heads[0].click(); seen.push(names());
+    document.title = JSON.stringify(seen);
+    </script>"""
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    path = tmp_path / "report.html"
+    path.write_text(text.replace("</body>", probe + "</body>"))
+    dom, _ = browse(path, tmp_path / "profile")
+    import json
+
+    found = re.search(r"<title>(.*?)</title>", dom)
+    assert found
+    up, order, down, named = json.loads(found[1])
+    # The second number is AF RMSE; those without a value stay last whichever way.
+    assert up[:3] == ["replayed", "patchwork", "slowpoke"]
+    assert order == "ascending"
+    assert down[:3] == ["shuffled", "chain", "network"]
+    assert set(up[-2:]) == set(down[-2:]) == {"theory", "broken"}
+    assert named == sorted(named)
+
+
+def test_policy_would_stop_what_escaping_missed(page: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page.replace("</main>", "<script>document.title = 'owned'</script></main>"))
+    dom, console = browse(path, tmp_path / "profile")
+    assert "owned</title>" not in dom
+    assert any("Content Security Policy" in line for line in console)

@@ -1,0 +1,102 @@
+"""Tables for the terminal: what they say, and that they fit."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from report_fixture import HOSTILE, build_run
+from rich.cells import cell_len
+from rich.console import Console
+
+from haplobench.report import print_run
+from haplobench.report.load import load_run
+from haplobench.report.summary import Summary, summarise
+from haplobench.report.terminal import print_summary
+
+
+def printed(summary: Summary, width: int, terminal: bool = False, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    console = Console(
+        file=file,
+        width=width,
+        force_terminal=terminal,
+        color_system="truecolor" if terminal else "auto",
+        legacy_windows=False,
+    )
+    print_summary(summary, console)
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200, 400])
+def test_fits_the_terminal_and_loses_no_column(demo: Summary, width: int) -> None:
+    text = printed(demo, width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    words = " ".join(text.split())
+    for dataset in demo.datasets.values():
+        for column in dataset.headline():
+            # Heads may wrap, but each word is there whole.
+            for word in column.title.split():
+                assert word in words
+    assert "…" not in text
+    assert text.count("patchwork ") >= 2
+
+
+def test_wide_enough_is_one_table_per_dataset(demo: Summary) -> None:
+    assert printed(demo, 400).count("─\nfloor") == 2
+    assert printed(demo, 100).count("─\nfloor") > 4
+
+
+def test_floor_first_then_controls_then_generators(demo: Summary) -> None:
+    lines = printed(demo, 400).splitlines()
+    starts = [line.split("  ")[0].strip() for line in lines]
+    at = [starts.index(name) for name in ("floor, 10 draws", "shuffled (control)", "chain")]
+    assert at == sorted(at)
+
+
+def test_states_have_words_and_reasons(demo: Summary) -> None:
+    text = printed(demo, 200)
+    theory = next(line for line in text.splitlines() if line.startswith("theory"))
+    assert theory.count("n/a a") == 6
+    assert "n/a a: sites differ" in text
+    broken = next(line for line in text.splitlines() if line.startswith("broken"))
+    assert set(broken.split()) == {"broken", "failed"}
+    assert "chr20-eur · broken (seeds 1, 2, 3), fit: failed after 600 s: ValueError: shapes" in text
+    assert "chr1 · slowpoke (seeds 1, 2, 3), fit: timed out after 600 s" in text
+    assert "inference (seed 2), measure: out of memory" in text
+
+
+def test_values_carry_spread_and_mark(demo: Summary) -> None:
+    text = printed(demo, 400)
+    row = next(line for line in text.splitlines() if line.startswith("shuffled"))
+    assert "0.9807 ±" in row
+    assert "×" in row
+    replayed = next(line for line in text.splitlines() if line.startswith("replayed"))
+    assert "0.0148 ±" in replayed
+    assert "●" in replayed
+
+
+def test_plain_where_it_is_no_terminal_and_coloured_where_it_is(demo: Summary) -> None:
+    assert "\x1b" not in printed(demo, 100)
+    assert "\x1b[32m" in printed(demo, 100, terminal=True)
+
+
+def test_ascii_console_gets_ascii(demo: Summary) -> None:
+    text = printed(demo, 100, encoding="ascii")
+    assert "?" not in text
+    assert "0.9807 ~" in text
+
+
+def test_markup_in_labels_is_text(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "run", hostile=True)
+    console = Console(file=io.StringIO(), width=300)
+    print_run(folder, console)
+    assert f"{HOSTILE} · fidelity" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_nothing_measured_is_said(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").touch()
+    (tmp_path / "run.json").write_text('{"suite": "s", "datasets": {"d": {}}}')
+    assert "d: no headline numbers" in printed(summarise(load_run(tmp_path)), 100)
