@@ -1,0 +1,74 @@
+"""Every plugin of this distribution keeps its contract, as the conformance kit sees it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haplobench.hookspecs import PROJECT
+from haplobench.registry import load_registry, missing_needs
+from haplobench.testing import check_dataset, check_generator, check_metric, example_panel
+
+# Our own entry points only: what else is installed can't change these tests.
+OURS = sorted(
+    entry.value
+    for entry in importlib.metadata.entry_points(group=PROJECT)
+    if entry.dist is not None and entry.dist.name == "haplobench"
+)
+REGISTRY = load_registry(OURS)
+
+# Parameters by name, where the defaults are made for real panels and take long.
+QUICK: dict[str, dict[str, Any]] = {"vae-paper": {"epochs": 2}}
+# Datasets that can be had without a file or a network.
+DATASETS: dict[str, dict[str, Any]] = {
+    "embedded": {},
+    "simulated": {"samples": {"CEU": 8}, "people": 8, "length": 100_000},
+}
+
+
+def skip_without_needs(spec: Any) -> None:
+    missing = missing_needs(spec.needs)
+    if missing:
+        pytest.skip(f"{spec.name} needs {', '.join(missing)}")
+
+
+def test_all_are_there() -> None:
+    assert not REGISTRY.broken
+    assert not REGISTRY.duplicates
+    assert REGISTRY.generators
+    assert REGISTRY.metrics
+    assert REGISTRY.datasets
+    assert set(DATASETS) <= set(REGISTRY.datasets)
+
+
+@pytest.mark.parametrize("name", list(REGISTRY.generators))
+def test_generators(name: str) -> None:
+    skip_without_needs(REGISTRY.generator(name))
+    check_generator(name, example_panel(60, n_sites=160), params=QUICK.get(name), registry=REGISTRY)
+
+
+@pytest.mark.parametrize("name", list(REGISTRY.metrics))
+def test_metrics(name: str) -> None:
+    skip_without_needs(REGISTRY.metric(name))
+    check_metric(name, registry=REGISTRY)
+
+
+def test_the_file_dataset(data_dir: Path) -> None:
+    spec = REGISTRY.dataset("file")
+    skip_without_needs(spec)
+    params = {
+        "path": str(data_dir / "1kg_p3_chr20_1-4Mb_EUR300.vcf.gz"),
+        "panel_file": str(data_dir / "1kg_p3.panel.tsv"),
+        "map": str(data_dir / "chr20.b37.gmap.gz"),
+        "region": "20:1000000-1030000",
+    }
+    check_dataset("file", params=params, registry=REGISTRY)
+
+
+@pytest.mark.parametrize("name", list(DATASETS))
+def test_datasets(name: str) -> None:
+    skip_without_needs(REGISTRY.dataset(name))
+    check_dataset(name, params=DATASETS[name], registry=REGISTRY)
