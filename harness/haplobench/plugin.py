@@ -106,6 +106,8 @@ class RunContext:
         Threads this process may use.
     deadline : float or None
         `time.monotonic()` at which the stage will be killed.
+    validation : (n,) int64 or None
+        People of the training panel, by index, whom the suite sets apart for early stopping.
     progress : Callable[[float, str], None]
         Report a fraction done (0-1) and a few words.
     log : logging.Logger
@@ -122,6 +124,7 @@ class RunContext:
     min_maf: float = 0.0
     threads: int = 1
     deadline: float | None = None
+    validation: NDArray[np.int64] | None = None
     progress: Callable[[float, str], None] = lambda fraction, message: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("haplobench"))
 

@@ -1,1 +1,1 @@
-"""Results: records, and the folder of a run."""
+"""Results: records, the folder of a run, and where a run comes from."""

@@ -1,0 +1,188 @@
+"""YAML that remembers where every value stands, so that an error can name file, line and key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from haplobench.errors import SuiteError
+
+Key = tuple[str | int, ...]
+
+
+def key_text(key: Key) -> str:
+    """A key for people: `generators[2].params.window`."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass
+class MarkedTree:
+    """Plain YAML values, and where each stands.
+
+    Attributes
+    ----------
+    root : dict
+    places : dict
+        Key to `file:line`, or to the `--set` that put the value there.
+    problems : list[str]
+        What is wrong with the YAML itself (a key given twice).
+    """
+
+    root: dict[str, Any]
+    name: str
+    places: dict[Key, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def place(self, key: Key) -> str:
+        """Where a key stands, or else the nearest thing around it."""
+        for end in range(len(key), -1, -1):
+            if key[:end] in self.places:
+                return self.places[key[:end]]
+        return self.name
+
+    def problem(self, key: Key, message: str) -> str:
+        """One line: where, which key, what."""
+        text = key_text(key)
+        return f"{self.place(key)}: {text}: {message}" if text else f"{self.place(key)}: {message}"
+
+    def merge(self, source: Key, target: Key = ()) -> None:
+        """Lay the mapping at `source` over that at `target`: mappings merge, the rest replaces."""
+        for key, value in list(leaves(self.get(source))):
+            where = target + key
+            place = self.place(source + key)
+            self.put(where, value, place)
+            for deeper in [k for k in self.places if k[: len(source + key)] == source + key]:
+                self.places[where + deeper[len(source + key) :]] = self.places[deeper]
+
+    def get(self, key: Key) -> Any:
+        """The value at a key; KeyError, IndexError or TypeError if there is none."""
+        value: Any = self.root
+        for part in key:
+            value = value[part]
+        return value
+
+    def put(self, key: Key, value: Any, place: str) -> None:
+        """Put a value, making mappings on the way; LookupError, naming the key, if it can't be."""
+        at: Any = self.root
+        for i, part in enumerate(key[:-1]):
+            if isinstance(at, list) and isinstance(part, int):
+                if not -len(at) <= part < len(at):
+                    raise LookupError(f"{key_text(key[: i + 1])}: there are {len(at)} items")
+                # `- markov` is short for `- {name: markov}`.
+                if isinstance(at[part], str):
+                    at[part] = {"name": at[part]}
+                at = at[part]
+            elif isinstance(at, dict) and isinstance(part, str):
+                if not isinstance(at.get(part), dict | list):
+                    at[part] = {}
+                    self.places.setdefault(key[: i + 1], place)
+                at = at[part]
+            else:
+                raise LookupError(f"{key_text(key[: i + 1])}: not a list or mapping that has it")
+        last = key[-1]
+        if isinstance(at, list) and isinstance(last, int):
+            if not -len(at) <= last < len(at):
+                raise LookupError(f"{key_text(key)}: there are {len(at)} items")
+            at[last] = value
+        elif isinstance(at, dict) and isinstance(last, str):
+            at[last] = value
+        else:
+            raise LookupError(f"{key_text(key)}: not a list or mapping that has it")
+        for old in [k for k in self.places if k[: len(key)] == key]:
+            del self.places[old]
+        self.places[key] = place
+
+
+def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every value that isn't a non-empty mapping, with its key."""
+    if isinstance(value, Mapping) and value:
+        for part, inner in value.items():
+            yield from leaves(inner, (*key, part))
+    else:
+        yield key, value
+
+
+def read_marked(path: Path, name: str) -> MarkedTree:
+    """Read a YAML file whose root is a mapping; `name` is how errors call it.
+
+    Raises SuiteError, one line with file and line, if it can't be read, isn't YAML or its
+    root is something else. A key given twice is listed in `MarkedTree.problems`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError([f"{name}: can't be read: {error}"]) from None
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        tree = MarkedTree({}, name)
+        if node is not None:
+            _mark(node, (), tree)
+            tree.root = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        context = f" ({error.context})" if error.context else ""
+        raise SuiteError(
+            [f"{where}: not YAML: {error.problem or error.context}{context}"]
+        ) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SuiteError([f"{name}: not YAML: {first}"]) from None
+    finally:
+        loader.dispose()
+    if not isinstance(tree.root, dict):
+        raise SuiteError([f"{name}:1: expected keys and values, found {type(tree.root).__name__}"])
+    return tree
+
+
+def _mark(node: yaml.Node, key: Key, tree: MarkedTree) -> None:
+    tree.places.setdefault(key, f"{tree.name}:{node.start_mark.line + 1}")
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for name, value in node.value:
+            line = name.start_mark.line + 1
+            part = str(name.value)
+            if part in seen:
+                tree.problems.append(
+                    f"{tree.name}:{line}: {key_text((*key, part))}: "
+                    f"given twice, first on line {seen[part]}"
+                )
+            seen[part] = line
+            tree.places[*key, part] = f"{tree.name}:{line}"
+            _mark(value, (*key, part), tree)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _mark(value, (*key, i), tree)
+
+
+_PATH_PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def apply_override(tree: MarkedTree, override: str) -> None:
+    """Lay one `key=value` over the tree; the value is YAML.
+
+    Raises SuiteError for text that isn't `key=value` or a key that the tree can't take.
+    """
+    path, equals, text = override.partition("=")
+    path = path.strip()
+    parts = _PATH_PART.findall(path)
+    if not equals or not parts or _PATH_PART.sub("", path).strip("."):
+        raise SuiteError([f"--set {override}: expected key=value, such as sample.draws=1"])
+    key: Key = tuple(int(index) if index else name for name, index in parts)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SuiteError([f"--set {override}: the value is not YAML"]) from None
+    try:
+        tree.put(key, value, f"--set {path}")
+    except LookupError as error:
+        raise SuiteError([f"--set {override}: {error.args[0]}"]) from None

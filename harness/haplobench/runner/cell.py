@@ -1,0 +1,261 @@
+"""Drive a cell through its stages: from the store where it's there, else in a process."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haplobench.errors import BenchError
+from haplobench.hookspecs import StageEvent
+from haplobench.registry import Registry
+from haplobench.results.records import Phase, Status
+from haplobench.results.run_folder import RunFolder
+from haplobench.runner.code import plugin_code
+from haplobench.runner.executors import Executor, StageTask
+from haplobench.runner.failures import last_lines
+from haplobench.runner.jobs import Job, Stage, StageError
+from haplobench.runner.plan import Cell, Keys
+from haplobench.runner.process import Outcome
+from haplobench.runner.progress import ProgressReporter
+from haplobench.runner.recording import Failure, Ledger
+from haplobench.runner.store import StageStore, link_or_copy
+from haplobench.runner.telemetry import Beat
+from haplobench.suite_schema import Limits, Suite
+from haplobench.units import format_duration, format_size
+
+
+class StoppedError(Exception):
+    """The run was asked to stop."""
+
+
+class StageFailedError(Exception):
+    """A stage of a cell gave nothing; `failure` says why, `key` is the stage's."""
+
+    def __init__(self, stage: Phase, failure: Failure, key: str, *, user: bool = False) -> None:
+        super().__init__(failure.error)
+        self.stage = stage
+        self.failure = failure
+        self.key = key
+        self.user = user
+
+
+@dataclass
+class Session:
+    """What all cells of a run share."""
+
+    suite: Suite
+    registry: Registry
+    folder: RunFolder
+    store: StageStore
+    executor: Executor
+    reporter: ProgressReporter
+    keys: Keys
+    ledger: Ledger
+    observe: Callable[[StageEvent], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def event(self, cell: str, stage: str, status: str, wall: float, message: str = "") -> None:
+        """Tell reporter and observers of a stage that ended."""
+        event = StageEvent(cell, stage, status, wall, message)
+        self.reporter.stage_finished(event)
+        self.observe(event)
+
+    def modules(self, kind: str, *names: str) -> tuple[str, ...]:
+        """Plugin modules that declare some specs."""
+        return tuple(dict.fromkeys(self.registry.source(kind, name).module for name in names))
+
+
+def run_stage(
+    session: Session,
+    cell: str,
+    stage: Stage,
+    key: str,
+    limits: Limits,
+    job: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a stage tells of itself, from the store or after running it.
+
+    Raises
+    ------
+    StageFailedError
+        If its process failed, ran out of time or out of memory.
+    StoppedError
+        If the run was stopped.
+    """
+    facts = session.store.finished(stage, key)
+    if facts is None:
+
+        def waiting(holder: str) -> None:
+            session.reporter.message(f"{cell} {stage}: waiting for {holder}, which is doing it")
+
+        try:
+            with session.store.lock(stage, key, waiting, session.stop.is_set):
+                facts = session.store.finished(stage, key)
+                if facts is None:
+                    return _run_process(session, cell, stage, key, limits, job)
+        except InterruptedError:
+            raise StoppedError from None
+    session.event(cell, stage, "cached", 0.0)
+    return facts
+
+
+def _run_process(
+    session: Session, cell: str, stage: Stage, key: str, limits: Limits, job: Mapping[str, Any]
+) -> dict[str, Any]:
+    with session.store.workspace(stage, key) as work:
+        outcome, error, log = run_job(session, cell, stage, work, limits, job)
+        if outcome.ending == "ok":
+            output = work / "output"
+            artifacts = output / "artifacts"
+            if not any(artifacts.iterdir()):
+                artifacts.rmdir()
+            session.store.publish(output, stage, key)
+            session.event(cell, stage, "ok", outcome.wall)
+            facts = session.store.finished(stage, key)
+            if facts is None:
+                raise BenchError(
+                    f"{session.store.folder(stage, key)}: vanished after it was written"
+                )
+            return facts
+    failure = explain_failure(outcome, error, log, limits)
+    session.event(cell, stage, failure.status, outcome.wall, failure.error)
+    raise StageFailedError(stage, failure, key, user=error is not None and error.user)
+
+
+def run_job(
+    session: Session,
+    cell: str,
+    stage: Stage,
+    work: Path,
+    limits: Limits,
+    job: Mapping[str, Any],
+) -> tuple[Outcome, StageError | None, Path]:
+    """Run one process in a work folder: how it ended, what it said of a failure, and its log."""
+    for name in ("output", "output/artifacts", "scratch"):
+        (work / name).mkdir()
+    whole = Job(
+        stage=stage,
+        output=str((work / "output").resolve()),
+        scratch=str((work / "scratch").resolve()),
+        artifacts=str((work / "output" / "artifacts").resolve()),
+        status=str((work / "status.json").resolve()),
+        error=str((work / "error.json").resolve()),
+        time_limit=limits.time,
+        threads=session.executor.threads,
+        paths=tuple(entry for entry in sys.path if entry),
+        **job,
+    )
+    path = work / "job.json"
+    whole.write(path)
+    log = session.folder.path / "logs" / f"{cell.replace('/', '.')}.{stage}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    task = StageTask(whole, path, log, limits.memory, per_item=stage in ("sample", "measure"))
+    session.reporter.stage_started(cell, stage)
+
+    def watch(beat: Beat) -> None:
+        session.reporter.stage_progress(cell, stage, beat.fraction, beat.message)
+
+    outcome = session.executor.run(task, session.stop, watch)
+    if outcome.ending == "stopped":
+        raise StoppedError
+    error = StageError.read(Path(whole.error))
+    if outcome.ending == "no-space":
+        why = error.error.splitlines()[0] if error else "no space left"
+        raise BenchError(
+            f"{session.store.root.parent}: results can't be written: {why}",
+            hint="make room and run the same command again; what is done is kept",
+        )
+    return outcome, error, log
+
+
+def explain_failure(
+    outcome: Outcome, error: StageError | None, log: Path, limits: Limits
+) -> Failure:
+    """Status, type and text of a process that gave nothing."""
+    said = last_lines(log)
+    tail = f"\n{said}" if said else ""
+    if outcome.ending == "timeout":
+        text = f"ran past its limit of {format_duration(limits.time)}{tail}"
+        return Failure("timeout", "TimeoutError", text, outcome.wall)
+    if outcome.ending == "memory":
+        text = outcome.detail or (
+            f"used {format_size(outcome.peak)}, past its limit of {format_size(limits.memory)}"
+        )
+        return Failure("memory", "MemoryError", text + tail, outcome.wall)
+    if error is not None:
+        status: Status = "memory" if error.error_type == "MemoryError" else "failed"
+        return Failure(status, error.error_type, error.error, outcome.wall)
+    return Failure("failed", "ProcessError", f"{outcome.detail}{tail}", outcome.wall)
+
+
+# --- fit and sample ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a generator cell has to show: the sample stage's key, and what both stages tell."""
+
+    key: str
+    fit: Mapping[str, Any]
+    sample: Mapping[str, Any]
+
+
+def fit_and_sample(
+    session: Session, cell: Cell, prepared: Path, facts: Mapping[str, Any]
+) -> Sampled:
+    """Fit and sample a generator's cell.
+
+    Raises StageFailedError; also where this run has seen the same fail already.
+    """
+    entry = cell.generator
+    if entry is None:
+        raise ValueError("the floor is not fitted")
+    spec = session.registry.generator(entry.name)
+    code = plugin_code(spec.target, session.keys.plugins, spec.needs)
+    job: dict[str, Any] = {
+        "name": entry.name,
+        "plugins": session.modules("generators", entry.name),
+        "params": dict(entry.params),
+        "seed": cell.seed,
+        "world_size": entry.world_size,
+        "torch": "torch" in code.modules,
+    }
+    fit_key = session.keys.fit(spec, entry, cell.seed, str(facts["content"]))
+    _refuse_known(session, cell, "fit", fit_key)
+    settings: dict[str, Any] = {"prepared": str(prepared.resolve())}
+    fit = run_stage(session, cell.name, "fit", fit_key, entry.limits, {**job, "settings": settings})
+    _show_artifacts(session, cell, "fit", fit_key)
+    sample_key = session.keys.sample(fit_key, cell.sample)
+    _refuse_known(session, cell, "sample", sample_key)
+    model = session.store.folder("fit", fit_key) / "model"
+    settings = {**settings, "model": str(model.resolve()), **cell.sample.model_dump()}
+    sample = run_stage(
+        session, cell.name, "sample", sample_key, entry.limits, {**job, "settings": settings}
+    )
+    _show_artifacts(session, cell, "sample", sample_key)
+    return Sampled(sample_key, fit, sample)
+
+
+def _refuse_known(session: Session, cell: Cell, stage: Phase, key: str) -> None:
+    """Don't repeat, in a resumed run, what has failed in it: the same would happen again."""
+    record = session.ledger.failure(cell, key)
+    if record is not None:
+        failure = Failure(record.status, record.error_type, record.error, record.wall_s or 0.0)
+        session.event(cell.name, stage, record.status, 0.0, f"as before: {record.error}")
+        raise StageFailedError(stage, failure, key)
+
+
+def _show_artifacts(session: Session, cell: Cell, stage: str, key: str) -> None:
+    """Have the files that a plugin left for the user in the run folder too."""
+    source = session.store.folder(stage, key) / "artifacts"
+    if not source.is_dir():
+        return
+    target = session.folder.path / "artifacts" / cell.name.replace("/", ".") / stage
+    for file in source.rglob("*"):
+        if file.is_file():
+            link_or_copy(file, target / file.relative_to(source))

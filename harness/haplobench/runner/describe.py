@@ -1,0 +1,108 @@
+"""run.json: everything that a report needs of a run, without the plugins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from haplobench.plugin import MetricSpec
+from haplobench.registry import Registry
+from haplobench.results.provenance import Provenance
+from haplobench.runner.recording import distribution_of
+from haplobench.runner.store import write_whole
+from haplobench.suite_schema import Suite
+
+
+def describe_run(
+    suite: Suite,
+    registry: Registry,
+    run_id: str,
+    origin: Provenance,
+    facts: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Suite, datasets (`facts` by label), generators and metrics of a run as plain values."""
+    return {
+        "run_id": run_id,
+        "suite": suite.name,
+        "title": suite.title,
+        "suite_digest": suite.digest,
+        "versions": origin.versions,
+        "lock_digest": origin.lock_digest,
+        "hardware": origin.hardware,
+        "git": origin.git,
+        "datasets": {
+            entry.label: _dataset(registry, entry.name, facts[entry.label])
+            for entry in suite.datasets
+            if entry.label in facts
+        },
+        "generators": {
+            entry.label: _generator(registry, entry.name, entry.role, entry.params, entry.missing)
+            for entry in suite.generators
+        },
+        "metrics": {
+            entry.name: _metric(registry, registry.metric(entry.name)) for entry in suite.metrics
+        },
+        "seeds": list(suite.seeds),
+        "draws": suite.sample.draws,
+        "floor_draws": suite.floor.draws,
+    }
+
+
+def _dataset(registry: Registry, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    spec = registry.datasets.get(name)
+    return {
+        **facts,
+        "summary": spec.summary if spec else "",
+        "citations": list(spec.citations) if spec else [],
+        "distribution": distribution_of(registry, "datasets", name),
+    }
+
+
+def _generator(
+    registry: Registry, name: str, role: str, params: Mapping[str, Any], missing: tuple[str, ...]
+) -> dict[str, Any]:
+    spec = registry.generators.get(name)
+    described: dict[str, Any] = {"name": name, "role": role, "params": dict(params)}
+    if spec is not None:
+        described |= {
+            "version": spec.version,
+            "distribution": distribution_of(registry, "generators", name),
+            "summary": spec.summary,
+            "control": spec.control,
+            "citations": list(spec.citations),
+            "site_matched": spec.site_matched,
+            "conditional": spec.conditional,
+        }
+    return described | {"missing": list(missing)}
+
+
+def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
+    return {
+        "version": spec.version,
+        "distribution": distribution_of(registry, "metrics", spec.name),
+        "family": spec.family,
+        "summary": spec.summary,
+        "site_matched": spec.site_matched,
+        "phased": spec.phased,
+        "floor": spec.floor,
+        "citations": list(spec.citations),
+        "submetrics": [asdict(submetric) for submetric in spec.submetrics],
+        "figures": [asdict(figure) for figure in spec.figures],
+    }
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    write_whole(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read JSON; None if there is none or it isn't an object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

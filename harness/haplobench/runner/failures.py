@@ -1,0 +1,47 @@
+"""Failures of a stage in words: type, message, and the last lines of the traceback."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+from haplobench.errors import BenchError, PluginError
+from haplobench.runner.jobs import StageError
+
+_LINES = 12
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+def describe_error(error: BaseException) -> StageError:
+    """A failure as it goes into a record.
+
+    A mistake of the user's is its one line; anything else its message, followed by the last
+    lines of the traceback.
+    """
+    name = type(error).__name__
+    user = isinstance(error, BenchError) and not isinstance(error, PluginError)
+    text = str(error) or name
+    if isinstance(error, OSError) and error.filename and not isinstance(error, BenchError):
+        text = f"{error.filename}: {error.strerror}"
+    if not isinstance(error, BenchError):
+        lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
+        text = "\n".join([text, *lines[-_LINES:]])
+    return StageError(name, text, user)
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Whether an error says that files can't be written at all: disk full or read-only."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def last_lines(log: Path, n: int = _LINES) -> str:
+    """The last lines that a stage printed; empty if it printed nothing."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(0, 2)
+            handle.seek(max(0, handle.tell() - 16_384))
+            text = handle.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.rstrip().splitlines()[-n:])

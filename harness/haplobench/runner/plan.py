@@ -1,0 +1,177 @@
+"""The plan: cells of a suite, what they are called, and the keys of their stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
+from haplobench.runner.code import harness_code, plugin_code
+from haplobench.suite_schema import (
+    FLOOR,
+    DatasetEntry,
+    GeneratorEntry,
+    MetricEntry,
+    SampleSettings,
+    Suite,
+    digest_of,
+)
+
+_ROLES = {"floor": 0, "control": 1, "generator": 2}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One dataset with one generator, seed and world size; `generator` None: the floor."""
+
+    dataset: DatasetEntry
+    generator: GeneratorEntry | None
+    seed: int
+    sample: SampleSettings
+
+    @property
+    def label(self) -> str:
+        """The generator's label, or `floor`."""
+        return self.generator.label if self.generator else FLOOR
+
+    @property
+    def role(self) -> Literal["generator", "control", "floor"]:
+        """`generator`, `control` or `floor`."""
+        return self.generator.role if self.generator else "floor"
+
+    @property
+    def name(self) -> str:
+        """For people and file names: `chr20-eur/vae-paper/seed1`."""
+        tail = f"/seed{self.seed}" if self.generator else ""
+        ranks = self.generator.world_size if self.generator else 1
+        return f"{self.dataset.label}/{self.label}{tail}" + (f"/ranks{ranks}" if ranks > 1 else "")
+
+    @property
+    def cell_id(self) -> str:
+        """What was asked, as 16 hex digits: the same across commits and machines."""
+        asked: dict[str, Any] = {
+            "dataset": self.dataset.label,
+            "source": self.dataset.name,
+            "source_params": self.dataset.asked,
+            "filters": self.dataset.filters.model_dump(),
+            "split": self.dataset.split.model_dump(),
+            "generator": self.label,
+            "seed": self.seed,
+        }
+        if self.generator:
+            asked |= {
+                "name": self.generator.name,
+                "params": self.generator.params,
+                "world_size": self.generator.world_size,
+                "haplotypes": self.sample.haplotypes,
+            }
+        return digest_of(asked)[:16]
+
+
+def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> list[Cell]:
+    """Cells in the order in which they are worth starting.
+
+    The floor first, then controls, then generators; of those seed after seed, so that every
+    generator soon has a row; within a seed quick ones first, as far as `expected` (seconds by
+    cell name, from earlier runs) knows.
+    """
+    expected = expected or {}
+    cells = [Cell(dataset, None, 0, suite.sample) for dataset in suite.datasets]
+    place: dict[str, tuple[int, int, float, int]] = {}
+    for dataset in suite.datasets:
+        for at, generator in enumerate(suite.generators):
+            if generator.missing:
+                continue
+            for turn, seed in enumerate(generator.seeds):
+                cell = Cell(dataset, generator, seed, suite.sample)
+                seconds = expected.get(cell.name, 0.0)
+                place[cell.name] = (_ROLES[cell.role], turn, seconds, at)
+                cells.append(cell)
+    return sorted(cells, key=lambda cell: place.get(cell.name, (0, 0, 0.0, 0)))
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of stages: digests of everything that their results rest on.
+
+    `plugins` are the modules of all plugins, `hardware` the machine's fingerprint.
+    """
+
+    plugins: Sequence[str]
+    hardware: str
+
+    def prepare(self, spec: DatasetSpec, entry: DatasetEntry, fingerprint: str) -> str:
+        """Of the prepare stage; `fingerprint` is the dataset's own of its content."""
+        return digest_of(
+            {
+                "stage": "prepare",
+                "dataset": [spec.name, spec.version, entry.params],
+                "fingerprint": fingerprint,
+                "filters": entry.filters.model_dump(),
+                "split": entry.split.model_dump(),
+                "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
+                "harness": harness_code(
+                    "haplobench.runner.stage_prepare", "haplobench.runner.context"
+                ).digest,
+            }
+        )
+
+    def fit(self, spec: GeneratorSpec, entry: GeneratorEntry, seed: int, content: str) -> str:
+        """Of the fit stage; `content` identifies the prepared dataset."""
+        return digest_of(
+            {
+                "stage": "fit",
+                "content": content,
+                "generator": [spec.name, spec.version, entry.params],
+                "seed": seed,
+                "world_size": entry.world_size,
+                "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
+                "harness": harness_code(
+                    "haplobench.runner.stage_fit", "haplobench.runner.context"
+                ).digest,
+                "hardware": self.hardware,
+            }
+        )
+
+    def sample(self, fit: str, settings: SampleSettings) -> str:
+        """Of the sample stage of what was fitted under the key `fit`."""
+        return digest_of(
+            {
+                "stage": "sample",
+                "fit": fit,
+                "settings": settings.model_dump(),
+                "harness": harness_code("haplobench.runner.stage_sample").digest,
+            }
+        )
+
+    def measure(
+        self,
+        spec: MetricSpec,
+        entry: MetricEntry,
+        *,
+        cohort: str,
+        replicate: int,
+        seed: int,
+        telemetry: Mapping[str, Any] | None,
+    ) -> str:
+        """Of one metric of one cohort; `cohort` is the sample stage's key, or says `floor`."""
+        return digest_of(
+            {
+                "stage": "measure",
+                "cohort": cohort,
+                "replicate": replicate,
+                "seed": seed,
+                "metric": [spec.name, spec.version, entry.params, spec.input, spec.floor],
+                "submetrics": [submetric.name for submetric in spec.submetrics],
+                "telemetry": telemetry,
+                "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
+                "harness": harness_code(
+                    "haplobench.runner.stage_measure", "haplobench.runner.context"
+                ).digest,
+                "hardware": self.hardware,
+            }
+        )

@@ -1,0 +1,208 @@
+"""Run a stage's process within limits of time and memory, and end all of it, always."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from haplobench.runner.jobs import EXIT_NO_SPACE
+
+LAUNCH = Path(__file__).with_name("launch.py")
+_POLL = 0.1
+_TRACE = 0.3
+
+Ending = Literal["ok", "failed", "timeout", "memory", "stopped", "no-space"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage's process ended.
+
+    `ending`: ok, failed (non-zero exit or a signal), timeout, memory (over the limit, or taken
+    by the kernel for want of memory), stopped (on request), no-space (disk full or read-only).
+    `wall` is seconds, `peak` the largest memory seen of its processes together, bytes.
+    """
+
+    ending: Ending
+    wall: float
+    peak: int
+    detail: str = ""
+
+
+def run_limited(
+    job: Path,
+    *,
+    log: Path,
+    memory_limit: int,
+    time_limit: float,
+    environment: Mapping[str, str],
+    stop: threading.Event,
+    since: Callable[[], float | None] = lambda: None,
+    watch: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run `launch.py JOB` in a session of its own until it ends or must be ended.
+
+    Parameters
+    ----------
+    job : Path
+        The job's file.
+    log : Path
+        Takes what the process prints.
+    memory_limit : int
+        Bytes, of all its processes together; files mapped into memory don't count, since
+        the kernel can drop them.
+    time_limit : float
+        Seconds, from the start or from what `since` says last.
+    environment : mapping
+        All environment variables of the process.
+    stop : threading.Event
+        Set: kill it.
+    since : callable
+        `time.monotonic()` from which the time limit counts; None: from the start.
+    watch : callable
+        Called at every look, some ten times a second.
+    """
+    start = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(LAUNCH), str(job), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    kills = _kernel_kills()
+    peak = 0
+    ending: Ending | None = None
+    tree = _Tree(process.pid)
+    try:
+        while ending is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL if time.monotonic() - start > 1 else 0.02)
+                break
+            memory = tree.memory()
+            peak = max(peak, memory)
+            if stop.is_set():
+                ending = "stopped"
+            elif memory > memory_limit:
+                ending = "memory"
+            elif time.monotonic() - max(start, since() or start) > time_limit:
+                ending = "timeout"
+                tree.ask_for_trace()
+            watch()
+    finally:
+        tree.kill()
+        code = process.wait()
+    wall = time.monotonic() - start
+    if ending is not None:
+        return Outcome(ending, wall, peak)
+    if code == 0:
+        return Outcome("ok", wall, peak)
+    if code == EXIT_NO_SPACE:
+        return Outcome("no-space", wall, peak)
+    signalled = -code if code < 0 else code - 128 if code > 128 else 0
+    if signalled == signal.SIGKILL and _kernel_kills() > kills:
+        return Outcome("memory", wall, peak, "killed by the kernel, which was out of memory")
+    if signalled:
+        with contextlib.suppress(ValueError):
+            return Outcome("failed", wall, peak, f"killed by {signal.Signals(signalled).name}")
+    return Outcome("failed", wall, peak, f"exit code {code}")
+
+
+class _Tree:
+    """A process with all its descendants, and whatever else is in its session."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.seen: dict[int, psutil.Process] = {}
+
+    def _look(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            root = self.seen.setdefault(self.pid, psutil.Process(self.pid))
+            for child in root.children(recursive=True):
+                self.seen.setdefault(child.pid, child)
+
+    def memory(self) -> int:
+        """Bytes that only ending the processes would free: anonymous and shared memory."""
+        self._look()
+        return sum(_unmapped(pid) for pid in self.seen)
+
+    def ask_for_trace(self) -> None:
+        """Have the worker write to its log where it stands."""
+        for pid in self.seen:
+            # The guardian, which has no handler for it, must not be asked: it would die of it.
+            if pid != self.pid and os.path.exists(f"/proc/{pid}"):
+                with contextlib.suppress(OSError, psutil.Error):
+                    if self.seen[pid].ppid() == self.pid:
+                        os.kill(pid, signal.SIGUSR1)
+        time.sleep(_TRACE)
+
+    def kill(self) -> None:
+        """Kill the process group, and descendants that left it."""
+        self._look()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for process in self.seen.values():
+            # psutil compares start times: a pid used again by someone else is safe.
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def _unmapped(pid: int) -> int:
+    total = 0
+    try:
+        with open(f"/proc/{pid}/status") as lines:
+            for line in lines:
+                if line.startswith(("RssAnon:", "RssShmem:")):
+                    total += int(line.split()[1]) * 1024
+        return total
+    except (OSError, ValueError):
+        pass
+    if sys.platform.startswith("linux"):
+        return 0
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
+
+
+def _kernel_kills() -> int:
+    """How often the kernel has killed for want of memory since it started."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/vmstat") as lines:
+        for line in lines:
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def stage_environment(threads: int) -> dict[str, str]:
+    """Environment of a stage's process: as ours, with `threads` for every numeric library.
+
+    Hashing is fixed and GPU matrix products are deterministic, so that the same seed gives
+    the same bytes.
+    """
+    environment = dict(os.environ)
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ):
+        environment[name] = str(threads)
+    environment["PYTHONHASHSEED"] = "0"
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return environment

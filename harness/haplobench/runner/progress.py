@@ -1,0 +1,269 @@
+"""Progress of a run: what a reporter is told, and reporters for terminals and for logs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from haplobench.hookspecs import StageEvent
+from haplobench.units import format_duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+class ProgressReporter(Protocol):
+    """Told how a run goes; called from several threads."""
+
+    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
+        """A run begins: its cells, each with the seconds expected of it, if that is known."""
+
+    def message(self, text: str) -> None:
+        """Something that the user should read, one line."""
+
+    def stage_started(self, cell: str, stage: str) -> None:
+        """A stage's process starts."""
+
+    def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
+        """How far a stage is: 0-1 and the plugin's words."""
+
+    def stage_finished(self, event: StageEvent) -> None:
+        """A stage ended, or its stored result was found."""
+
+    def cell_finished(self, cell: str, failures: int) -> None:
+        """A cell ended, with so many failures."""
+
+    def stop(self) -> None:
+        """The run ended, however it did."""
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
+        """Ignore."""
+
+    def message(self, text: str) -> None:
+        """Ignore."""
+
+    def stage_started(self, cell: str, stage: str) -> None:
+        """Ignore."""
+
+    def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
+        """Ignore."""
+
+    def stage_finished(self, event: StageEvent) -> None:
+        """Ignore."""
+
+    def cell_finished(self, cell: str, failures: int) -> None:
+        """Ignore."""
+
+    def stop(self) -> None:
+        """Ignore."""
+
+
+class Estimate:
+    """Seconds that remain, from what was expected of each cell and what cells have taken."""
+
+    def __init__(self, cells: Mapping[str, float | None]) -> None:
+        self.open = dict(cells)
+        self.total = len(cells)
+        self.began = time.monotonic()
+        self.taken: list[float] = []
+        self.started: dict[str, float] = {}
+
+    def begin(self, cell: str) -> None:
+        """A cell's first stage starts."""
+        self.started.setdefault(cell, time.monotonic())
+
+    def end(self, cell: str) -> None:
+        """A cell ended."""
+        self.open.pop(cell, None)
+        if cell in self.started:
+            self.taken.append(time.monotonic() - self.started.pop(cell))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.began
+
+    def remaining(self) -> float | None:
+        """Seconds to go; None while nothing is known."""
+        known = [seconds for seconds in self.open.values() if seconds is not None] + self.taken
+        if not known or not self.open:
+            return None if self.open else 0.0
+        mean = sum(known) / len(known)
+        now = time.monotonic()
+        work = sum(
+            max(0.0, (mean if seconds is None else seconds) - (now - self.started.get(cell, now)))
+            for cell, seconds in self.open.items()
+        )
+        return work / max(1, len(self.started))
+
+
+class LineReporter:
+    """Plain lines, for logs and pipes: cell, stage, seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.lock = threading.Lock()
+        self.estimate = Estimate({})
+        self.done = 0
+
+    def _print(self, text: str) -> None:
+        with self.lock:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
+        """Say where the run lies and how many cells it has."""
+        self.estimate = Estimate(cells)
+        self._print(f"{suite}: {len(cells)} cells, results in {run_folder}")
+
+    def message(self, text: str) -> None:
+        """Print it."""
+        self._print(text)
+
+    def stage_started(self, cell: str, stage: str) -> None:
+        """Note the time."""
+        self.estimate.begin(cell)
+
+    def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
+        """Nothing: a log needs no moving bar."""
+
+    def stage_finished(self, event: StageEvent) -> None:
+        """One line, two where something went wrong."""
+        self._print(stage_line(event))
+
+    def cell_finished(self, cell: str, failures: int) -> None:
+        """How many cells are done, and what remains."""
+        self.estimate.end(cell)
+        self.done += 1
+        remaining = self.estimate.remaining()
+        left = f", about {format_duration(remaining)} to go" if remaining else ""
+        self._print(
+            f"[{self.done}/{self.estimate.total}] {cell} done after "
+            f"{format_duration(self.estimate.elapsed)}{left}"
+        )
+
+    def stop(self) -> None:
+        """Nothing to clear."""
+
+
+def stage_line(event: StageEvent) -> str:
+    """`chr20-eur/markov/seed1 fit 0.8s`, with the status where it isn't ok."""
+    seconds = "stored" if event.status == "cached" else format_duration(event.wall)
+    line = f"{event.cell} {event.stage} {seconds}"
+    if event.status not in ("ok", "cached"):
+        line += f" {event.status.upper()}"
+        if event.message:
+            line += f": {event.message.splitlines()[0]}"
+    return line
+
+
+class LiveReporter:
+    """A terminal: a bar over all cells, and a line for each that is running."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.lock = threading.RLock()
+        self.estimate = Estimate({})
+        self.progress: Progress | None = None
+        self.overall: TaskID | None = None
+        self.lines: dict[str, TaskID] = {}
+
+    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
+        """Draw the bar."""
+        from rich.markup import escape
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.estimate = Estimate(cells)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self.progress.start()
+        self.overall = self.progress.add_task(
+            f"[bold]{escape(suite)}[/]", total=max(1, len(cells)), state=""
+        )
+        self._state()
+
+    def _state(self) -> None:
+        if self.progress is None or self.overall is None:
+            return
+        done = self.estimate.total - len(self.estimate.open)
+        remaining = self.estimate.remaining()
+        left = f", about {format_duration(remaining)} to go" if remaining else ""
+        self.progress.update(
+            self.overall, completed=done, state=f"{done} of {self.estimate.total} cells{left}"
+        )
+
+    def message(self, text: str) -> None:
+        """Print it above the bars."""
+        with self.lock:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stage_started(self, cell: str, stage: str) -> None:
+        """A line for the cell, or a new stage on its line."""
+        from rich.markup import escape
+
+        with self.lock:
+            self.estimate.begin(cell)
+            if self.progress is None:
+                return
+            if cell not in self.lines:
+                self.lines[cell] = self.progress.add_task(escape(cell), total=1.0, state=stage)
+            self.progress.reset(self.lines[cell], total=1.0, state=stage)
+
+    def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
+        """Move the cell's bar."""
+        from rich.markup import escape
+
+        with self.lock:
+            if self.progress is not None and cell in self.lines:
+                state = f"{stage}  {escape(message[:48])}" if message else stage
+                share = min(max(fraction, 0.0), 1.0)
+                self.progress.update(self.lines[cell], completed=share, state=state)
+            self._state()
+
+    def stage_finished(self, event: StageEvent) -> None:
+        """Print failures, which must not scroll away unseen."""
+        with self.lock:
+            if event.status not in ("ok", "cached"):
+                self.console.print(
+                    stage_line(event), style="red", markup=False, highlight=False, soft_wrap=True
+                )
+
+    def cell_finished(self, cell: str, failures: int) -> None:
+        """Take the cell's line away, and leave one that says how long it took."""
+        with self.lock:
+            began = self.estimate.started.get(cell)
+            self.estimate.end(cell)
+            if self.progress is not None and cell in self.lines:
+                self.progress.remove_task(self.lines.pop(cell))
+            wall = format_duration(time.monotonic() - began) if began else "stored"
+            mark = "[red]✗[/]" if failures else "[green]✓[/]"
+            from rich.markup import escape
+
+            self.console.print(f"{mark} {escape(cell)} [dim]{wall}[/]", highlight=False)
+            self._state()
+
+    def stop(self) -> None:
+        """Take the bars away."""
+        with self.lock:
+            if self.progress is not None:
+                self.progress.stop()
+                self.progress = None
+
+
+def reporter_for(console: Console) -> ProgressReporter:
+    """Bars on a terminal, plain lines elsewhere."""
+    return LiveReporter(console) if console.is_terminal else LineReporter(console)

@@ -1,0 +1,510 @@
+"""Run a suite: prepare its datasets, then all cells, and leave a run folder that can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from haplobench.errors import BenchError, SuiteError
+from haplobench.hookspecs import StageEvent
+from haplobench.plugin import GeneratorSpec, MetricSpec
+from haplobench.registry import Registry, resolve
+from haplobench.results.provenance import Provenance, provenance
+from haplobench.results.run_folder import RunFolder, find_runs
+from haplobench.runner import code
+from haplobench.runner.cell import (
+    Session,
+    StageFailedError,
+    StoppedError,
+    fit_and_sample,
+    run_stage,
+)
+from haplobench.runner.describe import describe_run, read_json, write_json
+from haplobench.runner.executors import Executor, LocalExecutor
+from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts
+from haplobench.runner.plan import Cell, Keys, plan_cells
+from haplobench.runner.prepared import read_facts
+from haplobench.runner.progress import ProgressReporter, SilentReporter
+from haplobench.runner.recording import Failure, Ledger, Recorder
+from haplobench.runner.store import StageStore, holder_of, write_whole
+from haplobench.suite_schema import DatasetEntry, GeneratorEntry, Suite, digest_of
+
+LOG = logging.getLogger("haplobench.runner")
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of a run.
+
+    Attributes
+    ----------
+    run_folder : Path
+    failed : tuple of str
+        Names of the cells in which something failed.
+    resumed : bool
+        Whether it went on in the folder of an unfinished run.
+    exit_code : int
+        0 fine, 1 something failed.
+    """
+
+    run_folder: Path
+    failed: tuple[str, ...] = ()
+    resumed: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing failed, else 1."""
+        return 1 if self.failed else 0
+
+
+@dataclass
+class _Prepared:
+    """A prepared dataset in the store; `failure` in its place if the plugin broke."""
+
+    entry: DatasetEntry
+    key: str
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+def run_suite(
+    suite: Suite,
+    registry: Registry,
+    out: Path | str = Path("results"),
+    *,
+    jobs: int = 1,
+    fresh: bool = False,
+    reporter: ProgressReporter | None = None,
+    executor: Executor | None = None,
+) -> RunOutcome:
+    """Run every cell of a suite.
+
+    An unfinished run of the same suite, code, data and hardware is resumed in its own
+    folder; otherwise a new run folder takes from the store of finished stages whatever rests
+    on nothing that has changed.
+
+    Parameters
+    ----------
+    suite : Suite
+    registry : Registry
+        From importable modules: every stage's process imports them again.
+    out : Path
+        Folder of results; the run's is `out/<suite>/<run_id>/`.
+    jobs : int
+        Cells run side by side; they share the cores.
+    fresh : bool
+        Use nothing that was stored before this run. An unfinished fresh run is resumed.
+    reporter : ProgressReporter or None
+        None: silence.
+    executor : Executor or None
+        None: `LocalExecutor(jobs)`.
+
+    Raises
+    ------
+    BenchError
+        For what the user must mend: a dataset that can't be read, results that can't be
+        written. What was computed is kept.
+    KeyboardInterrupt
+        After children were ended; the same call resumes.
+    """
+    out = Path(out)
+    reporter = reporter or SilentReporter()
+    executor = executor or LocalExecutor(jobs)
+    code.forget()
+    try:
+        return _run(suite, registry, out, fresh, reporter, executor)
+    except OSError as error:
+        where = error.filename or out / suite.name
+        raise BenchError(
+            f"{where}: results can't be written or read: {error.strerror or error}",
+            hint="what is done is kept; mend it and run the same command again",
+        ) from error
+    finally:
+        reporter.stop()
+
+
+def _run(
+    suite: Suite,
+    registry: Registry,
+    out: Path,
+    fresh: bool,
+    reporter: ProgressReporter,
+    executor: Executor,
+) -> RunOutcome:
+    origin = provenance()
+    keys = Keys(plugin_modules(registry), origin.fingerprint)
+    datasets = _dataset_keys(suite, registry, keys)
+    state = _state(suite, registry, keys, [dataset.key for dataset in datasets])
+    parent = out / suite.name
+    with open_run(parent, suite, state, fresh, reporter) as (folder, info):
+        store = StageStore(
+            parent / "stages", not_before=info["started_at"] if info["fresh"] else 0.0
+        )
+        store.sweep()
+        session = Session(
+            suite=suite,
+            registry=registry,
+            folder=folder,
+            store=store,
+            executor=executor,
+            reporter=reporter,
+            keys=keys,
+            ledger=Ledger(folder),
+            observe=observer(registry),
+        )
+        write_whole(folder.path / "suite.yaml", suite.to_yaml())
+        for dataset in datasets:
+            dataset.folder = store.folder("prepare", dataset.key)
+        try:
+            return _Run(session, origin, info).go(datasets)
+        except BenchError:
+            if not folder.records_path.is_file():
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+
+
+class _Run:
+    """One run in progress."""
+
+    def __init__(self, session: Session, origin: Provenance, info: dict[str, Any]) -> None:
+        self.session = session
+        self.origin = origin
+        self.info = info
+        self.failed: list[str] = []
+        self.timings_path = session.store.root / "timings.json"
+        self.timings: dict[str, float] = read_json(self.timings_path) or {}
+        self.lock = threading.Lock()
+
+    def go(self, datasets: Sequence[_Prepared]) -> RunOutcome:
+        """Prepare, then run all cells."""
+        session = self.session
+        suite = session.suite
+        cells = plan_cells(suite, self.timings)
+        expected = {cell.name: self.timings.get(cell.name) for cell in cells}
+        self.describe("running", {})
+        session.reporter.start(suite.name, session.folder.path, expected)
+        prepared: dict[str, _Prepared] = {}
+        try:
+            self.each([partial(self.prepare, dataset) for dataset in datasets])
+            prepared = {dataset.entry.label: dataset for dataset in datasets}
+            self.describe("running", prepared)
+            for entry in suite.generators:
+                if entry.missing:
+                    self.not_available(entry, prepared)
+            self.each([partial(self.cell, cell, prepared[cell.dataset.label]) for cell in cells])
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.describe("incomplete", prepared)
+            raise
+        self.describe("complete", prepared)
+        return RunOutcome(session.folder.path, tuple(self.failed), bool(self.info["resumed"]))
+
+    def describe(self, status: str, prepared: Mapping[str, _Prepared]) -> None:
+        """Write run.json."""
+        facts = {label: dataset.facts for label, dataset in prepared.items()}
+        session = self.session
+        described = describe_run(
+            session.suite, session.registry, session.folder.run_id, self.origin, facts
+        )
+        described |= {
+            "started": self.info["started"],
+            "finished": datetime.now(UTC).isoformat(timespec="seconds")
+            if status == "complete"
+            else None,
+            "status": status,
+            "command": shlex.join(sys.argv),
+            "failed": sorted(self.failed),
+            "jobs": session.executor.slots,
+            "threads": session.executor.threads,
+            **{key: self.info[key] for key in ("state", "fresh", "started_at")},
+        }
+        write_json(session.folder.path / "run.json", described)
+
+    def each(self, work: Sequence[Callable[[], None]]) -> None:
+        """Do pieces of work in order, as many at a time as there are slots.
+
+        What the user must mend is raised when the others are done. Any other exception stops
+        everything: stages in flight are killed, the rest isn't begun.
+        """
+        stop, slots = self.session.stop, self.session.executor.slots
+        with ThreadPoolExecutor(slots, "cell") as pool:
+            todo = list(work)
+            running: set[Future[None]] = set()
+            errors: list[BaseException] = []
+            try:
+                while (todo and not stop.is_set()) or running:
+                    while todo and not stop.is_set() and len(running) < slots:
+                        running.add(pool.submit(todo.pop(0)))
+                    # A time limit, so that Ctrl-C is heard.
+                    done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                    found = [future.exception() for future in done]
+                    errors += [error for error in found if error is not None]
+                    if not all(isinstance(error, _UserError) for error in errors):
+                        stop.set()
+            except BaseException:
+                stop.set()
+                raise
+        serious = [error for error in errors if not isinstance(error, StoppedError)]
+        users = [error for error in serious if isinstance(error, _UserError)]
+        if serious and len(users) < len(serious):
+            raise next(error for error in serious if not isinstance(error, _UserError))
+        if len(users) == 1:
+            raise BenchError(str(users[0]))
+        if users:
+            raise SuiteError([str(error) for error in users])
+
+    def prepare(self, dataset: _Prepared) -> None:
+        """Prepare a dataset; what the user must mend is raised, what the plugin broke is kept."""
+        session = self.session
+        entry = dataset.entry
+        spec = session.registry.dataset(entry.name)
+        job = {
+            "name": entry.name,
+            "plugins": session.modules("datasets", entry.name),
+            "params": dict(entry.params),
+            "seed": entry.split.seed,
+            "settings": {
+                "filters": entry.filters.model_dump(),
+                "split": entry.split.model_dump(),
+            },
+        }
+        try:
+            run_stage(session, entry.label, "prepare", dataset.key, session.suite.limits, job)
+        except StageFailedError as error:
+            if error.user:
+                raise _UserError(f"dataset {entry.label}: {error.failure.error}") from None
+            dataset.failure = error.failure
+            return
+        dataset.facts = read_facts(dataset.folder) | {"name": spec.name, "version": spec.version}
+
+    def recorder(self, cell: Cell, dataset: _Prepared) -> Recorder:
+        """What makes a cell's records."""
+        session = self.session
+        return Recorder(
+            cell,
+            suite=session.suite,
+            run_id=session.folder.run_id,
+            registry=session.registry,
+            provenance=self.origin,
+            dataset_digest=dataset.facts.get("digest", ""),
+        )
+
+    def not_available(self, entry: GeneratorEntry, prepared: Mapping[str, _Prepared]) -> None:
+        """State, for every dataset, that a generator can't be run here."""
+        note = f"not available: needs {'; '.join(entry.missing)}"
+        for dataset in prepared.values():
+            for seed in entry.seeds:
+                cell = Cell(dataset.entry, entry, seed, self.session.suite.sample)
+                record = self.recorder(cell, dataset).cell_not_applicable(note)
+                self.session.ledger.append([record])
+        self.session.reporter.message(f"{entry.label}: {note}")
+
+    def cell(self, cell: Cell, dataset: _Prepared) -> None:
+        """Run a cell to its end; its failures become records."""
+        session = self.session
+        recorder = self.recorder(cell, dataset)
+        start = time.monotonic()
+        try:
+            if dataset.failure is not None:
+                raise StageFailedError("prepare", dataset.failure, dataset.key)
+            self.stages(cell, dataset, recorder)
+        except StageFailedError as error:
+            record = recorder.cell_failure(error.stage, error.failure, error.key)
+            session.ledger.append([record])
+        wall = time.monotonic() - start
+        failures = session.ledger.failures(cell)
+        with self.lock:
+            if failures:
+                self.failed.append(cell.name)
+            if wall > self.timings.get(cell.name, 0.0) / 10:
+                self.timings[cell.name] = round(wall, 1)
+                write_json(self.timings_path, self.timings)
+        session.reporter.cell_finished(cell.name, failures)
+
+    def stages(self, cell: Cell, dataset: _Prepared, recorder: Recorder) -> None:
+        """Fit, sample and measure; the floor is only measured."""
+        session = self.session
+        limits = session.suite.limits
+        if cell.generator is None:
+            cohorts = floor_cohorts(dataset.facts, session.suite.floor.draws)
+        else:
+            limits = cell.generator.limits
+            spec = session.registry.generator(cell.generator.name)
+            sampled = fit_and_sample(session, cell, dataset.folder, dataset.facts)
+            cohorts = sampled_cohorts(session, cell, sampled, spec.site_matched)
+        measure_cell(
+            session,
+            cell,
+            recorder,
+            cohorts,
+            prepared=dataset.folder,
+            facts=dataset.facts,
+            limits=limits,
+        )
+
+
+class _UserError(BenchError):
+    """A dataset that the user must mend: others are still prepared, then the run ends."""
+
+
+# --- before a run ------------------------------------------------------------------------------
+
+
+def plugin_modules(registry: Registry) -> tuple[str, ...]:
+    """Modules of all plugins that a registry holds."""
+    return tuple(sorted({source.module for source in registry.sources.values()}))
+
+
+def _dataset_keys(suite: Suite, registry: Registry, keys: Keys) -> list[_Prepared]:
+    """Datasets with the keys of their prepare stage; all that can't be found at once."""
+    found = []
+    problems = []
+    for entry in suite.datasets:
+        spec = registry.dataset(entry.name)
+        try:
+            dataset = resolve(spec.target)()
+            fingerprint = str(dataset.fingerprint(spec.params.model_validate(entry.params)))
+        except BenchError as error:
+            problems.append(f"dataset {entry.label}: {error}")
+            continue
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            problems.append(f"dataset {entry.label}: {where}{error.strerror or error}")
+            continue
+        except Exception as error:  # a plugin is someone else's code
+            problems.append(
+                f"dataset {entry.label}: its fingerprint can't be taken: "
+                f"{type(error).__name__}: {error}"
+            )
+            continue
+        found.append(_Prepared(entry, keys.prepare(spec, entry, fingerprint), Path()))
+    if problems:
+        raise SuiteError(problems)
+    return found
+
+
+def _state(suite: Suite, registry: Registry, keys: Keys, prepare: Sequence[str]) -> str:
+    """Digest of everything that a run's records rest on: a run is resumed only where it's equal."""
+    specs: list[GeneratorSpec | MetricSpec] = [
+        registry.generator(entry.name) for entry in suite.generators
+    ]
+    specs += [registry.metric(entry.name) for entry in suite.metrics]
+    missing = [entry.missing for entry in suite.generators]
+    missing += [entry.missing for entry in suite.metrics]
+    return digest_of(
+        {
+            "suite": suite.digest,
+            "prepare": list(prepare),
+            "code": [
+                [spec.name, spec.version, code.plugin_code(spec.target, keys.plugins).digest]
+                for spec in specs
+            ],
+            "harness": code.harness_code(
+                *(f"haplobench.runner.stage_{stage}" for stage in ("fit", "sample", "measure")),
+                "haplobench.runner.context",
+            ).digest,
+            "missing": missing,
+            "hardware": keys.hardware,
+        }
+    )
+
+
+@contextlib.contextmanager
+def open_run(
+    parent: Path, suite: Suite, state: str, fresh: bool, reporter: ProgressReporter
+) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+    """The run folder to work in, locked: an unfinished run's of the same state, or a new one.
+
+    Also yields what run.json should keep of the run's start. A new folder in which nothing
+    was recorded is removed if the run ends with an error.
+    """
+    for run in reversed(find_runs(parent.parent, suite.name)):
+        info = run.info()
+        if (
+            info.get("state") != state
+            or info.get("status") == "complete"
+            or bool(info.get("fresh")) != fresh
+        ):
+            continue
+        lock = filelock.FileLock(run.path / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            holder = holder_of(run.path / "run.holder")
+            reporter.message(f"{run.path}: {holder} is running it; starting a run beside it")
+            continue
+        reporter.message(f"resuming {run.path}, started {info['started']}")
+        with _held(run, lock):
+            yield run, {**info, "resumed": True}
+        return
+    started = datetime.now(UTC)
+    run = _new_folder(parent, started, suite)
+    lock = filelock.FileLock(run.path / "run.lock")
+    lock.acquire(timeout=0)
+    with _held(run, lock):
+        yield (
+            run,
+            {
+                "state": state,
+                "fresh": fresh,
+                "started": started.isoformat(timespec="seconds"),
+                "started_at": started.timestamp(),
+                "resumed": False,
+            },
+        )
+
+
+@contextlib.contextmanager
+def _held(run: RunFolder, lock: filelock.BaseFileLock) -> Iterator[None]:
+    holder = run.path / "run.holder"
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _new_folder(parent: Path, started: datetime, suite: Suite) -> RunFolder:
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        name = f"{started:%Y%m%dT%H%M%SZ}-{suite.digest[:6]}{secrets.token_hex(2)}"
+        try:
+            (parent / name).mkdir()
+        except FileExistsError:
+            continue
+        return RunFolder(parent / name)
+
+
+def observer(registry: Registry) -> Callable[[StageEvent], None]:
+    """Calls every plugin's `haplobench_stage_finished`; one that raises is logged, no more."""
+    lock = threading.Lock()
+
+    def observe(event: StageEvent) -> None:
+        with lock:
+            for implementation in registry.manager.hook.haplobench_stage_finished.get_hookimpls():
+                try:
+                    implementation.function(event=event)
+                except Exception as error:
+                    LOG.warning("observer %s failed: %r", implementation.plugin_name, error)
+
+    return observe

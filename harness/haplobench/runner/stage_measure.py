@@ -1,0 +1,254 @@
+"""The measure stage: metrics of cohorts, each result stored as soon as it is there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.errors import PluginError
+from haplobench.panel import Panel
+from haplobench.plugin import (
+    Measurement,
+    MetricResult,
+    MetricSpec,
+    Reference,
+    RunContext,
+    Telemetry,
+)
+from haplobench.registry import Registry, resolve
+from haplobench.runner.failures import describe_error
+from haplobench.runner.jobs import Job
+from haplobench.runner.prepared import Prepared, load_sequence
+from haplobench.runner.telemetry import Heartbeat
+from haplobench.split import stratified_sample
+
+_BATCH = 1024
+
+
+def measure(
+    job: Job, registry: Registry, ctx: RunContext, prepared: Prepared, heartbeat: Heartbeat
+) -> dict[str, Any]:
+    """Measure the items of the job's settings.
+
+    Settings: `cohort` (`{"kind": "floor"}`, or `{"kind": "sample", "folder": …}`, whose draws
+    lie in `draw0/` …) and `items`, each with `id`, `metric`, `params`, `replicate`, `result`
+    (path of the JSON to write; tables go beside it as npz) and for performance metrics
+    `telemetry`. A metric that raises costs its own item: why is written to `<id>.error.json` in
+    the output, and the others go on.
+    """
+    items = sorted(job.settings["items"], key=lambda item: item["replicate"])
+    cohorts = _Cohorts(job.settings["cohort"], prepared, ctx)
+    for i, item in enumerate(items):
+        heartbeat.begin(item["id"], i / len(items))
+        spec = registry.metric(item["metric"])
+        started = time.perf_counter()
+        try:
+            _measure_item(item, spec, cohorts, ctx)
+        except Exception as error:  # a plugin is someone else's code: it costs its own item only
+            failure = describe_error(error)
+            problem = {
+                "error_type": failure.error_type,
+                "error": failure.error,
+                "wall": time.perf_counter() - started,
+            }
+            _write_whole(Path(job.output) / f"{item['id']}.error.json", problem)
+    return {}
+
+
+def _measure_item(
+    item: Mapping[str, Any], spec: MetricSpec, cohorts: _Cohorts, ctx: RunContext
+) -> None:
+    started = datetime.now(UTC)
+    reference, cohort = cohorts.of(item["replicate"], spec.floor)
+    factory = resolve(spec.target)
+    begin = time.perf_counter()
+    metric = factory(reference, spec.params.model_validate(item["params"]), ctx)
+    if spec.input == "telemetry":
+        metric.update(Telemetry(**item["telemetry"]))
+    elif spec.input == "panel":
+        metric.update(cohort)
+    else:
+        for batch in _batches(cohort):
+            metric.update(batch)
+    result = metric.result()
+    wall = time.perf_counter() - begin
+    path = Path(item["result"])
+    rows = checked_measurements(spec, result)
+    tables = checked_tables(spec, result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if tables:
+        scratch = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+        np.savez_compressed(scratch, **tables)  # type: ignore[arg-type]
+        _sync_and_rename(scratch, path.with_suffix(".npz"))
+    _write_whole(
+        path,
+        {
+            "metric": spec.name,
+            "started": started.isoformat(timespec="seconds"),
+            "wall": wall,
+            "series": bool(tables),
+            "measurements": rows,
+        },
+    )
+
+
+@dataclass
+class _Cohorts:
+    """Cohorts by replicate, with the real people each is measured against."""
+
+    source: Mapping[str, Any]
+    prepared: Prepared
+    ctx: RunContext
+    _key: tuple[int, str] | None = None
+    _held: tuple[Reference, Panel] | None = None
+
+    def of(self, replicate: int, floor: str) -> tuple[Reference, Panel]:
+        """Reference and cohort; the last one is kept, since metrics of one cohort follow."""
+        kind = floor if self.source["kind"] == "floor" else ""
+        if self._key != (replicate, kind) or self._held is None:
+            self._held = None
+            self._held = self._make(replicate, kind)
+            self._key = (replicate, kind)
+        return self._held
+
+    def _make(self, replicate: int, kind: str) -> tuple[Reference, Panel]:
+        train, holdout = self.prepared.train, self.prepared.holdout
+        if not kind:
+            folder = Path(self.source["folder"]) / f"draw{replicate}"
+            return Reference(train, holdout), Panel.load(folder)
+        return floor_cohort(train, holdout, kind, replicate, self.ctx.seed)
+
+
+def floor_cohort(
+    train: Panel, holdout: Panel, kind: str, draw: int, seed: int
+) -> tuple[Reference, Panel]:
+    """Real people as if synthetic, and what they are measured against.
+
+    `train`: training people, as many as are held out and of the same populations, against
+    the held-out ones. `holdout`: one half of the held-out people against the other half.
+    Halves and samples are drawn anew for each `draw`, stratified by population.
+    """
+    if kind == "train":
+        everyone = np.arange(train.n_samples, dtype=np.int64)
+        n = min(holdout.n_samples, train.n_samples)
+        key = f"floor train {seed} {draw}"
+        chosen = stratified_sample(train, everyone, n, key, like=holdout.population)
+        return Reference(train, holdout), _unnamed(train.select_samples(chosen))
+    everyone = np.arange(holdout.n_samples, dtype=np.int64)
+    key = f"floor holdout {seed} {draw}"
+    chosen = stratified_sample(holdout, everyone, holdout.n_samples // 2, key)
+    others = np.setdiff1d(everyone, chosen)
+    reference = Reference(train, holdout.select_samples(others))
+    return reference, _unnamed(holdout.select_samples(chosen))
+
+
+def _unnamed(panel: Panel) -> Panel:
+    """The people without their names, as a generator's would come."""
+    return panel.with_haplotypes(
+        panel.haplotypes, population=panel.population, superpopulation=panel.superpopulation
+    )
+
+
+def _batches(cohort: Panel) -> Iterator[Panel]:
+    step = max(1, _BATCH // cohort.ploidy)
+    for start in range(0, cohort.n_samples, step):
+        yield cohort.select_samples(np.arange(start, min(start + step, cohort.n_samples)))
+
+
+def metric_context(ctx: RunContext, cohort: Mapping[str, Any]) -> RunContext:
+    """The context with the bases that the generator itself laid under its haplotypes."""
+    if cohort["kind"] != "sample":
+        return ctx
+    return replace(ctx, synthetic_sequence=load_sequence(Path(cohort["folder"]) / "sequence.npz"))
+
+
+def checked_measurements(spec: MetricSpec, result: object) -> list[dict[str, Any]]:
+    """A result's measurements as plain rows, in the order of the spec.
+
+    A value that isn't finite becomes None with a `problem`; a submetric that the metric
+    doesn't report becomes a row without a value, and says so.
+
+    Raises PluginError if the result isn't a MetricResult or has numbers the spec doesn't know.
+    """
+    if not isinstance(result, MetricResult):
+        raise PluginError(
+            f"metric {spec.name}: result() gave {type(result).__name__}, expected MetricResult"
+        )
+    known = [submetric.name for submetric in spec.submetrics]
+    unknown = [name for name in result.measurements if name not in known]
+    if unknown:
+        raise PluginError(
+            f"metric {spec.name}: result() has {', '.join(unknown)}, which its spec doesn't "
+            f"declare (declared: {', '.join(known)})"
+        )
+    rows: list[dict[str, Any]] = []
+    for name in known:
+        found = result.measurements.get(name, ())
+        given: Sequence[Measurement] = [found] if isinstance(found, Measurement) else list(found)
+        if not given:
+            given = [Measurement(None, note="the metric did not report it")]
+        rows += [_row(spec, name, measurement) for measurement in given]
+    return rows
+
+
+def _row(spec: MetricSpec, submetric: str, measurement: object) -> dict[str, Any]:
+    if not isinstance(measurement, Measurement):
+        raise PluginError(
+            f"metric {spec.name}: {submetric} is {type(measurement).__name__}, expected Measurement"
+        )
+    value, problem = _number(measurement.value), ""
+    if value is not None and not math.isfinite(value):
+        value, problem = None, f"metric {spec.name}: {submetric} is {value}, expected a number"
+    error = _number(measurement.standard_error)
+    return {
+        "submetric": submetric,
+        "value": value,
+        "n": None if measurement.n is None else int(measurement.n),
+        "standard_error": error if error is not None and math.isfinite(error) else None,
+        "labels": {str(key): str(label) for key, label in measurement.labels.items()},
+        "note": str(measurement.note),
+        "problem": problem,
+    }
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    return float(np.asarray(value).item())
+
+
+def checked_tables(spec: MetricSpec, result: MetricResult) -> dict[str, NDArray[Any]]:
+    """A result's series as arrays by `table/column`; PluginError for arrays of objects."""
+    tables = {}
+    for table, columns in result.series.items():
+        for column, values in columns.items():
+            array = np.asarray(values)
+            if array.dtype.kind not in "biufUS":
+                raise PluginError(
+                    f"metric {spec.name}: series {table}/{column} has dtype {array.dtype}, "
+                    "expected numbers or text"
+                )
+            tables[f"{table}/{column}"] = array
+    return tables
+
+
+def _write_whole(path: Path, value: Mapping[str, Any]) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(value, allow_nan=False) + "\n")
+    _sync_and_rename(scratch, path)
+
+
+def _sync_and_rename(scratch: Path, path: Path) -> None:
+    with scratch.open("rb") as handle:
+        os.fsync(handle.fileno())
+    scratch.replace(path)

@@ -1,0 +1,143 @@
+"""The prepare stage: load a dataset, split its people, choose sites on the training part."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.errors import BenchError, PluginError
+from haplobench.panel import Panel
+from haplobench.plugin import LoadedDataset, RunContext
+from haplobench.recombination import RecombinationMap
+from haplobench.registry import Registry, resolve
+from haplobench.runner.jobs import Job
+from haplobench.runner.prepared import Prepared
+from haplobench.sequence import ReferenceSequence, surrogate_sequence
+from haplobench.split import split_panel
+
+# Bases beyond the first and last site, so that k-mers around them are whole.
+_MARGIN = 1000
+
+
+def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
+    """Write a `Prepared` into the job's output; settings: `filters` and `split` of the suite.
+
+    Raises BenchError for files, filters or splits that the user must mend.
+    """
+    spec = registry.dataset(job.name)
+    loaded = resolve(spec.target)().load(spec.params.model_validate(job.params), ctx)
+    if not isinstance(loaded, LoadedDataset):
+        raise PluginError(
+            f"dataset {job.name}: load() gave {type(loaded).__name__}, expected LoadedDataset"
+        )
+    settings = job.settings["split"]
+    split = split_panel(loaded.panel, settings["holdout"], settings["validation"], settings["seed"])
+    prepared = make_prepared(
+        train=loaded.panel.select_samples(split.train),
+        holdout=loaded.panel.select_samples(split.holdout),
+        validation=split.validation_in_train,
+        recombination_map=loaded.recombination_map,
+        sequence=loaded.sequence,
+        min_maf=job.settings["filters"]["min_maf"],
+        max_missing=job.settings["filters"]["max_missing"],
+        skipped=dict(loaded.skipped),
+        provenance=dict(loaded.provenance),
+        ctx=ctx,
+    )
+    prepared.save(Path(job.output))
+    return {}
+
+
+def make_prepared(
+    *,
+    train: Panel,
+    holdout: Panel,
+    validation: NDArray[np.int64],
+    recombination_map: RecombinationMap | None,
+    sequence: ReferenceSequence | None,
+    min_maf: float,
+    max_missing: float,
+    skipped: dict[str, int],
+    provenance: dict[str, str],
+    ctx: RunContext,
+) -> Prepared:
+    """Filter sites, lay a reference sequence under them, and state the facts.
+
+    Sites stay whose minor allele frequency among the training people is at least `min_maf`
+    and whose share of missing alleles is at most `max_missing` on either side.
+    """
+    n_sites = train.n_sites
+    too_missing = np.zeros(n_sites, bool)
+    for panel in (train, holdout):
+        called = panel.allele_counts[1]
+        too_missing |= panel.n_haplotypes - called > max_missing * panel.n_haplotypes
+    too_rare = ~too_missing & (train.maf < min_maf)
+    keep = ~(too_missing | too_rare)
+    counts = Counter(skipped)
+    counts["missing alleles"] += int(too_missing.sum())
+    counts[f"MAF below {min_maf:g}"] += int(too_rare.sum())
+    if not keep.any():
+        raise BenchError(
+            f"filters: none of {n_sites} sites is left: {int(too_missing.sum())} have too many "
+            f"missing alleles, {int(too_rare.sum())} a MAF below {min_maf:g}"
+        )
+    if not keep.all():
+        train, holdout = train.select_sites(keep), holdout.select_sites(keep)
+    start, end = int(train.positions[0]), int(train.positions[-1])
+    if sequence is None:
+        sequence = surrogate_sequence(
+            max(1, start - _MARGIN), end + _MARGIN, ctx.rng("surrogate sequence")
+        )
+    named = np.isin(train.ref, ["A", "C", "G", "T"])
+    sequence = sequence.place(
+        replace(
+            train,
+            haplotypes=np.empty((0, int(named.sum())), np.int8),
+            samples=np.empty(0, "U1"),
+            population=np.empty(0, "U1"),
+            superpopulation=np.empty(0, "U1"),
+            positions=train.positions[named],
+            ref=train.ref[named],
+            alt=train.alt[named],
+        )
+    )
+    digest = hashlib.sha256(f"{train.digest} {holdout.digest}".encode()).hexdigest()
+    content = hashlib.sha256(digest.encode())
+    content.update(validation.tobytes() + sequence.bases.tobytes())
+    content.update(f"{sequence.start} {sequence.surrogate}".encode())
+    if recombination_map is not None:
+        content.update(recombination_map.positions.tobytes())
+        content.update(recombination_map.centimorgans.tobytes())
+    facts = {
+        "digest": digest,
+        "content": content.hexdigest(),
+        "contig": train.contig,
+        "build": train.build,
+        "start": start,
+        "end": end,
+        "ploidy": train.ploidy,
+        "phased": train.phased,
+        "n_sites": train.n_sites,
+        "n_train_haplotypes": train.n_haplotypes,
+        "n_holdout_haplotypes": holdout.n_haplotypes,
+        "n_validation_haplotypes": int(validation.size) * train.ploidy,
+        "populations": _counts(train.population, holdout.population),
+        "superpopulations": _counts(train.superpopulation, holdout.superpopulation),
+        "min_maf": min_maf,
+        "skipped": {reason: n for reason, n in counts.items() if n},
+        "provenance": provenance,
+        "recombination_map": recombination_map is not None,
+        "surrogate_sequence": sequence.surrogate,
+    }
+    return Prepared(train, holdout, validation, recombination_map, sequence, facts)
+
+
+def _counts(*labels: NDArray[np.str_]) -> dict[str, int]:
+    names, counts = np.unique(np.concatenate(labels), return_counts=True)
+    return {str(name): int(n) for name, n in zip(names, counts, strict=True) if name}

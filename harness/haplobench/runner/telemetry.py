@@ -1,0 +1,137 @@
+"""What a stage tells while it runs (heartbeat), and what it cost (meter)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_EVERY = 0.2
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far a stage is.
+
+    `item` is what it is at (a metric of a draw; empty where a stage is one piece), `since`
+    the `time.monotonic()` at which that began, `fraction` 0-1, `message` the plugin's words.
+    """
+
+    item: str = ""
+    since: float | None = None
+    fraction: float = 0.0
+    message: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Beat:
+        """The last beat written; an empty one if there is none."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+
+@dataclass
+class Heartbeat:
+    """Writes beats to a file, often enough to watch and rarely enough to cost nothing."""
+
+    path: Path
+    _beat: Beat = field(default_factory=Beat)
+    _written: float = float("-inf")
+
+    def begin(self, item: str, fraction: float) -> None:
+        """Say which item begins: always written, since time limits count from here."""
+        self._beat = Beat(item, time.monotonic(), fraction, item)
+        self._write()
+
+    def progress(self, fraction: float, message: str) -> None:
+        """What `RunContext.progress` calls."""
+        self._beat = Beat(self._beat.item, self._beat.since, float(fraction), str(message)[:200])
+        if time.monotonic() - self._written >= _EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        scratch = self.path.with_suffix(".new")
+        try:
+            scratch.write_text(json.dumps(asdict(self._beat)))
+            os.replace(scratch, self.path)
+        except OSError:
+            # Nobody dies for want of a progress bar.
+            pass
+
+
+class Meter:
+    """Measures a piece of work: `with Meter() as meter: …`, then `meter.facts()`.
+
+    Wall and CPU time (seconds; CPU with child processes that ended), resident memory before
+    (bytes), and the peak of this process or of its largest child.
+    """
+
+    def __enter__(self) -> Meter:
+        self._base = _status("VmRSS")
+        _reset_peak()
+        self._cpu = _cpu()
+        self._wall = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.wall = time.perf_counter() - self._wall
+        self.cpu = _cpu() - self._cpu
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        self.peak = max(_status("VmHWM"), children, self._base)
+
+    def facts(self) -> dict[str, Any]:
+        """The measures as plain values: wall, cpu, base_rss, peak_rss, peak_gpu_memory."""
+        return {
+            "wall": self.wall,
+            "cpu": self.cpu,
+            "base_rss": self._base,
+            "peak_rss": self.peak,
+            "peak_gpu_memory": _gpu_peak(),
+        }
+
+
+def _cpu() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _status(key: str) -> int:
+    """A memory line of /proc/self/status, in bytes; 0 where there is no such file."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if key == "VmHWM":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return 0
+
+
+def _reset_peak() -> None:
+    """Let the kernel count this process's peak memory from here on."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _gpu_peak() -> int | None:
+    """Bytes that torch held at most on its GPU; None where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated())
