@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from hashlib import sha256
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +14,19 @@ from numpy.typing import NDArray
 from haplobench import Panel, PanelError, Reference, RunContext
 from haplobench.panel import pack_bits
 
-T = TypeVar("T")
-_KEPT = 24
-_store: OrderedDict[tuple[str, ...], object] = OrderedDict()
+T = TypeVar("T", bound="NDArray[Any]")
+_KEPT_BYTES = 1 << 28
+_store: OrderedDict[tuple[str, ...], NDArray[Any]] = OrderedDict()
 
 
 def remember(key: tuple[str, ...], make: Callable[[], T]) -> T:
-    """`make()`, kept for this process under `key`; what was not used for longest is dropped.
+    """`make()`, kept for this process under `key`; the longest unused go past 256 MiB.
 
     Key by panel digests: distances among real people are the same for every generator.
     """
     if key not in _store:
         _store[key] = make()
-        if len(_store) > _KEPT:
+        while len(_store) > 1 and sum(array.nbytes for array in _store.values()) > _KEPT_BYTES:
             _store.popitem(last=False)
     _store.move_to_end(key)
     return _store[key]  # type: ignore[return-value]
@@ -57,8 +58,8 @@ class Cohorts:
 
     def remember(self, what: str, panels: tuple[Panel, ...], make: Callable[[], T]) -> T:
         """`make()`, kept for this process by `what`, the panels and the sites compared."""
-        key = (what, self.train.digest, self.holdout.digest, *(panel.digest for panel in panels))
-        return remember(key, make)
+        left_out = "" if self.sites.all() else sha256(self.sites.tobytes()).hexdigest()
+        return remember((what, left_out, *(panel.digest for panel in panels)), make)
 
     def alleles(self, panel: Panel, low: int, high: int) -> NDArray[np.int8]:
         """Alleles at the compared sites `low` to `high` - 1, a row per site: int8."""

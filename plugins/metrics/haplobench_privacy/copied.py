@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ class CopiedTracts:
         measures = self._measures(compared)
         to_train, sized_train, sized_holdout = self._synthetic(compared, measures)
         unseen = compared.remember(
-            f"unseen tracts in {len(measures[0])} measures",
-            (),
+            f"unseen tracts, {self._map_digest()}",
+            (compared.train, compared.holdout),
             lambda: _longest(
                 compared,
                 (compared.train, compared.holdout),
@@ -69,6 +70,12 @@ class CopiedTracts:
         """Ratios of tract lengths, excess of long tracts, medians; lengths for the figure."""
         assert self._result is not None, "result before update"
         return self._result
+
+    def _map_digest(self) -> str:
+        genetic = self._ctx.recombination_map
+        if genetic is None:
+            return "no map"
+        return sha256(genetic.positions.tobytes() + genetic.centimorgans.tobytes()).hexdigest()
 
     def _measures(self, data: Cohorts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where each compared site begins and ends in sites, bp and (with a map) cM."""

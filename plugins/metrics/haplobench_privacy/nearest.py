@@ -26,7 +26,11 @@ class NearestNeighbours:
         n, size = rows.shape[0], min(train.shape[0], holdout.shape[0])
 
         to_train = distances.nearest(rows, train)
-        unseen = compared.remember("unseen", (), lambda: distances.nearest(holdout, train))
+        unseen = compared.remember(
+            "unseen",
+            (compared.train, compared.holdout),
+            lambda: distances.nearest(holdout, train),
+        )
         sized_train = distances.expected_nearest(rows, train, size)
         sized_holdout = distances.expected_nearest(rows, holdout, size)
 
