@@ -73,7 +73,7 @@ def table() -> Iterator[None]:
 
 
 def record(
-    benchmark: Any, name: str, work: Callable[[], object], pairs: int, rounds: int = 3
+    benchmark: Any, name: str, work: Callable[[], object], pairs: int, rounds: int = 5
 ) -> None:
     """Benchmark `work`, and keep its best rate beside PLINK's."""
     benchmark.pedantic(work, rounds=rounds, warmup_rounds=1)

@@ -177,7 +177,7 @@ def test_packing_some_sites_reads_only_them_from_a_mapped_panel(tmp_path: Path) 
     sites = np.array([3, 4, 50, 299])
     found, expected = pack_sites(mapped, sites), pack_sites(panel.select_sites(sites))
     np.testing.assert_array_equal(found.alternate, expected.alternate)
-    np.testing.assert_array_equal(found.alternate, panel.packed_sites()[sites])
+    np.testing.assert_array_equal(found.alternate[:, :3], panel.packed_sites()[sites])
 
 
 @pytest.mark.parametrize("zero", [False, True])

@@ -1,4 +1,6 @@
-"""LD kernels: AND and population count over packed sites, compiled; `ld_pairs` is their face.
+"""LD kernels: AND and population count over packed sites, compiled.
+
+`site_bits` and `ld_pairs` are their face.
 
 All compiled functions live in this one module, because numba's disk cache notices a change
 of the file that a function is in, but not of a function it calls elsewhere.
@@ -19,6 +21,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 Bits = NDArray[np.uint64]
 Reals = NDArray[np.float64]
 Counts = NDArray[np.int64]
+
+# Sites correlated with the same others at once: each word read serves so many counts.
+_TILE = 4
 
 
 def _jit(function: _Function) -> _Function:
@@ -41,38 +46,62 @@ def _population_count(_typing: Any, word: Any) -> Any:
 
 
 @_jit
-def _shared(row: Bits, others: Bits, first: int, last: int, out: Bits) -> None:
-    """`out[j - first]` = bits that `row` shares with row j of `others`, first <= j < last.
+def pack(rows: NDArray[np.int8], sites: Counts, word: int, alternate: Bits, called: Bits) -> bool:
+    """Pack up to 64 haplotypes into one word of each site; whether an allele is missing.
 
-    Four rows at a time, so that a word of `row` is loaded once for four counts.
+    `rows` are (<= 64, all sites) int8; `alternate` and `called` (n, words) uint64, of which
+    column `word` is written for the n `sites`.
     """
-    n_words = row.size
-    j = first
-    while j + 4 <= last:
-        a, b, c, d = others[j], others[j + 1], others[j + 2], others[j + 3]
-        n_a = n_b = n_c = n_d = np.uint64(0)
-        for k in range(n_words):
-            word = row[k]
-            n_a += _population_count(word & a[k])
-            n_b += _population_count(word & b[k])
-            n_c += _population_count(word & c[k])
-            n_d += _population_count(word & d[k])
-        at = j - first
-        out[at] = n_a
-        out[at + 1] = n_b
-        out[at + 2] = n_c
-        out[at + 3] = n_d
-        j += 4
-    while j < last:
-        n_a = np.uint64(0)
-        for k in range(n_words):
-            n_a += _population_count(row[k] & others[j, k])
-        out[j - first] = n_a
-        j += 1
+    n = sites.size
+    ones, known = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+    for r in range(rows.shape[0]):
+        shift = np.uint64(r)
+        for k in range(n):
+            allele = rows[r, sites[k]]
+            ones[k] |= np.uint64(allele == 1) << shift
+            known[k] |= np.uint64(allele >= 0) << shift
+    every = ~np.uint64(0) >> np.uint64(64 - rows.shape[0])
+    missing = False
+    for k in range(n):
+        alternate[k, word] = ones[k]
+        called[k, word] = known[k]
+        missing |= known[k] != every
+    return missing
 
 
 @_jit
-def _row(
+def _shared(sites: Bits, site: int, others: Bits, first: int, last: int, out: Bits) -> None:
+    """`out[t, j - first]` = bits that rows `site` + t and j share, t < 4, first <= j < last.
+
+    Rows are of `sites` and of `others`; past the last row of `sites`, t is that row again. Four
+    rows against two at a time: eight counts for six words read.
+    """
+    end = sites.shape[0] - 1
+    a, b = sites[site], sites[min(site + 1, end)]
+    c, d = sites[min(site + 2, end)], sites[min(site + 3, end)]
+    for j in range(first, last, 2):
+        other = min(j + 1, last - 1)
+        x, y = others[j], others[other]
+        a_x = b_x = c_x = d_x = np.uint64(0)
+        a_y = b_y = c_y = d_y = np.uint64(0)
+        for k in range(x.size):
+            u, v = x[k], y[k]
+            a_x += _population_count(a[k] & u)
+            b_x += _population_count(b[k] & u)
+            c_x += _population_count(c[k] & u)
+            d_x += _population_count(d[k] & u)
+            a_y += _population_count(a[k] & v)
+            b_y += _population_count(b[k] & v)
+            c_y += _population_count(c[k] & v)
+            d_y += _population_count(d[k] & v)
+        at = j - first
+        out[0, at], out[1, at], out[2, at], out[3, at] = a_x, b_x, c_x, d_x
+        at = other - first
+        out[0, at], out[1, at], out[2, at], out[3, at] = a_y, b_y, c_y, d_y
+
+
+@_jit
+def _tile(
     alternate: Bits,
     swapped: Bits,
     called: Bits,
@@ -82,53 +111,65 @@ def _row(
     site: int,
     first: int,
     last: int,
-    work: Bits,
+    work: NDArray[np.uint64],
     out: Reals,
 ) -> None:
-    """`out[j - first]` = correlation of `site` with sites first <= j < last; NaN if undefined.
+    """`out[t, j - first]` = r of sites `site` + t and j, t < 4, first <= j < last.
 
-    The arrays are those of `SiteBits`; `work` is (6, >= last - first) uint64.
+    NaN where r is undefined; without meaning where `site` + t is past the last site. The first
+    six arguments are those of `SiteBits`; `work` is (5, 4, >= last - first) uint64.
     """
     size = last - first
     if size <= 0:
         return
-    _shared(alternate[site], alternate, first, last, work[0])
+    n_sites = alternate.shape[0]
+    _shared(alternate, site, alternate, first, last, work[0])
     if swapped.size:
-        _shared(alternate[site], swapped, first, last, work[1])
-        for k in range(size):
-            work[0, k] += work[1, k]
+        _shared(alternate, site, swapped, first, last, work[1])
+        for t in range(_TILE):
+            for k in range(size):
+                work[0, t, k] += work[1, t, k]
     if called.size == 0:
-        total, factor = sums[site], scale[site]
-        for k in range(size):
-            j = first + k
-            product = n * np.float64(work[0, k]) - total * sums[j]
-            out[k] = product * factor * scale[j]
+        for t in range(min(_TILE, n_sites - site)):
+            total, factor = sums[site + t], scale[site + t]
+            for k in range(size):
+                product = n * np.float64(work[0, t, k]) - total * sums[first + k]
+                out[t, k] = product * factor * scale[first + k]
         return
     # Pairwise complete: numbers, sums and sums of squares over values called at both sites.
-    _shared(called[site], called, first, last, work[1])
-    _shared(alternate[site], called, first, last, work[2])
-    _shared(called[site], alternate, first, last, work[3])
-    bits_per_value = 1.0
-    if swapped.size:
-        bits_per_value = 2.0
-        both = alternate[site] & swapped[site]
-        _shared(both, called, first, last, work[4])
-    for k in range(size):
-        j = first + k
-        number = np.float64(work[1, k]) / bits_per_value
-        x, y = np.float64(work[2, k]), np.float64(work[3, k])
-        xx, yy = x, y
-        if swapped.size:
-            xx += np.float64(work[4, k])
-            shared = np.uint64(0)
-            for w in range(alternate.shape[1]):
-                shared += _population_count(called[site, w] & alternate[j, w] & swapped[j, w])
-            yy += np.float64(shared)
-        spread = (number * xx - x * x) * (number * yy - y * y)
-        if spread > 0:
-            out[k] = (number * np.float64(work[0, k]) - x * y) / np.sqrt(spread)
-        else:
-            out[k] = np.nan
+    _shared(called, site, called, first, last, work[1])
+    _shared(alternate, site, called, first, last, work[2])
+    _shared(called, site, alternate, first, last, work[3])
+    bits_per_value = 2.0 if swapped.size else 1.0
+    for t in range(min(_TILE, n_sites - site)):
+        for k in range(size):
+            number = np.float64(work[1, t, k]) / bits_per_value
+            x, y = np.float64(work[2, t, k]), np.float64(work[3, t, k])
+            xx, yy = x, y
+            if swapped.size:
+                twice_x = twice_y = np.uint64(0)
+                for w in range(alternate.shape[1]):
+                    both = called[site + t, w] & called[first + k, w]
+                    mine, others = alternate[site + t, w], alternate[first + k, w]
+                    twice_x += _population_count(both & mine & swapped[site + t, w])
+                    twice_y += _population_count(both & others & swapped[first + k, w])
+                xx += np.float64(twice_x)
+                yy += np.float64(twice_y)
+            spread = (number * xx - x * x) * (number * yy - y * y)
+            if spread > 0:
+                out[t, k] = (number * np.float64(work[0, t, k]) - x * y) / np.sqrt(spread)
+            else:
+                out[t, k] = np.nan
+
+
+@_jit
+def _widest(first: Counts, last: Counts, start: int, stop: int) -> int:
+    """Pairs that the widest tile of sites start <= i < stop needs for each of its sites."""
+    width = 1
+    for i in range(start, stop, _TILE):
+        end = min(i + _TILE, stop)
+        width = max(width, last[i:end].max() - first[i:end].min())
+    return width
 
 
 @_jit
@@ -145,15 +186,17 @@ def band(
 ) -> None:
     """`out[i - start, k]` = r of sites i and i + 1 + k, start <= i < stop; NaN past the last."""
     n_sites, width = alternate.shape[0], out.shape[1]
-    work = np.empty((6, width), np.uint64)
-    r = np.empty(width, np.float64)
-    for i in range(start, stop):
-        last = min(n_sites, i + 1 + width)
-        _row(alternate, swapped, called, n, sums, scale, i, i + 1, last, work, r)
-        for k in range(last - i - 1):
-            out[i - start, k] = r[k]
-        for k in range(last - i - 1, width):
-            out[i - start, k] = np.nan
+    work = np.empty((5, _TILE, width + _TILE), np.uint64)
+    r = np.empty((_TILE, width + _TILE), np.float64)
+    for site in range(start, stop, _TILE):
+        end = min(n_sites, site + _TILE + width)
+        _tile(alternate, swapped, called, n, sums, scale, site, site + 1, end, work, r)
+        for t in range(min(_TILE, stop - site)):
+            inside = min(width, n_sites - 1 - site - t)
+            for k in range(inside):
+                out[site + t - start, k] = r[t, t + k]
+            for k in range(inside, width):
+                out[site + t - start, k] = np.nan
 
 
 @_jit
@@ -179,28 +222,35 @@ def decay(
     Bin b holds edges[b] <= coordinates[j] - coordinates[i] < edges[b + 1]. The distance grows
     with j, so the bin is walked along and never looked up. `zero` counts an undefined r as 0.
     """
-    width = 0
-    for i in range(start, stop):
-        width = max(width, last[i] - first[i])
-    work = np.empty((6, width), np.uint64)
-    r = np.empty(width, np.float64)
-    for i in range(start, stop):
-        _row(alternate, swapped, called, n, sums, scale, i, first[i], last[i], work, r)
-        at = 0
-        for j in range(first[i], last[i]):
-            distance = coordinates[j] - coordinates[i]
-            if distance < edges[0]:
-                continue
-            if distance >= edges[-1]:
-                break
-            while distance >= edges[at + 1]:
-                at += 1
-            value = r[j - first[i]]
-            if not np.isnan(value):
-                pairs[at] += 1
-                total[at] += value * value
-            elif zero:
-                pairs[at] += 1
+    width = _widest(first, last, start, stop)
+    work = np.empty((5, _TILE, width), np.uint64)
+    r = np.empty((_TILE, width), np.float64)
+    for site in range(start, stop, _TILE):
+        count = min(_TILE, stop - site)
+        low, high = first[site : site + count].min(), last[site : site + count].max()
+        _tile(alternate, swapped, called, n, sums, scale, site, low, high, work, r)
+        for t in range(count):
+            here, at = coordinates[site + t], 0
+            bin_pairs, bin_total = 0, 0.0
+            for j in range(first[site + t], last[site + t]):
+                distance = coordinates[j] - here
+                if distance < edges[0]:
+                    continue
+                if distance >= edges[-1]:
+                    break
+                while distance >= edges[at + 1]:
+                    pairs[at] += bin_pairs
+                    total[at] += bin_total
+                    bin_pairs, bin_total = 0, 0.0
+                    at += 1
+                value = r[t, j - low]
+                if not np.isnan(value):
+                    bin_pairs += 1
+                    bin_total += value * value
+                elif zero:
+                    bin_pairs += 1
+            pairs[at] += bin_pairs
+            total[at] += bin_total
 
 
 @_jit
@@ -229,25 +279,25 @@ def moments(
     `out` is (6,) float64: pairs, sum x, sum y, sum xx, sum yy, sum xy. A pair undefined in x is
     left out; one undefined in y is left out too, or counted as 0 with `zero`.
     """
-    width = 0
-    for i in range(start, stop):
-        width = max(width, last[i] - first[i])
-    work = np.empty((6, width), np.uint64)
-    x = np.empty(width, np.float64)
-    y = np.empty(width, np.float64)
-    for i in range(start, stop):
-        low, high = first[i], last[i]
-        _row(alternate_x, swapped_x, called_x, n_x, sums_x, scale_x, i, low, high, work, x)
-        _row(alternate_y, swapped_y, called_y, n_y, sums_y, scale_y, i, low, high, work, y)
-        for k in range(high - low):
-            a, b = x[k], y[k]
-            if np.isnan(b) and zero:
-                b = 0.0
-            if np.isnan(a) or np.isnan(b):
-                continue
-            out[0] += 1
-            out[1] += a
-            out[2] += b
-            out[3] += a * a
-            out[4] += b * b
-            out[5] += a * b
+    width = _widest(first, last, start, stop)
+    work = np.empty((5, _TILE, width), np.uint64)
+    x = np.empty((_TILE, width), np.float64)
+    y = np.empty((_TILE, width), np.float64)
+    for site in range(start, stop, _TILE):
+        count = min(_TILE, stop - site)
+        low, high = first[site : site + count].min(), last[site : site + count].max()
+        _tile(alternate_x, swapped_x, called_x, n_x, sums_x, scale_x, site, low, high, work, x)
+        _tile(alternate_y, swapped_y, called_y, n_y, sums_y, scale_y, site, low, high, work, y)
+        for t in range(count):
+            for j in range(first[site + t], last[site + t]):
+                a, b = x[t, j - low], y[t, j - low]
+                if np.isnan(b) and zero:
+                    b = 0.0
+                if np.isnan(a) or np.isnan(b):
+                    continue
+                out[0] += 1
+                out[1] += a
+                out[2] += b
+                out[3] += a * a
+                out[4] += b * b
+                out[5] += a * b

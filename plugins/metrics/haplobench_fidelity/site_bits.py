@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PanelError
-from haplobench.panel import pack_bits
+from haplobench_fidelity import ld_kernels
 
-_TILE_SITES = 4096
 _EVEN = np.uint64(0x5555555555555555)
 _ONE = np.uint64(1)
 
@@ -63,29 +62,23 @@ def pack_sites(
 ) -> SiteBits:
     """Pack a panel's alleles at `sites` ((n,) int64 increasing; all by default) for LD.
 
-    Reads the haplotypes in tiles of sites, so that a memory-mapped panel never has to fit in
-    memory: what stays is one bit per allele (two for dosages, one more where any is missing).
+    Reads 64 haplotypes at a time, so that a memory-mapped panel never has to fit in memory: what
+    stays is one bit per allele (two for dosages, one more where any is missing).
 
     Raises PanelError where dosages are asked of people who are not diploid.
     """
     if dosages and panel.ploidy != 2:
         raise PanelError(f"dosage r: people must be diploid, found ploidy {panel.ploidy}")
     chosen = np.arange(panel.n_sites) if sites is None else np.asarray(sites, np.int64)
-    n_words = -(-panel.n_haplotypes // 64)
-    alternate = np.zeros((chosen.size, n_words), np.uint64)
-    called: NDArray[np.uint64] | None = None
-    for start in range(0, chosen.size, _TILE_SITES):
-        tile = slice(start, min(start + _TILE_SITES, chosen.size))
-        alleles = np.ascontiguousarray(_columns(panel, chosen[tile]).T)
-        missing = alleles < 0
-        if missing.any():
-            if called is None:
-                called = np.broadcast_to(_every(panel.n_haplotypes), alternate.shape).copy()
-            if dosages:
-                missing = np.repeat(missing[:, ::2] | missing[:, 1::2], 2, axis=1)
-            called[tile] = pack_bits((~missing).view(np.int8))
-            alleles[missing] = 0
-        alternate[tile] = pack_bits(alleles)
+    shape = (chosen.size, _words(panel.n_haplotypes))
+    alternate, called = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
+    missing = False
+    for word, start in enumerate(range(0, panel.n_haplotypes, 64)):
+        rows = np.array(panel.haplotypes[start : start + 64])  # 64 rows leave a mapped file
+        missing |= ld_kernels.pack(rows, chosen, word, alternate, called)
+    if missing and dosages:
+        called &= _swap(called)
+        alternate &= called
     swapped = _swap(alternate) if dosages else np.empty((0, 0), np.uint64)
     n = panel.n_samples if dosages else panel.n_haplotypes
     sums = _bits(alternate)
@@ -96,24 +89,17 @@ def pack_sites(
     return SiteBits(
         alternate=alternate,
         swapped=swapped,
-        called=np.empty((0, 0), np.uint64) if called is None else called,
+        called=called if missing else np.empty((0, 0), np.uint64),
         n=n,
         sums=sums,
         scale=scale,
     )
 
 
-def _columns(panel: Panel, sites: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Alleles at increasing sites, (n_haplotypes, sites.size) int8; adjacent ones not copied."""
-    if sites.size and int(sites[-1] - sites[0]) == sites.size - 1:
-        return panel.haplotypes[:, sites[0] : sites[-1] + 1]
-    return panel.haplotypes[:, sites]
-
-
-def _every(n: int) -> NDArray[np.uint64]:
-    """A row of `n` set bits, (ceil(n / 64),) uint64."""
-    bits: NDArray[np.uint64] = pack_bits(np.ones((1, n), np.int8))[0]
-    return bits
+def _words(n: int) -> int:
+    """Words for `n` bits; beyond eight a multiple of eight, so that vectors need no remainder."""
+    n_words = -(-n // 64)
+    return n_words if n_words <= 8 else -(-n_words // 8) * 8
 
 
 def _swap(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
