@@ -56,6 +56,8 @@ def info(
     if Path(name).exists():
         settings = [f"path={name}", *(settings or [])]
         name = "file"
+    elif Path(name).suffix or Path(name).name != name:
+        raise BenchError(f"{name}: no such file")
     with _loaded(name, settings or [], seed) as loaded:
         _print_facts(loaded, Console(highlight=False))
 

@@ -12,6 +12,8 @@ from haplobench.registry import Registry, load_registry, missing_needs
 if TYPE_CHECKING:
     from rich.console import Console
 
+OURS = "haplobench"
+
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -42,19 +44,16 @@ def list_plugins(
 def _print_specs(console: Console, registry: Registry, kind: Kind) -> None:
     from rich.markup import escape
 
-    table = _table(kind.value, "name", "version", "from", "status", "summary")
+    table = _table(kind.value, "name", "status", "summary")
     specs: dict[str, Any] = getattr(registry, kind.value)
     for name, spec in specs.items():
         missing = missing_needs(spec.needs)
-        status = (
-            "[yellow]missing " + escape("; ".join(missing)) + "[/]"
-            if missing
-            else "[green]ready[/]"
-        )
+        status = "[green]ready[/]"
+        if missing:
+            status = "[yellow]missing: " + escape("; ".join(missing)) + "[/]"
         source = registry.source(kind.value, name)
-        table.add_row(
-            name, spec.version, source.distribution, status, escape(_first_sentence(spec.summary))
-        )
+        origin = "" if source.distribution == OURS else f" [dim]({escape(str(source))})[/]"
+        table.add_row(name, status, escape(_first_sentence(spec.summary)) + origin)
     console.print(table)
 
 
@@ -87,7 +86,12 @@ def _table(title: str, *columns: str) -> Any:
 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, no_wrap=column in ("name", "version"), overflow="fold")
+        table.add_column(
+            column,
+            no_wrap=column == "name",
+            overflow="fold",
+            max_width=34 if column == "status" else None,
+        )
     return table
 
 

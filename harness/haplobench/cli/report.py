@@ -51,3 +51,5 @@ def report(
     paths = write_report(resolve_run(run, out), to, chosen)
     for path in paths:
         typer.echo(path)
+    for problem in paths.problems:
+        typer.echo(f"warning: {problem}", err=True)
