@@ -18,6 +18,7 @@ from haplobench.runner.code import plugin_code
 from haplobench.runner.executors import Executor, StageTask
 from haplobench.runner.failures import last_lines
 from haplobench.runner.jobs import Job, Stage, StageError
+from haplobench.runner.parallel import StoppedError
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.process import Outcome
 from haplobench.runner.progress import ProgressReporter
@@ -26,10 +27,6 @@ from haplobench.runner.store import StageStore, link_or_copy
 from haplobench.runner.telemetry import Beat
 from haplobench.suite_schema import Limits, Suite
 from haplobench.units import format_duration, format_size
-
-
-class StoppedError(Exception):
-    """The run was asked to stop."""
 
 
 class StageFailedError(Exception):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
+from haplobench.runner.cell import Session
 from haplobench.runner.recording import distribution_of
 from haplobench.runner.store import write_whole
 from haplobench.suite_schema import Suite
@@ -48,6 +52,23 @@ def describe_run(
         "seeds": list(suite.seeds),
         "draws": suite.sample.draws,
         "floor_draws": suite.floor.draws,
+    }
+
+
+def run_lines(
+    info: Mapping[str, Any], status: str, failed: Sequence[str], session: Session
+) -> dict[str, Any]:
+    """When and how a run was made, and how far it is; `info` is what `open_run` gave."""
+    finished = datetime.now(UTC).isoformat(timespec="seconds") if status == "complete" else None
+    return {
+        "started": info["started"],
+        "finished": finished,
+        "status": status,
+        "command": shlex.join(sys.argv),
+        "failed": sorted(failed),
+        "jobs": session.executor.slots,
+        "threads": session.executor.threads,
+        **{key: info[key] for key in ("state", "fresh", "started_at")},
     }
 
 

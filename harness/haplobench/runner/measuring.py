@@ -57,12 +57,15 @@ class Item:
         return f"{self.spec.name}.{self.replicate}"
 
 
-def floor_cohorts(facts: Mapping[str, Any], draws: int) -> Cohorts:
-    """The floor's cohorts: real people of a prepared dataset."""
+def floor_cohorts(facts: Mapping[str, Any], draws: int, floor: str = "") -> Cohorts:
+    """The floor's cohorts: real people of a prepared dataset.
+
+    `floor` (`train` or `holdout`) stands for every metric in place of its own choice.
+    """
     return Cohorts(
-        key=f"floor {facts['content']}",
+        key=f"floor {floor} {facts['content']}",
         replicates=draws,
-        source={"kind": "floor"},
+        source={"kind": "floor", "floor": floor},
         site_matched=True,
         phased=bool(facts["phased"]),
     )

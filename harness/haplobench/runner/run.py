@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import secrets
-import shlex
 import shutil
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from haplobench.errors import BenchError, SuiteError
 from haplobench.hookspecs import StageEvent
 from haplobench.plugin import GeneratorSpec, MetricSpec
 from haplobench.registry import Registry, resolve
 from haplobench.results.provenance import Provenance, provenance
-from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.runner import code
 from haplobench.runner.cell import (
     Session,
     StageFailedError,
-    StoppedError,
     fit_and_sample,
     run_stage,
 )
-from haplobench.runner.describe import describe_run, read_json, write_json
+from haplobench.runner.describe import describe_run, read_json, run_lines, write_json
 from haplobench.runner.executors import Executor, LocalExecutor
 from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts
+from haplobench.runner.opening import open_run
+from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, plan_cells
 from haplobench.runner.prepared import read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Failure, Ledger, Recorder
-from haplobench.runner.store import StageStore, holder_of, write_whole
+from haplobench.runner.store import StageStore, write_whole
 from haplobench.suite_schema import DatasetEntry, GeneratorEntry, Suite, digest_of
 
 LOG = logging.getLogger("haplobench.runner")
@@ -129,10 +120,17 @@ def run_suite(
     reporter = reporter or SilentReporter()
     executor = executor or LocalExecutor(jobs)
     code.forget()
-    try:
+    with writing(out / suite.name, reporter):
         return _run(suite, registry, out, fresh, reporter, executor)
+
+
+@contextlib.contextmanager
+def writing(folder: Path, reporter: ProgressReporter) -> Iterator[None]:
+    """Turn a disk that can't be written into one clear line; end the reporter, whatever comes."""
+    try:
+        yield
     except OSError as error:
-        where = error.filename or out / suite.name
+        where = error.filename or folder
         raise BenchError(
             f"{where}: results can't be written or read: {error.strerror or error}",
             hint="what is done is kept; mend it and run the same command again",
@@ -154,7 +152,7 @@ def _run(
     datasets = _dataset_keys(suite, registry, keys)
     state = _state(suite, registry, keys, [dataset.key for dataset in datasets])
     parent = out / suite.name
-    with open_run(parent, suite, state, fresh, reporter) as (folder, info):
+    with open_run(parent, suite, state, fresh=fresh, reporter=reporter) as (folder, info):
         store = StageStore(
             parent / "stages", not_before=info["started_at"] if info["fresh"] else 0.0
         )
@@ -196,20 +194,21 @@ class _Run:
     def go(self, datasets: Sequence[_Prepared]) -> RunOutcome:
         """Prepare, then run all cells."""
         session = self.session
-        suite = session.suite
+        suite, slots = session.suite, session.executor.slots
         cells = plan_cells(suite, self.timings)
         expected = {cell.name: self.timings.get(cell.name) for cell in cells}
         self.describe("running", {})
         session.reporter.start(suite.name, session.folder.path, expected)
         prepared: dict[str, _Prepared] = {}
         try:
-            self.each([partial(self.prepare, dataset) for dataset in datasets])
+            run_all([partial(self.prepare, dataset) for dataset in datasets], slots, session.stop)
             prepared = {dataset.entry.label: dataset for dataset in datasets}
             self.describe("running", prepared)
             for entry in suite.generators:
                 if entry.missing:
                     self.not_available(entry, prepared)
-            self.each([partial(self.cell, cell, prepared[cell.dataset.label]) for cell in cells])
+            work = [partial(self.cell, cell, prepared[cell.dataset.label]) for cell in cells]
+            run_all(work, slots, session.stop)
         except BaseException:
             with contextlib.suppress(OSError):
                 self.describe("incomplete", prepared)
@@ -224,52 +223,8 @@ class _Run:
         described = describe_run(
             session.suite, session.registry, session.folder.run_id, self.origin, facts
         )
-        described |= {
-            "started": self.info["started"],
-            "finished": datetime.now(UTC).isoformat(timespec="seconds")
-            if status == "complete"
-            else None,
-            "status": status,
-            "command": shlex.join(sys.argv),
-            "failed": sorted(self.failed),
-            "jobs": session.executor.slots,
-            "threads": session.executor.threads,
-            **{key: self.info[key] for key in ("state", "fresh", "started_at")},
-        }
+        described |= run_lines(self.info, status, self.failed, session)
         write_json(session.folder.path / "run.json", described)
-
-    def each(self, work: Sequence[Callable[[], None]]) -> None:
-        """Do pieces of work in order, as many at a time as there are slots.
-
-        What the user must mend is raised when the others are done. Any other exception stops
-        everything: stages in flight are killed, the rest isn't begun.
-        """
-        stop, slots = self.session.stop, self.session.executor.slots
-        with ThreadPoolExecutor(slots, "cell") as pool:
-            todo = list(work)
-            running: set[Future[None]] = set()
-            errors: list[BaseException] = []
-            try:
-                while (todo and not stop.is_set()) or running:
-                    while todo and not stop.is_set() and len(running) < slots:
-                        running.add(pool.submit(todo.pop(0)))
-                    # A time limit, so that Ctrl-C is heard.
-                    done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                    found = [future.exception() for future in done]
-                    errors += [error for error in found if error is not None]
-                    if not all(isinstance(error, _UserError) for error in errors):
-                        stop.set()
-            except BaseException:
-                stop.set()
-                raise
-        serious = [error for error in errors if not isinstance(error, StoppedError)]
-        users = [error for error in serious if isinstance(error, _UserError)]
-        if serious and len(users) < len(serious):
-            raise next(error for error in serious if not isinstance(error, _UserError))
-        if len(users) == 1:
-            raise BenchError(str(users[0]))
-        if users:
-            raise SuiteError([str(error) for error in users])
 
     def prepare(self, dataset: _Prepared) -> None:
         """Prepare a dataset; what the user must mend is raised, what the plugin broke is kept."""
@@ -290,7 +245,7 @@ class _Run:
             run_stage(session, entry.label, "prepare", dataset.key, session.suite.limits, job)
         except StageFailedError as error:
             if error.user:
-                raise _UserError(f"dataset {entry.label}: {error.failure.error}") from None
+                raise UserError(f"dataset {entry.label}: {error.failure.error}") from None
             dataset.failure = error.failure
             return
         dataset.facts = read_facts(dataset.folder) | {"name": spec.name, "version": spec.version}
@@ -361,10 +316,6 @@ class _Run:
         )
 
 
-class _UserError(BenchError):
-    """A dataset that the user must mend: others are still prepared, then the run ends."""
-
-
 # --- before a run ------------------------------------------------------------------------------
 
 
@@ -425,74 +376,6 @@ def _state(suite: Suite, registry: Registry, keys: Keys, prepare: Sequence[str])
             "hardware": keys.hardware,
         }
     )
-
-
-@contextlib.contextmanager
-def open_run(
-    parent: Path, suite: Suite, state: str, fresh: bool, reporter: ProgressReporter
-) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
-    """The run folder to work in, locked: an unfinished run's of the same state, or a new one.
-
-    Also yields what run.json should keep of the run's start. A new folder in which nothing
-    was recorded is removed if the run ends with an error.
-    """
-    for run in reversed(find_runs(parent.parent, suite.name)):
-        info = run.info()
-        if (
-            info.get("state") != state
-            or info.get("status") == "complete"
-            or bool(info.get("fresh")) != fresh
-        ):
-            continue
-        lock = filelock.FileLock(run.path / "run.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            holder = holder_of(run.path / "run.holder")
-            reporter.message(f"{run.path}: {holder} is running it; starting a run beside it")
-            continue
-        reporter.message(f"resuming {run.path}, started {info['started']}")
-        with _held(run, lock):
-            yield run, {**info, "resumed": True}
-        return
-    started = datetime.now(UTC)
-    run = _new_folder(parent, started, suite)
-    lock = filelock.FileLock(run.path / "run.lock")
-    lock.acquire(timeout=0)
-    with _held(run, lock):
-        yield (
-            run,
-            {
-                "state": state,
-                "fresh": fresh,
-                "started": started.isoformat(timespec="seconds"),
-                "started_at": started.timestamp(),
-                "resumed": False,
-            },
-        )
-
-
-@contextlib.contextmanager
-def _held(run: RunFolder, lock: filelock.BaseFileLock) -> Iterator[None]:
-    holder = run.path / "run.holder"
-    try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _new_folder(parent: Path, started: datetime, suite: Suite) -> RunFolder:
-    parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        name = f"{started:%Y%m%dT%H%M%SZ}-{suite.digest[:6]}{secrets.token_hex(2)}"
-        try:
-            (parent / name).mkdir()
-        except FileExistsError:
-            continue
-        return RunFolder(parent / name)
 
 
 def observer(registry: Registry) -> Callable[[StageEvent], None]:

@@ -40,11 +40,13 @@ def measure(
 ) -> dict[str, Any]:
     """Measure the items of the job's settings.
 
-    Settings: `cohort` (`{"kind": "floor"}`, or `{"kind": "sample", "folder": …}`, whose draws
-    lie in `draw0/` …) and `items`, each with `id`, `metric`, `params`, `replicate`, `result`
-    (path of the JSON to write; tables go beside it as npz) and for performance metrics
-    `telemetry`. A metric that raises costs its own item: why is written to `<id>.error.json` in
-    the output, and the others go on.
+    Settings: `cohort` and `items`. A cohort is `{"kind": "floor"}`, with `"floor": "holdout"`
+    if that is to stand for every metric, or `{"kind": "sample", "folder": …}`, whose draws lie
+    in `draw0/` …. An item has `id`, `metric`, `params`, `replicate`, `result` (path of the JSON
+    to write; tables go beside it as npz) and for performance metrics `telemetry`.
+
+    A metric that raises costs its own item: why is written to `<id>.error.json` in the output,
+    and the others go on.
     """
     items = sorted(job.settings["items"], key=lambda item: item["replicate"])
     cohorts = _Cohorts(job.settings["cohort"], prepared, ctx)
@@ -114,7 +116,7 @@ class _Cohorts:
 
     def of(self, replicate: int, floor: str) -> tuple[Reference, Panel]:
         """Reference and cohort; the last one is kept, since metrics of one cohort follow."""
-        kind = floor if self.source["kind"] == "floor" else ""
+        kind = self.source.get("floor") or floor if self.source["kind"] == "floor" else ""
         if self._key != (replicate, kind) or self._held is None:
             self._held = None
             self._held = self._make(replicate, kind)

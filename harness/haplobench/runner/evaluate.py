@@ -1,0 +1,299 @@
+"""Score a cohort that lies in a file: no generator, a run folder like any other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from haplobench.errors import BenchError, SuiteError
+from haplobench.panel import Panel
+from haplobench.plugin import RunContext
+from haplobench.recombination import RecombinationMap
+from haplobench.registry import Registry, missing_needs
+from haplobench.results.provenance import Provenance, provenance
+from haplobench.runner import code
+from haplobench.runner.cell import Session, StageFailedError
+from haplobench.runner.describe import describe_run, run_lines, write_json
+from haplobench.runner.evaluate_panels import Panels, fit_together
+from haplobench.runner.executors import Executor, LocalExecutor
+from haplobench.runner.measuring import Cohorts, floor_cohorts, measure_cell
+from haplobench.runner.opening import open_run
+from haplobench.runner.parallel import run_all
+from haplobench.runner.plan import Cell, Keys
+from haplobench.runner.progress import ProgressReporter, SilentReporter
+from haplobench.runner.recording import Ledger, Recorder
+from haplobench.runner.run import RunOutcome, observer, plugin_modules, writing
+from haplobench.runner.store import StageStore, write_whole
+from haplobench.sequence import ReferenceSequence
+from haplobench.suite_schema import (
+    DatasetEntry,
+    Filters,
+    FloorSettings,
+    GeneratorEntry,
+    Limits,
+    MetricEntry,
+    SampleSettings,
+    SplitSettings,
+    Suite,
+    digest_of,
+)
+
+NAME = "evaluate"
+NEEDS_TRAIN = "needs the training panel (--train)"
+
+
+def evaluate(
+    real: Panel,
+    synthetic: Panel,
+    train: Panel | None = None,
+    metrics: Sequence[str] = ("all",),
+    *,
+    registry: Registry,
+    out: Path | str = Path("results"),
+    label: str = "synthetic",
+    dataset: str = "real",
+    min_maf: float = 0.01,
+    floor_draws: int = 10,
+    seed: int = 1,
+    recombination_map: RecombinationMap | None = None,
+    sequence: ReferenceSequence | None = None,
+    provenance_of: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    jobs: int = 1,
+    fresh: bool = False,
+    reporter: ProgressReporter | None = None,
+    executor: Executor | None = None,
+) -> RunOutcome:
+    """Score a synthetic cohort against real people.
+
+    Where most of the real sites are in the synthetic panel too (by position and alleles),
+    both are cut down to those; otherwise only metrics that need no common sites apply.
+    Without `train`, metrics that need it don't apply, and the floor is made of halves of the
+    real people.
+
+    Parameters
+    ----------
+    real : Panel
+        Held-out people: not those that the generator was trained on.
+    synthetic : Panel
+        The cohort to score.
+    train : Panel or None
+        The people that the generator was trained on.
+    metrics : sequence of str
+        Names; `all` stands for every installed one.
+    registry : Registry
+    out : Path
+        Folder of results; the run's is `out/evaluate/<run_id>/`.
+    label, dataset : str
+        What the tables call the cohort and the real people.
+    min_maf : float
+        Sites with a smaller MAF among `train` (else `real`) are left out.
+    floor_draws, seed : int
+    recombination_map, sequence : optional
+        Of the region.
+    provenance_of : mapping, optional
+        Where the panels came from, for run.json.
+    limits, jobs, fresh, reporter, executor
+        As for `run_suite`.
+
+    Raises
+    ------
+    BenchError
+        If the panels don't fit together: ploidy, training people among the real ones, no
+        site in common between `train` and `real`, unknown metrics.
+    """
+    out = Path(out)
+    reporter = reporter or SilentReporter()
+    code.forget()
+    with writing(out / NAME, reporter):
+        origin = provenance()
+        suite = _suite(registry, metrics, label, dataset, min_maf, floor_draws, seed, limits)
+        ctx = RunContext(seed=seed, artifacts=out, scratch=out)
+        panels = fit_together(real, synthetic, train, min_maf, ctx, recombination_map, sequence)
+        panels.prepared.facts["provenance"] = dict(provenance_of or {})
+        keys = Keys(plugin_modules(registry), origin.fingerprint)
+        state = digest_of(
+            {
+                "evaluate": suite.as_dict(),
+                "panels": panels.key,
+                "hardware": keys.hardware,
+                "code": _code(suite, registry, keys),
+            }
+        )
+        with open_run(out / NAME, suite, state, fresh=fresh, reporter=reporter) as (folder, info):
+            store = StageStore(
+                out / NAME / "stages", not_before=info["started_at"] if info["fresh"] else 0.0
+            )
+            store.sweep()
+            session = Session(
+                suite=suite,
+                registry=registry,
+                folder=folder,
+                store=store,
+                executor=executor or LocalExecutor(jobs),
+                reporter=reporter,
+                keys=keys,
+                ledger=Ledger(folder),
+                observe=observer(registry),
+            )
+            write_whole(folder.path / "suite.yaml", suite.to_yaml())
+            return _Evaluation(session, panels, origin, info).go()
+
+
+def _suite(
+    registry: Registry,
+    metrics: Sequence[str],
+    label: str,
+    dataset: str,
+    min_maf: float,
+    floor_draws: int,
+    seed: int,
+    limits: Limits | None,
+) -> Suite:
+    """The evaluation in the form of a suite, as run.json and records want it."""
+    names: dict[str, None] = {}
+    problems = []
+    for name in metrics:
+        if name == "all":
+            names |= dict.fromkeys(registry.metrics)
+            continue
+        try:
+            names[registry.metric(name).name] = None
+        except BenchError as error:
+            problems.append(str(error))
+    if problems:
+        raise SuiteError(problems)
+    entries = []
+    for name in names:
+        spec = registry.metric(name)
+        params = spec.params().model_dump(mode="json", round_trip=True)
+        entries.append(MetricEntry(name, params, tuple(missing_needs(spec.needs))))
+    limits = limits or Limits()
+    split = SplitSettings(seed=seed)
+    filters = Filters(min_maf=min_maf)
+    return Suite(
+        name=NAME,
+        title=f"{label} against {dataset}",
+        seeds=(seed,),
+        datasets=(DatasetEntry(dataset, "", {}, {}, filters, split),),
+        generators=(GeneratorEntry(label, label, "generator", {}, (seed,), limits=limits),),
+        metrics=tuple(entries),
+        sample=SampleSettings(),
+        floor=FloorSettings(draws=floor_draws),
+        limits=limits,
+    )
+
+
+def _code(suite: Suite, registry: Registry, keys: Keys) -> list[str]:
+    specs = [registry.metric(entry.name) for entry in suite.metrics]
+    return [code.plugin_code(spec.target, keys.plugins).digest for spec in specs]
+
+
+class _Evaluation:
+    """One evaluation in progress: the floor's cell and the cohort's."""
+
+    def __init__(
+        self, session: Session, panels: Panels, origin: Provenance, info: dict[str, Any]
+    ) -> None:
+        self.session = session
+        self.panels = panels
+        self.origin = origin
+        self.info = info
+        self.failed: list[str] = []
+
+    def go(self) -> RunOutcome:
+        """Store the panels, measure, describe."""
+        session = self.session
+        suite = session.suite
+        dataset = suite.datasets[0]
+        prepared = self._stored("prepare", self.panels.key, self.panels.prepared.save)
+        sampled = self._stored(
+            "sample", self.panels.key, lambda folder: self.panels.cohort.save(folder / "draw0")
+        )
+        floor = Cell(dataset, None, 0, suite.sample)
+        cell = Cell(dataset, suite.generators[0], suite.seeds[0], suite.sample)
+        session.reporter.start(NAME, session.folder.path, {floor.name: None, cell.name: None})
+        facts = self.panels.prepared.facts
+        refused = {
+            name: NEEDS_TRAIN
+            for name, spec in session.registry.metrics.items()
+            if not self.panels.has_train and spec.floor == "holdout"
+        }
+        halves = "" if self.panels.has_train else "holdout"
+        cohorts = {
+            floor: replace(floor_cohorts(facts, suite.floor.draws, halves), refused=refused),
+            cell: Cohorts(
+                key=self.panels.key,
+                replicates=1,
+                source={"kind": "sample", "folder": str(sampled.resolve())},
+                site_matched=self.panels.site_matched,
+                phased=self.panels.cohort.phased,
+                refused=refused,
+            ),
+        }
+        self._describe("running")
+        try:
+            work = [partial(self._measure, at, cohorts[at], prepared) for at in (floor, cell)]
+            run_all(work, session.executor.slots, session.stop)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._describe("incomplete")
+            raise
+        self._describe("complete")
+        return RunOutcome(session.folder.path, tuple(self.failed), bool(self.info["resumed"]))
+
+    def _stored(self, stage: str, key: str, save: Callable[[Path], None]) -> Path:
+        """The folder of a stage whose content we have: written once."""
+        store = self.session.store
+        if store.finished(stage, key) is None:
+            with store.workspace(stage, key) as work:
+                output = work / "output"
+                output.mkdir()
+                save(output)
+                now = datetime.now(UTC).timestamp()
+                write_json(output / "stage.json", {"stage": stage, "finished": now})
+                store.publish(output, stage, key)
+        return store.folder(stage, key)
+
+    def _measure(self, cell: Cell, cohorts: Cohorts, prepared: Path) -> None:
+        session = self.session
+        facts = self.panels.prepared.facts
+        recorder = Recorder(
+            cell,
+            suite=session.suite,
+            run_id=session.folder.run_id,
+            registry=session.registry,
+            provenance=self.origin,
+            dataset_digest=facts["digest"],
+        )
+        try:
+            measure_cell(
+                session,
+                cell,
+                recorder,
+                cohorts,
+                prepared=prepared,
+                facts=facts,
+                limits=session.suite.limits,
+            )
+        except StageFailedError as error:
+            session.ledger.append([recorder.cell_failure(error.stage, error.failure, error.key)])
+        failures = session.ledger.failures(cell)
+        if failures:
+            self.failed.append(cell.name)
+        session.reporter.cell_finished(cell.name, failures)
+
+    def _describe(self, status: str) -> None:
+        session = self.session
+        suite = session.suite
+        facts = {suite.datasets[0].label: self.panels.prepared.facts}
+        described = describe_run(suite, session.registry, session.folder.run_id, self.origin, facts)
+        generator = described["generators"][suite.generators[0].label]
+        generator["site_matched"] = self.panels.site_matched
+        described |= run_lines(self.info, status, self.failed, session)
+        write_json(session.folder.path / "run.json", described)
