@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from haplobench.runner.evaluate import evaluate
+    from haplobench.runner.evaluation import evaluate
     from haplobench.runner.run import RunOutcome, run_suite
 
 __all__ = ["RunOutcome", "evaluate", "run_suite"]
@@ -21,8 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(run, name)
     if name == "evaluate":
-        # The module is named like its function: hand out the function.
-        from haplobench.runner.evaluate import evaluate
+        from haplobench.runner.evaluation import evaluate
 
         return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
 from haplobench.runner.cell import Session, StageFailedError
 from haplobench.runner.describe import describe_run, run_lines, write_json
-from haplobench.runner.evaluate_panels import Panels, fit_together
+from haplobench.runner.evaluation_panels import Panels, fit_together
 from haplobench.runner.executors import Executor, LocalExecutor
 from haplobench.runner.measuring import Cohorts, floor_cohorts, measure_cell
 from haplobench.runner.opening import open_run
