@@ -64,9 +64,8 @@ class FittedLiStephens:
         # A Poisson process of switches along the map: one or more between two sites with
         # probability 1 - exp(-4 Ne d / n).
         at = draws.arrivals[rows] / self.switches[groups].reshape(-1, 1)
-        breaks = np.searchsorted(self.morgans, at.ravel(), side="left").reshape(at.shape)
-        bounds = np.zeros((n_rows, breaks.shape[1] + 2), np.int64)
-        bounds[:, 1:-1] = breaks
+        bounds = np.zeros((n_rows, draws.choices.shape[1] + 1), np.int64)
+        bounds[:, 1:-1] = np.searchsorted(self.morgans, at)
         bounds[:, -1] = n_sites
         lengths = np.diff(bounds, axis=1)
         sources = self._sources(draws.choices[rows], groups)

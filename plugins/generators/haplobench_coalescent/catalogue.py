@@ -1,0 +1,200 @@
+"""Published demographies from the stdpopsim catalogue, population by population."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msprime
+import numpy as np
+import stdpopsim
+from numpy.typing import NDArray
+
+from haplobench import Panel, PluginError, RunContext, SampleRequest
+from haplobench.panel import synthetic_names
+from haplobench_coalescent.labels import SUPERPOPULATIONS, find, match
+from haplobench_coalescent.simulation import Region, Simulated, simulate
+from haplobench_coalescent.specs import StdpopsimParams
+from haplobench_coalescent.storage import load_state, region_of, save_state
+
+_NAME = "stdpopsim"
+
+
+@dataclass(frozen=True)
+class People:
+    """Labels of the training people: how many have each, and each one's superpopulation.
+
+    Both are empty where the panel has no labels.
+    """
+
+    counts: Mapping[str, int]
+    superpopulations: Mapping[str, str]
+
+    @classmethod
+    def of(cls, train: Panel) -> People:
+        """Count the labels of `train`."""
+        if not train.labelled:
+            return cls({}, {})
+        labels, counts = np.unique(train.population, return_counts=True)
+        above = dict(zip(train.population.tolist(), train.superpopulation.tolist(), strict=True))
+        return cls(dict(zip(labels.tolist(), counts.tolist(), strict=True)), above)
+
+    def proportional(self, n: int) -> NDArray[np.str_]:
+        """Labels of n people in the training people's proportions; empty ones without labels."""
+        labels = np.array(list(self.counts) or [""])
+        ends = np.cumsum(list(self.counts.values()) or [1])
+        at = (np.arange(n) + 0.5) / max(1, n) * ends[-1]
+        spread: NDArray[np.str_] = labels[np.searchsorted(ends, at, side="right")]
+        return spread
+
+
+@dataclass(frozen=True, eq=False)
+class FittedCatalogue:
+    """A region to simulate under a demography of the catalogue.
+
+    `mutation_rate` is per bp and generation; `params` as given.
+    """
+
+    region: Region
+    params: StdpopsimParams
+    mutation_rate: float
+    people: People
+
+    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Panel]:
+        """Yield one panel, labelled as `request.populations` asks.
+
+        Without populations asked for: in the training people's proportions. People without
+        a label are of `params.population`, and stay without one.
+        """
+        ploidy = self.region.ploidy
+        n_people = -(-request.n_haplotypes // ploidy)
+        if request.populations is None:
+            labels = self.people.proportional(n_people)
+        else:
+            labels = request.populations[::ploidy]
+        distinct, which = np.unique(labels, return_inverse=True)
+        matched = self.match([name or self.params.population for name in distinct.tolist()])
+        populations, of_label = np.unique(matched, return_inverse=True)
+        model_population = of_label[which]
+        counts = np.bincount(model_population, minlength=populations.size)
+        simulated = simulate(
+            self.region,
+            [
+                msprime.SampleSet(int(count), population=name, ploidy=ploidy)
+                for name, count in zip(populations.tolist(), counts, strict=True)
+            ],
+            _demography(self.params).model,
+            self.mutation_rate,
+            ctx,
+            start=request.start,
+            ploidy=stdpopsim.get_species(self.params.species).ploidy,
+        )
+        # Simulated population by population; asked for in another order.
+        order = np.argsort(model_population, kind="stable")
+        people = np.empty(n_people, np.int64)
+        people[order] = np.arange(n_people)
+        rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
+        above = self.people.superpopulations
+        yield Simulated(
+            simulated.haplotypes[rows], simulated.positions, simulated.ref, simulated.alt
+        ).panel(
+            self.region,
+            samples=synthetic_names(n_people),
+            population=labels,
+            superpopulation=np.array(
+                [above.get(label) or SUPERPOPULATIONS.get(label, "") for label in labels.tolist()],
+                np.str_,
+            ),
+        )
+
+    def match(self, labels: list[str], log: logging.Logger | None = None) -> list[str]:
+        """Model population of each label; PluginError if one has none.
+
+        Tells `log` of each that only stands in.
+        """
+        model = self.params.model
+        populations = present_day(_demography(self.params))
+        found = []
+        for label in labels:
+            choice = match(
+                label,
+                self.people.superpopulations.get(label, ""),
+                model=model,
+                populations=populations,
+                overrides=self.params.populations,
+            )
+            if choice.nearest and log:
+                log.warning(
+                    "%s: model %s has no population for %s: %s stands in (nearest)",
+                    _NAME,
+                    model,
+                    label,
+                    choice.population,
+                )
+            found.append(choice.population)
+        return found
+
+    def save(self, directory: Path) -> None:
+        """Write the parameters and the map."""
+        save_state(
+            directory,
+            _NAME,
+            self.region,
+            params=self.params.model_dump(),
+            mutation_rate=self.mutation_rate,
+            people=asdict(self.people),
+        )
+
+
+class Catalogue:
+    """Simulates what is published about the people's history; the panel gives only the region."""
+
+    def fit(self, train: Panel, params: StdpopsimParams, ctx: RunContext) -> FittedCatalogue:
+        """Look the demography up, and match its populations with the panel's labels.
+
+        Raises PluginError for an unknown species, model or population.
+        """
+        demography = _demography(params)
+        contig = stdpopsim.get_species(params.species).get_contig(length=train.span)
+        rate = params.mutation_rate or demography.mutation_rate or contig.mutation_rate
+        cm_per_mb = contig.recombination_map.mean_rate * 1e8
+        fitted = FittedCatalogue(
+            region=region_of(train, ctx, name=_NAME, cm_per_mb=cm_per_mb),
+            params=params,
+            mutation_rate=float(rate),
+            people=People.of(train),
+        )
+        fitted.match(list(fitted.people.counts) or [params.population], ctx.log)
+        return fitted
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedCatalogue:
+        """Read what `save` wrote."""
+        region, facts = load_state(directory, _NAME)
+        return FittedCatalogue(
+            region=region,
+            params=StdpopsimParams(**facts["params"]),
+            mutation_rate=facts["mutation_rate"],
+            people=People(**facts["people"]),
+        )
+
+
+def present_day(demography: stdpopsim.DemographicModel) -> list[str]:
+    """Names of the model's populations that can be sampled today."""
+    return [
+        population.name
+        for population in demography.populations
+        if population.allow_samples and population.default_sampling_time == 0
+    ]
+
+
+def _demography(params: StdpopsimParams) -> stdpopsim.DemographicModel:
+    """The model; PluginError with near names if species, model or populations aren't there."""
+    species_id = find("species", params.species, [s.id for s in stdpopsim.all_species()])
+    species = stdpopsim.get_species(species_id)
+    model_id = find("model", params.model, [m.id for m in species.demographic_models])
+    demography = species.get_demographic_model(model_id)
+    if not present_day(demography):
+        raise PluginError(f"generator stdpopsim: model {model_id} has no present-day population")
+    return demography

@@ -1,0 +1,201 @@
+"""Simulating haplotypes of a region with msprime, and writing them down as a panel's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msprime
+import numpy as np
+import tskit
+from numpy.typing import NDArray
+
+from haplobench import Panel, RecombinationMap, ReferenceSequence, RunContext
+
+_BASES = np.array(["A", "C", "G", "T"])
+_CHUNK = 4096  # sites decoded before they are written as columns
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where to simulate, and the panel's conventions to keep.
+
+    Attributes
+    ----------
+    contig, build : str
+    start, end : int
+        bp, 1-based, both included.
+    ploidy : int
+    map_positions : (n,) int64
+        bp; from `start` to `end + 1`.
+    map_centimorgans : (n,) float64
+        cM.
+    """
+
+    contig: str
+    build: str
+    start: int
+    end: int
+    ploidy: int
+    map_positions: NDArray[np.int64]
+    map_centimorgans: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, train: Panel, recombination_map: RecombinationMap) -> Self:
+        """The region from the first to the last site of `train`."""
+        start, end = int(train.positions[0]), int(train.positions[-1])
+        inside = recombination_map.region(start, end + 1)
+        return cls(
+            contig=train.contig,
+            build=train.build,
+            start=start,
+            end=end,
+            ploidy=train.ploidy,
+            map_positions=inside.positions,
+            map_centimorgans=inside.centimorgans,
+        )
+
+    @property
+    def length(self) -> int:
+        """bp."""
+        return self.end - self.start + 1
+
+    def rate_map(self) -> msprime.RateMap:
+        """Recombination rate per bp and generation, from 0 (`start`) to `length`."""
+        return msprime.RateMap(
+            position=(self.map_positions - self.start).astype(np.float64),
+            rate=np.diff(self.map_centimorgans) / 100 / np.diff(self.map_positions),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What JSON can hold: all but the map."""
+        return {name: getattr(self, name) for name in ("contig", "build", "start", "end", "ploidy")}
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """Simulated haplotypes at biallelic sites.
+
+    `haplotypes` (n_haplotypes, n_sites) int8, in the order of the sample sets, a person's
+    together, 1 the derived allele; `positions` (n_sites,) int64 bp; `ref`, `alt` (n_sites,)
+    str, `ref` the ancestral base.
+    """
+
+    haplotypes: NDArray[np.int8]
+    positions: NDArray[np.int64]
+    ref: NDArray[np.str_]
+    alt: NDArray[np.str_]
+
+    def panel(self, region: Region, **people: Any) -> Panel:
+        """The haplotypes as a panel of `region`; `people` are its samples and labels."""
+        return Panel(
+            haplotypes=self.haplotypes,
+            positions=self.positions,
+            contig=region.contig,
+            build=region.build,
+            ploidy=region.ploidy,
+            ref=self.ref,
+            alt=self.alt,
+            **people,
+        )
+
+
+def simulate(
+    region: Region,
+    samples: Sequence[msprime.SampleSet],
+    demography: msprime.Demography,
+    mutation_rate: float,
+    ctx: RunContext,
+    *,
+    start: int,
+    model: str = "hudson",
+    ploidy: int = 2,
+) -> Simulated:
+    """Ancestry under `model`, then mutations between two states, with positions in bp.
+
+    A second mutation at a site reverses the first, so that every site has two alleles; one
+    whose derived allele was lost or fixed is left out.
+
+    Parameters
+    ----------
+    samples : sequence of msprime.SampleSet
+        People by population of the `demography`.
+    mutation_rate : float
+        Per bp and generation.
+    start : int
+        Absolute index of the first haplotype, which keys the seeds.
+    model : str
+        An ancestry model of msprime.
+    ploidy : int
+        Genomes per person of the populations, which scales the coalescent.
+    """
+    ancestry = msprime.sim_ancestry(
+        samples,
+        demography=demography,
+        recombination_rate=region.rate_map(),
+        ploidy=ploidy,
+        model=model,
+        random_seed=_seed(ctx, "ancestry", start),
+    )
+    ctx.progress(0.5, "ancestry simulated")
+    mutated = msprime.sim_mutations(
+        ancestry,
+        rate=mutation_rate,
+        model=msprime.BinaryMutationModel(),
+        random_seed=_seed(ctx, "mutations", start),
+    )
+    haplotypes, kept = _decode(mutated)
+    positions = region.start + mutated.sites_position[kept].astype(np.int64)
+    ref, alt = assign_bases(positions, ctx.sequence, ctx.rng("sample", "bases", start))
+    return Simulated(haplotypes, positions, ref, alt)
+
+
+def assign_bases(
+    positions: NDArray[np.int64], sequence: ReferenceSequence | None, rng: np.random.Generator
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Reference and alternate bases of new sites: two (n_sites,) str.
+
+    The reference base is the `sequence`'s where it has A, C, G or T there, else random; the
+    alternate is its transition partner twice as often as either transversion together, as
+    among human variants (ratio about 2.1: 1000 Genomes Project, Nature 526, 2015).
+    """
+    ref = rng.integers(4, size=positions.size)
+    if sequence is not None:
+        offsets = positions - sequence.start
+        inside = np.flatnonzero((offsets >= 0) & (offsets < sequence.bases.size))
+        code = np.full(256, -1)
+        code[np.frombuffer(b"ACGTacgt", np.uint8)] = [0, 1, 2, 3] * 2
+        known = code[sequence.bases[offsets[inside]]]
+        ref[inside[known >= 0]] = known[known >= 0]
+    # A and G (0, 2), C and T (1, 3) are partners: two further on; one or three are transversions.
+    step = rng.choice([1, 2, 3], size=positions.size, p=[1 / 6, 2 / 3, 1 / 6])
+    return _BASES[ref], _BASES[(ref + step) % 4]
+
+
+def _decode(sequence: tskit.TreeSequence) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Haplotypes (n_samples, n_kept) int8 at polymorphic sites, and which sites those are."""
+    n = sequence.num_samples
+    haplotypes = np.empty((n, sequence.num_sites), np.int8)
+    kept = np.empty(sequence.num_sites, np.int64)
+    chunk = np.empty((_CHUNK, n), np.int8)
+    variant = tskit.Variant(sequence)
+    done = filled = 0
+    for site in range(sequence.num_sites):
+        variant.decode(site)
+        count = np.count_nonzero(variant.genotypes)
+        if 0 < count < n:
+            chunk[filled] = variant.genotypes
+            kept[done + filled] = site
+            filled += 1
+        if filled == _CHUNK:
+            haplotypes[:, done : done + filled] = chunk.T
+            done, filled = done + filled, 0
+    haplotypes[:, done : done + filled] = chunk[:filled].T
+    done += filled
+    return np.ascontiguousarray(haplotypes[:, :done]), kept[:done]
+
+
+def _seed(ctx: RunContext, part: str, start: int) -> int:
+    """A seed that msprime takes: 1 to 2**32 - 1."""
+    return ctx.seed_for("sample", part, start) % (2**32 - 1) + 1

@@ -1,0 +1,113 @@
+"""Descriptions of the coalescent generators, light to import."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from haplobench import GeneratorSpec, Module, Params
+
+_MSPRIME = (
+    "Baumdicker, F. et al. Efficient ancestry and mutation simulation with msprime 1.0. "
+    "Genetics 220, iyab229 (2022)"
+)
+_KELLEHER = (
+    "Kelleher, J., Etheridge, A. M. & McVean, G. Efficient coalescent simulation and "
+    "genealogical analysis for large sample sizes. PLoS Computational Biology 12, e1004842 (2016)"
+)
+_TAJIMA = (
+    "Tajima, F. Evolutionary relationship of DNA sequences in finite populations. "
+    "Genetics 105, 437-460 (1983)"
+)
+_WATTERSON = (
+    "Watterson, G. A. On the number of segregating sites in genetical models without "
+    "recombination. Theor. Popul. Biol. 7, 256-276 (1975)"
+)
+_FU = (
+    "Fu, Y.-X. Statistical properties of segregating sites. Theor. Popul. Biol. 48, 172-197 (1995)"
+)
+_STDPOPSIM = (
+    "Adrion, J. R. et al. A community-maintained standard library of population genetic models. "
+    "eLife 9, e54967 (2020)"
+)
+_LAUTERBUR = (
+    "Lauterbur, M. E. et al. Expanding the stdpopsim species catalog, and lessons learned for "
+    "realistic genome simulations. eLife 12, RP84874 (2023)"
+)
+_GUTENKUNST = (
+    "Gutenkunst, R. N. et al. Inferring the joint demographic history of multiple populations "
+    "from multidimensional SNP frequency data. PLoS Genetics 5, e1000695 (2009)"
+)
+
+_MODULE = Module("msprime", "haplobench[coalescent]")
+
+
+class MsprimeParams(Params):
+    """Parameters of the coalescent with one population of constant size.
+
+    `ne`: effective size, diploid; None: from the training panel's diversity.
+    `estimator`: what the diversity is taken from: `pi` (mean pairwise difference) or
+    `segregating-sites` (Watterson's); both account for the sites left out as too rare.
+    `min_maf`: MAF below which sites were left out; None: the dataset's filter. Where the
+    rarest site of the panel is commoner still, its MAF counts.
+    `mutation_rate`: per bp and generation.
+    `model`: the coalescent with recombination (`hudson`), or its sequentially Markov
+    approximation SMC' (`smc_prime`).
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    """
+
+    ne: float | None = Field(default=None, gt=0)
+    estimator: Literal["pi", "segregating-sites"] = "pi"
+    min_maf: float | None = Field(default=None, ge=0, le=0.5)
+    mutation_rate: float = Field(default=1.25e-8, gt=0, lt=1)
+    model: Literal["hudson", "smc_prime"] = "hudson"
+    cm_per_mb: float = Field(default=1.0, ge=0)
+
+
+class StdpopsimParams(Params):
+    """Parameters of the catalogue's demographies.
+
+    `species`, `model`: stdpopsim's identifiers.
+    `populations`: model population for a population or superpopulation label of the panel,
+    where the built-in choice for the 1000 Genomes Project's labels doesn't do.
+    `population`: label taken for people who have none.
+    `mutation_rate`: per bp and generation; None: the rate the model was inferred with.
+    """
+
+    species: str = "HomSap"
+    model: str = "OutOfAfrica_3G09"
+    populations: dict[str, str] = Field(default_factory=dict)
+    population: str = "CEU"
+    mutation_rate: float | None = Field(default=None, gt=0, lt=1)
+
+
+SPECS = (
+    GeneratorSpec(
+        name="msprime",
+        version="1",
+        target="haplobench_coalescent.constant:ConstantSize",
+        summary=(
+            "Coalescent simulation of one population of constant size, with the training "
+            "panel's diversity and recombination map; its sites are its own."
+        ),
+        params=MsprimeParams,
+        needs=(_MODULE,),
+        site_matched=False,
+        citations=(_MSPRIME, _KELLEHER, _TAJIMA, _WATTERSON, _FU),
+    ),
+    GeneratorSpec(
+        name="stdpopsim",
+        version="1",
+        target="haplobench_coalescent.catalogue:Catalogue",
+        summary=(
+            "Coalescent simulation of a published demography, population by population, with "
+            "the panel's recombination map; learns nothing from the training people."
+        ),
+        params=StdpopsimParams,
+        needs=(_MODULE, Module("stdpopsim", "haplobench[coalescent]")),
+        site_matched=False,
+        conditional=True,
+        citations=(_STDPOPSIM, _LAUTERBUR, _GUTENKUNST, _MSPRIME),
+    ),
+)
