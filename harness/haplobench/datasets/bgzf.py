@@ -1,0 +1,155 @@
+"""BGZF blocks and tabix indices: SAM/BAM and tabix format specifications (samtools.github.io)."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from haplobench.errors import FormatError
+
+MAX_BLOCK = 1 << 16
+_BINS = 37449
+# Bins of the levels, coarsest first: 1 of 512 Mb, 8 of 64 Mb, … 32,768 of 16 kb.
+_LEVELS = tuple((((1 << 3 * level) - 1) // 7, 1 << (29 - 3 * level)) for level in range(6))
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Where a record starts: file offset of its block, and offset in the block's text."""
+
+    block: int
+    within: int
+
+    @classmethod
+    def of(cls, virtual: int) -> Offset:
+        """From the 64-bit virtual offset of an index."""
+        return cls(virtual >> 16, virtual & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Tabix:
+    """A tabix index: where the records of each contig lie.
+
+    Attributes
+    ----------
+    contigs : tuple of str
+    first : Offset
+        Of the first record in the file: the header ends there.
+    chunks : dict
+        By contig: (bin, virtual begin, virtual end) of each chunk. A bin holds records that
+        lie wholly in its stretch of the contig.
+    """
+
+    contigs: tuple[str, ...]
+    first: Offset
+    chunks: dict[str, list[tuple[int, int, int]]]
+
+    @classmethod
+    def read(cls, path: Path) -> Tabix:
+        """Read a `.tbi` file; raises FormatError if it isn't a whole one."""
+        try:
+            data = gzip.decompress(path.read_bytes())
+            return cls._parse(data)
+        except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+            raise FormatError(f"{path}: not a whole tabix index: {error}") from None
+
+    @classmethod
+    def _parse(cls, data: bytes) -> Tabix:
+        magic, n_contigs, *_, length = struct.unpack_from("<4s8i", data)
+        if magic != b"TBI\x01":
+            raise ValueError(f"starts with {magic!r}")
+        place = 36
+        contigs = tuple(data[place : place + length].decode().rstrip("\0").split("\0"))
+        if len(contigs) != n_contigs:
+            raise ValueError(f"names {len(contigs)} contigs, expected {n_contigs}")
+        place += length
+        chunks: dict[str, list[tuple[int, int, int]]] = {}
+        for contig in contigs:
+            mine = chunks.setdefault(contig, [])
+            (n_bins,) = struct.unpack_from("<i", data, place)
+            place += 4
+            for _ in range(n_bins):
+                number, n_chunks = struct.unpack_from("<Ii", data, place)
+                place += 8
+                for _ in range(n_chunks):
+                    begin, end = struct.unpack_from("<QQ", data, place)
+                    place += 16
+                    if number < _BINS:  # past them: counts, not places
+                        mine.append((number, begin, end))
+            (n_windows,) = struct.unpack_from("<i", data, place)
+            place += 4 + 8 * n_windows
+        begins = [begin for mine in chunks.values() for _, begin, _ in mine]
+        if not begins:
+            raise ValueError("no records")
+        return cls(contigs, Offset.of(min(begins)), chunks)
+
+    def span(self, contig: str, start: int, end: int | None) -> tuple[Offset, Offset] | None:
+        """Where all records with positions in `start` to `end` (bp, 1-based) lie; None if nowhere.
+
+        Records are sorted: those from `start` on come after the last record of any bin that
+        ends before it, those up to `end` before the first record of any bin that starts
+        after it. Records that lie in wider bins between are caught with them.
+        """
+        mine = self.chunks.get(contig, [])
+        if not mine:
+            return None
+        begin, stop = min(each[1] for each in mine), max(each[2] for each in mine)
+        for number, chunk_begin, chunk_end in mine:
+            bin_start, bin_end = _stretch(number)
+            if bin_end < start:
+                begin = max(begin, chunk_end)
+            elif end is not None and bin_start > end:
+                stop = min(stop, chunk_begin)
+        return None if begin >= stop else (Offset.of(begin), Offset.of(stop))
+
+
+def _stretch(number: int) -> tuple[int, int]:
+    """First and last position of a bin (bp, 1-based)."""
+    first, length = next(level for level in reversed(_LEVELS) if number >= level[0])
+    start = (number - first) * length
+    return start + 1, start + length
+
+
+def blocks(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield (offset, compressed block, its text) of a BGZF file; an unfinished last one is left.
+
+    `start` is what the offsets count from. Every block's checksum and length are verified.
+    Raises FormatError naming the offset.
+    """
+    with path.open("rb") as handle:
+        offset = start
+        while True:
+            head = handle.read(18)
+            if len(head) < 18:
+                return
+            if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
+                raise FormatError(f"{path}: no BGZF block at byte {offset}: damaged")
+            size = struct.unpack_from("<H", head, 16)[0] + 1
+            block = head + handle.read(size - 18)
+            if len(block) < size:
+                return
+            try:
+                text = zlib.decompress(block[18:-8], wbits=-15)
+            except zlib.error as error:
+                raise FormatError(f"{path}: BGZF block at byte {offset}: {error}") from None
+            if struct.unpack("<II", block[-8:]) != (zlib.crc32(text), len(text)):
+                raise FormatError(f"{path}: BGZF block at byte {offset}: wrong checksum")
+            yield offset, block, text
+            offset += size
+
+
+def compress(text: bytes) -> bytes:
+    """BGZF blocks of a text, without the end marker."""
+    out = bytearray()
+    for start in range(0, len(text), 0xFF00):
+        piece = text[start : start + 0xFF00]
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        body = deflate.compress(piece) + deflate.flush()
+        out += b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0"
+        out += struct.pack("<H", len(body) + 25) + body
+        out += struct.pack("<II", zlib.crc32(piece), len(piece))
+    return bytes(out)
