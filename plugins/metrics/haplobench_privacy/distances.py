@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from haplobench_privacy.compiled import compiled
 
 # Columns of one pass, chosen so that four rows of running sums stay in the first-level cache.
 _TILE = 512
@@ -30,7 +32,7 @@ def _popcount(typing_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+@compiled
 def _four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
     """Distances of rows first..first + 3 of `a` to every column: `out` (4, m) int64.
 
@@ -55,7 +57,7 @@ def _four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
                 o3[j] += _popcount(x3 ^ b[j])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+@compiled
 def _nearest(a: Any, columns: Any, within: bool) -> Any:
     n, m = a.shape[0], columns.shape[1]
     distances = np.empty((4, m), np.int64)
@@ -69,7 +71,7 @@ def _nearest(a: Any, columns: Any, within: bool) -> Any:
     return best
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+@compiled
 def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
     n, m = a.shape[0], columns.shape[1]
     distances = np.empty((4, m), np.int64)
@@ -91,7 +93,7 @@ def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
     return counts
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+@compiled
 def _expected_nearest(a: Any, columns: Any, absent: Any) -> Any:
     n, m = a.shape[0], columns.shape[1]
     distances = np.empty((4, m), np.int64)

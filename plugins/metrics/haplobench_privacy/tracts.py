@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from haplobench_privacy.compiled import compiled
 
 # Site blocks of at most so many alleles are held at once.
 _BLOCK_ALLELES = 1 << 24
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
+@compiled
 def _advance(
     alleles: Any,
     first: int,
