@@ -225,9 +225,9 @@ class _Evaluation:
             if not self.panels.has_train and spec.floor == "holdout"
         }
         halves = "" if self.panels.has_train else "holdout"
-        cohorts = {
-            floor: replace(floor_cohorts(facts, suite.floor.draws, halves), refused=refused),
-            cell: Cohorts(
+        cohorts = [
+            replace(floor_cohorts(facts, suite.floor.draws, halves), refused=refused),
+            Cohorts(
                 key=self.panels.key,
                 replicates=1,
                 source={"kind": "sample", "folder": str(sampled.resolve())},
@@ -235,10 +235,13 @@ class _Evaluation:
                 phased=self.panels.cohort.phased,
                 refused=refused,
             ),
-        }
+        ]
         self._describe("running")
         try:
-            work = [partial(self._measure, at, cohorts[at], prepared) for at in (floor, cell)]
+            work = [
+                partial(self._measure, at, scored, prepared)
+                for at, scored in zip((floor, cell), cohorts, strict=True)
+            ]
             run_all(work, session.executor.slots, session.stop)
         except BaseException:
             with contextlib.suppress(OSError):

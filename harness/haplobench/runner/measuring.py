@@ -18,7 +18,7 @@ from haplobench.runner.store import link_or_copy
 from haplobench.runner.telemetry import Beat
 from haplobench.suite_schema import Limits, MetricEntry, digest_of
 
-NO_TELEMETRY = "real people are neither fitted nor sampled"
+NO_TELEMETRY = "nothing was fitted or sampled"
 SITES_DIFFER = "sites differ"
 UNPHASED = "not phased"
 
