@@ -19,7 +19,7 @@ def evaluate(
     panel_file: Annotated[
         Path | None, typer.Option("--panel-file", help="Labels: sample, pop, super_pop.")
     ] = None,
-    region: Annotated[str | None, typer.Option("--region", help="contig:start-end, in bp.")] = None,
+    region: Annotated[str, typer.Option("--region", help="contig:start-end, in bp.")] = "",
     recombination_map: Annotated[
         Path | None, typer.Option("--map", help="Recombination map.")
     ] = None,
@@ -34,11 +34,65 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", help="Folder for the runs.")] = Path("results"),
 ) -> None:
     """Score a synthetic cohort against real people, from files; no plugin needed."""
+    import tempfile
+
     from rich.console import Console
 
     from haplobench.cli.run import report_on
-    from haplobench.datasets.file import FileParams, read_file
+    from haplobench.datasets.file import read_surroundings
+    from haplobench.datasets.formats import ReadOptions, read_panel
     from haplobench.registry import load_registry
     from haplobench.runner import evaluate as score
+    from haplobench.runner.progress import reporter_for
 
-    raise NotImplementedError
+    labelled = ReadOptions(region=region, panel_file=panel_file, allow_unphased=True)
+    plain = ReadOptions(region=region, allow_unphased=True)
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
+        read = {
+            name: read_panel(path, options, scratch=_folder(scratch, name))
+            for name, path, options in (
+                ("real", real, labelled),
+                ("synthetic", synthetic, plain),
+                ("train", train, labelled),
+            )
+            if path is not None
+        }
+        for name, (panel, skipped) in read.items():
+            left_out = ", ".join(f"{n:,} {reason}" for reason, n in skipped.items())
+            typer.echo(
+                f"{name}: {panel.n_haplotypes:,} haplotypes at {panel.n_sites:,} sites"
+                + (f"; left out: {left_out}" if left_out else "")
+            )
+        genetic, sequence = read_surroundings(
+            read["real"][0], str(recombination_map or ""), str(fasta or "")
+        )
+        outcome = score(
+            read["real"][0],
+            read["synthetic"][0],
+            read["train"][0] if train else None,
+            metric or ("all",),
+            registry=load_registry(),
+            out=out,
+            label=label,
+            dataset=real.name,
+            min_maf=min_maf,
+            seed=seed,
+            recombination_map=genetic,
+            sequence=sequence,
+            provenance_of={
+                "real": str(real),
+                "synthetic": str(synthetic),
+                "train": str(train or ""),
+            },
+            reporter=reporter_for(console),
+        )
+    report_on(outcome.run_folder, console, write=True)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _folder(scratch: str, name: str) -> Path:
+    folder = Path(scratch) / name
+    folder.mkdir()
+    return folder

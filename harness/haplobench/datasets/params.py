@@ -25,7 +25,7 @@ class FileParams(Params):
     path : str
         VCF, BCF, VCF Zarr, PLINK 1 or 2, or `.hapt`; by its ending.
     region, contig, populations, superpopulations, samples, snps_only, max_missing,
-    allow_unphased, skip_unphased, build
+    allow_unphased, skip_unphased, strict, build
         As in `ReadOptions`.
     panel_file : str
         Tab-separated population labels (`sample`, `pop`, `super_pop`).
@@ -48,6 +48,7 @@ class FileParams(Params):
     max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
     allow_unphased: bool = False
     skip_unphased: bool = False
+    strict: bool = False
     build: str = ""
     map: str = ""
     fasta: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from haplobench.datasets.formats import sites as kinds
 from haplobench.datasets.formats.matrix import HaplotypeMatrix
 from haplobench.datasets.formats.options import ReadOptions
 from haplobench.datasets.formats.people import People
+from haplobench.datasets.formats.tally import Tally
 from haplobench.errors import FormatError
 from haplobench.panel import MISSING, Panel
 
@@ -41,7 +41,7 @@ class Collector:
         self.options = options
         self.people = people
         self.ploidy = ploidy
-        self.skipped: Counter[str] = Counter()
+        self.skipped = Tally()
         self._matrix = HaplotypeMatrix(people.samples.size * ploidy, scratch)
         self._candidates: list[NDArray[np.int64]] = []
         self._positions: list[NDArray[np.int64]] = []
@@ -49,11 +49,6 @@ class Collector:
         self._alt: list[str] = []
         self._last = 0
         self._unphased = False
-
-    def skip(self, reason: str, n: int = 1) -> None:
-        """Count records left out."""
-        if n:
-            self.skipped[reason] += n
 
     def add(
         self,
@@ -88,7 +83,7 @@ class Collector:
         self._candidates.append(positions)
         keep = np.ones(positions.size, np.bool_)
         missing = (alleles < 0).mean(axis=(1, 2)) > self.options.max_missing
-        self.skip(kinds.MISSING_CALLS, int(missing.sum()))
+        self._skip(kinds.MISSING_CALLS, positions[missing])
         keep &= ~missing
         if phased is not None and self.ploidy > 1:
             differ = (alleles != alleles[:, :, :1]).any(axis=2)
@@ -140,7 +135,7 @@ class Collector:
     ) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
         if self.options.skip_unphased:
             sites = unphased.any(axis=1)
-            self.skip(kinds.UNPHASED, int(sites.sum()))
+            self._skip(kinds.UNPHASED, positions[sites])
             return alleles, keep & ~sites
         if not self.options.allow_unphased:
             site, person = (int(where[0]) for where in np.nonzero(unphased))
@@ -155,25 +150,39 @@ class Collector:
         settled[unphased] = np.sort(alleles[unphased], axis=1)
         return settled, keep
 
+    def _skip(self, reason: str, positions: NDArray[np.int64]) -> None:
+        if positions.size:
+            self.skipped.add(reason, int(positions.min()), positions.size)
+
+    def _refuse_skipped(self, contig: str) -> None:
+        """With `strict`, the first record that would be left out is an error."""
+        if not self.options.strict or not self.skipped.counts:
+            return
+        reason, first = min(self.skipped.first.items(), key=lambda item: (item[1], item[0]))
+        n = self.skipped.counts[reason]
+        raise FormatError(
+            f"{self.path}: {contig}:{first}: {reason}" + (f" ({n} such records)" if n > 1 else ""),
+            hint="without strict, such records are left out and counted",
+        )
+
     def finish(self, contig: str, *, phased: bool = True) -> tuple[Panel, dict[str, int]]:
         """The panel, and how many records were left out by reason.
 
-        Raises FormatError if no site is left.
+        Raises FormatError if no site is left or, with `strict`, if a record was left out.
         """
         empty = np.empty(0, np.int64)
         candidates = np.concatenate([empty, *self._candidates])
         positions = np.concatenate([empty, *self._positions])
         found, counts = np.unique(candidates, return_counts=True)
         keep = ~np.isin(positions, found[counts > 1])
-        self.skip(kinds.DUPLICATE, int((~keep).sum()))
-        counted = dict(sorted(self.skipped.items()))
+        self._skip(kinds.DUPLICATE, positions[~keep])
+        self._refuse_skipped(contig)
         if not keep.any():
             wanted = self.options.wanted
-            left = ", ".join(f"{n} {reason}" for reason, n in counted.items())
             raise FormatError(
                 f"{self.path}: no site to read"
                 + (f" in {wanted}" if wanted else "")
-                + (f"; skipped: {left}" if left else "")
+                + (f"; skipped: {self.skipped}" if self.skipped.counts else "")
             )
         all_kept = bool(keep.all())
         panel = Panel(
@@ -189,4 +198,4 @@ class Collector:
             build=self.options.build,
             phased=phased and not self._unphased,
         )
-        return panel, counted
+        return panel, dict(sorted(self.skipped.counts.items()))

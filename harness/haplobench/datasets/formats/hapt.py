@@ -67,8 +67,7 @@ def read(
         positions, ref, [[alt] for alt in alternates], wanted, snps_only=options.snps_only
     )
     collector = Collector(path, options, people, ploidy=ploidy, scratch=scratch)
-    for reason, n in skipped.items():
-        collector.skip(reason, n)
+    collector.skipped.merge(skipped)
     matrix = np.stack(rows).reshape(len(samples), ploidy, -1)[people.index]
     step = 4096
     for start in range(0, sites.size, step):

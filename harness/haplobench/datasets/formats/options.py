@@ -74,6 +74,9 @@ class ReadOptions(BaseModel):
         Read unphased heterozygous genotypes as 0 then 1, and call the panel unphased.
     skip_unphased : bool
         Leave out sites with an unphased heterozygous genotype.
+    strict : bool
+        Refuse a file with any record that would be left out, naming the first, instead of
+        counting them.
     build : str
         Genome build to note in the panel, for example `GRCh37`.
     """
@@ -90,6 +93,7 @@ class ReadOptions(BaseModel):
     max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
     allow_unphased: bool = False
     skip_unphased: bool = False
+    strict: bool = False
     build: str = ""
 
     @model_validator(mode="after")

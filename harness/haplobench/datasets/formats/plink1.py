@@ -53,8 +53,7 @@ def read(
     )
     sites = mine[sites]
     collector = Collector(path, options, people, ploidy=2, scratch=scratch)
-    for reason, n in skipped.items():
-        collector.skip(reason, n)
+    collector.skipped.merge(skipped)
     source = bed_reader.open_bed(
         bed, iid_count=len(names), sid_count=len(contigs), properties={}, num_threads=1
     )

@@ -53,8 +53,7 @@ def read(
             positions, ref, alternates, wanted, snps_only=options.snps_only
         )
         collector = Collector(path, options, people, ploidy=2, scratch=scratch)
-        for reason, count in skipped.items():
-            collector.skip(reason, count)
+        collector.skipped.merge(skipped)
         with _opened(
             pgen,
             pgenlib.PgenReader,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.datasets.formats.options import Region, same_contig
+from haplobench.datasets.formats.tally import Tally
 from haplobench.errors import FormatError
 
 MULTI_ALLELIC = "multi-allelic"
@@ -76,7 +76,7 @@ def choose_sites(
     wanted: Region | None,
     *,
     snps_only: bool,
-) -> tuple[NDArray[np.int64], Counter[str]]:
+) -> tuple[NDArray[np.int64], Tally]:
     """Which records of one contig can be sites: (indices, the others counted by reason).
 
     Records outside `wanted` are passed over, and aren't counted.
@@ -87,11 +87,11 @@ def choose_sites(
         if wanted.end is not None:
             inside &= positions <= wanted.end
     kept: list[int] = []
-    skipped: Counter[str] = Counter()
+    skipped = Tally()
     for i in np.flatnonzero(inside).tolist():
         reason = reason_to_skip(ref[i], alternates[i], snps_only=snps_only)
         if reason:
-            skipped[reason] += 1
+            skipped.add(reason, int(positions[i]))
         else:
             kept.append(i)
     return np.array(kept, np.int64), skipped

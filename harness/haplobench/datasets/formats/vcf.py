@@ -17,6 +17,7 @@ from haplobench.datasets.formats.files import check_names, require_file, require
 from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
 from haplobench.datasets.formats.people import People, choose_people
 from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
+from haplobench.datasets.formats.tally import Tally
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -71,7 +72,7 @@ class _Reader:
         self.scratch = scratch
         self.contig = ""
         self.collector: Collector | None = None
-        self.counted: dict[str, int] = {}
+        self.skipped = Tally()
         self.number = 0
 
     def read(self) -> tuple[Panel, dict[str, int]]:
@@ -83,11 +84,11 @@ class _Reader:
             alternates = record.ALT
             reason = reason_to_skip(record.REF, alternates, snps_only=self.options.snps_only)
             if reason:
-                self._count(reason)
+                self.skipped.add(reason, record.POS)
                 continue
             genotype = self._genotype(record)
             if genotype is None:
-                self._count(MISSING_CALLS)
+                self.skipped.add(MISSING_CALLS, record.POS)
                 continue
             if genotypes and genotype.shape != genotypes[0].shape:
                 self._take(positions, ref, alt, genotypes)
@@ -102,12 +103,8 @@ class _Reader:
         self._take(positions, ref, alt, genotypes)
         if self.collector is None:  # not one site: let it say so
             self.collector = Collector(self.path, self.options, self.people, ploidy=2)
-        for reason, n in self.counted.items():
-            self.collector.skip(reason, n)
+        self.collector.skipped.merge(self.skipped)
         return self.collector.finish(self.contig)
-
-    def _count(self, reason: str) -> None:
-        self.counted[reason] = self.counted.get(reason, 0) + 1
 
     def _records(self) -> Iterator[Any]:
         """Records of the wanted contig and region, in the file's order."""

@@ -59,8 +59,7 @@ def read(
     sites, skipped = choose_sites(positions, ref, alternates, wanted, snps_only=options.snps_only)
     genotype = store.array("call_genotype")
     collector = Collector(path, options, people, ploidy=int(genotype.shape[2]), scratch=scratch)
-    for reason, n in skipped.items():
-        collector.skip(reason, n)
+    collector.skipped.merge(skipped)
     chunk = int(genotype.chunks[0])
     whose = None if people.everybody else people.index
     for number in np.unique((sites + start) // chunk).tolist():
@@ -199,7 +198,12 @@ def write(panel: Panel, path: Path) -> None:
         _array(group, "variant_id_mask", np.ones(n, np.bool_), sites)
         _array(group, "variant_quality", np.full(n, np.nan, np.float32), sites)
         _array(group, "variant_filter", np.ones((n, 1), np.bool_), ("variants", "filters"))
-        _array(group, "region_index", _region_index(panel), ("index_values", "index_fields"))
+        _array(
+            group,
+            "region_index",
+            _region_index(panel),
+            ("region_index_values", "region_index_fields"),
+        )
         dimensions = ("variants", "samples", "ploidy")
         shape = (n, n_samples, panel.ploidy)
         genotype = _empty(group, "call_genotype", shape, np.int8, dimensions)
