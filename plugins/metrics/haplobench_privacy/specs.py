@@ -198,12 +198,12 @@ NEAREST_NEIGHBOURS = MetricSpec(
     ),
     submetrics=(
         SubmetricSpec(
-            name="distance_ratio",
-            title="Nearest distance, train/holdout",
+            name="unseen_ratio",
+            title="Nearest distance, synthetic/held-out",
             definition=(
-                "Mean Hamming distance of a synthetic haplotype to its nearest training "
-                "haplotype over that to its nearest held-out one; the larger side counts as "
-                "subsampled to the size of the smaller (exact expectation over all subsamples)."
+                "Mean Hamming distance to the nearest training haplotype: of synthetic "
+                "haplotypes over that of held-out ones. 0 for copies; above 1 for haplotypes "
+                "unlike real ones."
             ),
             direction="closer",
             ideal=1.0,
@@ -211,12 +211,13 @@ NEAREST_NEIGHBOURS = MetricSpec(
             headline=True,
         ),
         SubmetricSpec(
-            name="unseen_ratio",
-            title="Nearest distance, synthetic/held-out",
+            name="distance_ratio",
+            title="Nearest distance, train/holdout",
             definition=(
-                "Mean Hamming distance to the nearest training haplotype: of synthetic "
-                "haplotypes over that of held-out ones. 0 for copies; above 1 for haplotypes "
-                "unlike real ones."
+                "Mean Hamming distance of a synthetic haplotype to its nearest training "
+                "haplotype over that to its nearest held-out one; the larger side counts as "
+                "subsampled to the size of the smaller (exact expectation over all subsamples), so a copy of n "
+                "of N training haplotypes scores about 1 - n / N."
             ),
             direction="closer",
             ideal=1.0,
