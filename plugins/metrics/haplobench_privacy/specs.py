@@ -216,8 +216,8 @@ NEAREST_NEIGHBOURS = MetricSpec(
             definition=(
                 "Mean Hamming distance of a synthetic haplotype to its nearest training "
                 "haplotype over that to its nearest held-out one; the larger side counts as "
-                "subsampled to the size of the smaller (exact expectation over all subsamples), so a copy of n "
-                "of N training haplotypes scores about 1 - n / N."
+                "subsampled to the size of the smaller (exact expectation over all subsamples). "
+                "A copy of N training haplotypes scores 1 - n / N with n held-out ones."
             ),
             direction="closer",
             ideal=1.0,
