@@ -104,7 +104,11 @@ METRICS: dict[str, dict[str, Any]] = {
     },
     "words": {
         "family": "fidelity",
-        "submetrics": [_submetric("jsd", "10-SNP words JSD", "lower", ideal=0.0, headline=True)],
+        "submetrics": [
+            _submetric(
+                "jsd", "Distinct 10-SNP words, divergence", "lower", ideal=0.0, headline=True
+            )
+        ],
     },
     "spectrum": {
         "family": "fidelity",
@@ -329,7 +333,7 @@ def _info(datasets: list[str], rename: dict[str, str], hostile: bool) -> dict[st
             "role": entry["role"],
             "params": {"order": 3, "note": text},
             "summary": text,
-            "citations": ["Author et al., Journal 12, 34 (2020), https://doi.org/10.1000/demo"],
+            "citations": ["Author et al., Journal 12, 34 (2020), doi:10.1000/demo(1)x."],
             "site_matched": entry.get("site_matched", True),
             "conditional": False,
         }
@@ -352,12 +356,18 @@ def _info(datasets: list[str], rename: dict[str, str], hostile: bool) -> dict[st
     return {
         "run_id": "20261121-100000-abc",
         "suite": "demo",
+        "title": "Made-up generators compared",
         "started": "2026-11-21T10:00:00Z",
         "finished": "2026-11-21T10:21:40Z",
         "status": "partial",
         "command": "bench run suites/demo.yaml --seeds 1,2,3",
         "versions": {"haplobench": "0.1.0", "python": "3.11.7", "numpy": "2.4.1"},
-        "hardware": {"cpu": "Xeon", "cores": 2, "memory_bytes": 16_000_000_000, "gpus": []},
+        "hardware": {
+            "cpu": "Xeon",
+            "cores": 2,
+            "memory_bytes": 16_000_000_000,
+            "gpus": [{"name": "H100"}],
+        },
         "git": {"sha": "f" * 40, "dirty": False},
         "datasets": {
             label: {

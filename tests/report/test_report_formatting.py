@@ -58,6 +58,12 @@ def test_spreads(spread: float, value: float, decimals: int | None, text: str) -
     assert format_spread(spread, value, decimals) == text
 
 
+def test_a_value_drowned_in_its_spread_is_shown_plainly() -> None:
+    assert format_value(7.7e-5, 2, 0.01) == "0.00"
+    assert format_value(-0.006, 2, 0.01) == "−0.01"
+    assert format_value(7.7e-5, 2, 1e-6) == "7.7e-05"
+
+
 def test_decimals_follow_the_floor() -> None:
     assert decimals_for([0.9984, 0.98], (0.9979, 0.9984, 0.9988)) == 4
     assert decimals_for([0.0013, 0.17], (0.0009, 0.0013, 0.0021)) == 4

@@ -123,6 +123,11 @@ def test_figures_are_inline_and_failures_of_figures_are_named(parsed: Page) -> N
     assert "Not drawn: figure bad of ld-decay: RuntimeError: division by zero people" in parsed.text
 
 
+def test_addresses_and_dois_are_links(parsed: Page) -> None:
+    links = {a["href"] for a in parsed.all("a")}
+    assert {"https://example.org/panel", "https://doi.org/10.1000/demo(1)x"} <= links
+
+
 def test_na_and_failed_cells_say_why(parsed: Page) -> None:
     assert "sites differ" in parsed.text
     assert "fit: ValueError: shapes (3, 4) and (5,) can't be multiplied" in parsed.text

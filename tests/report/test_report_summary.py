@@ -183,7 +183,7 @@ def test_place_forgives_the_smallest_effect_and_needs_a_floor() -> None:
 def test_far_needs_distance_as_well_as_separation() -> None:
     narrow = Floor(median=0.1, low=0.0999, high=0.1001, n=10, distance=0.1)
     info = SubmetricInfo("x", "X", direction="lower", ideal=0.0)
-    assert place(0.15, narrow, info) == "outside"  # 250 widths away, but 1.5 times the floor
+    assert place(0.14, narrow, info) == "outside"  # 200 widths away, but 1.4 times the floor
     assert place(0.21, narrow, info) == "far"
 
 
@@ -280,6 +280,30 @@ def test_the_latest_record_counts(tmp_path: Path) -> None:
     # Another seed's success mends nothing.
     summary = run_of(tmp_path / "other", [failed, record(seed=2, value=1.0)])
     assert (only(summary).failed_seeds, len(summary.failures)) == (1, 1)
+
+
+def test_numbers_of_older_code_do_not_linger(tmp_path: Path) -> None:
+    old = [record(run_key="old", labels={"bin": b}, value=1.0) for b in ("a", "b")]
+    new = [record(run_key="new", labels={"bin": "c"}, value=2.0)]
+    dataset = run_of(tmp_path, [*old, *new]).datasets["d"]
+    assert [column.label_text for column in dataset.columns] == ["bin c"]
+
+
+def test_headline_leaves_out_what_nobody_has(tmp_path: Path) -> None:
+    numbers = [
+        {"name": n, "title": n, "direction": "lower", "headline": True} for n in ("x", "never")
+    ]
+    info = {"metrics": {"m": {"submetrics": numbers}}}
+    dataset = run_of(tmp_path, [record()], info).datasets["d"]
+    assert [column.title for column in dataset.headline()] == ["x"]
+    assert len(dataset.columns) == 2
+
+
+def test_generator_that_the_machine_cannot_run(tmp_path: Path) -> None:
+    lacking = record(generator="art", metric="", submetric="", value=None, phase="fit",
+                     status="not-applicable", note="program art_illumina is missing")  # fmt: skip
+    cell = only(run_of(tmp_path, [record(), lacking]), "art")
+    assert (cell.state, cell.reason) == ("not-applicable", "program art_illumina is missing")
 
 
 def test_torn_line_is_passed_over(tmp_path: Path) -> None:

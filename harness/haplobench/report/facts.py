@@ -25,15 +25,23 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
     sites = info.get("n_sites")
     maf = info.get("min_maf")
     if sites is not None:
-        limit = f", MAF > {maf:.2g} among the training people" if maf else ""
+        limit = f", MAF ≥ {maf:.2g} among the training people" if maf else ""
         add("Variant sites", f"{format_count(sites)}{limit}")
     train, holdout = info.get("n_train_haplotypes"), info.get("n_holdout_haplotypes")
     if train is not None and holdout is not None:
         counts = f"{format_count(train)} for training, {format_count(holdout)} held out"
-        add("Haplotypes", counts)
+        if info.get("n_validation_haplotypes"):
+            own = format_count(info["n_validation_haplotypes"])
+            counts += f"; {own} of the training ones set apart for early stopping"
+        add("Haplotypes", counts + ("" if info.get("phased", True) else "; unphased"))
     add("Superpopulations", _counts(info.get("superpopulations")))
     add("Populations", _counts(info.get("populations")))
     add("Left out on reading", _counts(info.get("skipped")))
+    if "recombination_map" in info:
+        add("Recombination map", "yes" if info["recombination_map"] else "none")
+    if "surrogate_sequence" in info:
+        surrogate = "surrogate bases under the sites" if info["surrogate_sequence"] else "given"
+        add("Reference sequence", surrogate)
     for key, text in flatten(info.get("provenance") or {}):
         add(key.replace("_", " ").capitalize(), text)
     add("Digest", str(info.get("digest") or "")[:16])

@@ -29,12 +29,15 @@ def _places(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value))))
 
 
-def format_value(value: float, decimals: int | None = None) -> str:
+def format_value(value: float, decimals: int | None = None, spread: float | None = None) -> str:
     """A number for a table: `0.0013`, `12.4`, `3.80 M`; a true minus sign.
 
-    With `decimals`, so many digits after the point unless that says nothing (`2e-06`) or
-    claims more than five significant digits.
+    With `decimals`, so many digits after the point unless that says nothing (`2.0e-06`) or
+    claims more than five significant digits. A value that its `spread` drowns needs no more.
     """
+    if decimals is not None and spread is not None and abs(value) < spread < 1:
+        text = f"{abs(value):.{decimals}f}"
+        return f"−{text}" if value < 0 and text.strip("0.") else text
     text = _format(abs(value), decimals)
     return f"−{text}" if value < 0 and text.strip("0.") else text
 

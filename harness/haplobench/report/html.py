@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -19,7 +19,7 @@ from haplobench.report.svg import clean, size, to_png
 LIMIT = 2_000_000
 """Bytes that a page may have: over it, the heaviest figures become PNG, then leave the page."""
 
-_URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)]")
+_URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")
 
 
 def render_html(
@@ -113,6 +113,7 @@ def _template() -> tuple[Any, Any, Any]:
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
     )
     environment.filters["links"] = _links
+    environment.filters["aim"] = view.aim
     css = (folder / "report.css").read_text(encoding="utf-8")
     js = (folder / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.jinja"), Markup(css), Markup(js)
@@ -124,14 +125,14 @@ def _hash(script: str) -> str:
 
 
 def _links(text: str) -> Any:
-    """Text with its web addresses as links; everything else escaped."""
+    """Text with its web addresses and DOIs as links; everything else escaped."""
     from markupsafe import Markup, escape
 
     parts, end = [], 0
     for found in _URL.finditer(text):
-        url = escape(found[0])
-        parts += [escape(text[end : found.start()])]
-        parts += [Markup(f'<a href="{url}" rel="noopener noreferrer">{url}</a>')]
+        url = escape(re.sub("^doi:", "https://doi.org/", found[0]))
+        link = Markup(f'<a href="{url}" rel="noopener noreferrer">{escape(found[0])}</a>')
+        parts += [escape(text[end : found.start()]), link]
         end = found.end()
     return Markup("").join([*parts, escape(text[end:])])
 
@@ -145,12 +146,13 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
     anchors = _slugs(summary.datasets)
     seeds = info.get("seeds") or []
     return {
-        "title": f"{info.get('suite') or run.folder.name}: synthetic haplotypes compared",
+        "title": info.get("title") or f"{info.get('suite') or run.folder.name}: comparison",
         "subtitle": " · ".join(
             part
             for part in (
                 facts.headline_facts(summary),
-                str(info.get("run_id") or ""),
+                f"suite {info['suite']}" if info.get("suite") else "",
+                f"run {info['run_id']}" if info.get("run_id") else "",
                 str(info.get("status") or ""),
             )
             if part
@@ -158,7 +160,6 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
         "slugs": slugs,
         "places": view.PLACES,
         "states": view.STATES,
-        "directions": view.DIRECTIONS,
         "far_widths": f"{FAR_WIDTHS:g}",
         "far_score": f"{FAR_SCORE:g}",
         "spread_over": "seeds (of each seed’s mean over its draws)"
@@ -171,9 +172,7 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
         ],
         "metrics": list(run.metrics.values()),
         "cohorts": [
-            {**vars(cohort), "params_text": json.dumps(cohort.params, ensure_ascii=False)}
-            if cohort.params
-            else {**vars(cohort), "params_text": ""}
+            {**vars(cohort), "params_text": _params(cohort.params)}
             for cohort in run.cohorts.values()
         ],
         "failures": summary.failures,
@@ -183,6 +182,11 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
         "citations": facts.citations(summary),
         "version": __version__,
     }
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    texts = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in params.items())
+    return ", ".join(texts)
 
 
 def _dataset(

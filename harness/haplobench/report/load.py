@@ -30,6 +30,7 @@ _COLUMNS = {
     "replicate": 0,
     "world_size": 1,
     "cell_id": "",
+    "run_key": "",
     "metric": "",
     "metric_version": "",
     "metric_distribution": "",
@@ -93,7 +94,8 @@ class MetricInfo:
 class CohortInfo:
     """A row of the tables: a generator, a control, or the floor.
 
-    `label` is the suite's label, with the number of ranks where it ran on more than one.
+    `label` is the suite's label, with the number of ranks where it ran on more than one;
+    `control` says why the harness added it, `missing` what it needs that the machine lacks.
     """
 
     label: str
@@ -106,6 +108,8 @@ class CohortInfo:
     citations: tuple[str, ...] = ()
     site_matched: bool | None = None
     conditional: bool | None = None
+    control: str = ""
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -313,6 +317,14 @@ def _latest(frame: pd.DataFrame) -> pd.DataFrame:
         latest = rows.groupby(keys, observed=True)["_at"].max().rename("_then").reset_index()
         return frame.merge(latest, on=keys, how="left")["_then"].fillna(-1).to_numpy()
 
+    # One metric of one cohort measured again by other code replaces all of its older numbers,
+    # whatever they were called.
+    newest = frame.drop_duplicates(where, keep="last")[[*where, "run_key"]]
+    kept = frame.merge(newest, on=where, how="left", suffixes=("", "_newest"))
+    same = (kept["run_key"].astype(str) == kept["run_key_newest"].astype(str)).to_numpy()
+    frame = frame[same | (frame["metric"] == "").to_numpy()]
+    order = frame["_at"].to_numpy()
+
     measured = frame[(frame["metric"] != "") & (frame["status"] == "ok")]
     is_cell = (frame["metric"] == "").to_numpy()
     is_metric = ((frame["metric"] != "") & (frame["submetric"] == "")).to_numpy()
@@ -321,8 +333,8 @@ def _latest(frame: pd.DataFrame) -> pd.DataFrame:
     replaced |= is_metric & (last(details, where) > order)
     whole = frame[is_metric & (frame["status"] != "ok").to_numpy()]
     replaced |= ~is_cell & ~is_metric & (last(whole, where) > order)
-    kept: pd.DataFrame = frame[~replaced].drop(columns="_at").reset_index(drop=True)
-    return kept
+    result: pd.DataFrame = frame[~replaced].drop(columns="_at").reset_index(drop=True)
+    return result
 
 
 def _datasets(info: Mapping[str, Any], records: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
@@ -342,7 +354,8 @@ def _cohorts(info: Mapping[str, Any], records: pd.DataFrame) -> dict[str, Cohort
     def add(label: str, generator: str, role: str) -> None:
         entry = described.get(generator) or {}
         entry = {key: value for key, value in entry.items() if key in known}
-        entry["citations"] = tuple(entry.get("citations") or ())
+        for key in ("citations", "missing"):
+            entry[key] = tuple(entry.get(key) or ())
         cohorts.append(CohortInfo(label=label, role=role, **entry))
         seen.add(generator)
 

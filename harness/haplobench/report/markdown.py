@@ -17,7 +17,10 @@ def render_markdown(
 ) -> str:
     """The report as Markdown text; figures are linked as `figures/….svg` beside it."""
     info = summary.run.info
-    lines = [f"# {text(str(info.get('suite') or summary.run.folder.name))}", ""]
+    lines = [
+        f"# {text(str(info.get('title') or info.get('suite') or summary.run.folder.name))}",
+        "",
+    ]
     status = [str(info[key]) for key in ("run_id", "status") if info.get(key)]
     lines += [text(" · ".join([facts.headline_facts(summary), *status])), ""]
     lines += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from haplobench.report.load import CohortInfo, MetricInfo, Run, SubmetricInfo, iterate, parse_labels
@@ -18,7 +19,7 @@ Key = tuple[str, str, str]
 """Metric, submetric and labels (as one text, see `load.parse_labels`)."""
 
 FLOOR_RANGE = (0.05, 0.95)
-FAR_WIDTHS, FAR_SCORE = 3.0, 2.0
+FAR_WIDTHS, FAR_SCORE = 3.0, 1.5
 """Far outside: further from the floor's range than so many of its widths, and, where there is
 an ideal, at least so many times further from the ideal than the floor."""
 _WORST = ("memory", "timeout", "failed", "not-applicable")
@@ -149,19 +150,25 @@ class DatasetSummary:
         return self.cells.get((cohort, column.key), Cell("missing"))
 
     def headline(self, family: str | None = None) -> list[Column]:
-        """Columns of the main table.
+        """Columns of the main table, without those that nobody has anything in.
 
         A headline number that only exists with labels is shown by its labels, six at most.
         """
         chosen = []
         by_number: dict[tuple[str, str], list[Column]] = {}
         for column in self.columns:
-            if column.submetric.headline and family in (None, column.family):
+            wanted = column.submetric.headline and family in (None, column.family)
+            if wanted and column.key in self._recorded:
                 by_number.setdefault(column.key[:2], []).append(column)
         for group in by_number.values():
             plain = [column for column in group if not column.labels]
             chosen += plain or group[:6]
         return chosen
+
+    @cached_property
+    def _recorded(self) -> set[Key]:
+        found = {key for (_, key), cell in self.cells.items() if cell.state != "missing"}
+        return found | set(self.floors)
 
     def families(self) -> list[str]:
         """Metric families, in the order in which the run names them."""

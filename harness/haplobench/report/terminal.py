@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ _ASCII = str.maketrans(
     {"◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
      "–": "-", "…": "...", "≥": ">=", "·": "-"}
 )  # fmt: skip
+_GAP = 3
 _FAILED = ("failed", "timeout", "memory")
 
 
@@ -28,7 +30,10 @@ def print_summary(summary: Summary, console: Console) -> None:
     """Print headline tables per dataset, what their marks mean, and what failed."""
     info = summary.run.info
     seeds, draws = len(info.get("seeds") or ()), info.get("draws")
-    facts = [str(info.get("suite") or summary.run.folder.name), str(info.get("run_id") or "")]
+    facts = [
+        str(info.get("title") or info.get("suite") or summary.run.folder.name),
+        str(info.get("run_id") or ""),
+    ]
     if info.get("status"):
         facts.append(str(info["status"]))
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
@@ -55,7 +60,7 @@ def print_dataset(dataset: DatasetSummary, console: Console) -> None:
     notes = Notes()
     made = [_make(dataset, column, notes) for column in columns]
     labels = [_label(cohort.label, cohort.role) for cohort in others(dataset)]
-    label_width = max(map(len, [*labels, "floor, 100 draws"]))
+    label_width = min(max(map(len, [*labels, "floor, 100 draws"])), console.width // 3)
     groups = _pack(made, label_width, console.width)
     for group in groups:
         families = ", ".join(dict.fromkeys(item.column.family for item in group))
@@ -81,6 +86,13 @@ class _Made:
         """Terminal cells that the column needs."""
         words = [len(word) for word in self.head.split()]
         return max([text.cell_len for text in (*self.floor, *self.texts)] + words)
+
+    def width_for(self, lines: int) -> int:
+        """Terminal cells with which the head takes no more than so many lines."""
+        width = self.width
+        while len(textwrap.wrap(self.head, width, break_on_hyphens=False)) > lines:
+            width += 1
+        return width
 
 
 def _make(dataset: DatasetSummary, column: Column, notes: Notes) -> _Made:
@@ -108,7 +120,7 @@ def _text(cell: Cell, decimals: int | None, notes: Notes) -> Text:
         return Text(f"{cell.state}  ", style="red")
     if cell.value is None:
         return Text("–  ", style="dim")
-    text = Text(format_value(cell.value, decimals), style=_STYLES[cell.place])
+    text = Text(format_value(cell.value, decimals, cell.spread), style=_STYLES[cell.place])
     if cell.spread is not None:
         text.append(f" ±{format_spread(cell.spread, cell.value, decimals)}", style="dim")
     text.append("! " if cell.failed_seeds else " ", style="red")
@@ -122,19 +134,28 @@ def _label(label: str, role: str) -> str:
 
 def _pack(made: Sequence[_Made], label_width: int, width: int) -> list[list[_Made]]:
     """Cut columns into tables that fit; a table holds one family unless all fit in one."""
-    room = width - label_width - 4
-    if sum(item.width + 3 for item in made) <= room:
+    room = width - label_width
+    if sum(item.width + _GAP for item in made) <= room:
         return [list(made)]
     groups: list[list[_Made]] = []
     used = 0
     for item in made:
         fresh = not groups or groups[-1][0].column.family != item.column.family
-        if fresh or used + item.width + 3 > room:
+        if fresh or used + item.width + _GAP > room:
             groups.append([])
             used = 0
         groups[-1].append(item)
-        used += item.width + 3
+        used += item.width + _GAP
     return groups
+
+
+def _widths(group: Sequence[_Made], room: int) -> list[int]:
+    """Widths that let heads wrap to as few lines as the room allows."""
+    for lines in range(1, 9):
+        widths = [item.width_for(lines) for item in group]
+        if sum(widths) <= room:
+            return widths
+    return [item.width for item in group]
 
 
 def _table(
@@ -142,11 +163,10 @@ def _table(
 ) -> Table:
     unicode = console.encoding.startswith("utf")
     table = Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False, show_edge=False)
-    table.add_column("", no_wrap=True, min_width=min(label_width, 40), overflow="ellipsis")
-    for item in group:
-        table.add_column(
-            escape(item.head), justify="right", min_width=item.width, vertical="bottom"
-        )
+    table.add_column("", no_wrap=True, width=label_width, overflow="ellipsis")
+    room = console.width - label_width - _GAP * len(group)
+    for item, width in zip(group, _widths(group, room), strict=True):
+        table.add_column(escape(item.head), justify="right", width=width, vertical="bottom")
     if any(item.column.key in dataset.floors for item in group):
         draws = max(floor.n for floor in dataset.floors.values())
         table.add_row(Text(f"floor, {draws} draws"), *(item.floor[0] for item in group))

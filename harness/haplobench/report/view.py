@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
-from haplobench.report.load import CohortInfo
+from haplobench.report.load import CohortInfo, SubmetricInfo
 from haplobench.report.summary import Cell, Column, DatasetSummary, Floor, Summary
 
 MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
@@ -23,12 +23,6 @@ STATES = {
     "memory": "out of memory",
     "missing": "–",
     "not-applicable": "n/a",
-}
-DIRECTIONS = {
-    "lower": "lower is better",
-    "higher": "higher is better",
-    "closer": "nearer to the ideal is better",
-    "info": "for information",
 }
 
 
@@ -116,17 +110,24 @@ def head(column: Column) -> Head:
     """The head of a column."""
     info = column.submetric
     ideal = f"{info.ideal:g}" if info.ideal is not None and info.direction == "closer" else ""
-    words = DIRECTIONS.get(info.direction, "")
-    if info.ideal is not None and info.direction != "info":
-        words += f", ideal {info.ideal:g}"
     return Head(
         title=column.title,
         unit=info.unit,
         arrow=ARROWS.get(info.direction, ""),
         ideal=ideal,
-        help=words,
+        help=f"better: {aim(info)}" if info.direction != "info" else aim(info),
         anchor=column.metric,
     )
+
+
+def aim(info: SubmetricInfo) -> str:
+    """Which way is better, in words: `lower`, `higher (ideal 1)`, `nearer to 0.5`."""
+    if info.direction == "info":
+        return "for information"
+    ideal = "" if info.ideal is None else f"{info.ideal:g}"
+    if info.direction == "closer":
+        return f"nearer to {ideal or 'the ideal'}"
+    return f"{info.direction} (ideal\N{NO-BREAK SPACE}{ideal})" if ideal else info.direction
 
 
 def column_decimals(dataset: DatasetSummary, column: Column) -> int | None:
@@ -163,7 +164,7 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
     if cell.failed_seeds:
         parts.append(f"{cell.failed_seeds} seeds failed: {cell.reason}")
     return Shown(
-        format_value(cell.value, decimals),
+        format_value(cell.value, decimals, cell.spread),
         spread=spread,
         kind=cell.place,
         mark=MARKS.get(cell.place, ""),
@@ -362,11 +363,18 @@ def _winners(dataset: DatasetSummary, columns: Iterable[Column]) -> str:
 
 def flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
     """Nested mappings as (key, text) pairs, keys joined by a dot; lists joined by commas."""
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(_plain(item) for item in value)
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from flatten(item, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, (list, tuple)):
-        if value:
-            yield prefix, ", ".join(str(item) for item in value)
     elif value not in (None, ""):
-        yield prefix, str(value)
+        yield prefix, _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(_plain(item) for item in value.values())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
