@@ -3,36 +3,75 @@
 Everything a plugin author needs is re-exported here.
 """
 
-from haplobench.errors import BenchError, FormatError, PanelError, PluginError, SuiteError
-from haplobench.hookspecs import StageEvent, hookimpl
-from haplobench.panel import Panel
-from haplobench.plugin import (
-    GPU,
-    Binary,
-    CohortSeries,
-    DatasetSpec,
-    FigureSpec,
-    Fitted,
-    Generator,
-    GeneratorSpec,
-    LoadedDataset,
-    Measurement,
-    Metric,
-    MetricResult,
-    MetricSpec,
-    Module,
-    Params,
-    Reference,
-    RunContext,
-    SampleRequest,
-    StreamingMetric,
-    SubmetricSpec,
-    Telemetry,
-)
-from haplobench.recombination import RecombinationMap
-from haplobench.sequence import ReferenceSequence
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from haplobench.errors import BenchError, FormatError, PanelError, PluginError, SuiteError
+    from haplobench.hookspecs import StageEvent, hookimpl
+    from haplobench.panel import Panel
+    from haplobench.plugin import (
+        GPU,
+        Binary,
+        CohortSeries,
+        DatasetSpec,
+        FigureSpec,
+        Fitted,
+        Generator,
+        GeneratorSpec,
+        LoadedDataset,
+        Measurement,
+        Metric,
+        MetricResult,
+        MetricSpec,
+        Module,
+        Params,
+        Reference,
+        RunContext,
+        SampleRequest,
+        StreamingMetric,
+        SubmetricSpec,
+        Telemetry,
+    )
+    from haplobench.recombination import RecombinationMap
+    from haplobench.sequence import ReferenceSequence
 
 __version__ = "0.1.0"
+
+# Loaded when asked for, so that a program that only prints its help loads no numpy.
+_HOMES = {
+    "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
+    "haplobench.hookspecs": ("StageEvent", "hookimpl"),
+    "haplobench.panel": ("Panel",),
+    "haplobench.plugin": (
+        "Binary",
+        "CohortSeries",
+        "DatasetSpec",
+        "FigureSpec",
+        "Fitted",
+        "GPU",
+        "Generator",
+        "GeneratorSpec",
+        "LoadedDataset",
+        "Measurement",
+        "Metric",
+        "MetricResult",
+        "MetricSpec",
+        "Module",
+        "Params",
+        "Reference",
+        "RunContext",
+        "SampleRequest",
+        "StreamingMetric",
+        "SubmetricSpec",
+        "Telemetry",
+    ),
+    "haplobench.recombination": ("RecombinationMap",),
+    "haplobench.sequence": ("ReferenceSequence",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "GPU",
@@ -68,3 +107,15 @@ __all__ = [
     "__version__",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

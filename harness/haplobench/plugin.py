@@ -10,20 +10,23 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from haplobench.distributed.group import NullGroup, ProcessGroup
-from haplobench.panel import Panel
-from haplobench.recombination import RecombinationMap
-from haplobench.sequence import ReferenceSequence
+
+# Describing a plugin needs no arrays: `bench list` stays fast because numpy isn't loaded here.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from haplobench.panel import Panel
+    from haplobench.recombination import RecombinationMap
+    from haplobench.sequence import ReferenceSequence
 
 Family = Literal["fidelity", "privacy", "utility", "performance"]
 Direction = Literal["lower", "higher", "closer", "info"]
-Blocks = NDArray[np.int8]
 
 
 class Params(BaseModel):
@@ -139,6 +142,8 @@ class RunContext:
         Key it by stage and absolute haplotype block, never by rank: then the result is the
         same whatever the world size.
         """
+        import numpy as np
+
         return np.random.default_rng(self.seed_for(*key))
 
 
@@ -186,7 +191,7 @@ class SampleRequest:
 class Fitted(Protocol):
     """A generator after fitting: can sample and be saved."""
 
-    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Blocks | Panel]:
+    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8] | Panel]:
         """Yield haplotypes in order.
 
         Site-matched generators yield `(batch, n_sites) int8` arrays of 0 and 1, together

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from haplobench.registry import Registry, load_registry, missing_needs
-
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from haplobench.registry import Registry
 
 OURS = "haplobench"
 
@@ -30,6 +30,8 @@ def list_plugins(
     """List generators, metrics, datasets and suites with their status."""
     from rich.console import Console
 
+    from haplobench.registry import load_registry
+
     console = Console(highlight=False)
     registry = load_registry()
     kinds = [kind] if kind else list(Kind)
@@ -43,6 +45,8 @@ def list_plugins(
 
 def _print_specs(console: Console, registry: Registry, kind: Kind) -> None:
     from rich.markup import escape
+
+    from haplobench.registry import missing_needs
 
     table = _table(kind.value, "name", "status", "summary")
     specs: dict[str, Any] = getattr(registry, kind.value)

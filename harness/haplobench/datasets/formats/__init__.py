@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from haplobench.datasets.formats.options import ReadOptions, Region
 from haplobench.errors import FormatError
-from haplobench.panel import Panel
+
+if TYPE_CHECKING:
+    from haplobench.panel import Panel
 
 __all__ = ["ENDINGS", "ReadOptions", "Region", "read_panel", "write_panel"]
 
