@@ -48,10 +48,10 @@ class Groups:
         label_groups[label] = group
         mixed = np.flatnonzero(label_groups[label] != group)
         if mixed.size:
-            person = train.samples[mixed[0]]
+            person = int(mixed[0])
             raise PluginError(
-                f"population {labels[label[mixed[0]]]!r} lies in several superpopulations "
-                f"(person {person!r}), expected one",
+                f"population {str(train.population[person])!r} lies in several superpopulations "
+                f"(person {str(train.samples[person])!r}), expected one",
                 hint="mend the labels, or set within: population",
             )
         return cls(

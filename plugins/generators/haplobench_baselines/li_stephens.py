@@ -54,41 +54,88 @@ class FittedLiStephens:
         wanted = None if request.populations is None else self.groups.find(request.populations)
         size = block_size(self.ploidy)
         for block, rows, into in request.blocks(size):
-            draws = _Draws(ctx.rng("sample", block), size, self)
-            groups = draws.groups[rows] if wanted is None else wanted[into]
-            yield from cut(self._mosaics(draws, rows, groups), request.batch_size)
+            if wanted is None:
+                groups = self._groups(ctx.rng("sample", "people", block), size)[rows]
+            else:
+                groups = wanted[into]
+            # What is drawn for a row never depends on which rows, or which populations, are
+            # asked for: every draw is for the whole block.
+            bounds, sources = self._segments(ctx.rng("sample", "copies", block), size, rows, groups)
+            mosaics = self._copy(bounds, sources)
+            row, site = self._mutations(ctx.rng("sample", "mutations", block), size, rows, groups)
+            mosaics[row, site] ^= 1
+            yield from cut(mosaics, request.batch_size)
 
-    def _mosaics(self, draws: _Draws, rows: slice, groups: NDArray[np.int64]) -> NDArray[np.int8]:
-        """The block's `rows`, of `groups`: (rows, n_sites) int8."""
-        n_rows, n_sites = groups.size, self.morgans.size
-        # A Poisson process of switches along the map: one or more between two sites with
-        # probability 1 - exp(-4 Ne d / n).
-        at = draws.arrivals[rows] / self.switches[groups].reshape(-1, 1)
-        bounds = np.zeros((n_rows, draws.choices.shape[1] + 1), np.int64)
-        bounds[:, 1:-1] = np.searchsorted(self.morgans, at)
-        bounds[:, -1] = n_sites
-        lengths = np.diff(bounds, axis=1)
-        sources = self._sources(draws.choices[rows], groups)
+    def _groups(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+        """A group for each haplotype of a block, the same for both of a person: (size,) int64."""
+        person = rng.integers(self.groups.members.size, size=size // self.ploidy)
+        group = np.searchsorted(self.groups.offsets, person, side="right") - 1
+        return np.repeat(group, self.ploidy)
+
+    def _segments(
+        self, rng: np.random.Generator, size: int, rows: slice, groups: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where copying switches, and what is copied from there on.
+
+        Bounds (rows, n_segments + 1) int64 in sites, from 0 to n_sites, and training
+        haplotypes (rows, n_segments) int64. Rows that need fewer segments than others end in
+        empty ones.
+        """
+        n_sites = self.morgans.size
+        rates = self.switches[groups]
+        at = np.zeros(groups.size)
+        bounds, sources = [np.zeros(groups.size, np.int64)], []
+        while (bounds[-1] < n_sites).any():
+            sources.append(self._sources(rng.random(size)[rows], groups))
+            # Switches are a Poisson process along the map: one or more between two sites with
+            # probability 1 - exp(-4 Ne d / n). The first in an interval decides, and what
+            # follows starts afresh at the next site.
+            at += rng.standard_exponential(size)[rows] / rates
+            bounds.append(np.searchsorted(self.morgans, at, side="right"))
+            at = self.morgans[np.minimum(bounds[-1], n_sites - 1)]
+        return np.stack(bounds, axis=1), np.stack(sources, axis=1)
+
+    def _copy(self, bounds: NDArray[np.int64], sources: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The mosaics that `_segments` describes: (rows, n_sites) int8."""
+        n_rows, n_sites = bounds.shape[0], self.morgans.size
         mosaics = np.empty((n_rows, n_sites), np.int8)
         flat = self.haplotypes.reshape(-1)
+        lengths = np.diff(bounds, axis=1)
         step = max(1, _CELLS // max(1, n_sites))
         for start in range(0, n_rows, step):
             part = slice(start, start + step)
             cells = np.repeat(sources[part].ravel() * n_sites, lengths[part].ravel())
             cells = cells.reshape(-1, n_sites) + np.arange(n_sites)
             np.take(flat, cells, out=mosaics[part], mode="clip")
-        row, site = draws.mutated(rows, self.mutations[groups])
-        mosaics[row, site] ^= 1
         return mosaics
 
     def _sources(
         self, choices: NDArray[np.float64], groups: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Training haplotypes that uniform `choices` (rows, segments) pick, each from its group."""
-        n = self.groups.sizes[groups].reshape(-1, 1) * self.ploidy
+        """Training haplotypes that uniform `choices` (rows,) pick, each from its row's group."""
+        n = self.groups.sizes[groups] * self.ploidy
         person, strand = np.divmod((choices * n).astype(np.int64), self.ploidy)
-        members = self.groups.members[self.groups.offsets[groups].reshape(-1, 1) + person]
+        members = self.groups.members[self.groups.offsets[groups] + person]
         return np.asarray(members * self.ploidy + strand)
+
+    def _mutations(
+        self, rng: np.random.Generator, size: int, rows: slice, groups: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows (counted from `rows.start`) and sites of the alleles to change.
+
+        Points of a Poisson process over all alleles of the block, thinned to each row's own
+        rate: an allele has one or more with the probability of its group.
+        """
+        n_sites = self.morgans.size
+        rates = -np.log1p(-self.mutations)
+        n_points = rng.poisson(rates.max() * size * n_sites)
+        row = rng.integers(size, size=n_points)
+        site = rng.integers(n_sites, size=n_points)
+        level = rng.random(n_points) * rates.max()
+        inside = (row >= rows.start) & (row < rows.stop)
+        row, site, level = row[inside] - rows.start, site[inside], level[inside]
+        kept = level < rates[groups[row]]
+        return row[kept], site[kept]
 
     def save(self, directory: Path) -> None:
         """Write the haplotypes, the map and the rates."""
@@ -100,49 +147,6 @@ class FittedLiStephens:
             **self.groups.arrays(),
         }
         save_state(directory, _NAME, arrays, ploidy=self.ploidy)
-
-
-class _Draws:
-    """The randomness of one block; what is drawn never depends on the populations asked for.
-
-    Attributes
-    ----------
-    groups : (size,) int64
-        A group for each haplotype, the same for both of a person.
-    arrivals : (size, n_segments - 1) float64
-        Arrival times of a Poisson process of rate 1, beyond the longest map of any group.
-    choices : (size, n_segments) float64
-        Uniform in [0, 1): which haplotype each segment copies.
-    """
-
-    def __init__(self, rng: np.random.Generator, size: int, fitted: FittedLiStephens) -> None:
-        people = fitted.groups.members.size
-        person = rng.integers(people, size=size // fitted.ploidy)
-        group = np.searchsorted(fitted.groups.offsets, person, side="right") - 1
-        self.groups = np.repeat(group, fitted.ploidy)
-        expected = float(fitted.switches.max() * fitted.morgans[-1])
-        columns = int(expected + 6 * expected**0.5) + 8
-        arrivals = np.cumsum(rng.standard_exponential((size, columns)), axis=1)
-        while arrivals[:, -1].min() < expected:
-            more = np.cumsum(rng.standard_exponential((size, 8)), axis=1)
-            arrivals = np.concatenate([arrivals, arrivals[:, -1:] + more], axis=1)
-        self.arrivals = arrivals
-        self.choices = rng.random((size, arrivals.shape[1] + 1))
-        # Points of a Poisson process over all alleles, thinned to each row's own rate.
-        self._most = -np.log1p(-fitted.mutations.max())
-        n_points = rng.poisson(self._most * size * fitted.morgans.size)
-        self._row = rng.integers(size, size=n_points)
-        self._site = rng.integers(fitted.morgans.size, size=n_points)
-        self._level = rng.random(n_points) * self._most
-
-    def mutated(
-        self, rows: slice, probability: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Row (counted from `rows.start`) and site of mutations, each of a row's probability."""
-        inside = (self._row >= rows.start) & (self._row < rows.stop)
-        row, site, level = self._row[inside] - rows.start, self._site[inside], self._level[inside]
-        kept = level < -np.log1p(-probability)[row]
-        return row[kept], site[kept]
 
 
 class LiStephens:

@@ -1,0 +1,69 @@
+"""Copycat: whole training people, of the population asked for, each once where possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from baseline_cases import context, fitted, panel, rows, sampled
+
+N = 24  # people
+
+
+@pytest.fixture(scope="module")
+def train():
+    """Every haplotype is unique; site 0 tells the strand of a person, bits 1-5 its index."""
+    index = np.arange(N)
+    people = np.repeat((index[:, None] >> np.arange(5)) & 1, 2, axis=0)
+    strand = np.tile([0, 1], N)[:, None]
+    return panel(np.hstack([strand, people]), population=np.repeat(["A", "B", "C"], [12, 8, 4]))
+
+
+def who(drawn):
+    """Index of the training person behind each synthetic one."""
+    strands, people = drawn[:, 0].reshape(-1, 2), drawn[:, 1:] @ (1 << np.arange(5))
+    assert (strands == [0, 1]).all(), "both haplotypes, in order"
+    people = people.reshape(-1, 2)
+    assert np.array_equal(people[:, 0], people[:, 1]), "of one person"
+    return people[:, 0]
+
+
+def test_everyone_once_then_again(train, tmp_path):
+    ctx = context(tmp_path)
+    drawn = sampled(fitted("copycat", train, ctx), ctx, 4 * N)
+    assert rows(drawn) == rows(train.haplotypes)
+    people = who(drawn)
+    assert sorted(people[:N]) == list(range(N))
+    assert np.array_equal(people[:N], people[N:])
+
+
+def test_later_draws_bring_other_people(train, tmp_path):
+    ctx = context(tmp_path)
+    copycat = fitted("copycat", train, ctx)
+    first, second = (set(who(sampled(copycat, ctx, N, start=start))) for start in (0, N))
+    assert not first & second
+
+
+def test_people_of_the_population_asked_for(train, tmp_path):
+    ctx = context(tmp_path)
+    labels = np.random.default_rng(0).choice(["A", "B", "C"], 300)
+    copycat = fitted("copycat", train, ctx)
+    people = who(sampled(copycat, ctx, 600, populations=np.repeat(labels, 2)))
+    assert np.array_equal(train.population[people], labels)
+    assert set(people) == set(range(N))
+
+
+@pytest.mark.parametrize("start", [0, 46, 1002])
+def test_no_one_twice_among_neighbours_of_one_population(train, start, tmp_path):
+    ctx = context(tmp_path)
+    labels = np.repeat(["C", "A", "B"], [4, 12, 8])
+    copycat = fitted("copycat", train, ctx)
+    people = who(sampled(copycat, ctx, 2 * N, start, populations=np.repeat(labels, 2)))
+    assert np.unique(people).size == N
+
+
+def test_the_seed_decides_the_order(train, tmp_path):
+    orders = set()
+    for seed in (1, 1, 2, 3):
+        ctx = context(tmp_path, seed=seed)
+        orders.add(tuple(who(sampled(fitted("copycat", train, ctx), ctx, 2 * N))))
+    assert len(orders) == 3

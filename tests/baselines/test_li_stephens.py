@@ -1,0 +1,120 @@
+"""Li-Stephens mosaic: switches, mutations and whom it copies, against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from baseline_cases import context, fitted, panel, rows, sampled, worst_z
+from scipy import special
+
+from haplobench import PluginError, RecombinationMap
+from haplobench.testing import example_panel
+from haplobench_baselines.li_stephens import watterson_theta
+
+TRAIN = example_panel(n_samples=45, n_sites=60, populations=("YRI", "CEU", "CHB"))
+
+
+def test_without_recombination_and_mutation_it_copies(tmp_path):
+    ctx = context(tmp_path)
+    mosaic = fitted("li-stephens", TRAIN, ctx, theta=0, cm_per_mb=0)
+    for label in ("YRI", "CEU", "CHB"):
+        own = TRAIN.haplotypes[TRAIN.haplotype_populations == label]
+        drawn = sampled(mosaic, ctx, 600, populations=np.full(600, label))
+        assert rows(drawn) == rows(own)
+
+
+def test_endless_recombination_leaves_frequencies_and_no_ld(tmp_path):
+    ctx = context(tmp_path)
+    mosaic = fitted("li-stephens", TRAIN, ctx, theta=0, ne=1e12, within="all")
+    n = 2000
+    drawn = sampled(mosaic, ctx, n)
+    assert worst_z(drawn.sum(axis=0, dtype=np.int64), n, TRAIN.frequencies) < 4.5
+    polymorphic = drawn[:, drawn.any(axis=0) & ~drawn.all(axis=0)]
+    r = np.corrcoef(polymorphic.T)
+    r2 = r[np.triu_indices(polymorphic.shape[1], 1)] ** 2
+    assert r2.mean() * (n - 1) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("ne", [100.0, 2000.0])
+def test_switches_follow_the_map(ne, tmp_path):
+    """Of two haplotypes, 0…0 and 1…1, a switch shows with probability ½ (1 - exp(-4 Ne d / n))."""
+    alleles = np.tile([[0], [1]], (1, 60))
+    train = panel(alleles)
+    rng = np.random.default_rng(6)
+    steps = rng.exponential(0.02, 59) * (rng.random(59) < 0.8)  # cM; a fifth without any
+    centimorgans = np.concatenate([[0.0], np.cumsum(steps)])
+    recombination_map = RecombinationMap(train.positions, centimorgans)
+    ctx = context(tmp_path, recombination_map=recombination_map)
+    n = 20_000
+    drawn = sampled(fitted("li-stephens", train, ctx, theta=0, ne=ne), ctx, n)
+    switched = (drawn[:, 1:] != drawn[:, :-1]).sum(axis=0)
+    expected = (1 - np.exp(-4 * ne * steps / 100 / 2)) / 2
+    assert expected.max() > 0.05
+    assert worst_z(switched, n, expected) < 4.2
+
+
+def test_without_a_map_the_rate_is_cm_per_mb(tmp_path):
+    train = panel(np.tile([[0], [1]], (1, 30)), step=500)
+    ctx = context(tmp_path)
+    n = 20_000
+    mosaic = fitted("li-stephens", train, ctx, theta=0, ne=5000, cm_per_mb=3)
+    drawn = sampled(mosaic, ctx, n)
+    expected = (1 - np.exp(-4 * 5000 * 500 * 3e-8 / 2)) / 2
+    switched = (drawn[:, 1:] != drawn[:, :-1]).sum(axis=0)
+    assert worst_z(switched, n, np.full(29, expected)) < 4
+
+
+@pytest.mark.parametrize("theta", [None, 0.02, 5.0])
+def test_mutations_are_as_frequent_as_the_model_says(theta, tmp_path):
+    """A copied allele errs with probability θ / (2 (n + θ)), in each population with its own n."""
+    people = {"A": 4, "B": 16}
+    labels = np.repeat(list(people), list(people.values()))
+    train = panel(np.zeros((40, 200)), population=labels)
+    ctx = context(tmp_path)
+    mosaic = fitted("li-stephens", train, ctx, theta=theta)
+    for label, count in people.items():
+        n = 2 * count
+        scaled = 1 / (special.digamma(n) + np.euler_gamma) if theta is None else theta
+        drawn = sampled(mosaic, ctx, 5000, populations=np.full(5000, label))
+        expected = np.array([scaled / (2 * (n + scaled))])
+        assert worst_z(np.array([drawn.sum(dtype=np.int64)]), drawn.size, expected) < 4
+        assert worst_z(drawn.sum(axis=0, dtype=np.int64), 5000, np.repeat(expected, 200)) < 4.5
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 5008])
+def test_theta_estimate(n):
+    assert watterson_theta(n) == pytest.approx(1 / (special.digamma(n) + np.euler_gamma))
+
+
+@pytest.mark.parametrize(
+    ("within", "copied"), [("population", {1}), ("superpopulation", {1, 2}), ("all", {0, 1, 2})]
+)
+def test_whom_it_copies(within, copied, tmp_path):
+    """Each population's haplotypes carry its own mark at one site."""
+    alleles = np.zeros((30, 3), np.int8)
+    alleles[np.arange(30), np.arange(30) // 10] = 1
+    train = panel(
+        alleles,
+        population=np.repeat(["YRI", "CEU", "GBR"], 5),
+        superpopulation=np.repeat(["AFR", "EUR", "EUR"], 5),
+    )
+    ctx = context(tmp_path)
+    mosaic = fitted("li-stephens", train, ctx, theta=0, cm_per_mb=0, within=within)
+    drawn = sampled(mosaic, ctx, 400, populations=np.full(400, "CEU"))
+    assert set(drawn.argmax(axis=1).tolist()) == copied
+
+
+def test_a_population_in_two_superpopulations_is_refused(tmp_path):
+    train = panel(
+        np.zeros((4, 2)),
+        population=np.array(["CEU", "CEU"]),
+        superpopulation=np.array(["EUR", "AFR"]),
+    )
+    with pytest.raises(PluginError, match="'CEU' lies in several superpopulations"):
+        fitted("li-stephens", train, context(tmp_path), within="superpopulation")
+
+
+def test_a_lone_haplotype_is_refused(tmp_path):
+    train = panel(np.zeros((3, 2)), ploidy=1, population=np.array(["A", "A", "B"]))
+    with pytest.raises(PluginError, match="one haplotype"):
+        fitted("li-stephens", train, context(tmp_path))
