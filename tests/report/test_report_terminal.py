@@ -71,7 +71,7 @@ def test_states_have_words_and_reasons(demo: Summary) -> None:
 def test_values_carry_spread_and_mark(demo: Summary) -> None:
     text = printed(demo, 400)
     row = next(line for line in text.splitlines() if line.startswith("shuffled"))
-    assert "0.9807 ±" in row
+    assert "0.98072 ±" in row
     assert "×" in row
     replayed = next(line for line in text.splitlines() if line.startswith("replayed"))
     assert "0.0148 ±" in replayed
@@ -86,7 +86,7 @@ def test_plain_where_it_is_no_terminal_and_coloured_where_it_is(demo: Summary) -
 def test_ascii_console_gets_ascii(demo: Summary) -> None:
     text = printed(demo, 100, encoding="ascii")
     assert "?" not in text
-    assert "0.9807 ~" in text
+    assert "0.98072 ~" in text
 
 
 def test_markup_in_labels_is_text(tmp_path: Path) -> None:

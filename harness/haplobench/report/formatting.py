@@ -12,15 +12,15 @@ _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 def decimals_for(values: Sequence[float], floor: tuple[float, float, float] | None) -> int | None:
     """Digits after the point for a column, or None to give each value three significant digits.
 
-    `floor` is the floor's low, median and high: enough digits that its width shows one and its
-    median two, since a smaller difference is noise. Columns whose values span more than four
-    powers of ten, or that have no floor, have no common number of digits.
+    `floor` is the floor's low, median and high: enough digits that its width is three units or
+    more of the last, and its median has two, since a smaller difference is noise. Columns of
+    very large or very small values, or without a floor, have no common number of digits.
     """
     sizes = [abs(value) for value in values if value]
-    if floor is None or not sizes or max(sizes) >= 1e4:
+    if floor is None or not sizes or not 1e-3 <= max(sizes) < 1e4:
         return None
     low, median, high = floor
-    return min(max(_places(high - low, 1), _places(median, 2), 2), 6)
+    return min(max(_places((high - low) / 3, 1), _places(median, 2), 2), 6)
 
 
 def _places(value: float, digits: int) -> int:
@@ -29,15 +29,12 @@ def _places(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value))))
 
 
-def format_value(value: float, decimals: int | None = None, spread: float | None = None) -> str:
+def format_value(value: float, decimals: int | None = None) -> str:
     """A number for a table: `0.0013`, `12.4`, `3.80 M`; a true minus sign.
 
-    With `decimals`, so many digits after the point unless that says nothing (`2.0e-06`) or
-    claims more than five significant digits. A value that its `spread` drowns needs no more.
+    With `decimals`, so many digits after the point unless that claims more than five
+    significant digits; else three significant digits.
     """
-    if decimals is not None and spread is not None and abs(value) < spread < 1:
-        text = f"{abs(value):.{decimals}f}"
-        return f"−{text}" if value < 0 and text.strip("0.") else text
     text = _format(abs(value), decimals)
     return f"−{text}" if value < 0 and text.strip("0.") else text
 
@@ -51,8 +48,6 @@ def _format(size: float, decimals: int | None) -> str:
     if decimals is None:
         return _significant(size, 3)
     exponent = math.floor(math.log10(size))
-    if exponent < -decimals:
-        return _significant(size, 2)
     return f"{size:,.{min(decimals, max(0, 4 - exponent))}f}"
 
 
@@ -72,7 +67,9 @@ def format_spread(spread: float, value: float, decimals: int | None = None) -> s
         if abs(value) >= limit:
             return _rounded(spread / limit, _places(value / limit, 3))
     if decimals is None:
-        return _rounded(spread, _places(value, 3) if value else 6)
+        if spread and abs(value) < 1e-4:
+            return _significant(spread, 2)
+        return _rounded(spread, _places(value, 3))
     exponent = math.floor(math.log10(abs(value))) if value else 0
     return _rounded(spread, min(decimals, max(0, 4 - exponent)), at_most=False)
 

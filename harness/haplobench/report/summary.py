@@ -458,6 +458,8 @@ def _failures(records: pd.DataFrame, dataset: str) -> tuple[Failure, ...]:
         (records["dataset"] == dataset) & records["status"].isin(["failed", "timeout", "memory"])
     ]
     grouped: dict[tuple[str, ...], list[Any]] = {}
+    # Of one seed's draws, the first failure speaks for those after it.
+    rows = rows.drop_duplicates(["cohort", "metric", "status", "phase", "seed"])
     for row in iterate(rows):
         reason = one_line(row.error_type, row.error) or row.note or row.status
         key = (row.cohort, row.metric, row.status, row.phase, reason)

@@ -120,7 +120,7 @@ def _text(cell: Cell, decimals: int | None, notes: Notes) -> Text:
         return Text(f"{cell.state}  ", style="red")
     if cell.value is None:
         return Text("–  ", style="dim")
-    text = Text(format_value(cell.value, decimals, cell.spread), style=_STYLES[cell.place])
+    text = Text(format_value(cell.value, decimals), style=_STYLES[cell.place])
     if cell.spread is not None:
         text.append(f" ±{format_spread(cell.spread, cell.value, decimals)}", style="dim")
     text.append("! " if cell.failed_seeds else " ", style="red")

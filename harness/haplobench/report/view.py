@@ -164,7 +164,7 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
     if cell.failed_seeds:
         parts.append(f"{cell.failed_seeds} seeds failed: {cell.reason}")
     return Shown(
-        format_value(cell.value, decimals, cell.spread),
+        format_value(cell.value, decimals),
         spread=spread,
         kind=cell.place,
         mark=MARKS.get(cell.place, ""),
