@@ -92,7 +92,7 @@ class Collector:
                 alleles, keep = self._settle(contig, positions, alleles, unphased, keep)
         if not keep.all():
             alleles = alleles[keep]
-        self._matrix.append(alleles.reshape(alleles.shape[0], -1))
+        self._matrix.append(alleles.reshape(alleles.shape[0], alleles.shape[1] * self.ploidy))
         self._positions.append(positions[keep])
         self._ref += [ref[i] for i in np.flatnonzero(keep)]
         self._alt += [alt[i] for i in np.flatnonzero(keep)]

@@ -3,38 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from haplobench.datasets.formats.files import check_names, require_file
+from haplobench.datasets.formats.options import Region
+from haplobench.datasets.formats.sites import choose_sites
+from haplobench.datasets.formats.tally import Tally
 from haplobench.datasets.labels import Label
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
+PVAR_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT")
 FAM_COLUMNS = ("FID", "IID", "PAT", "MAT", "SEX", "PHENO1")
 
 
+@dataclass(frozen=True, eq=False)
+class SiteTable:
+    """The variants of a `.bim` or `.pvar` file: contig, position (bp) and alleles of each."""
+
+    contigs: list[str]
+    positions: NDArray[np.int64]
+    ref: list[str]
+    alternates: list[list[str]]
+
+    @property
+    def n_sites(self) -> int:
+        """Number of variants."""
+        return len(self.contigs)
+
+    @property
+    def contig_names(self) -> list[str]:
+        """The contigs, each once, in the file's order."""
+        return list(dict.fromkeys(self.contigs))
+
+    def choose(
+        self, contig: str, wanted: Region | None, *, snps_only: bool
+    ) -> tuple[NDArray[np.int64], Tally]:
+        """Indices of a contig's variants that can be sites; the others counted by reason."""
+        mine = np.array([i for i, name in enumerate(self.contigs) if name == contig], np.int64)
+        sites, skipped = choose_sites(
+            self.positions[mine],
+            [self.ref[i] for i in mine],
+            [self.alternates[i] for i in mine],
+            wanted,
+            snps_only=snps_only,
+        )
+        return mine[sites], skipped
+
+
 def rows(path: Path, columns: int, what: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of a whitespace-separated table.
+    """Yield (line number, fields) of a whitespace-separated table, plain or `.zst`.
 
     Raises FormatError for a line of fewer fields, or a file that isn't text.
     """
     require_file(path)
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                fields = line.split()
-                if not fields:
-                    continue
-                if len(fields) < columns and not line.startswith("#"):
-                    raise FormatError(
-                        f"{path}:{number}: found {line.strip()[:60]!r}, "
-                        f"expected {columns} columns: {what}"
-                    )
-                yield number, fields
+        for number, line in enumerate(_lines(path), 1):
+            fields = line.split()
+            if not fields:
+                continue
+            if len(fields) < columns and not line.startswith("#"):
+                raise FormatError(
+                    f"{path}:{number}: found {line.strip()[:60]!r}, "
+                    f"expected {columns} columns: {what}"
+                )
+            yield number, fields
     except UnicodeDecodeError:
         raise FormatError(f"{path}: not a text file") from None
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.suffix != ".zst":
+        with path.open(encoding="utf-8") as lines:
+            yield from lines
+        return
+    from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+
+    try:
+        text = bytes(Zstd().decode(path.read_bytes()))
+    except (RuntimeError, ValueError) as error:
+        raise FormatError(f"{path}: damaged or cut short: {error}") from None
+    yield from text.decode("utf-8").splitlines()
+
+
+def read_bim(path: Path) -> SiteTable:
+    """Variants of a `.bim` file: its fifth column is the alternate allele, its sixth the reference.
+
+    Raises FormatError naming the line.
+    """
+    table = SiteTable([], np.empty(0, np.int64), [], [])
+    positions: list[int] = []
+    for number, fields in rows(path, 6, "contig, id, cM, position, two alleles"):
+        positions.append(_position(path, number, fields[3]))
+        table.contigs.append(fields[0])
+        # `0` stands for an allele that nobody carries.
+        table.alternates.append([fields[4]] if fields[4] != "0" else [])
+        table.ref.append(fields[5])
+    return replace(table, positions=np.array(positions, np.int64))
+
+
+def read_pvar(path: Path) -> SiteTable:
+    """Variants of a `.pvar` file (or `.pvar.zst`); without its header, as a `.bim`.
+
+    Raises FormatError naming the line.
+    """
+    table = SiteTable([], np.empty(0, np.int64), [], [])
+    positions: list[int] = []
+    headed = False
+    for number, fields in rows(path, 5, " ".join(PVAR_COLUMNS)):
+        if fields[0].startswith("##"):
+            continue
+        if fields[0].startswith("#"):
+            headed = tuple(fields[:5]) == PVAR_COLUMNS
+        if not headed:
+            if fields[0].startswith("#"):
+                raise FormatError(
+                    f"{path}:{number}: found {' '.join(fields)[:60]!r}, "
+                    f"expected {' '.join(PVAR_COLUMNS)}"
+                )
+            return read_bim(path)
+        if fields[0].startswith("#"):
+            continue
+        positions.append(_position(path, number, fields[1]))
+        table.contigs.append(fields[0])
+        table.ref.append(fields[3])
+        table.alternates.append([] if fields[4] == "." else fields[4].split(","))
+    return replace(table, positions=np.array(positions, np.int64))
+
+
+def _position(path: Path, number: int, text: str) -> int:
+    if not text.isdigit():
+        raise FormatError(f"{path}:{number}: found position {text!r}, expected bp")
+    return int(text)
 
 
 def read_fam(path: Path) -> list[str]:
@@ -101,7 +205,7 @@ def write_psam(panel: Panel, path: Path) -> None:
 
 def write_pvar(panel: Panel, path: Path) -> None:
     """Write the sites of a panel as `.pvar`."""
-    lines = [f"##contig=<ID={panel.contig}>", "#CHROM\tPOS\tID\tREF\tALT"]
+    lines = [f"##contig=<ID={panel.contig}>", "\t".join(PVAR_COLUMNS)]
     lines += [
         f"{panel.contig}\t{position}\t.\t{ref}\t{alt}"
         for position, ref, alt in zip(panel.positions, panel.ref, panel.alt, strict=True)

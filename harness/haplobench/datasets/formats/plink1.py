@@ -6,14 +6,13 @@ from pathlib import Path
 
 import bed_reader
 import numpy as np
-from numpy.typing import NDArray
 
 from haplobench.datasets.formats.collector import Collector
 from haplobench.datasets.formats.files import require_file, staged
-from haplobench.datasets.formats.options import ReadOptions, same_contig
+from haplobench.datasets.formats.options import ReadOptions
 from haplobench.datasets.formats.people import choose_people
-from haplobench.datasets.formats.plink import check_writable, read_fam, rows
-from haplobench.datasets.formats.sites import choose_contig, choose_sites
+from haplobench.datasets.formats.plink import check_writable, read_bim, read_fam
+from haplobench.datasets.formats.sites import choose_contig
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -39,23 +38,15 @@ def read(
     require_file(bed)
     names = read_fam(fam)
     people = choose_people(fam, names, options)
-    contigs, positions, ref, alternates = _read_bim(bim)
-    _check_bed(bed, len(names), len(contigs))
+    table = read_bim(bim)
+    _check_bed(bed, len(names), table.n_sites)
     wanted = options.wanted
-    contig = choose_contig(bim, list(dict.fromkeys(contigs)), wanted)
-    mine = np.array([i for i, name in enumerate(contigs) if same_contig(name, contig)], np.int64)
-    sites, skipped = choose_sites(
-        positions[mine],
-        [ref[i] for i in mine],
-        [[alternates[i]] if alternates[i] != "0" else [] for i in mine],
-        wanted,
-        snps_only=options.snps_only,
-    )
-    sites = mine[sites]
+    contig = choose_contig(bim, table.contig_names, wanted)
+    sites, skipped = table.choose(contig, wanted, snps_only=options.snps_only)
     collector = Collector(path, options, people, ploidy=2, scratch=scratch)
     collector.skipped.merge(skipped)
     source = bed_reader.open_bed(
-        bed, iid_count=len(names), sid_count=len(contigs), properties={}, num_threads=1
+        bed, iid_count=len(names), sid_count=table.n_sites, properties={}, num_threads=1
     )
     for start in range(0, sites.size, _BATCH):
         chosen = sites[start : start + _BATCH]
@@ -63,28 +54,12 @@ def read(
         dosage[dosage == _MISSING] = 3
         collector.add(
             contig,
-            positions[chosen],
-            [ref[i] for i in chosen],
-            [alternates[i] for i in chosen],
+            table.positions[chosen],
+            [table.ref[i] for i in chosen],
+            [table.alternates[i][0] for i in chosen],
             _GENOTYPES[dosage.T],
         )
     return collector.finish(contig, phased=False)
-
-
-def _read_bim(path: Path) -> tuple[list[str], NDArray[np.int64], list[str], list[str]]:
-    """Contigs, positions, reference and alternate alleles."""
-    contigs: list[str] = []
-    positions: list[int] = []
-    ref: list[str] = []
-    alternates: list[str] = []
-    for number, fields in rows(path, 6, "contig, id, cM, position, two alleles"):
-        if not fields[3].isdigit():
-            raise FormatError(f"{path}:{number}: found position {fields[3]!r}, expected bp")
-        contigs.append(fields[0])
-        positions.append(int(fields[3]))
-        alternates.append(fields[4])
-        ref.append(fields[5])
-    return contigs, np.array(positions, np.int64), ref, alternates
 
 
 def _check_bed(path: Path, n_samples: int, n_sites: int) -> None:

@@ -12,10 +12,17 @@ import pgenlib
 
 from haplobench.datasets.formats.collector import Collector
 from haplobench.datasets.formats.files import require_file, staged
-from haplobench.datasets.formats.options import ReadOptions, same_contig
+from haplobench.datasets.formats.options import ReadOptions
 from haplobench.datasets.formats.people import choose_people
-from haplobench.datasets.formats.plink import check_writable, read_psam, write_psam, write_pvar
-from haplobench.datasets.formats.sites import choose_contig, choose_sites
+from haplobench.datasets.formats.plink import (
+    check_writable,
+    read_bim,
+    read_psam,
+    read_pvar,
+    write_psam,
+    write_pvar,
+)
+from haplobench.datasets.formats.sites import choose_contig
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -38,47 +45,34 @@ def read(
     names, labels = read_psam(psam)
     people = choose_people(psam, names, options, labels)
     wanted = options.wanted
-    with _opened(pvar, pgenlib.PvarReader, str(pvar).encode()) as table:
-        n = table.get_variant_ct()
-        contigs = [table.get_variant_chrom(i).decode() for i in range(n)]
-        contig = choose_contig(pvar, list(dict.fromkeys(contigs)), wanted)
-        mine = np.array([i for i, name in enumerate(contigs) if same_contig(name, contig)])
-        positions = np.array([table.get_variant_pos(i) for i in mine], np.int64)
-        alleles = [
-            [table.get_allele_code(i, which).decode() for which in range(table.get_allele_ct(i))]
-            for i in mine
-        ]
-        ref, alternates = [row[0] for row in alleles], [row[1:] for row in alleles]
-        sites, skipped = choose_sites(
-            positions, ref, alternates, wanted, snps_only=options.snps_only
-        )
-        collector = Collector(path, options, people, ploidy=2, scratch=scratch)
-        collector.skipped.merge(skipped)
-        with _opened(
-            pgen,
-            pgenlib.PgenReader,
-            str(pgen).encode(),
-            raw_sample_ct=len(names),
-            pvar=table,
-            sample_subset=None if people.everybody else people.index.astype(np.uint32),
-        ) as source:
-            step = max(1, _BATCH_CALLS // (2 * people.index.size))
-            for start in range(0, sites.size, step):
-                chosen = sites[start : start + step]
-                codes = np.empty((chosen.size, 2 * people.index.size), np.int32)
-                phase = np.empty((chosen.size, people.index.size), np.bool_)
-                source.read_alleles_and_phasepresent_list(
-                    mine[chosen].astype(np.uint32), codes, phase
-                )
-                codes[codes == _MISSING] = -1
-                collector.add(
-                    contig,
-                    positions[chosen],
-                    [ref[i] for i in chosen],
-                    [alternates[i][0] for i in chosen],
-                    codes.reshape(chosen.size, -1, 2),
-                    phase,
-                )
+    table = read_bim(pvar) if pvar.suffix == ".bim" else read_pvar(pvar)
+    contig = choose_contig(pvar, table.contig_names, wanted)
+    sites, skipped = table.choose(contig, wanted, snps_only=options.snps_only)
+    collector = Collector(path, options, people, ploidy=2, scratch=scratch)
+    collector.skipped.merge(skipped)
+    n_alleles = [max(2, 1 + len(alternates)) for alternates in table.alternates]
+    with _opened(
+        pgen,
+        raw_sample_ct=len(names),
+        variant_ct=table.n_sites,
+        allele_idx_offsets=np.cumsum([0, *n_alleles]).astype(np.uintp),
+        sample_subset=None if people.everybody else people.index.astype(np.uint32),
+    ) as source:
+        step = max(1, _BATCH_CALLS // (2 * people.index.size))
+        for start in range(0, sites.size, step):
+            chosen = sites[start : start + step]
+            codes = np.empty((chosen.size, 2 * people.index.size), np.int32)
+            phase = np.empty((chosen.size, people.index.size), np.bool_)
+            source.read_alleles_and_phasepresent_list(chosen.astype(np.uint32), codes, phase)
+            codes[codes == _MISSING] = -1
+            collector.add(
+                contig,
+                table.positions[chosen],
+                [table.ref[i] for i in chosen],
+                [table.alternates[i][0] for i in chosen],
+                codes.reshape(chosen.size, -1, 2),
+                phase,
+            )
     return collector.finish(contig)
 
 
@@ -95,10 +89,10 @@ def _beside(stem: Path, *endings: str) -> Path:
 
 
 @contextmanager
-def _opened(path: Path, reader: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+def _opened(path: Path, **options: Any) -> Iterator[Any]:
     """A pgenlib reader, closed at the end; its failures told as FormatError."""
     try:
-        source = reader(*arguments, **options)
+        source = pgenlib.PgenReader(str(path).encode(), **options)
     except (RuntimeError, OSError, ValueError) as error:
         raise FormatError(f"{path}: {_text(error, path)}") from None
     try:
