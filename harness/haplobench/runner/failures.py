@@ -22,6 +22,8 @@ def describe_error(error: BaseException) -> StageError:
     name = type(error).__name__
     user = isinstance(error, BenchError) and not isinstance(error, PluginError)
     text = str(error) or name
+    if isinstance(error, SystemExit):
+        text = f"the plugin called exit({error.code})"
     if isinstance(error, OSError) and error.filename and not isinstance(error, BenchError):
         text = f"{error.filename}: {error.strerror}"
     if not isinstance(error, BenchError):
