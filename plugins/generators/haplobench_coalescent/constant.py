@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msprime
 
-from haplobench import Panel, RunContext, SampleRequest
+from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.panel import synthetic_names
 from haplobench_coalescent.diversity import estimate
 from haplobench_coalescent.simulation import Region, simulate
@@ -38,7 +39,7 @@ class FittedConstantSize:
             self.mutation_rate,
             ctx,
             start=request.start,
-            model=self.model,
+            model=_ancestry_model(self.model),
         )
         yield simulated.panel(self.region, samples=synthetic_names(n_people))
 
@@ -83,3 +84,15 @@ class ConstantSize:
         """Read what `save` wrote."""
         region, facts = load_state(directory, _NAME)
         return FittedConstantSize(region, **facts)
+
+
+def _ancestry_model(name: str) -> Any:
+    """The ancestry model of that name, as msprime takes it."""
+    if name == "hudson":
+        return name
+    if not hasattr(msprime, "SMCK"):
+        raise PluginError(
+            f"model {name} needs msprime 1.4, found {msprime.__version__}",
+            hint="pip install -U msprime, or set model: hudson",
+        )
+    return msprime.SMCK(1)

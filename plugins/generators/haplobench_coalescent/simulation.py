@@ -109,7 +109,7 @@ def simulate(
     ctx: RunContext,
     *,
     start: int,
-    model: str = "hudson",
+    model: Any = "hudson",
     ploidy: int = 2,
 ) -> Simulated:
     """Ancestry under `model`, then mutations between two states, with positions in bp.
@@ -125,8 +125,7 @@ def simulate(
         Per bp and generation.
     start : int
         Absolute index of the first haplotype, which keys the seeds.
-    model : str
-        An ancestry model of msprime.
+    model : str or msprime.AncestryModel
     ploidy : int
         Genomes per person of the populations, which scales the coalescent.
     """

@@ -53,7 +53,7 @@ class MsprimeParams(Params):
     rarest site of the panel is commoner still, its MAF counts.
     `mutation_rate`: per bp and generation.
     `model`: the coalescent with recombination (`hudson`), or its sequentially Markov
-    approximation SMC' (`smc_prime`).
+    approximation SMC(1), which is SMC' (`smc_k`), faster over long regions.
     `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
     """
 
@@ -61,7 +61,7 @@ class MsprimeParams(Params):
     estimator: Literal["pi", "segregating-sites"] = "pi"
     min_maf: float | None = Field(default=None, ge=0, le=0.5)
     mutation_rate: float = Field(default=1.25e-8, gt=0, lt=1)
-    model: Literal["hudson", "smc_prime"] = "hudson"
+    model: Literal["hudson", "smc_k"] = "hudson"
     cm_per_mb: float = Field(default=1.0, ge=0)
 
 

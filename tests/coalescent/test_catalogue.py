@@ -1,0 +1,174 @@
+"""stdpopsim: people of the populations asked for, as different as the demography makes them."""
+
+from __future__ import annotations
+
+import logging
+
+import allel
+import numpy as np
+import pytest
+import stdpopsim
+from coalescent_cases import REGISTRY, context, fitted, region_panel, sampled
+
+from haplobench import PluginError, RecombinationMap
+from haplobench.registry import resolve
+from haplobench.testing import check_generator
+
+LABELS = {
+    "population": np.array(["YRI", "GBR", "CHB", "GBR"]),
+    "superpopulation": np.array(["AFR", "EUR", "EAS", "EUR"]),
+}
+TRAIN = region_panel(2_000_001, 2_400_000, **LABELS)
+
+
+def fst(panel, one, other):
+    """Hudson's Fst (scikit-allel) between two groups of haplotypes."""
+    counts = [
+        allel.HaplotypeArray(panel.haplotypes[rows].T).count_alleles(max_allele=1)
+        for rows in (one, other)
+    ]
+    numerator, denominator = allel.hudson_fst(*counts)
+    return numerator.sum() / denominator.sum()
+
+
+@pytest.fixture(scope="module")
+def three_populations(tmp_path_factory):
+    """120 people, their labels shuffled."""
+    ctx = context(tmp_path_factory.mktemp("catalogue"))
+    labels = np.random.default_rng(0).permutation(np.repeat(["YRI", "GBR", "CHB", "FIN"], 30))
+    panel = sampled(fitted("stdpopsim", TRAIN, ctx), ctx, 240, populations=np.repeat(labels, 2))
+    return panel, labels
+
+
+def test_conformance():
+    assert "determinism" in check_generator("stdpopsim", registry=REGISTRY)
+
+
+def test_labels_are_those_asked_for(three_populations):
+    panel, labels = three_populations
+    assert np.array_equal(panel.population, labels)
+    above = {"YRI": "AFR", "GBR": "EUR", "CHB": "EAS", "FIN": "EUR"}
+    assert panel.superpopulation.tolist() == [above[label] for label in labels]
+    assert panel.positions[0] >= 2_000_001
+    assert panel.positions[-1] <= 2_400_000
+
+
+def test_populations_differ_as_the_model_says(three_populations):
+    """YRI from CEU more than CHB from CEU; GBR and FIN are both the model's CEU."""
+    panel, _ = three_populations
+    of = {
+        name: np.flatnonzero(panel.haplotype_populations == name)
+        for name in ("YRI", "GBR", "CHB", "FIN")
+    }
+    europe_africa = fst(panel, of["GBR"], of["YRI"])
+    europe_asia = fst(panel, of["GBR"], of["CHB"])
+    assert europe_africa > europe_asia > 0.03
+    assert abs(fst(panel, of["GBR"], of["FIN"])) < 0.02
+    assert fst(panel, of["YRI"][::2], of["YRI"][1::2]) < 0.01
+    diversity = {
+        name: allel.mean_pairwise_difference(
+            allel.HaplotypeArray(panel.haplotypes[rows].T).count_alleles(max_allele=1)
+        ).sum()
+        for name, rows in of.items()
+    }
+    assert diversity["YRI"] > 1.1 * diversity["GBR"]
+
+
+def test_people_are_whole(three_populations):
+    """Rows keep a person's two haplotypes together and each simulated person occurs once."""
+    panel, _ = three_populations
+    assert np.unique(panel.haplotypes, axis=0).shape[0] > 0.97 * 240
+
+
+def test_diversity_against_stdpopsims_own_engine(tmp_path):
+    """The same model run by stdpopsim itself has the same mean diversity."""
+    species = stdpopsim.get_species("HomSap")
+    model = species.get_demographic_model("OutOfAfrica_3G09")
+    contig = species.get_contig(
+        length=400_000, mutation_rate=model.mutation_rate, recombination_rate=1e-8
+    )
+    theirs = [
+        stdpopsim.get_engine("msprime")
+        .simulate(model, contig, {"CEU": 10}, seed=seed)
+        .diversity(span_normalise=True)
+        for seed in range(1, 26)
+    ]
+    ctx = context(tmp_path, recombination_map=RecombinationMap.uniform(2_000_001, 2_400_001, 1.0))
+    generator = fitted("stdpopsim", TRAIN, ctx)
+    populations = np.full(20, "GBR")
+    ours = []
+    for start in range(0, 500, 20):
+        panel = sampled(generator, ctx, 20, start, populations)
+        counts = allel.HaplotypeArray(panel.haplotypes.T).count_alleles()
+        ours.append(allel.mean_pairwise_difference(counts).sum() / 400_000)
+    error = np.hypot(np.std(ours), np.std(theirs)) / 5
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=3.5 * error)
+    assert error < 0.15 * np.mean(theirs)
+
+
+def test_proportional_where_none_is_asked_for(tmp_path):
+    ctx = context(tmp_path)
+    panel = sampled(fitted("stdpopsim", TRAIN, ctx), ctx, 24)
+    labels, counts = np.unique(panel.population, return_counts=True)
+    assert dict(zip(labels.tolist(), counts.tolist(), strict=True)) == {
+        "CHB": 3,
+        "GBR": 6,
+        "YRI": 3,
+    }
+
+
+def test_unlabelled_panels_stay_unlabelled(tmp_path):
+    ctx = context(tmp_path)
+    generator = fitted("stdpopsim", region_panel(1, 200_000), ctx, population="YRI")
+    panel = sampled(generator, ctx, 20)
+    assert not panel.labelled
+    as_asked = sampled(generator, ctx, 20, populations=np.full(20, "YRI"))
+    assert np.array_equal(panel.haplotypes, as_asked.haplotypes)
+
+
+def test_unknown_label_of_the_panel_is_an_error_at_fit(tmp_path):
+    train = region_panel(1, 100_000, population=np.array(["YRI", "Orcadian", "YRI", "YRI"]))
+    with pytest.raises(
+        PluginError, match="'Orcadian' has no counterpart in model OutOfAfrica_3G09"
+    ):
+        fitted("stdpopsim", train, context(tmp_path))
+    fitted("stdpopsim", train, context(tmp_path), populations={"Orcadian": "CEU"})
+
+
+def test_stand_ins_are_logged(tmp_path, caplog):
+    train = region_panel(1, 100_000, population=np.array(["YRI", "MXL", "YRI", "YRI"]))
+    with caplog.at_level(logging.WARNING):
+        fitted("stdpopsim", train, context(tmp_path))
+    assert "no population for MXL: CEU stands in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"species": "HomoSap"}, "no species is named 'HomoSap' .*HomSap"),
+        ({"model": "OutOfAfrica_3G10"}, "no model is named .*OutOfAfrica_3G09"),
+        ({"model": "AncientEurope_4A21"}, "no present-day population"),
+        ({"populations": {"GBR": "FIN"}}, "populations.GBR"),
+    ],
+)
+def test_wrong_params_are_one_line(params, message, tmp_path):
+    with pytest.raises(PluginError, match=message) as raised:
+        fitted("stdpopsim", TRAIN, context(tmp_path), **params)
+    assert "\n" not in str(raised.value)
+
+
+def test_mutation_rate_is_the_models_own(tmp_path):
+    ctx = context(tmp_path)
+    assert fitted("stdpopsim", TRAIN, ctx).mutation_rate == 2.35e-8
+    assert fitted("stdpopsim", TRAIN, ctx, mutation_rate=1e-8).mutation_rate == 1e-8
+
+
+def test_saved_and_loaded_samples_the_same(tmp_path):
+    recombination_map = RecombinationMap.uniform(2_000_001, 2_400_000, 2.5)
+    ctx = context(tmp_path, recombination_map=recombination_map)
+    generator = fitted("stdpopsim", TRAIN, ctx, populations={"CHB": "YRI"})
+    generator.save(tmp_path)
+    loaded = resolve(REGISTRY.generator("stdpopsim").target)().load(tmp_path, context(tmp_path))
+    labels = np.repeat(["CHB", "GBR", "YRI"], 4)
+    panels = [sampled(g, ctx, 12, 36, labels) for g in (generator, loaded)]
+    assert panels[0].digest == panels[1].digest
