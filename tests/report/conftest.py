@@ -14,7 +14,8 @@ from report_fixture import Drawn, build_run
 
 from haplobench.report.figures import draw_figures
 from haplobench.report.load import load_run
-from haplobench.report.summary import Summary, summarise
+from haplobench.report.model import Summary
+from haplobench.report.summary import summarise
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from report_fixture import HOSTILE, Drawn, build_run
 from haplobench.report.figures import draw_figures
 from haplobench.report.html import LIMIT, render_html
 from haplobench.report.load import load_run
-from haplobench.report.summary import Summary, summarise
+from haplobench.report.model import Summary
+from haplobench.report.summary import summarise
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 
@@ -85,7 +86,7 @@ def test_holds_all_parts(parsed: Page) -> None:
         assert part in parsed.text
     assert "bench run suites/demo.yaml --seeds 1,2,3" in parsed.text
     assert "f" * 40 in parsed.text
-    assert "multi-allelic 211, indel 1,020" in parsed.text
+    assert "multi-allelic: 211; indel: 1,020" in parsed.text
     assert "Expat" in parsed.text
     assert "20:1,000,226–3,999,849 (3.00 Mb, GRCh37)" in parsed.text
     assert "Definition of af rmse: mean over sites of |p - q|." in parsed.text

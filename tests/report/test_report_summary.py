@@ -17,17 +17,9 @@ from report_fixture import SEEDS, build_run
 
 from haplobench.errors import BenchError, FormatError
 from haplobench.report.load import SubmetricInfo, load_run, parse_labels
-from haplobench.report.summary import (
-    Cell,
-    Column,
-    DatasetSummary,
-    Floor,
-    Summary,
-    one_line,
-    place,
-    score,
-    summarise,
-)
+from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
+from haplobench.report.placing import place, score
+from haplobench.report.summary import one_line, summarise
 from haplobench.results.records import Record, append_records
 
 
@@ -297,6 +289,13 @@ def test_headline_leaves_out_what_nobody_has(tmp_path: Path) -> None:
     dataset = run_of(tmp_path, [record()], info).datasets["d"]
     assert [column.title for column in dataset.headline()] == ["x"]
     assert len(dataset.columns) == 2
+
+
+def test_families_have_one_order_whatever_the_plugins(tmp_path: Path) -> None:
+    families = ["performance", "novel", "privacy", "fidelity"]
+    records = [record(metric=name, family=name) for name in families]
+    dataset = run_of(tmp_path, records).datasets["d"]
+    assert dataset.families() == ["fidelity", "privacy", "performance", "novel"]
 
 
 def test_generator_that_the_machine_cannot_run(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from haplobench.report import print_run
 from haplobench.report.load import load_run
-from haplobench.report.summary import Summary, summarise
+from haplobench.report.model import Summary
+from haplobench.report.summary import summarise
 from haplobench.report.terminal import print_summary
 
 

@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from haplobench.report.load import parse_labels
-from haplobench.report.summary import Cell, Column, DatasetSummary, Summary
+from haplobench.report.model import Cell, Column, DatasetSummary, Summary
 
 TIDY = (
     "dataset", "generator", "role", "family", "metric", "submetric", "labels", "title", "unit",

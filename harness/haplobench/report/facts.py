@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from haplobench.report.formatting import format_count
-from haplobench.report.summary import Summary
+from haplobench.report.model import Summary
 from haplobench.report.view import flatten
 
 Facts = list[tuple[str, str]]
+_NAMES = {"url": "URL", "sha256": "SHA-256", "doi": "DOI"}
 
 
 def dataset_facts(info: Mapping[str, Any]) -> Facts:
@@ -36,14 +37,15 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
         add("Haplotypes", counts + ("" if info.get("phased", True) else "; unphased"))
     add("Superpopulations", _counts(info.get("superpopulations")))
     add("Populations", _counts(info.get("populations")))
-    add("Left out on reading", _counts(info.get("skipped")))
+    skipped = (info.get("skipped") or {}).items()
+    add("Sites left out", "; ".join(f"{why}: {format_count(count)}" for why, count in skipped))
     if "recombination_map" in info:
         add("Recombination map", "yes" if info["recombination_map"] else "none")
     if "surrogate_sequence" in info:
         surrogate = "surrogate bases under the sites" if info["surrogate_sequence"] else "given"
         add("Reference sequence", surrogate)
     for key, text in flatten(info.get("provenance") or {}):
-        add(key.replace("_", " ").capitalize(), text)
+        add(_NAMES.get(key, key.replace("_", " ").capitalize()), text)
     add("Digest", str(info.get("digest") or "")[:16])
     return facts
 

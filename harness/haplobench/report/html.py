@@ -13,7 +13,8 @@ from typing import Any
 from haplobench.errors import BenchError
 from haplobench.report import facts, view
 from haplobench.report.figures import Figure, FigureProblem, slug
-from haplobench.report.summary import FAR_SCORE, FAR_WIDTHS, DatasetSummary, Summary
+from haplobench.report.model import DatasetSummary, Summary
+from haplobench.report.placing import FAR_SCORE, FAR_WIDTHS
 from haplobench.report.svg import clean, size, to_png
 
 LIMIT = 2_000_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from haplobench.report import facts, view
 from haplobench.report.figures import Figure, FigureProblem
-from haplobench.report.summary import Summary
+from haplobench.report.model import Summary
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -37,7 +37,7 @@ def render_markdown(
         lines.append("")
         for table in view.headline_tables(dataset):
             lines += [f"### {text(table.title.capitalize())}", "", *_table(table), ""]
-            lines += [f"- n/a {code}: {text(reason)}" for code, reason in table.notes]
+            lines += [f"- {code}: {text(reason)}" for code, reason in table.notes]
             lines += [""] * bool(table.notes)
         for figure in figures:
             if figure.dataset == label:

@@ -4,209 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
-from haplobench.report.load import CohortInfo, MetricInfo, Run, SubmetricInfo, iterate, parse_labels
+from haplobench.plugin import Family
+from haplobench.report.load import MetricInfo, Run, SubmetricInfo, iterate
+from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Key, Summary
+from haplobench.report.placing import place, score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["ok", "not-applicable", "failed", "timeout", "memory", "missing"]
-Place = Literal["", "better", "within", "outside", "far"]
-Key = tuple[str, str, str]
-"""Metric, submetric and labels (as one text, see `load.parse_labels`)."""
-
 FLOOR_RANGE = (0.05, 0.95)
-FAR_WIDTHS, FAR_SCORE = 3.0, 1.5
-"""Far outside: further from the floor's range than so many of its widths, and, where there is
-an ideal, at least so many times further from the ideal than the floor."""
 _WORST = ("memory", "timeout", "failed", "not-applicable")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One number that is compared: a submetric, or one of its labelled values."""
-
-    metric: str
-    family: str
-    submetric: SubmetricInfo
-    labels: str = ""
-
-    @property
-    def key(self) -> Key:
-        """What cells and floors are looked up by."""
-        return (self.metric, self.submetric.name, self.labels)
-
-    @property
-    def label_text(self) -> str:
-        """Labels for a reader: `superpopulation EUR, maf 0.05-0.1`; empty if none."""
-        return ", ".join(f"{key} {value}" for key, value in parse_labels(self.labels))
-
-    @property
-    def title(self) -> str:
-        """Title for table heads, with label values where there are any."""
-        values = ", ".join(value for _, value in parse_labels(self.labels))
-        return f"{self.submetric.title} ({values})" if values else self.submetric.title
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Real people sampled as if synthetic: what the best generator could reach.
-
-    `low` and `high` are the 5 % and 95 % quantiles over `n` draws, `distance` the median
-    distance of a draw from the ideal (None without an ideal).
-    """
-
-    median: float
-    low: float
-    high: float
-    n: int
-    distance: float | None = None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of one generator on one dataset, or why there is none.
-
-    Attributes
-    ----------
-    state : str
-        `ok`, or what happened instead.
-    value : float or None
-        Mean over seeds of the means over the draws of each seed.
-    spread, spread_over : float or None, str
-        Standard deviation over `seeds` (of the seeds' means) or, with one seed, over its
-        `draws`; with one draw, the metric's own `standard error`.
-    low, high : float or None
-        Least and greatest of what `spread` is taken over.
-    n_seeds, n_values : int
-        Seeds, and draws of all seeds together.
-    place : str
-        Against the floor's 5-95 % range: `better`, `within` (or nearer to it than the metric's
-        smallest effect), `outside`, `far` (see `FAR_WIDTHS`).
-    score : float or None
-        Distance from the ideal over the floor's (or over the metric's smallest effect, where
-        that is greater): 1 is as good as real people.
-    reason, phase : str
-        Why it is not applicable or failed, one line.
-    failed_seeds : int
-        Seeds that gave no value, though others did.
-    """
-
-    state: State
-    value: float | None = None
-    spread: float | None = None
-    spread_over: str = ""
-    low: float | None = None
-    high: float | None = None
-    n_seeds: int = 0
-    n_values: int = 0
-    place: Place = ""
-    score: float | None = None
-    reason: str = ""
-    phase: str = ""
-    failed_seeds: int = 0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell, or one metric of it (`metric` not empty), that failed; alike seeds together."""
-
-    dataset: str
-    cohort: str
-    metric: str
-    status: str
-    phase: str
-    reason: str
-    detail: str
-    seeds: tuple[int, ...]
-    wall_s: float | None
-
-
-@dataclass(frozen=True)
-class Best:
-    """The generators nearest to the ideal in one column: within its smallest effect of the best."""
-
-    column: Column
-    cohorts: tuple[str, ...]
-    cell: Cell
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """All cells of one dataset. `columns` are in the metrics' order, labelled ones included."""
-
-    label: str
-    cohorts: tuple[CohortInfo, ...]
-    columns: tuple[Column, ...]
-    floors: Mapping[Key, Floor]
-    cells: Mapping[tuple[str, Key], Cell]
-    failures: tuple[Failure, ...] = field(default=())
-
-    def cell(self, cohort: str, column: Column) -> Cell:
-        """The cell of a cohort in a column; state `missing` where nothing was recorded."""
-        return self.cells.get((cohort, column.key), Cell("missing"))
-
-    def headline(self, family: str | None = None) -> list[Column]:
-        """Columns of the main table, without those that nobody has anything in.
-
-        A headline number that only exists with labels is shown by its labels, six at most.
-        """
-        chosen = []
-        by_number: dict[tuple[str, str], list[Column]] = {}
-        for column in self.columns:
-            wanted = column.submetric.headline and family in (None, column.family)
-            if wanted and column.key in self._recorded:
-                by_number.setdefault(column.key[:2], []).append(column)
-        for group in by_number.values():
-            plain = [column for column in group if not column.labels]
-            chosen += plain or group[:6]
-        return chosen
-
-    @cached_property
-    def _recorded(self) -> set[Key]:
-        found = {key for (_, key), cell in self.cells.items() if cell.state != "missing"}
-        return found | set(self.floors)
-
-    def families(self) -> list[str]:
-        """Metric families, in the order in which the run names them."""
-        return list(dict.fromkeys(column.family for column in self.columns))
-
-    def best(self, column: Column) -> Best | None:
-        """Who comes nearest to the ideal, controls left out; None where nothing is better."""
-        ranked = []
-        for cohort in self.cohorts:
-            cell = self.cell(cohort.label, column)
-            badness = _badness(cell.value, column.submetric)
-            if cohort.role == "generator" and badness is not None:
-                ranked.append((badness, cohort.label, cell))
-        if not ranked:
-            return None
-        ranked.sort(key=lambda item: item[0])
-        limit = ranked[0][0] + column.submetric.min_effect
-        near = tuple(label for badness, label, _ in ranked if badness <= limit)
-        return Best(column, near, ranked[0][2])
-
-    def tally(self, cohort: str, family: str | None = None) -> tuple[int, int]:
-        """Headline numbers within the floor's range or better, and those compared with a floor."""
-        places = [self.cell(cohort, column).place for column in self.headline(family)]
-        judged = [place for place in places if place]
-        return sum(place in ("within", "better") for place in judged), len(judged)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A run, summarised: one `DatasetSummary` per dataset, in the order of the suite."""
-
-    run: Run
-    datasets: Mapping[str, DatasetSummary]
-
-    @property
-    def failures(self) -> list[Failure]:
-        """Everything that failed, in order."""
-        return [failure for dataset in self.datasets.values() for failure in dataset.failures]
 
 
 def summarise(run: Run) -> Summary:
@@ -347,51 +157,6 @@ def _floor_cells(
     }
 
 
-def place(value: float, floor: Floor | None, submetric: SubmetricInfo) -> Place:
-    """Where a value lies against the floor's range, see `Cell.place`; empty if there's no floor."""
-    if floor is None or submetric.direction == "info":
-        return ""
-    if submetric.direction == "closer" and submetric.ideal is None:
-        return ""
-    width = max(floor.high - floor.low, submetric.min_effect)
-    above, below = value - floor.high, floor.low - value
-    if submetric.direction == "lower":
-        excess, gain = above, below
-    elif submetric.direction == "higher":
-        excess, gain = below, above
-    else:
-        # Nearer to the ideal than the floor's own range is never worse than real people.
-        ideal = submetric.ideal or 0.0
-        reach = max(abs(floor.low - ideal), abs(floor.high - ideal))
-        excess, gain = abs(value - ideal) - reach, 0.0
-    tiny = 1e-9 * max(abs(value), abs(floor.median))  # rounding of the quantiles' arithmetic
-    if excess > max(submetric.min_effect, tiny):
-        distance = score(value, floor, submetric)
-        far = excess > FAR_WIDTHS * width + tiny and (distance is None or distance >= FAR_SCORE)
-        return "far" if far else "outside"
-    return "better" if gain > max(submetric.min_effect, tiny) else "within"
-
-
-def score(value: float, floor: Floor | None, submetric: SubmetricInfo) -> float | None:
-    """Distance of a value from the ideal over the floor's, see `Cell.score`.
-
-    A floor nearer to the ideal than the metric's smallest effect counts as that far away.
-    None without an ideal or a floor, and where the floor is the ideal exactly.
-    """
-    if floor is None or submetric.ideal is None or submetric.direction == "info":
-        return None
-    unit = max(floor.distance or 0.0, submetric.min_effect)
-    return abs(value - submetric.ideal) / unit if unit else None
-
-
-def _badness(value: float | None, submetric: SubmetricInfo) -> float | None:
-    if value is None or submetric.direction == "info":
-        return None
-    if submetric.direction == "closer":
-        return None if submetric.ideal is None else abs(value - submetric.ideal)
-    return value if submetric.direction == "lower" else -value
-
-
 # --- what has no value ----------------------------------------------------------------------
 
 
@@ -520,5 +285,5 @@ def _columns(ok: pd.DataFrame, run: Run) -> dict[str, tuple[Column, ...]]:
 
 def _by_family(metrics: Iterable[MetricInfo]) -> list[MetricInfo]:
     metrics = list(metrics)
-    families = list(dict.fromkeys(metric.family for metric in metrics))
+    families = list(dict.fromkeys([*get_args(Family), *(metric.family for metric in metrics)]))
     return sorted(metrics, key=lambda metric: families.index(metric.family))

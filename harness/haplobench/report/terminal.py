@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from haplobench.report.formatting import format_spread, format_value
-from haplobench.report.summary import Cell, Column, DatasetSummary, Failure, Floor, Summary
+from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others
 
 _STYLES = {"": "", "better": "green", "within": "green", "outside": "yellow", "far": "red"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
 from haplobench.report.load import CohortInfo, SubmetricInfo
-from haplobench.report.summary import Cell, Column, DatasetSummary, Floor, Summary
+from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 
 MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
 PLACES = {
