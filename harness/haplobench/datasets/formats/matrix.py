@@ -77,7 +77,8 @@ class HaplotypeMatrix:
     def _flush(self) -> None:
         if not self._filled:
             return
-        tile = np.ascontiguousarray(self._pending[: self._filled].T)
+        # A copy always: of one haplotype the transpose is contiguous as it is.
+        tile = np.array(self._pending[: self._filled].T, order="C")
         self._filled = 0
         self._tiles.append(tile)
         if self._scratch is None or (
