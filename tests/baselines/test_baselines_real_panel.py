@@ -43,7 +43,7 @@ def cohorts(real):
         "independent": fitted("independent", train, ctx),
         "markov-1": fitted("markov", train, ctx, order=1),
         "markov-8": fitted("markov", train, ctx),
-        "li-stephens": fitted("li-stephens", train, ctx, within="superpopulation"),
+        "li-stephens": fitted("li-stephens", train, ctx),
         "copycat": fitted("copycat", train, ctx),
     }
     return {

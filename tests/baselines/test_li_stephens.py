@@ -104,6 +104,16 @@ def test_whom_it_copies(within, copied, tmp_path):
     assert set(drawn.argmax(axis=1).tolist()) == copied
 
 
+def test_the_population_stands_in_for_a_missing_superpopulation(tmp_path):
+    alleles = np.zeros((8, 2), np.int8)
+    alleles[np.arange(8), np.arange(8) // 4] = 1
+    train = panel(alleles, population=np.repeat(["A", "B"], 2))
+    ctx = context(tmp_path)
+    mosaic = fitted("li-stephens", train, ctx, theta=0, within="superpopulation")
+    drawn = sampled(mosaic, ctx, 100, populations=np.repeat(["A", "B"], 50))
+    assert np.array_equal(drawn.argmax(axis=1), np.repeat([0, 1], 50))
+
+
 def test_a_population_in_two_superpopulations_is_refused(tmp_path):
     train = panel(
         np.zeros((4, 2)),

@@ -36,11 +36,16 @@ class Groups:
 
     @classmethod
     def of(cls, train: Panel, within: Within) -> Self:
-        """Group the people of `train` by population, by superpopulation, or all together."""
+        """Group the people of `train` by population, by superpopulation, or all together.
+
+        The population stands in where there is no superpopulation.
+        """
         labels, label = np.unique(train.population, return_inverse=True)
         keys = {
             "population": train.population,
-            "superpopulation": train.superpopulation,
+            "superpopulation": np.where(
+                train.superpopulation == "", train.population, train.superpopulation
+            ),
             "all": np.zeros(train.n_samples, np.int64),
         }[within]
         _, group = np.unique(keys, return_inverse=True)

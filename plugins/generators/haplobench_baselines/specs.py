@@ -36,14 +36,15 @@ class LiStephensParams(Params):
     `ne`: effective population size, which scales the recombination map.
     `theta`: scaled mutation rate per site; None: Li and Stephens' estimate from the number of
     haplotypes copied from. 0: no mutation.
-    `within`: whom a haplotype may copy: training people of its own population, of its own
-    superpopulation, or everyone.
+    `within`: whom a haplotype may copy: training people of its own superpopulation (some
+    hundred haplotypes at least, so that its rates are those of a reference panel), of its own
+    population, or everyone.
     `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
     """
 
     ne: float = Field(default=10_000, gt=0)
     theta: float | None = Field(default=None, ge=0)
-    within: Literal["population", "superpopulation", "all"] = "population"
+    within: Literal["population", "superpopulation", "all"] = "superpopulation"
     cm_per_mb: float = Field(default=1.0, ge=0)
 
 

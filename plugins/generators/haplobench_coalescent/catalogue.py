@@ -116,25 +116,30 @@ class FittedCatalogue:
         """
         model = self.params.model
         populations = present_day(_demography(self.params))
-        found = []
-        for label in labels:
-            choice = match(
+        choices = [
+            match(
                 label,
                 self.people.superpopulations.get(label, ""),
                 model=model,
                 populations=populations,
                 overrides=self.params.populations,
             )
-            if choice.nearest and log:
+            for label in labels
+        ]
+        stand_ins: dict[str, list[str]] = {}
+        for label, choice in zip(labels, choices, strict=True):
+            if choice.nearest:
+                stand_ins.setdefault(choice.population, []).append(label)
+        for population, missing in stand_ins.items():
+            if log:
                 log.warning(
                     "%s: model %s has no population for %s: %s stands in (nearest)",
                     _NAME,
                     model,
-                    label,
-                    choice.population,
+                    ", ".join(missing),
+                    population,
                 )
-            found.append(choice.population)
-        return found
+        return [choice.population for choice in choices]
 
     def save(self, directory: Path) -> None:
         """Write the parameters and the map."""
