@@ -81,7 +81,11 @@ class MarkedTree:
                     at[part] = {"name": at[part]}
                 at = at[part]
             elif isinstance(at, dict) and isinstance(part, str):
-                if not isinstance(at.get(part), dict | list):
+                found = at.get(part)
+                if found is not None and not isinstance(found, dict | list):
+                    where = key_text(key[: i + 1])
+                    raise LookupError(f"{where}: is {found!r}, so it can't have keys")
+                if found is None:
                     at[part] = {}
                     self.places.setdefault(key[: i + 1], place)
                 at = at[part]

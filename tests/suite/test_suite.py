@@ -1,0 +1,436 @@
+"""Suites: everything that is wrong is named at once, with file, line and key."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import types
+from pathlib import Path
+
+import pytest
+
+import haplobench
+from haplobench import (
+    Binary,
+    DatasetSpec,
+    GeneratorSpec,
+    MetricSpec,
+    Params,
+    SubmetricSpec,
+    SuiteError,
+    hookimpl,
+)
+from haplobench.registry import Registry, load_registry
+from haplobench.suite import Suite, load_suite, shipped_suites
+
+
+class VAEParams(Params):
+    window: int = 64
+    latent_size: int = 16
+    widths: tuple[int, ...] = (1, 2)
+
+
+class FileParams(Params):
+    path: str
+
+
+class KmerParams(Params):
+    k: int = 21
+
+
+def _submetric() -> tuple[SubmetricSpec, ...]:
+    return (SubmetricSpec(name="x", title="x", definition="x", direction="info"),)
+
+
+def _plugin() -> types.ModuleType:
+    module = types.ModuleType("suite_test_plugin")
+
+    def generators() -> list[GeneratorSpec]:
+        def spec(name: str, params: type[Params] = Params, **more: object) -> GeneratorSpec:
+            return GeneratorSpec(
+                name=name, version="1", target="m:G", summary="S.", params=params, **more
+            )
+
+        return [
+            spec("independent", control="Lower bound."),
+            spec("copycat", control="Leak."),
+            spec("vae-paper", VAEParams),
+            spec("markov"),
+            spec("parallel", distributed=True),
+            spec("reads-art", needs=(Binary("no-such-art", "apt-get install art"),)),
+        ]
+
+    def metrics() -> list[MetricSpec]:
+        def spec(name: str, **more: object) -> MetricSpec:
+            return MetricSpec(
+                name=name,
+                version="1",
+                target="m:M",
+                summary="S.",
+                family="fidelity",
+                submetrics=_submetric(),
+                **more,
+            )
+
+        return [
+            spec("ld-decay"),
+            spec("k-mers", params=KmerParams),
+            spec("needy", needs=(Binary("no-such-mash", "apt-get install mash"),)),
+        ]
+
+    def datasets() -> list[DatasetSpec]:
+        return [
+            DatasetSpec(name="embedded", version="1", target="m:D", summary="S."),
+            DatasetSpec(name="file", version="1", target="m:D", summary="S.", params=FileParams),
+        ]
+
+    module.haplobench_generators = hookimpl(generators)  # type: ignore[attr-defined]
+    module.haplobench_metrics = hookimpl(metrics)  # type: ignore[attr-defined]
+    module.haplobench_datasets = hookimpl(datasets)  # type: ignore[attr-defined]
+    return module
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry([_plugin(), "no_such_plugin_module"])
+
+
+GOOD = """\
+name: good
+title: A suite
+seeds: [1, 2]
+datasets:
+  - name: embedded
+    label: chr20
+    filters: {min_maf: 0.05}
+    split: {holdout: 0.25, validation: 10, seed: 7}
+generators:
+  - markov
+  - name: vae-paper
+    label: vae-256
+    params: {window: 256}
+    seeds: [5]
+    limits: {time: 5m}
+metrics: [ld-decay, {name: k-mers, params: {k: 11}}]
+sample: {haplotypes: holdout, draws: 3, batch_size: 256}
+floor: {draws: 4}
+limits: {time: 10m, memory: 4GiB}
+profiles:
+  quick: {seeds: [1], sample: {draws: 1}}
+"""
+
+
+def load(
+    tmp_path: Path, registry: Registry, text: str, *overrides: str, only: tuple[str, ...] = ()
+) -> Suite:
+    path = tmp_path / "s.yaml"
+    path.write_text(textwrap.dedent(text))
+    return load_suite(path, overrides, registry, only=only)
+
+
+def problems(tmp_path: Path, registry: Registry, text: str, *overrides: str) -> list[str]:
+    with pytest.raises(SuiteError) as caught:
+        load(tmp_path, registry, text, *overrides)
+    prefix = str(tmp_path / "s.yaml")
+    return [problem.replace(prefix, "s.yaml") for problem in caught.value.problems]
+
+
+def test_a_good_suite_is_resolved(tmp_path: Path, registry: Registry) -> None:
+    suite = load(tmp_path, registry, GOOD)
+    assert [(g.label, g.role, g.seeds) for g in suite.generators] == [
+        ("independent", "control", (1, 2)),
+        ("copycat", "control", (1, 2)),
+        ("markov", "generator", (1, 2)),
+        ("vae-256", "generator", (5,)),
+    ]
+    vae = suite.generators[-1]
+    assert vae.params == {"window": 256, "latent_size": 16, "widths": [1, 2]}
+    assert (vae.limits.time, vae.limits.memory) == (300, 4 << 30)
+    assert suite.generators[2].limits.time == 600
+    (dataset,) = suite.datasets
+    assert (dataset.label, dataset.split.validation, dataset.filters.max_missing) == (
+        "chr20",
+        10,
+        0,
+    )
+    assert [(m.name, dict(m.params)) for m in suite.metrics] == [
+        ("ld-decay", {}),
+        ("k-mers", {"k": 11}),
+    ]
+    assert "6 + 1" not in suite.describe()
+    assert "8 cells" in suite.describe()  # floor, 2 × 2 controls, 2 of markov, 1 of the VAE
+
+
+def test_what_was_resolved_loads_again_as_the_same_suite(
+    tmp_path: Path, registry: Registry
+) -> None:
+    suite = load(tmp_path, registry, GOOD, "metrics=[ld-decay]")
+    again = load(tmp_path, registry, suite.to_yaml())
+    assert again.as_dict() == suite.as_dict()
+    assert again.digest == suite.digest
+
+
+def test_profiles_and_overrides(tmp_path: Path, registry: Registry) -> None:
+    quick = load(tmp_path, registry, GOOD, "profile=quick")
+    assert (quick.seeds, quick.sample.draws, quick.sample.batch_size) == ((1,), 1, 256)
+    named_in_file = load(tmp_path, registry, GOOD + "profile: quick\n")
+    assert named_in_file.seeds == (1,)
+    more = load(
+        tmp_path,
+        registry,
+        GOOD,
+        "profile=quick",
+        "seeds=[3, 4]",
+        "generators[1].params.window=128",
+        "generators[0].params={}",
+        "floor.draws=9",
+    )
+    assert more.seeds == (3, 4)
+    assert more.sample.draws == 1
+    assert more.floor.draws == 9
+    assert more.generators[-1].params["window"] == 128
+    assert quick.digest != more.digest
+
+
+def test_the_digest_is_of_what_is_asked(tmp_path: Path, registry: Registry) -> None:
+    suite = load(tmp_path, registry, GOOD)
+    assert load(tmp_path, registry, GOOD, "title=Other", "limits.time=1h").digest == suite.digest
+    assert load(tmp_path, registry, GOOD, "datasets[0].split.seed=8").digest != suite.digest
+    assert load(tmp_path, registry, GOOD, only=("markov",)).digest != suite.digest
+
+
+def test_all_problems_at_once_with_file_line_key_and_near_names(
+    tmp_path: Path, registry: Registry
+) -> None:
+    found = problems(
+        tmp_path,
+        registry,
+        """\
+        name: bad
+        sedes: [1]
+        seeds: [1, 1]
+        datasets:
+          - name: embeded
+          - name: file
+            params: {pth: x}
+          - name: embedded
+            filters: {min_maf: 0.7}
+            split: {holdout: 1.5}
+        generators:
+          - markow
+          - name: vae-paper
+            params:
+              latent: 3
+              window: wide
+          - markov
+          - name: markov
+          - name: reads-art
+          - {name: floor}
+          - {name: parallel, world_size: 2}
+          - {name: vae-paper, label: wide, world_size: 2}
+        metrics: [ld-dekay, k-mers, {name: k-mers, params: {k: [1]}}, needy]
+        sample: {haplotypes: some, draws: 0}
+        limits: {time: soon, memory: 4 elephants}
+        """,
+    )
+    text = "\n".join(found)
+    for expected in (
+        "s.yaml:2: sedes: unknown key; did you mean seeds?",
+        "s.yaml:3: seeds: expected one or more different seeds, found [1, 1]",
+        "s.yaml:5: datasets[0].name: no dataset is named 'embeded'",
+        "did you mean embedded?",
+        "s.yaml:7: datasets[1].params.pth: unknown key; did you mean path?",
+        "datasets[1].params.path: missing, but required",
+        "s.yaml:9: datasets[2].filters.min_maf: expected less than or equal to 0.5, found 0.7",
+        "s.yaml:10: datasets[2].split.holdout: expected a share below 1 or a whole count",
+        "s.yaml:12: generators[0].name: no generator is named 'markow'",
+        "did you mean markov?",
+        "s.yaml:15: generators[1].params.latent: unknown key; did you mean latent_size?",
+        "s.yaml:16: generators[1].params.window: expected a valid integer",
+        "found 'wide'",
+        "s.yaml:18: generators[3]: the label 'markov' is taken by generators[2]",
+        "s.yaml:19: generators[4]: reads-art needs program no-such-art (apt-get install art)",
+        "s.yaml:20: generators[5]: the label 'floor' is the harness's own",
+        "s.yaml:21: generators[6].world_size: more than one rank can't be launched yet",
+        "s.yaml:22: generators[7].world_size: vae-paper runs on one rank only",
+        "s.yaml:23: metrics[0].name: no metric is named 'ld-dekay'",
+        "did you mean ld-decay?",
+        "s.yaml:23: metrics[2]: k-mers is named twice",
+        "s.yaml:23: metrics[2].params.k: expected a valid integer, found [1]",
+        "s.yaml:23: metrics[3]: needy needs program no-such-mash",
+        "s.yaml:24: sample.haplotypes: expected holdout or a positive number of haplotypes",
+        "s.yaml:24: sample.draws: expected greater than or equal to 1, found 0",
+        "s.yaml:25: limits.time: expected a duration such as 90s, 10m or 1h30m, found 'soon'",
+        "s.yaml:25: limits.memory: expected a size such as 4GiB or 500MB",
+    ):
+        assert expected in text, expected
+    # A plugin that failed to load is named where a name isn't found.
+    assert "no_such_plugin_module" in text
+    # In the order of the file, one line each.
+    lines = [int(problem.split(":")[1]) for problem in found]
+    assert lines == sorted(lines)
+    assert not any("\n" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: [unclosed", "s.yaml:1: not YAML: expected ',' or ']'"),
+        ("- a\n- b\n", "s.yaml:1: expected keys and values, found list"),
+        ("just text", "expected keys and values, found str"),
+        ("", "s.yaml: datasets: missing, but required"),
+        (
+            "name: a\nname: b\ndatasets: [embedded]\n",
+            "s.yaml:2: name: given twice, first on line 1",
+        ),
+        ("name: 'a/b'\ndatasets: [embedded]\n", "s.yaml:1: name: string should match pattern"),
+        ("name: a\ndatasets: []\n", "s.yaml:2: datasets: list should have at least 1 item"),
+        ("name: a\ndatasets: embedded\n", "s.yaml:2: datasets: expected a valid list"),
+        ("name: a\ndatasets: [embedded]\nseeds: 3\n", "s.yaml:3: seeds: expected a valid list"),
+        ("name: a\ndatasets: [embedded]\nseeds: [true]\n", "seeds[0]: expected a valid integer"),
+        ("name: a\ndatasets: [embedded]\ngenerators: [3]\n", "s.yaml:3: generators[0]: expected"),
+        ("name: a\ndatasets: [embedded]\nprofile: x\n", "s.yaml:3: profile: no profile is named"),
+    ],
+)
+def test_malformed_files(tmp_path: Path, registry: Registry, text: str, says: str) -> None:
+    assert says in "\n".join(problems(tmp_path, registry, text))
+
+
+def test_a_profile_lies_in_wait_for_nobody(tmp_path: Path, registry: Registry) -> None:
+    found = problems(
+        tmp_path,
+        registry,
+        """\
+        name: a
+        datasets: [embedded]
+        profiles:
+          quick:
+            sample: {drws: 1}
+        """,
+    )
+    assert found == ["s.yaml:5: sample.drws: unknown key; did you mean draws? (profile quick)"]
+    scalar = GOOD.replace("quick: {seeds: [1], ", "quick: {title: {main: x}, ")
+    assert problems(tmp_path, registry, scalar) == [
+        "s.yaml:21: profiles.quick: title: is 'A suite', so it can't have keys"
+    ]
+    near = problems(tmp_path, registry, GOOD, "profile=quik")
+    assert near == ["--set profile: profile: no profile is named 'quik'; did you mean quick?"]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seeds", "--set seeds: expected key=value"),
+        ("=3", "expected key=value"),
+        ("seeds=[1", "--set seeds=[1: the value is not YAML"),
+        ("generators[9].label=x", "generators[9]: there are 2 items"),
+        ("name.first=x", "--set name.first=x: name: is 'good', so it can't have keys"),
+        ("sample.drws=1", "--set sample.drws: sample.drws: unknown key; did you mean draws?"),
+        ("sample.draws=many", "--set sample.draws: sample.draws: expected a valid integer"),
+    ],
+)
+def test_overrides_that_do_not_fit(
+    tmp_path: Path, registry: Registry, override: str, says: str
+) -> None:
+    assert says in "\n".join(problems(tmp_path, registry, GOOD, override))
+
+
+def test_optional_and_all(tmp_path: Path, registry: Registry) -> None:
+    suite = load(
+        tmp_path,
+        registry,
+        """\
+        name: a
+        datasets: [embedded]
+        generators: [{name: reads-art, optional: true}]
+        metrics: [all, {name: k-mers, params: {k: 5}}]
+        """,
+    )
+    art = suite.generators[-1]
+    assert art.missing == ("program no-such-art (apt-get install art)",)
+    assert [(m.name, bool(m.missing)) for m in suite.metrics] == [
+        ("ld-decay", False),
+        ("k-mers", False),
+        ("needy", True),
+    ]
+    assert suite.metrics[1].params == {"k": 5}
+    assert "left out, needs program no-such-art" in suite.describe()
+    everything = load(tmp_path, registry, "name: a\ndatasets: [embedded]\n")
+    assert [m.name for m in everything.metrics] == ["ld-decay", "k-mers", "needy"]
+
+
+def test_only_some_generators_or_datasets(tmp_path: Path, registry: Registry) -> None:
+    only = load(tmp_path, registry, GOOD, only=("vae-256",))
+    assert [g.label for g in only.generators] == ["independent", "copycat", "vae-256"]
+    # What isn't asked for may lack what it needs.
+    text = GOOD.replace("  - markov\n", "  - reads-art\n")
+    assert load(tmp_path, registry, text, only=("vae-256",)).generators[-1].label == "vae-256"
+    both = GOOD.replace("generators:", "  - {name: embedded, label: chr1}\ngenerators:", 1)
+    suite = load(tmp_path, registry, both, only=("chr1",))
+    assert [d.label for d in suite.datasets] == ["chr1"]
+    with pytest.raises(SuiteError, match="--only vae: .*did you mean vae-256"):
+        load(tmp_path, registry, GOOD, only=("vae",))
+
+
+def test_environment_variables_expand_in_dataset_parameters(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """\
+        name: a
+        datasets:
+          - name: file
+            params:
+              path: ${PANELS}/chr1.vcf.gz
+        """
+    monkeypatch.setenv("PANELS", "/data")
+    here = load(tmp_path, registry, text)
+    assert here.datasets[0].params == {"path": "/data/chr1.vcf.gz"}
+    # The same suite, wherever the files are.
+    monkeypatch.setenv("PANELS", "/mnt")
+    assert load(tmp_path, registry, text).digest == here.digest
+    monkeypatch.delenv("PANELS")
+    assert problems(tmp_path, registry, text) == [
+        "s.yaml:5: datasets[0].params.path: the environment variable PANELS is not set"
+    ]
+    default = text.replace("${PANELS}", "${PANELS:-../panels}")
+    assert load(tmp_path, registry, default).datasets[0].params["path"] == "../panels/chr1.vcf.gz"
+
+
+def test_suites_are_found_by_path_or_name(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "haplobench"
+    (package / "suites").mkdir(parents=True)
+    (package / "suites" / "tiny.yaml").write_text("name: tiny\ntitle: T\ndatasets: [embedded]\n")
+    monkeypatch.setattr(haplobench, "__file__", str(package / "__init__.py"))
+    assert shipped_suites() == {"tiny": "T"}
+    assert load_suite("tiny", [], registry).name == "tiny"
+    for text, says in (
+        ("tinny", "tinny: neither a file nor a shipped suite; did you mean tiny?"),
+        ("suites/tiny.yml", "suites/tiny.yml: no such file; did you mean tiny?"),
+        (str(tmp_path), "a folder; expected a suite's YAML file"),
+    ):
+        with pytest.raises(SuiteError) as caught:
+            load_suite(text, [], registry)
+        assert says in str(caught.value)
+    # In a checkout they lie at its root.
+    monkeypatch.setattr(haplobench, "__file__", str(tmp_path / "repo/harness/haplobench/x.py"))
+    (tmp_path / "repo" / "suites").mkdir(parents=True)
+    (tmp_path / "repo" / "suites" / "big.yaml").write_text("title: B\n")
+    assert shipped_suites() == {"big": "B"}
+
+
+def test_the_shipped_suites_validate_against_the_schema() -> None:
+    from haplobench.marked_yaml import read_marked
+    from haplobench.suite_checks import check_profiles, write_out
+    from haplobench.suite_schema import SuiteFile
+
+    folder = Path(sys.modules["haplobench"].__file__ or "").parents[2] / "suites"
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        pytest.skip("not a checkout: no suites/ folder")
+    for path in files:
+        tree = read_marked(path, path.name)
+        write_out(tree.root)
+        SuiteFile.model_validate(tree.root)
+        assert tree.problems == check_profiles(tree) == []
