@@ -69,9 +69,6 @@ class KmerMetric:
         n = self._cohort.n_haplotypes
         synthetic = place_synthetic(self._cohort, self._real, self._ctx)
         note = synthetic.note
-        if not self._real.same_sites(self._cohort):
-            # Without this, a divergence near 1 would look like a fault of the haplotypes.
-            note = "; ".join(filter(None, [note, "sites differ, so other stretches are compared"]))
         real_variant = remember(
             ("variant k-mers", self._real.digest, digest(real.bases), k, canonical),
             lambda: variant_spectrum(real, k, canonical),
@@ -88,15 +85,18 @@ class KmerMetric:
         _, real_all_counts, all_counts = align(
             real_all.codes, real_all.counts, all_.codes, all_.counts
         )
-        values = (
-            jensen_shannon(real_counts, counts),
-            jensen_shannon(real_all_counts, all_counts),
-            variant.codes.size / real_variant.codes.size,
-        )
+        everywhere = Measurement(jensen_shannon(real_all_counts, all_counts), n, note=note)
+        if not self._real.same_sites(self._cohort):
+            # k-mers at other sites come from other stretches of the reference: a divergence
+            # near 1 would look like a fault of the haplotypes.
+            lack = Measurement(None, n, note="sites differ")
+            return MetricResult({**dict.fromkeys(names, lack), "all-jsd": everywhere})
+        distinct = variant.codes.size / real_variant.codes.size
         return MetricResult(
             {
-                name: Measurement(float(v), n, note=note)
-                for name, v in zip(names, values, strict=True)
+                "variant-jsd": Measurement(jensen_shannon(real_counts, counts), n, note=note),
+                "all-jsd": everywhere,
+                "variant-distinct-ratio": Measurement(distinct, n, note=note),
             },
             {"spectrum": _joint_histogram(real_counts, counts)},
         )

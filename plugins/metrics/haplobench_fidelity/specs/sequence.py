@@ -53,7 +53,7 @@ SPECS: tuple[MetricSpec, ...] = (
                 definition=(
                     "Jensen-Shannon divergence (base 2) between the k-mer spectra of the "
                     "synthetic and the held-out haplotypes, over k-mers that overlap at least "
-                    "one site of the cohort's own panel."
+                    "one site; not for cohorts whose sites differ."
                 ),
                 direction="lower",
                 ideal=0.0,
