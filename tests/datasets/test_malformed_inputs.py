@@ -52,6 +52,7 @@ def one_line(path: Path, options: ReadOptions | None = None) -> str:
         (HEADER + record(5) + record(9, "0|1"), "record 2, after 20:5: malformed"),
         (HEADER + record(5) + record(9, "0|x", "0|0"), "record 2, after 20:5: malformed"),
         (HEADER + record(5).replace("GT", "DP"), r"record 1 \(20:5\): no GT field"),
+        (HEADER + record(0), "position 20:0, expected 1-based bp"),
         (HEADER + record(9) + record(5), "position 20:5 comes after 20:9.*sort the file"),
         (HEADER + record(5, "0/1", "0|0"), "20:5, sample A: the heterozygous genotype is unphased"),
         (HEADER + record(5, "0|2", "0|0"), "20:5, sample A: allele 2, but the record has one"),

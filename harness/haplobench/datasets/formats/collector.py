@@ -79,13 +79,18 @@ class Collector:
                 f"{self.path}: position {contig}:{positions[i]} comes after {contig}:{before}",
                 hint="sort the file by position",
             )
+        if positions[0] < 1:
+            raise FormatError(
+                f"{self.path}: position {contig}:{positions[0]}, expected 1-based bp",
+                hint="leave out variants without a position",
+            )
         self._last = int(positions[-1])
         self._candidates.append(positions)
         keep = np.ones(positions.size, np.bool_)
         missing = (alleles < 0).mean(axis=(1, 2)) > self.options.max_missing
         self._skip(kinds.MISSING_CALLS, positions[missing])
         keep &= ~missing
-        if phased is not None and self.ploidy > 1:
+        if phased is not None and self.ploidy > 1 and not phased.all():
             differ = (alleles != alleles[:, :, :1]).any(axis=2)
             unphased = differ & ~phased & keep[:, None]
             if unphased.any():
@@ -101,6 +106,12 @@ class Collector:
         self, contig: str, positions: NDArray[np.int64], alleles: NDArray[np.integer[Any]]
     ) -> NDArray[np.int8]:
         """The alleles as (n, n_samples, ploidy) int8 of 0, 1 and -1."""
+        if (
+            alleles.shape[2] == self.ploidy
+            and alleles.min(initial=0) >= MISSING
+            and alleles.max(initial=0) <= 1
+        ):
+            return alleles.astype(np.int8, copy=False)
         padding = alleles == NO_ALLELE
         if padding.any():
             # A lone `.` is a missing genotype of any ploidy.
