@@ -7,17 +7,21 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils import deterministic
 
 from haplobench import BenchError, Panel
 from haplobench_vae.paper_model import WindowVAEs
 from haplobench_vae.params import TrainingParams
 
 _VALIDATION_BATCH = 1024
+# Its one setting is set by the module's own __class__: type checkers can't see it.
+_DETERMINISTIC: Any = deterministic
 
 
 @contextmanager
@@ -29,18 +33,18 @@ def reproducible(threads: int) -> Iterator[None]:
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
+        _DETERMINISTIC.fill_uninitialized_memory,
     )
     # cuBLAS reads it when its handle is made; without it PyTorch refuses matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(max(1, threads))
     torch.use_deterministic_algorithms(True)
     # Nothing here reads uninitialised memory; filling it costs a twentieth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    _DETERMINISTIC.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = before[2]
+        _DETERMINISTIC.fill_uninitialized_memory = before[2]
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
 

@@ -1,0 +1,102 @@
+"""Genomes of individuals: the reference with a haplotype's alleles written into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import BenchError, ReferenceSequence, RunContext
+from haplobench.sequence import surrogate_sequence
+from haplobench_reads.cohort import Sites
+
+_LINE = 60
+_NEWLINE = 10
+_ALLELES = list("ACGTNacgtn")
+_TRANSITION = np.arange(256, dtype=np.uint8)
+_TRANSITION[np.frombuffer(b"ACGTacgt", np.uint8)] = np.frombuffer(b"GTACGTAC", np.uint8)
+
+
+def reference_under(sites: Sites, ctx: RunContext) -> ReferenceSequence:
+    """The sequence under the sites: the dataset's, or seeded random bases where it has none."""
+    if ctx.sequence is not None:
+        return ctx.sequence
+    start, end = int(sites.positions[0]), int(sites.positions[-1])
+    return surrogate_sequence(start, end, ctx.rng("reads", "reference"))
+
+
+@dataclass(frozen=True, eq=False)
+class Genomes:
+    """What individual haplotype sequences are built from.
+
+    Attributes
+    ----------
+    bases : (length,) uint8
+        The reference in upper-case ASCII, with the sites' reference alleles.
+    start : int
+        Position of the first base, bp, 1-based.
+    columns : (n,) int64
+        Columns of the panel that are laid: single-base alleles inside the sequence.
+    offsets : (n,) int64
+        Their places in `bases`.
+    alternate : (n,) uint8
+        Their alternate bases, ASCII.
+    """
+
+    bases: NDArray[np.uint8]
+    start: int
+    columns: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    alternate: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, reference: ReferenceSequence, sites: Sites) -> Genomes:
+        """Lay the sites over a reference.
+
+        Sites with longer or symbolic alleles, or outside the sequence, stay as in the
+        reference. Where the panel names no alternate allele (`N`) it is the transition of
+        the reference base.
+        """
+        bases = np.char.upper(reference.bases.view("S1")).view(np.uint8)
+        offsets = sites.positions - reference.start
+        laid = np.isin(sites.ref, _ALLELES) & np.isin(sites.alt, _ALLELES)
+        columns = np.flatnonzero(laid & (offsets >= 0) & (offsets < bases.size))
+        offsets = offsets[columns]
+        ref, alt = (
+            np.frombuffer("".join(alleles[columns]).upper().encode("latin-1"), np.uint8)
+            for alleles in (sites.ref, sites.alt)
+        )
+        unnamed = ord("N")
+        bases[offsets] = np.where(ref == unnamed, bases[offsets], ref)
+        alternate = np.where(alt == unnamed, _TRANSITION[bases[offsets]], alt)
+        return cls(bases, reference.start, columns, offsets, alternate)
+
+    def haplotype(self, alleles: NDArray[np.int8]) -> NDArray[np.uint8]:
+        """Bases of one haplotype: (length,) uint8 ASCII, from its alleles (n_sites,)."""
+        bases = self.bases.copy()
+        carried = alleles[self.columns] == 1
+        bases[self.offsets[carried]] = self.alternate[carried]
+        return bases
+
+    def require(self, length: int) -> None:
+        """BenchError if the sequence is shorter than `length` bp."""
+        if self.bases.size < length:
+            raise BenchError(
+                f"reference sequence: found {self.bases.size} bp, expected at least "
+                f"{length} bp for one fragment",
+                hint="set shorter fragment_mean and read_length, or reads_individuals: 0",
+            )
+
+
+def write_fasta(path: Path, name: str, bases: NDArray[np.uint8]) -> None:
+    """Write one sequence as FASTA, 60 bases a line."""
+    whole = bases.size // _LINE * _LINE
+    lines = np.full((whole // _LINE, _LINE + 1), _NEWLINE, np.uint8)
+    lines[:, :_LINE] = bases[:whole].reshape(-1, _LINE)
+    with path.open("wb") as file:
+        file.write(f">{name}\n".encode())
+        file.write(lines.tobytes())
+        if whole < bases.size:
+            file.write(bases[whole:].tobytes() + b"\n")
