@@ -210,12 +210,14 @@ def _imports(name: str, path: Path) -> tuple[frozenset[str], bool]:
             if node.level:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, base] if base else above)
-            found.add(base)
-            found.update(
-                f"{base}.{alias.name}"
+            modules = {
+                alias.name: f"{base}.{alias.name}"
                 for alias in node.names
                 if _module_file(f"{base}.{alias.name}") is not None
-            )
+            }
+            found.update(modules.values())
+            if len(modules) < len(node.names):
+                found.add(base)
         elif isinstance(node, ast.Name) and node.id in _LOADERS:
             dynamic = True
     return frozenset(found), dynamic

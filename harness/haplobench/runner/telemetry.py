@@ -77,6 +77,7 @@ class Meter:
 
     def __enter__(self) -> Meter:
         self._base = _status("VmRSS")
+        self._children = _children_peak()
         _reset_peak()
         self._cpu = _cpu()
         self._wall = time.perf_counter()
@@ -90,8 +91,10 @@ class Meter:
     ) -> None:
         self.wall = time.perf_counter() - self._wall
         self.cpu = _cpu() - self._cpu
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        self.peak = max(_status("VmHWM"), children, self._base)
+        children = _children_peak()
+        # The kernel keeps the largest of all children so far: an old one's doesn't count.
+        grown = children if children > self._children else 0
+        self.peak = max(_status("VmHWM"), grown, self._base)
 
     def facts(self) -> dict[str, Any]:
         """The measures as plain values: wall, cpu, base_rss, peak_rss, peak_gpu_memory."""
@@ -108,6 +111,10 @@ def _cpu() -> float:
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _children_peak() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def _status(key: str) -> int:
