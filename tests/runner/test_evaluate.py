@@ -1,0 +1,159 @@
+"""Scoring panels without a generator: floors, sites, and what can't be compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_run_suite import bad, records_of
+
+from haplobench import BenchError, Panel, SuiteError
+from haplobench.results.records import Record
+from haplobench.results.run_folder import RunFolder
+from haplobench.runner import evaluate
+from haplobench.runner.evaluation import NEEDS_TRAIN
+
+
+def panel(n: int, seed: int, prefix: str = "p", n_sites: int = 60, **more: Any) -> Panel:
+    rng = np.random.default_rng(seed)
+    rows = (rng.random((2 * n, n_sites)) < np.linspace(0.2, 0.8, n_sites)).astype(np.int8)
+    return Panel(
+        rows,
+        100 * np.arange(1, n_sites + 1),
+        "20",
+        np.array([f"{prefix}{i}" for i in range(n)]),
+        ref=np.full(n_sites, "A"),
+        alt=np.full(n_sites, "C"),
+        **more,
+    )
+
+
+REAL, TRAIN, SYNTHETIC = panel(12, 1, "r"), panel(20, 2, "t"), panel(10, 3, "s")
+
+
+def score(toys: Any, out: Path, *panels: Panel | None, **more: Any) -> tuple[Path, list[Record]]:
+    outcome = evaluate(*panels, registry=toys.registry(), out=out, floor_draws=2, **more)
+    assert outcome.exit_code == (1 if bad(records_of(outcome)) else 0)
+    return outcome.run_folder, records_of(outcome)
+
+
+def found(records: list[Record], generator: str, metric: str) -> list[Record]:
+    return [r for r in records if (r.generator, r.metric) == (generator, metric)]
+
+
+def test_a_cohort_against_held_out_and_training_people(toys: Any, shared_out: Path) -> None:
+    folder, records = score(toys, shared_out, REAL, SYNTHETIC, TRAIN, label="mine")
+    assert {r.generator: r.role for r in records} == {"floor": "floor", "mine": "generator"}
+    (difference,) = found(records, "mine", "difference")
+    expected = np.abs(REAL.frequencies - SYNTHETIC.frequencies).mean()
+    assert difference.value == pytest.approx(float(expected))
+    assert RunFolder(folder).series(difference)["sites"]["real"].shape == (60,)
+    # The floor as in a suite: training people against the held-out, or halves of these.
+    assert [r.value for r in found(records, "floor", "spectrum") if r.submetric == "seen"] == [
+        12.0,
+        12.0,
+    ]
+    assert len(found(records, "floor", "difference")) == 2
+    assert {r.note for r in found(records, "mine", "cost")} == {"nothing was fitted or sampled"}
+    info = RunFolder(folder).info()
+    assert info["generators"]["mine"]["site_matched"] is True
+    assert info["datasets"]["real"]["n_train_haplotypes"] == 40
+    assert info["status"] == "complete"
+
+
+def test_without_training_people_what_needs_them_says_so(toys: Any, shared_out: Path) -> None:
+    _, records = score(toys, shared_out, REAL, SYNTHETIC)
+    for generator in ("floor", "synthetic"):
+        assert {r.note for r in found(records, generator, "spectrum")} == {NEEDS_TRAIN}
+    floor = found(records, "floor", "difference")
+    assert len(floor) == 2
+    assert floor[0].value != floor[1].value  # halves drawn anew
+
+
+def test_common_sites_are_compared_and_the_others_counted(toys: Any, shared_out: Path) -> None:
+    fewer = SYNTHETIC.select_sites(np.arange(5, 60))
+    turned = replace(
+        fewer,
+        haplotypes=(1 - fewer.haplotypes).astype(np.int8),
+        ref=fewer.alt,
+        alt=fewer.ref,
+        contig="chr20",
+    )
+    folder, records = score(toys, shared_out, REAL, turned, TRAIN, metrics=["difference"])
+    (difference,) = found(records, "synthetic", "difference")
+    expected = np.abs(REAL.frequencies - SYNTHETIC.frequencies)[5:].mean()
+    assert difference.value == pytest.approx(float(expected))
+    assert RunFolder(folder).info()["datasets"]["real"]["skipped"] == {
+        "not in the synthetic panel": 5
+    }
+
+
+def test_other_sites_refuse_what_compares_site_by_site(toys: Any, shared_out: Path) -> None:
+    elsewhere = replace(SYNTHETIC, positions=SYNTHETIC.positions + 7)
+    folder, records = score(
+        toys, shared_out, REAL, elsewhere, TRAIN, metrics=["difference", "spectrum"]
+    )
+    assert {r.note for r in found(records, "synthetic", "difference")} == {"sites differ"}
+    values = {r.submetric: r.value for r in found(records, "synthetic", "spectrum")}
+    assert values["seen"] == 20.0
+    assert RunFolder(folder).info()["generators"]["synthetic"]["site_matched"] is False
+
+
+def test_missing_alleles_and_rare_sites_are_left_out_and_counted(
+    toys: Any, shared_out: Path
+) -> None:
+    holes = SYNTHETIC.haplotypes.copy()
+    holes[3, [4, 9]] = -1
+    rare = TRAIN.haplotypes.copy()
+    rare[:, 20] = 0
+    folder, records = score(
+        toys,
+        shared_out,
+        REAL,
+        replace(SYNTHETIC, haplotypes=holes),
+        replace(TRAIN, haplotypes=rare),
+        metrics=["difference"],
+    )
+    assert found(records, "synthetic", "difference")[0].n == 57
+    assert RunFolder(folder).info()["datasets"]["real"]["skipped"] == {
+        "missing alleles in the synthetic panel": 2,
+        "MAF below 0.01": 1,
+    }
+
+
+def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path) -> None:
+    registry = toys.registry()
+
+    def refused(*panels: Panel | None, **more: Any) -> str:
+        with pytest.raises(BenchError) as caught:
+            evaluate(*panels, registry=registry, out=tmp_path, **more)
+        return str(caught.value)
+
+    haploid = replace(
+        SYNTHETIC,
+        ploidy=1,
+        samples=np.arange(20).astype(str),
+        population=np.empty(0, "U1"),
+        superpopulation=np.empty(0, "U1"),
+    )
+    assert "ploidy is 1, the real one's 2" in refused(REAL, haploid)
+    moved = replace(TRAIN, positions=TRAIN.positions + 7)
+    assert "only 0 of the training panel's 60 sites" in refused(REAL, SYNTHETIC, moved)
+    mixed = Panel(
+        np.concatenate([TRAIN.haplotypes, REAL.haplotypes[:4]]),
+        TRAIN.positions,
+        "20",
+        np.concatenate([TRAIN.samples, REAL.samples[:2]]),
+        ref=TRAIN.ref,
+        alt=TRAIN.alt,
+    )
+    assert "2 people are in the real and in the training panel, r0" in refused(
+        REAL, SYNTHETIC, mixed
+    )
+    # The same names with other genomes are other people (files without names number them).
+    assert "at least 4 are needed" in refused(panel(3, 9), SYNTHETIC)
+    with pytest.raises(SuiteError, match="did you mean difference"):
+        evaluate(REAL, SYNTHETIC, registry=registry, out=tmp_path, metrics=["differense"])
