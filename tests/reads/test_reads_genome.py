@@ -1,0 +1,133 @@
+"""Individual genomes, FASTA and FASTQ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+
+from haplobench import BenchError, ReferenceSequence
+from haplobench.testing import example_context, example_panel
+from haplobench_reads.cohort import Sites
+from haplobench_reads.fastq import gzipped, records
+from haplobench_reads.genome import Genomes, reference_under, write_fasta
+from haplobench_reads.illumina import Fragments, Reads
+
+
+def sites(ref: list[str], alt: list[str]) -> Sites:
+    n = len(ref)
+    return Sites("1", 2, 101 + 2 * np.arange(n), np.array(ref), np.array(alt), np.full(n, 0.5))
+
+
+def genomes(ref: list[str], alt: list[str], bases: bytes) -> Genomes:
+    reference = ReferenceSequence(np.frombuffer(bases, np.uint8), 100, surrogate=False)
+    return Genomes.of(reference, sites(ref, alt))
+
+
+def test_alleles_are_written_at_their_positions() -> None:
+    made = genomes(["C", "g", "T"], ["A", "T", "G"], b"acgtacgt")
+    assert made.haplotype(np.array([0, 0, 0], np.int8)).tobytes() == b"ACGGATGT"
+    assert made.haplotype(np.array([1, 0, 1], np.int8)).tobytes() == b"AAGGAGGT"
+
+
+def test_indels_symbols_and_sites_outside_stay_as_in_the_reference() -> None:
+    made = genomes(["CG", "T", "C", "T", "A"], ["C", "<DEL>", "*", "G", "C"], b"ACGTACGT")
+    assert made.columns.tolist() == [3]
+    assert made.haplotype(np.ones(5, np.int8)).tobytes() == b"ACGTACGG"
+
+
+def test_unnamed_alternates_are_transitions() -> None:
+    made = genomes(["N", "N", "N"], ["N", "N", "N"], b"ACGTANGT")
+    assert made.haplotype(np.ones(3, np.int8)).tobytes() == b"ATGCANGT"
+
+
+def test_the_surrogate_covers_the_sites_and_depends_on_the_seed(tmp_path: Path) -> None:
+    panel = example_panel()
+    one, again, other = (
+        reference_under(Sites.of(panel), example_context(tmp_path, panel, seed, sequence=None))
+        for seed in (1, 1, 2)
+    )
+    assert one.surrogate
+    assert one.start == panel.positions[0]
+    assert one.bases.size == panel.span
+    np.testing.assert_array_equal(one.bases, again.bases)
+    assert (one.bases != other.bases).any()
+
+
+def test_a_sequence_too_short_for_a_fragment_is_refused() -> None:
+    with pytest.raises(BenchError, match="found 8 bp, expected at least 400 bp"):
+        genomes(["C"], ["A"], b"ACGTACGT").require(400)
+
+
+@pytest.mark.parametrize("length", [59, 60, 61, 240])
+def test_fasta_is_read_by_htslib(tmp_path: Path, length: int) -> None:
+    bases = np.frombuffer(b"ACGT", np.uint8)[np.random.default_rng(0).integers(0, 4, length)]
+    path = tmp_path / "one.fa"
+    write_fasta(path, "one", bases)
+    assert max(map(len, path.read_text().splitlines())) <= 60
+    with pysam.FastaFile(str(path)) as fasta:
+        assert fasta.fetch("one").encode() == bases.tobytes()
+
+
+def example_records() -> tuple[Fragments, Reads, bytes]:
+    fragments = Fragments(np.array([0, 41]), np.array([300, 341]), np.array([False, True]))
+    reads = Reads(
+        np.frombuffer(b"ACGTTGCA", np.uint8).reshape(2, 4),
+        np.array([[2, 30, 41, 40], [10, 11, 12, 13]], np.uint8),
+    )
+    return fragments, reads, records("someone_h2", 1000, 7, fragments, reads, "/2")
+
+
+def test_fastq_is_read_by_htslib_and_names_the_origin(tmp_path: Path) -> None:
+    _, reads, text = example_records()
+    path = tmp_path / "reads.fastq.gz"
+    with gzipped([path]) as (file,):
+        file.write(text)
+    with pysam.FastxFile(str(path)) as fastq:
+        found = list(fastq)
+    assert [read.name for read in found] == [
+        "someone_h2_0000001000_0000001299_+_0000000007/2",
+        "someone_h2_0000001041_0000001340_-_0000000008/2",
+    ]
+    for read, bases, qualities in zip(found, reads.bases, reads.qualities, strict=True):
+        assert read.sequence.encode() == bases.tobytes()
+        assert list(read.get_quality_array()) == qualities.tolist()
+
+
+def test_gzip_bytes_depend_on_the_content_alone(tmp_path: Path) -> None:
+    paths = [tmp_path / "one.gz", tmp_path / "two.gz"]
+    with gzipped(paths) as files:
+        for file in files:
+            file.write(b"the same")
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes()[4:8] == bytes(4)  # no time
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    def fail() -> None:
+        with gzipped([tmp_path / "one.gz"]) as (file,):
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_are_in_hardy_weinberg_proportions_without_ld() -> None:
+    frequencies = np.array([0.0, 0.02, 0.3, 0.5, 0.97, 1.0])
+    of = replace(sites(["A"] * 6, ["C"] * 6), frequencies=frequencies)
+    drawn = np.concatenate([of.draw(np.random.default_rng(seed)) for seed in range(80)])
+    n = drawn.shape[0]
+    assert drawn.dtype == np.int8
+    z = (drawn.mean(axis=0) - frequencies)[1:5]
+    assert (np.abs(z) < 5 * np.sqrt(frequencies * (1 - frequencies) / n)[1:5]).all()
+    assert (drawn[:, 0] == 0).all()
+    assert (drawn[:, 5] == 1).all()
+    heterozygous = (drawn[::2] != drawn[1::2]).mean(axis=0)
+    np.testing.assert_allclose(heterozygous, 2 * frequencies * (1 - frequencies), atol=0.025)
+    r = np.corrcoef(drawn[:, 1:5].T)[np.triu_indices(4, 1)]
+    assert np.abs(r).max() < 5 / np.sqrt(n)
