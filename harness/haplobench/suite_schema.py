@@ -74,7 +74,7 @@ class SplitSettings(Strict):
 
 
 class Limits(Strict):
-    """Limits of one stage of a cell (in the measure stage: of one metric).
+    """Limits of one stage of a cell (sampling: of one draw; measuring: of one metric).
 
     `time`: seconds. `memory`: bytes, of the stage and its child processes together.
     """

@@ -235,6 +235,23 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
     assert {r.generator for r in runs[-1].records()} == {"floor", "independent"}
 
 
+def test_an_unfinished_fresh_run_goes_on_with_its_own_stages(
+    toys: Any, suite_text: str, shared_out: Path
+) -> None:
+    run(toys, suite_text, shared_out, *SMALL)
+    first = run(toys, suite_text, shared_out, *SMALL, fresh=True)
+    path = first.run_folder / "run.json"
+    path.write_text(path.read_text().replace('"status": "complete"', '"status": "running"'))
+    events = Events()
+    again = run(toys, suite_text, shared_out, *SMALL, fresh=True, reporter=events)
+    assert again.run_folder == first.run_folder
+    assert events.ran() == set()
+    # Complete, it is done with: the next one computes everything again.
+    third = Events()
+    run(toys, suite_text, shared_out, *SMALL, fresh=True, reporter=third)
+    assert len(third.ran()) == 5
+
+
 def test_changed_data_starts_a_run_of_its_own(toys: Any, suite_text: str, shared_out: Path) -> None:
     first = run(toys, suite_text, shared_out, *SMALL)
     path = first.run_folder / "run.json"

@@ -129,10 +129,13 @@ class _Tree:
         self.seen: dict[int, psutil.Process] = {}
 
     def _look(self) -> None:
-        with contextlib.suppress(psutil.Error):
-            root = self.seen.setdefault(self.pid, psutil.Process(self.pid))
-            for child in root.children(recursive=True):
-                self.seen.setdefault(child.pid, child)
+        todo = [self.pid]
+        while todo:
+            pid = todo.pop()
+            with contextlib.suppress(psutil.Error):
+                if pid not in self.seen:
+                    self.seen[pid] = psutil.Process(pid)
+                todo += _children(self.seen[pid])
 
     def memory(self) -> int:
         """Bytes that only ending the processes would free: anonymous and shared memory."""
@@ -158,6 +161,20 @@ class _Tree:
             # psutil compares start times: a pid used again by someone else is safe.
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+
+def _children(process: psutil.Process) -> list[int]:
+    """Pids of a process's children; from its own folder in /proc, as looking at all is slow."""
+    folder = f"/proc/{process.pid}/task"
+    try:
+        found = []
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/children") as children:
+                found += [int(pid) for pid in children.read().split()]
+        return found
+    except (OSError, ValueError):
+        # The process or a thread has just ended, or the kernel doesn't tell.
+        return [child.pid for child in process.children()]
 
 
 def _unmapped(pid: int) -> int:

@@ -52,6 +52,7 @@ def measure(
     cohorts = _Cohorts(job.settings["cohort"], prepared, ctx)
     for i, item in enumerate(items):
         heartbeat.begin(item["id"], i / len(items))
+        ctx = replace(ctx, deadline=time.monotonic() + job.time_limit)
         spec = registry.metric(item["metric"])
         started = time.perf_counter()
         try:
@@ -136,13 +137,13 @@ def floor_cohort(
 ) -> tuple[Reference, Panel]:
     """Real people as if synthetic, and what they are measured against.
 
-    `train`: training people, as many as are held out and of the same populations, against
-    the held-out ones. `holdout`: one half of the held-out people against the other half.
+    `train`: training people, as many as are held out (three quarters of them where they are
+    few, so that draws differ) and of the same populations, against the held-out ones. `holdout`: one half of the held-out people against the other half.
     Halves and samples are drawn anew for each `draw`, stratified by population.
     """
     if kind == "train":
         everyone = np.arange(train.n_samples, dtype=np.int64)
-        n = min(holdout.n_samples, train.n_samples)
+        n = max(1, min(holdout.n_samples, train.n_samples * 3 // 4))
         key = f"floor train {seed} {draw}"
         chosen = stratified_sample(train, everyone, n, key, like=holdout.population)
         return Reference(train, holdout), _unnamed(train.select_samples(chosen))

@@ -77,7 +77,7 @@ def make_prepared(
     for panel in (train, holdout):
         called = panel.allele_counts[1]
         too_missing |= panel.n_haplotypes - called > max_missing * panel.n_haplotypes
-    too_rare = ~too_missing & (train.maf < min_maf)
+    too_rare = ~(too_missing | train.common_sites(min_maf))
     keep = ~(too_missing | too_rare)
     counts = Counter(skipped)
     counts["missing alleles"] += int(too_missing.sum())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def sample(
     draws = []
     for draw in range(job.settings["draws"]):
         heartbeat.begin(f"draw {draw + 1}", draw / job.settings["draws"])
+        ctx = replace(ctx, deadline=time.monotonic() + job.time_limit)
         request = SampleRequest(
             n_haplotypes=n,
             start=draw * n,
@@ -180,7 +183,7 @@ class _Collected:
                 raise PluginError(
                     f"generator {self.spec.name}: sample() yielded nothing, expected one Panel"
                 )
-            keep = self.panel.maf >= prepared.facts["min_maf"]
+            keep = self.panel.common_sites(prepared.facts["min_maf"])
             if not keep.any():
                 raise PluginError(
                     f"generator {self.spec.name}: none of the {self.panel.n_sites} sites sampled "
