@@ -168,6 +168,16 @@ class Panel:
         """Minor allele frequency: (n_sites,) float64 in [0, 0.5]."""
         return np.minimum(self.frequencies, 1 - self.frequencies)
 
+    def common_sites(self, min_maf: float) -> NDArray[np.bool_]:
+        """Sites whose minor allele is at least as frequent as `min_maf`: (n_sites,) bool.
+
+        Compared as counts: as frequencies, 6 of 600 and 594 of 600 would round apart.
+        """
+        alternate, called = self.allele_counts
+        minor = np.minimum(alternate, called - alternate)
+        common: NDArray[np.bool_] = minor >= (min_maf - 1e-9) * called
+        return common
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of everything in the panel: what two equal panels share."""

@@ -57,6 +57,15 @@ def test_missing_alleles_are_left_out_of_frequencies_and_refused_by_packing() ->
         people.packed_sites()
 
 
+@given(st.integers(1, 300).map(lambda n: 2 * n), st.integers(1, 49))
+def test_minor_and_major_alternate_alleles_pass_the_maf_filter_alike(n: int, percent: int) -> None:
+    rare = -(-percent * n // 100)  # the fewest copies that reach the MAF
+    alleles = np.zeros((n, 4), np.int8)
+    for column, copies in enumerate((rare, n - rare, rare - 1, n - rare + 1)):
+        alleles[:copies, column] = 1
+    assert panel(alleles).common_sites(percent / 100).tolist() == [True, True, False, False]
+
+
 def test_selections_keep_people_together() -> None:
     matrix = np.eye(6, dtype=np.int8)
     people = panel(matrix, population=np.array(["A", "B", "A"]))

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -195,18 +196,20 @@ FLAGS = (
 )
 
 
-def browse(path: Path, profile: Path) -> tuple[str, list[str]]:
+def browse(path: Path) -> tuple[str, list[str]]:
     """The page as a browser made it, and what its console said."""
     if not CHROMIUM:
         pytest.skip("chromium is not installed")
-    done = subprocess.run(
-        [CHROMIUM, *FLAGS.split(), f"--user-data-dir={profile}", "--dump-dom", path.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=True,
-        env={**os.environ, "TMPDIR": str(profile.parent)},
-    )
+    # Chromium puts a socket into its folders, and a socket's path may have 108 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="browser-", dir="/tmp") as profile:
+        done = subprocess.run(
+            [CHROMIUM, *FLAGS.split(), f"--user-data-dir={profile}", "--dump-dom", path.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=True,
+            env={**os.environ, "TMPDIR": profile},
+        )
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -216,7 +219,7 @@ def test_browser_has_nothing_to_complain_of(
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text(request.getfixturevalue(kind))
-    dom, console = browse(path, tmp_path / "profile")
+    dom, console = browse(path)
     assert console == []
     assert "<svg" in dom
 
@@ -236,7 +239,7 @@ def test_tables_sort_in_a_browser(page: str, tmp_path: Path) -> None:
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     path = tmp_path / "report.html"
     path.write_text(text.replace("</body>", probe + "</body>"))
-    dom, _ = browse(path, tmp_path / "profile")
+    dom, _ = browse(path)
     import json
 
     found = re.search(r"<title>(.*?)</title>", dom)
@@ -253,6 +256,6 @@ def test_tables_sort_in_a_browser(page: str, tmp_path: Path) -> None:
 def test_policy_would_stop_what_escaping_missed(page: str, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(page.replace("</main>", "<script>document.title = 'owned'</script></main>"))
-    dom, console = browse(path, tmp_path / "profile")
+    dom, console = browse(path)
     assert "owned</title>" not in dom
     assert any("Content Security Policy" in line for line in console)

@@ -275,22 +275,32 @@ def _versions(modules: Iterable[str]) -> dict[str, str]:
         name = todo.pop().lower().replace("_", "-")
         if name in found or name == HARNESS:
             continue
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        found[name] = distribution.version
-        for line in distribution.requires or []:
-            try:
-                requirement = Requirement(line)
-            except InvalidRequirement:
-                continue
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                todo.append(requirement.name)
+        version, required = _distribution(name)
+        if version:
+            found[name] = version
+            todo += required
     return dict(sorted(found.items()))
 
 
+@cache
+def _distribution(name: str) -> tuple[str, tuple[str, ...]]:
+    """Version of a distribution and what it requires here; an empty version if it isn't there."""
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "", ()
+    required = []
+    for line in distribution.requires or []:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            required.append(requirement.name)
+    return distribution.version, tuple(required)
+
+
 def forget() -> None:
-    """Forget what was read of source files (tests change them within one process)."""
-    for function in (_code, _is_local, _module_file, _imports, _file_digest, _distributions):
+    """Forget what was read of source files, which may change within one process's life."""
+    for function in (_code, _is_local, _module_file, _imports, _file_digest):
         function.cache_clear()
