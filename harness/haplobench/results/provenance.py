@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,25 +53,35 @@ class Provenance:
 
 def provenance() -> Provenance:
     """Look at this machine and this working tree."""
-    installed = sorted(
-        {
-            f"{item.name.lower()}=={item.version}"
-            for item in importlib.metadata.distributions()
-            if item.name
-        }
+    return Provenance(
+        git=_git(Path(__file__).parent),
+        versions=_versions(),
+        lock_digest=_lock_digest(),
+        hardware=hardware(),
     )
+
+
+@cache
+def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _SHOWN:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return Provenance(
-        git=_git(Path(__file__).parent),
-        versions=versions,
-        lock_digest=hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16],
-        hardware=hardware(),
-    )
+    return versions
+
+
+@cache
+def _lock_digest() -> str:
+    """From the names of metadata folders, `numpy-2.4.6.dist-info`: reading them all is slow."""
+    installed = {
+        path.name
+        for entry in sys.path
+        for kind in ("dist-info", "egg-info")
+        for path in Path(entry or ".").glob(f"*.{kind}")
+    }
+    return hashlib.sha256("\n".join(sorted(installed)).encode()).hexdigest()[:16]
 
 
 def _git(folder: Path) -> dict[str, Any]:

@@ -138,7 +138,8 @@ def floor_cohort(
     """Real people as if synthetic, and what they are measured against.
 
     `train`: training people, as many as are held out (three quarters of them where they are
-    few, so that draws differ) and of the same populations, against the held-out ones. `holdout`: one half of the held-out people against the other half.
+    few, so that draws differ) and of the same populations, against the held-out ones.
+    `holdout`: one half of the held-out people against the other half.
     Halves and samples are drawn anew for each `draw`, stratified by population.
     """
     if kind == "train":
