@@ -295,6 +295,11 @@ def test_code_is_what_a_target_imports(package: Path) -> None:
     assert changed("specs.py", "SUMMARY = 'two'\n") == [False, False, False, True]
     assert changed("lonely.py", '"""Doc."""\n# a comment\ny = 1\n') == [False] * 4
     assert changed("__init__.py", "import os\n") == [True] * 4
+    # Another way to load by name.
+    by_name = "from importlib import import_module\ny = 1\n"
+    (package / "lonely.py").write_text(by_name)
+    before = digests(*targets)
+    assert changed("afs.py", "x = 3\n") == [False, True, True, True]
     (package / "table.csv").write_text("1,2\n")
     assert [new != was for new, was in zip(digests(*targets), before, strict=True)] == [True] * 4
 

@@ -151,7 +151,7 @@ def test_a_run_leaves_records_series_and_a_description(
 def test_maf_is_chosen_on_the_training_people_alone(
     toys: Any, suite_text: str, tmp_path: Path
 ) -> None:
-    run(toys, suite_text, tmp_path, "datasets[0].filters.min_maf=0.3", "metrics=[people]")
+    run(toys, suite_text, tmp_path, "datasets[0].filters.min_maf=0.3", "generators=[]")
     (folder,) = (tmp_path / "toy/stages/prepare").iterdir()
     train, holdout = Panel.load(folder / "train"), Panel.load(folder / "holdout")
     assert 0 < train.n_sites < 60
@@ -337,7 +337,7 @@ def test_a_number_the_spec_does_not_know_is_refused(
 def test_unphased_panels_refuse_phased_metrics(
     toys: Any, suite_text: str, shared_out: Path
 ) -> None:
-    outcome = run(toys, suite_text, shared_out, "datasets[0].params.phased=false")
+    outcome = run(toys, suite_text, shared_out, "datasets[0].params.phased=false", "generators=[]")
     records = records_of(outcome)
     notes = {(r.metric, r.note) for r in records if r.status == "not-applicable" and r.note}
     assert ("difference", "not phased") in notes
@@ -503,6 +503,7 @@ def test_a_second_run_takes_everything_from_the_store(
 def test_mending_a_metric_measures_it_again_and_fits_nothing(
     toys: Any, suite_text: str, shared_out: Path
 ) -> None:
+    more = ("metrics=all", "generators=[]", "floor.draws=1", "sample.draws=1")
     toys.write(
         "other_metrics",
         (toys.folder / "toy_metrics.py")
@@ -510,7 +511,7 @@ def test_mending_a_metric_measures_it_again_and_fits_nothing(
         .replace("toy_metrics:", "other_metrics:")
         .replace('name="', 'name="other-'),
     )
-    run(toys, suite_text, shared_out, "metrics=all", registry=toys.registry("other_metrics"))
+    run(toys, suite_text, shared_out, *more, registry=toys.registry("other_metrics"))
     path = toys.folder / "other_metrics.py"
     path.write_text(path.read_text().replace("np.abs(found - real).mean()", "0.25"))
     events = Events()
@@ -518,7 +519,7 @@ def test_mending_a_metric_measures_it_again_and_fits_nothing(
         toys,
         suite_text,
         shared_out,
-        "metrics=all",
+        *more,
         registry=toys.registry("other_metrics"),
         reporter=events,
     )
@@ -532,16 +533,16 @@ def test_mending_a_metric_measures_it_again_and_fits_nothing(
 def test_changed_code_is_never_reused_but_comments_may_change(
     toys: Any, suite_text: str, shared_out: Path
 ) -> None:
-    run(toys, suite_text, shared_out)
+    run(toys, suite_text, shared_out, "generators=[]")
     path = toys.folder / "toy_generators.py"
     path.write_text(path.read_text() + "\n# A remark.\n")
     remark = Events()
-    run(toys, suite_text, shared_out, reporter=remark)
+    run(toys, suite_text, shared_out, "generators=[]", reporter=remark)
     assert remark.ran() == set()
     path.write_text(path.read_text().replace("random((8,", "random((8 + 0,"))
     changed = Events()
-    run(toys, suite_text, shared_out, reporter=changed)
-    assert ("toy/frequency/seed1", "fit") in changed.ran()
+    run(toys, suite_text, shared_out, "generators=[]", reporter=changed)
+    assert ("toy/independent/seed1", "fit") in changed.ran()
     assert ("toy/floor", "measure") not in changed.ran()
 
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -192,63 +192,77 @@ def _siblings(name: str) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What a source file says: its meaning's digest, its imports, and whether it loads by name."""
+
+    digest: str
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...] = ()
+    dynamic: bool = False
+
+
+@lru_cache(4096)
+def _source(text: bytes) -> _Source:
+    """Digest of the meaning alone: comments, docstrings and layout left out."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return _Source(hashlib.sha256(text).hexdigest())
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    dynamic = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = tuple(alias.name for alias in node.names)
+            imports.append((node.level, node.module or "", names))
+            dynamic |= node.level == 0 and node.module in _LOADERS
+            dynamic |= node.module == "haplobench.registry" and "resolve" in names
+        elif isinstance(node, ast.Name):
+            dynamic |= node.id in _LOADERS
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            _drop_docstring(node)
+    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports), dynamic)
+
+
+def _drop_docstring(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> None:
+    first = node.body[0] if node.body else None
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        node.body = node.body[1:] or [ast.Pass()]
+
+
 @cache
 def _imports(name: str, path: Path) -> tuple[frozenset[str], bool]:
     """Modules that a source file imports anywhere in it, and whether it may load others by name."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return frozenset(), False
+    source = _source(path.read_bytes())
     found: set[str] = set()
-    dynamic = False
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, base] if base else above)
-            modules = {
-                alias.name: f"{base}.{alias.name}"
-                for alias in node.names
-                if _module_file(f"{base}.{alias.name}") is not None
-            }
-            found.update(modules.values())
-            if len(modules) < len(node.names):
-                found.add(base)
-        elif isinstance(node, ast.Name) and node.id in _LOADERS:
-            dynamic = True
-    return frozenset(found), dynamic
+    package = (name if path.name == "__init__.py" else name.rpartition(".")[0]).split(".")
+    for level, module, names in source.imports:
+        base = module
+        if level:
+            above = package[: len(package) - level + 1]
+            base = ".".join([*above, module] if module else above)
+        modules = [f"{base}.{item}" for item in names if _module_file(f"{base}.{item}")]
+        found.update(modules)
+        if not names or len(modules) < len(names):
+            found.add(base)
+    return frozenset(found), source.dynamic
 
 
 @cache
 def _file_digest(path: Path) -> str:
-    """Digest of a source file's meaning (comments, docstrings and layout left out), or of bytes."""
-    if path.suffix == ".py":
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):
-            return hashlib.sha256(path.read_bytes()).hexdigest()
-        _drop_docstrings(tree)
-        return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    """Digest of a source file's meaning, or of another file's bytes."""
     stat = path.stat()
     if stat.st_size > _LARGE:
         return f"{stat.st_size} {stat.st_mtime_ns}"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _drop_docstrings(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
+    content = path.read_bytes()
+    return _source(content).digest if path.suffix == ".py" else hashlib.sha256(content).hexdigest()
 
 
 def _program(name: str) -> str:
