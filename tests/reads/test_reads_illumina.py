@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -127,6 +127,7 @@ def test_mismatches_of_every_cycle_are_as_many_as_the_qualities_say(
         assert stats.chi2(50).sf((z**2).sum()) > 1e-5
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 500))
 def test_indels_displace_the_template_as_in_a_walk_along_it(seed: int) -> None:
     n, length = 6, 12

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench_vae.windows import WindowTiling
 
 
+@settings(deadline=None)
 @given(
     n_sites=st.integers(1, 90),
     width=st.integers(1, 40),

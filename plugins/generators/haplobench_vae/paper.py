@@ -25,7 +25,7 @@ from haplobench_vae.training import (
 from haplobench_vae.windows import WindowTiling
 
 _FORMAT = 1
-_BLOCK = 256
+_BLOCK = 128
 
 
 class PaperVAE:

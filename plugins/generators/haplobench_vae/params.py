@@ -34,9 +34,9 @@ class TrainingParams(Params):
 
     beta: float = Field(1.0, ge=0, le=100)
     warm_up: int = Field(5, ge=0, le=10_000)
-    learning_rate: float = Field(8e-3, gt=0, le=1)
+    learning_rate: float = Field(1e-2, gt=0, le=1)
     batch_size: int = Field(32, ge=1)
-    epochs: int = Field(60, ge=1, le=10_000)
+    epochs: int = Field(50, ge=1, le=10_000)
     patience: int = Field(12, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
 
@@ -60,6 +60,6 @@ class PaperVAEParams(TrainingParams):
 
     window: int = Field(128, ge=8, le=4096)
     latent: int = Field(12, ge=1, le=1024)
-    channels: tuple[Channels, Channels] = (16, 32)
+    channels: tuple[Channels, Channels] = (8, 32)
     windows_per_group: int = Field(16, ge=1, le=1024)
     output: Literal["bernoulli", "threshold"] = "bernoulli"

@@ -32,13 +32,14 @@ def reproducible(threads: int) -> Iterator[None]:
     """
     before = (
         torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
+        torch.get_deterministic_debug_mode(),
         _DETERMINISTIC.fill_uninitialized_memory,
     )
     # cuBLAS reads it when its handle is made; without it PyTorch refuses matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(max(1, threads))
-    torch.use_deterministic_algorithms(True)
+    # The same switch as use_deterministic_algorithms, which would import the compiler (1 s).
+    torch.set_deterministic_debug_mode("error")
     # Nothing here reads uninitialised memory; filling it costs a twentieth of the time.
     _DETERMINISTIC.fill_uninitialized_memory = False
     try:
@@ -46,7 +47,7 @@ def reproducible(threads: int) -> Iterator[None]:
     finally:
         _DETERMINISTIC.fill_uninitialized_memory = before[2]
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
 
 
 def cpu_generator(seed: int) -> torch.Generator:
