@@ -131,6 +131,7 @@ class SuiteChecker:
             sample=file.sample,
             floor=file.floor,
             limits=file.limits,
+            threads=file.threads,
             path=path,
         )
 

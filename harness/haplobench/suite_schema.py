@@ -143,7 +143,11 @@ class MetricItem(Strict):
 
 
 class SuiteFile(Strict):
-    """The keys of a suite file, shorthands written out."""
+    """The keys of a suite file, shorthands written out.
+
+    `threads`: of every stage's process. It belongs to the suite, not to `--jobs`, because sums
+    taken in another order differ in their last digits: the same suite gives the same values.
+    """
 
     name: Name
     title: str = ""
@@ -153,6 +157,7 @@ class SuiteFile(Strict):
     metrics: list[MetricItem] = Field(default_factory=lambda: [MetricItem(name="all")])
     sample: SampleSettings = SampleSettings()
     floor: FloorSettings = FloorSettings()
+    threads: int = Field(default=1, ge=1)
     limits: Limits = Limits()
     profile: str | None = None
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -223,6 +228,7 @@ class Suite:
     sample: SampleSettings
     floor: FloorSettings
     limits: Limits
+    threads: int = 1
     path: Path | None = None
 
     @property
@@ -275,6 +281,7 @@ class Suite:
             ],
             "sample": self.sample.model_dump(),
             "floor": self.floor.model_dump(),
+            "threads": self.threads,
             "limits": self.limits.model_dump(),
         }
 

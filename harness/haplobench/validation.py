@@ -14,7 +14,7 @@ from haplobench.marked_yaml import Key
 
 def near_names(name: str, names: Iterable[str]) -> str:
     """`; did you mean …?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
     return f"; did you mean {', '.join(near)}?" if near else ""
 
 

@@ -26,6 +26,13 @@ def test_whole_people_are_held_out_for_validation() -> None:
     np.testing.assert_array_equal(held[:, 0], held[:, 1])
 
 
+def test_the_people_whom_the_suite_set_apart_are_held_out() -> None:
+    given = np.array([3, 7])
+    panel = example_panel(n_samples=10)
+    held = validation_haplotypes(panel, 0.5, np.random.default_rng(0), given)
+    assert np.flatnonzero(held).tolist() == [6, 7, 14, 15]
+
+
 @pytest.mark.parametrize("share", [0.001, 0.999])
 def test_validation_leaves_someone_on_both_sides(share: float) -> None:
     held = validation_haplotypes(example_panel(n_samples=3), share, np.random.default_rng(0))

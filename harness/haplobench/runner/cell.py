@@ -142,7 +142,7 @@ def run_job(
         status=str((work / "status.json").resolve()),
         error=str((work / "error.json").resolve()),
         time_limit=limits.time,
-        threads=session.executor.threads,
+        threads=session.suite.threads,
         paths=tuple(entry for entry in sys.path if entry),
         **job,
     )

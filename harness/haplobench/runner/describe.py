@@ -67,7 +67,7 @@ def run_lines(
         "command": shlex.join(sys.argv),
         "failed": sorted(failed),
         "jobs": session.executor.slots,
-        "threads": session.executor.threads,
+        "threads": session.suite.threads,
         **{key: info[key] for key in ("state", "fresh", "started_at")},
     }
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from haplobench.results.provenance import available_cores
 from haplobench.runner.jobs import Job
 from haplobench.runner.process import Outcome, run_limited, stage_environment
 from haplobench.runner.telemetry import Beat
@@ -37,10 +36,6 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many stages may run side by side."""
 
-    @property
-    def threads(self) -> int:
-        """Threads that each stage's process may use."""
-
     def run(self, task: StageTask, stop: threading.Event, watch: Callable[[Beat], None]) -> Outcome:
         """Run a stage to its end or to its limits; kill it when `stop` is set.
 
@@ -49,11 +44,10 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Stages as processes of this machine, which share its cores evenly."""
+    """Stages as processes of this machine."""
 
     def __init__(self, jobs: int = 1) -> None:
         self.slots = max(1, jobs)
-        self.threads = max(1, available_cores() // self.slots)
 
     def run(self, task: StageTask, stop: threading.Event, watch: Callable[[Beat], None]) -> Outcome:
         """Run one process in a session of its own, see `run_limited`."""
@@ -63,7 +57,7 @@ class LocalExecutor:
             log=task.log,
             memory_limit=task.memory_limit,
             time_limit=task.job.time_limit,
-            environment=stage_environment(self.threads),
+            environment=stage_environment(task.job.threads),
             stop=stop,
             since=lambda: Beat.read(status).since if task.per_item else None,
             watch=lambda: watch(Beat.read(status)),

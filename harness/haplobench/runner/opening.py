@@ -79,7 +79,7 @@ def _held(run: RunFolder, lock: filelock.BaseFileLock) -> Iterator[None]:
 def _new_folder(parent: Path, started: datetime, suite: Suite) -> RunFolder:
     parent.mkdir(parents=True, exist_ok=True)
     while True:
-        name = f"{started:%Y%m%dT%H%M%SZ}-{suite.digest[:6]}{secrets.token_hex(2)}"
+        name = f"{started:%Y%m%dT%H%M%S.%fZ}-{suite.digest[:6]}{secrets.token_hex(2)}"
         try:
             (parent / name).mkdir()
         except FileExistsError:

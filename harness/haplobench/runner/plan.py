@@ -98,11 +98,13 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
 class Keys:
     """Keys of stages: digests of everything that their results rest on.
 
-    `plugins` are the modules of all plugins, `hardware` the machine's fingerprint.
+    `plugins` are the modules of all plugins, `hardware` the machine's fingerprint,
+    `threads` how many a stage's process may use.
     """
 
     plugins: Sequence[str]
     hardware: str
+    threads: int = 1
 
     def prepare(self, spec: DatasetSpec, entry: DatasetEntry, fingerprint: str) -> str:
         """Of the prepare stage; `fingerprint` is the dataset's own of its content."""
@@ -134,6 +136,7 @@ class Keys:
                     "haplobench.runner.stage_fit", "haplobench.runner.context"
                 ).digest,
                 "hardware": self.hardware,
+                "threads": self.threads,
             }
         )
 
@@ -173,5 +176,6 @@ class Keys:
                     "haplobench.runner.stage_measure", "haplobench.runner.context"
                 ).digest,
                 "hardware": self.hardware,
+                "threads": self.threads,
             }
         )

@@ -148,7 +148,7 @@ def _run(
     executor: Executor,
 ) -> RunOutcome:
     origin = provenance()
-    keys = Keys(plugin_modules(registry), origin.fingerprint)
+    keys = Keys(plugin_modules(registry), origin.fingerprint, suite.threads)
     datasets = _dataset_keys(suite, registry, keys)
     state = _state(suite, registry, keys, [dataset.key for dataset in datasets])
     parent = out / suite.name

@@ -43,7 +43,9 @@ class PaperVAE:
         if not train.n_sites:
             raise BenchError("training panel: found 0 sites, expected at least 1")
         tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites), STRIDE)
-        held = validation_haplotypes(train, params.validation, ctx.rng("vae", "validation"))
+        held = validation_haplotypes(
+            train, params.validation, ctx.rng("vae", "validation"), ctx.validation
+        )
         groups = list(tiling.groups(params.windows_per_group))
         models: list[WindowVAEs] = []
         histories: list[WindowHistory] = []

@@ -29,7 +29,8 @@ class TrainingParams(Params):
     patience : int
         Stop when no window's validation loss has improved for so many epochs.
     validation : float
-        Share of the training people on whom the ELBO is validated; they train nothing.
+        Share of the training people on whom the ELBO is validated, where the suite's split
+        sets none apart; they train nothing.
     """
 
     beta: float = Field(1.0, ge=0, le=100)

@@ -56,9 +56,15 @@ def cpu_generator(seed: int) -> torch.Generator:
 
 
 def validation_haplotypes(
-    train: Panel, share: float, rng: np.random.Generator
+    train: Panel,
+    share: float,
+    rng: np.random.Generator,
+    given: NDArray[np.int64] | None = None,
 ) -> NDArray[np.bool_]:
     """Choose people for validation: (n_haplotypes,) bool, all haplotypes of a person alike.
+
+    `given` are people that the suite set apart, by index; where it set none apart, `share` of
+    all are drawn.
 
     Raises BenchError if the panel has fewer than two people.
     """
@@ -68,9 +74,12 @@ def validation_haplotypes(
             "(one to train on, one to validate on)",
             hint="use a larger dataset",
         )
-    n = min(max(1, round(share * train.n_samples)), train.n_samples - 1)
     chosen = np.zeros(train.n_samples, np.bool_)
-    chosen[rng.permutation(train.n_samples)[:n]] = True
+    if given is not None and given.size:
+        chosen[given] = True
+    else:
+        n = min(max(1, round(share * train.n_samples)), train.n_samples - 1)
+        chosen[rng.permutation(train.n_samples)[:n]] = True
     return np.repeat(chosen, train.ploidy)
 
 
