@@ -86,8 +86,12 @@ def _spectrum(cohort: CohortSeries) -> Curve | None:
     real, synthetic = (np.asarray(table[key], np.float64) for key in ("real", "synthetic"))
     # On a logarithmic axis the common classes crowd, and there is no place for 0.
     spaced = np.geomspace(1, max(copies[-1], 1), 24).round()
-    shown = np.isin(copies, spaced) & (real > 0) & (synthetic > 0)
-    return (copies[shown], real[shown], synthetic[shown]) if shown.any() else None
+    shown = np.isin(copies, spaced) & (real > 0)
+    if not shown.any():
+        return None
+    # A cohort that all but lacks a class would stretch the axis until nothing else is told apart.
+    lowest = real[shown].min() / 10
+    return copies[shown], real[shown], np.maximum(synthetic[shown], lowest)
 
 
 def _density(real: NDArray[Any], synthetic: NDArray[Any], colour: str) -> str:
