@@ -37,7 +37,7 @@ def list_plugins(
     kinds = [kind] if kind else list(Kind)
     for each in kinds:
         if each is Kind.suites:
-            _print_suites(console)
+            _print_suites(console, registry)
         else:
             _print_specs(console, registry, each)
     _print_trouble(console, registry)
@@ -61,15 +61,29 @@ def _print_specs(console: Console, registry: Registry, kind: Kind) -> None:
     console.print(table)
 
 
-def _print_suites(console: Console) -> None:
+def _print_suites(console: Console, registry: Registry) -> None:
     from rich.markup import escape
 
     from haplobench.suite import shipped_suites
 
-    table = _table("suites", "name", "title")
+    table = _table("suites", "name", "status", "title")
     for name, title in shipped_suites().items():
-        table.add_row(name, escape(title))
+        table.add_row(name, _suite_status(name, registry), escape(title))
     console.print(table)
+
+
+def _suite_status(name: str, registry: Registry) -> str:
+    from rich.markup import escape
+
+    from haplobench.errors import SuiteError
+    from haplobench.suite import load_suite
+
+    try:
+        suite = load_suite(name, [], registry)
+    except SuiteError as error:
+        return "[yellow]" + escape("; ".join(error.problems)) + "[/]"
+    absent = [entry.label for entry in suite.generators if entry.missing]
+    return "[green]ready[/]" + (f" without {escape(', '.join(absent))}" if absent else "")
 
 
 def _print_trouble(console: Console, registry: Registry) -> None:
