@@ -30,9 +30,12 @@ Direction = Literal["lower", "higher", "closer", "info"]
 
 
 class Params(BaseModel):
-    """Parameters of a plugin: frozen, unknown keys forbidden, checked before anything runs."""
+    """Parameters of a plugin: frozen, unknown keys forbidden, checked before anything runs.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A number is taken where a text is asked for: YAML reads `contig: 22` as a number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 # --- what a plugin needs of the machine -----------------------------------------------------
@@ -183,6 +186,18 @@ class SampleRequest:
                 slice(low - block * size, high - block * size),
                 slice(low - self.start, high - self.start),
             )
+
+    def batches(
+        self, draw: Callable[[int], NDArray[np.int8]], size: int = 256
+    ) -> Iterator[NDArray[np.int8]]:
+        """Yield what was asked for, in batches of at most `batch_size`.
+
+        `draw(block)` gives all haplotypes of an absolute block: `(size, n_sites) int8`.
+        """
+        for block, wanted, _ in self.blocks(size):
+            rows = draw(block)[wanted]
+            for first in range(0, len(rows), self.batch_size):
+                yield rows[first : first + self.batch_size]
 
 
 # --- generators -----------------------------------------------------------------------------

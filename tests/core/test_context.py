@@ -41,3 +41,12 @@ def test_blocks_tile_a_request_once_in_order(start: int, n: int, size: int) -> N
         filled += list(range(rows.start, rows.stop))
     assert seen == list(range(start, start + n))
     assert filled == list(range(n))
+
+
+@given(st.integers(0, 700), st.integers(1, 700), st.integers(1, 300))
+def test_batches_hold_the_haplotypes_asked_for(start: int, n: int, batch: int) -> None:
+    request = SampleRequest(n_haplotypes=n, start=start, batch_size=batch)
+    everything = np.arange(1536, dtype=np.int16)[:, None]
+    batches = list(request.batches(lambda block: everything[block * 256 : (block + 1) * 256]))
+    assert max(map(len, batches)) <= batch
+    assert np.concatenate(batches)[:, 0].tolist() == list(range(start, start + n))
