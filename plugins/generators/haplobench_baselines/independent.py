@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, Params, RunContext, SampleRequest
-from haplobench_baselines.draws import BLOCK, Bernoulli, cut
+from haplobench_baselines.draws import BLOCK, Bernoulli
 from haplobench_baselines.storage import load_state, save_state
 
 _NAME = "independent"
@@ -25,9 +25,7 @@ class FittedIndependent:
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8: every allele an independent draw."""
         sites = Bernoulli.of(self.frequencies)
-        for block, rows, _ in request.blocks(BLOCK):
-            drawn = sites.draw(BLOCK, ctx.rng("sample", block))
-            yield from cut(drawn[rows], request.batch_size)
+        return request.batches(lambda block: sites.draw(BLOCK, ctx.rng("sample", block)), BLOCK)
 
     def save(self, directory: Path) -> None:
         """Write the frequencies."""

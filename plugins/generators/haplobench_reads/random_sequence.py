@@ -66,11 +66,12 @@ class FittedRandomSequence:
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8, reference or alternate with equal probability."""
-        for block, wanted, _ in request.blocks(BLOCK):
+
+        def draw(block: int) -> NDArray[np.int8]:
             rng = ctx.rng("random-sequence", "sample", block)
-            rows = rng.integers(0, 2, (BLOCK, self.n_sites), np.int8)[wanted]
-            for start in range(0, rows.shape[0], request.batch_size):
-                yield rows[start : start + request.batch_size]
+            return rng.integers(0, 2, (BLOCK, self.n_sites), np.int8)
+
+        return request.batches(draw, BLOCK)
 
     def reference_sequence(self) -> ReferenceSequence:
         """The background under its haplotypes: uniform A, C, G and T over the region."""

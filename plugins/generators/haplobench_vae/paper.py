@@ -112,13 +112,15 @@ class FittedPaperVAE:
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8: z of each window from N(0, I), then Bernoulli alleles."""
-        done = 0
-        for block, wanted, _ in request.blocks(_BLOCK):
+
+        def draw(block: int) -> NDArray[np.int8]:
             with reproducible(ctx.threads):
-                rows = self._block(ctx.rng("vae", "sample", block))[wanted]
-            for start in range(0, rows.shape[0], request.batch_size):
-                yield rows[start : start + request.batch_size]
-            done += rows.shape[0]
+                return self._block(ctx.rng("vae", "sample", block))
+
+        done = 0
+        for batch in request.batches(draw, _BLOCK):
+            yield batch
+            done += batch.shape[0]
             ctx.progress(done / request.n_haplotypes, f"{done} haplotypes")
 
     def save(self, directory: Path) -> None:
