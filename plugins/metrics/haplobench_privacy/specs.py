@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_NEEDS = (Module("numba", "haplobench[metrics]"),)
 
 _YALE = (
     "Yale, A. et al. Generation and evaluation of privacy preserving synthetic health data. "
@@ -73,6 +75,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
     ),
     family="privacy",
     params=DistanceParams,
+    needs=_NEEDS,
     floor="train",
     citations=(_YALE, _YELMEN),
     figures=(
@@ -141,6 +144,7 @@ PRIVACY_LOSS = MetricSpec(
     ),
     family="privacy",
     params=DistanceParams,
+    needs=_NEEDS,
     floor="holdout",
     citations=(_YALE,),
     submetrics=(
@@ -182,6 +186,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
     ),
     family="privacy",
     params=DistanceParams,
+    needs=_NEEDS,
     floor="holdout",
     citations=(_YALE, _YELMEN),
     figures=(
@@ -295,6 +300,7 @@ COPIED_TRACTS = MetricSpec(
     ),
     family="privacy",
     params=TractParams,
+    needs=_NEEDS,
     floor="holdout",
     citations=(_DURBIN,),
     figures=(
@@ -403,6 +409,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     ),
     family="privacy",
     params=MembershipParams,
+    needs=_NEEDS,
     floor="holdout",
     citations=(_CHEN, _DELONG, _CARLINI),
     submetrics=(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
 
 
 class AlleleFrequencyParams(Params):
@@ -134,6 +134,7 @@ SPECTRUM = MetricSpec(
     site_matched=False,
     phased=False,
     params=SpectrumParams,
+    needs=(Module("scipy", "haplobench[metrics]"),),
     submetrics=(
         SubmetricSpec(
             "jsd",

@@ -6,7 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_NEEDS = (Module("numba", "haplobench[metrics]"),)
 
 FixedSites = Literal["drop", "zero", "all-polymorphic"]
 
@@ -123,6 +125,7 @@ DECAY = MetricSpec(
     site_matched=False,
     phased=False,
     params=DecayParams,
+    needs=_NEEDS,
     submetrics=(
         SubmetricSpec(
             "rmse",
@@ -180,6 +183,7 @@ MATRIX = MetricSpec(
     family="fidelity",
     phased=False,
     params=MatrixParams,
+    needs=_NEEDS,
     submetrics=(
         SubmetricSpec(
             "in-window",
@@ -244,6 +248,7 @@ LONG_RANGE = MetricSpec(
     family="fidelity",
     phased=False,
     params=LongRangeParams,
+    needs=_NEEDS,
     submetrics=(
         SubmetricSpec(
             "correlation",
