@@ -58,16 +58,21 @@ def run(
 
 
 def report_on(run_folder: Path, console: Console, *, write: bool) -> None:
-    """Print a run's tables, and write its report where wanted and its extra is installed."""
+    """Print a run's tables, and write its report where wanted.
+
+    What was measured stands, whatever becomes of the report: a report that can't be made is a
+    warning here.
+    """
+    from haplobench.errors import BenchError
     from haplobench.report import print_run, write_report
 
+    typer.echo(f"run: {run_folder}")
     try:
         print_run(run_folder, console)
         paths = write_report(run_folder) if write else None
-    except ImportError as error:
-        typer.echo(f"no report: {error} (pip install 'haplobench[report]')", err=True)
-        paths = None
-    typer.echo(f"run: {run_folder}")
+    except BenchError as error:
+        typer.echo(f"warning: no report: {error}", err=True)
+        return
     if paths is not None:
         for path in paths:
             typer.echo(f"written: {path}")
