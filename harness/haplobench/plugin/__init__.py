@@ -1,0 +1,27 @@
+"""What a plugin author meets: frozen descriptions, parameters, and the protocols to fill."""
+
+from haplobench.plugin.context import RunContext, SampleRequest
+from haplobench.plugin.datasets import Dataset, DatasetSpec, LoadedDataset
+from haplobench.plugin.generators import Fitted, Generator, GeneratorSpec
+from haplobench.plugin.metrics import (
+    CohortSeries,
+    Direction,
+    Family,
+    FigureSpec,
+    Measurement,
+    Metric,
+    MetricResult,
+    MetricSpec,
+    Reference,
+    StreamingMetric,
+    SubmetricSpec,
+    Telemetry,
+)
+from haplobench.plugin.needs import GPU, Binary, Module, Need, Params
+
+__all__ = [
+    "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Family", "FigureSpec",
+    "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
+    "MetricResult", "MetricSpec", "Module", "Need", "Params", "Reference", "RunContext",
+    "SampleRequest", "StreamingMetric", "SubmetricSpec", "Telemetry",
+]  # fmt: skip

@@ -1,0 +1,136 @@
+"""What the harness hands to a plugin: the context of a run, and a request to sample."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from haplobench.distributed.group import NullGroup, ProcessGroup
+
+# Describing a plugin needs no arrays: `bench list` stays fast because numpy isn't loaded here.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from haplobench.recombination import RecombinationMap
+    from haplobench.sequence import ReferenceSequence
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything a plugin may use beside its own data. There are no globals.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of the cell (a suite's `seeds`).
+    artifacts : Path
+        Folder for what the user should find afterwards (FASTQ, logs, plots).
+    scratch : Path
+        Folder for temporary files, deleted when the stage ends.
+    device : str
+        A torch device name: `cpu` or `cuda:N`.
+    group : ProcessGroup
+        The ranks of this cell. Only rank 0 writes.
+    recombination_map : RecombinationMap or None
+        Of the dataset's region, where it has one.
+    sequence : ReferenceSequence or None
+        Reference bases under the panel's region (see `surrogate`).
+    synthetic_sequence : ReferenceSequence or None
+        For metrics: the bases the generator itself laid under its haplotypes, if it did.
+    min_maf : float
+        The MAF under which the dataset's sites were left out (on the training part).
+    threads : int
+        Threads this process may use.
+    deadline : float or None
+        `time.monotonic()` at which the stage will be killed.
+    validation : (n,) int64 or None
+        People of the training panel, by index, whom the suite sets apart for early stopping.
+    progress : Callable[[float, str], None]
+        Report a fraction done (0-1) and a few words.
+    log : logging.Logger
+    """
+
+    seed: int
+    artifacts: Path
+    scratch: Path
+    device: str = "cpu"
+    group: ProcessGroup = field(default_factory=NullGroup)
+    recombination_map: RecombinationMap | None = None
+    sequence: ReferenceSequence | None = None
+    synthetic_sequence: ReferenceSequence | None = None
+    min_maf: float = 0.0
+    threads: int = 1
+    deadline: float | None = None
+    validation: NDArray[np.int64] | None = None
+    progress: Callable[[float, str], None] = lambda fraction, message: None
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("haplobench"))
+
+    def seed_for(self, *key: str | int) -> int:
+        """A 63-bit seed that depends on the cell's seed and `key` alone (for torch, msprime, …)."""
+        text = "\0".join([str(self.seed), *(f"{type(k).__name__}:{k}" for k in key)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+    def rng(self, *key: str | int) -> np.random.Generator:
+        """A generator that depends on the cell's seed and `key` alone.
+
+        Key it by stage and absolute haplotype block, never by rank: then the result is the
+        same whatever the world size.
+        """
+        import numpy as np
+
+        return np.random.default_rng(self.seed_for(*key))
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What to sample.
+
+    Attributes
+    ----------
+    n_haplotypes : int
+        Even where people are diploid: rows 2i and 2i + 1 are one person.
+    start : int
+        Absolute index of the first haplotype. Haplotype `i` must not depend on where a
+        request starts or how it is cut into batches.
+    batch_size : int
+        At most so many haplotypes in one yielded array.
+    populations : (n_haplotypes,) str or None
+        For conditional generators: the population of each haplotype to be sampled.
+    """
+
+    n_haplotypes: int
+    start: int = 0
+    batch_size: int = 1024
+    populations: NDArray[np.str_] | None = None
+
+    def blocks(self, size: int = 256) -> Iterator[tuple[int, slice, slice]]:
+        """Cut into absolute blocks of `size` haplotypes, to key randomness by block.
+
+        Yields (block index, rows of that block wanted, rows of this request they fill).
+        Draw all `size` haplotypes of a block from `ctx.rng("sample", block)`, keep the rows wanted.
+        """
+        end = self.start + self.n_haplotypes
+        for block in range(self.start // size, -(-end // size)):
+            low, high = max(self.start, block * size), min(end, (block + 1) * size)
+            yield (
+                block,
+                slice(low - block * size, high - block * size),
+                slice(low - self.start, high - self.start),
+            )
+
+    def batches(
+        self, draw: Callable[[int], NDArray[np.int8]], size: int = 256
+    ) -> Iterator[NDArray[np.int8]]:
+        """Yield what was asked for, in batches of at most `batch_size`.
+
+        `draw(block)` gives all haplotypes of an absolute block: `(size, n_sites) int8`.
+        """
+        for block, wanted, _ in self.blocks(size):
+            rows = draw(block)[wanted]
+            for first in range(0, len(rows), self.batch_size):
+                yield rows[first : first + self.batch_size]

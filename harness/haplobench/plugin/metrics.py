@@ -1,0 +1,211 @@
+"""Metrics: what they are handed and give back, their protocols, and their descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from haplobench.plugin.needs import Need, Params
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from haplobench.panel import Panel
+
+Family = Literal["fidelity", "privacy", "utility", "performance"]
+Direction = Literal["lower", "higher", "closer", "info"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The real people that a synthetic cohort is measured against.
+
+    `holdout` is the truth for fidelity; `train` is what a leak would come from.
+    Both have the same sites, chosen on `train`.
+    """
+
+    train: Panel
+    holdout: Panel
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What fitting and sampling one cell cost, for performance metrics.
+
+    Attributes
+    ----------
+    fit_wall, fit_cpu, sample_wall, sample_cpu : float
+        Seconds; the stage itself, without starting Python or reading the panel.
+    fit_peak_rss, sample_peak_rss : int
+        Bytes, of the stage's process.
+    fit_base_rss, sample_base_rss : int
+        Bytes resident just before the plugin was called (interpreter, libraries, panel).
+    n_haplotypes, n_sites, span : int
+        Sampled haplotypes, sites of each, and the region's length in bp.
+    world_size : int
+    peak_gpu_memory : int or None
+        Bytes; None without a GPU.
+    """
+
+    fit_wall: float
+    fit_cpu: float
+    sample_wall: float
+    sample_cpu: float
+    fit_peak_rss: int
+    sample_peak_rss: int
+    fit_base_rss: int
+    sample_base_rss: int
+    n_haplotypes: int
+    n_sites: int
+    span: int
+    world_size: int = 1
+    peak_gpu_memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number. `value` None means not applicable, and `note` says why.
+
+    `labels` tell apart several numbers of one submetric, for example
+    `{"superpopulation": "EUR"}`; `n` is how many things the value rests on.
+    """
+
+    value: float | None
+    n: int | None = None
+    standard_error: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """What a metric found: measurements by submetric, and tables for its figures.
+
+    `series` are named tables: `{"curve": {"bin_bp": array, "mean_r2": array}}`, stored as
+    they are and handed to the metric's figures.
+    """
+
+    measurements: Mapping[str, Measurement | Sequence[Measurement]]
+    series: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+
+
+class Metric(Protocol):
+    """A metric during one measurement: told about the synthetic cohort, then asked."""
+
+    def update(self, data: Any) -> None:
+        """Take what `MetricSpec.input` says."""
+
+    def result(self) -> MetricResult:
+        """The measurements of everything taken so far."""
+
+
+class StreamingMetric(Metric, Protocol):
+    """A metric with `input="batches"`: its partial states of several ranks can be merged."""
+
+    def merge(self, other: Self) -> None:
+        """Take over what `other` has seen."""
+
+
+@dataclass(frozen=True)
+class SubmetricSpec:
+    """One number that a metric reports.
+
+    Attributes
+    ----------
+    name : str
+    title : str
+        For tables: short, with no unit.
+    definition : str
+        Formula or definition, one or two sentences.
+    unit : str
+        Empty for pure numbers.
+    direction : str
+        `lower` or `higher` is better, `closer` to `ideal` is better, or `info`.
+    ideal : float or None
+    min_effect : float
+        Differences smaller than this are never called a regression.
+    headline : bool
+        Shown in the main table.
+    """
+
+    name: str
+    title: str
+    definition: str
+    direction: Direction
+    unit: str = ""
+    ideal: float | None = None
+    min_effect: float = 0.0
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure that a metric can draw from the series of all generators of one dataset.
+
+    `target` names a function `draw(cohorts: Sequence[CohortSeries], style: FigureStyle) ->
+    altair.Chart | None` (None: nothing to draw).
+    """
+
+    name: str
+    title: str
+    caption: str
+    target: str
+
+
+@dataclass(frozen=True)
+class CohortSeries:
+    """The series of one metric for one cohort: a generator's, or a real sample's.
+
+    `role` is `generator`, `control` or `floor`; `tables` are `MetricResult.series`.
+    """
+
+    label: str
+    role: Literal["generator", "control", "floor"]
+    seed: int
+    replicate: int
+    tables: Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What a metric is, without importing it.
+
+    Attributes
+    ----------
+    name, version : str
+        Raise the version whenever the same haplotypes give other values.
+    target : str
+        `package.module:factory`, called as `factory(reference: Reference, params, ctx) -> Metric`.
+    summary : str
+        Two sentences for the report: what it tells, and how to read it.
+    family : str
+    submetrics : tuple[SubmetricSpec, ...]
+    input : str
+        What `update` is handed: `batches` (Panel slices of at most some thousand
+        haplotypes; any cut gives the same result), `panel` (the whole cohort at once, as a
+        memory-mapped Panel) or `telemetry` (a Telemetry).
+    site_matched : bool
+        True: refused for cohorts whose sites differ from the panel's.
+    phased : bool
+        True: refused for cohorts or panels without phase.
+    floor : str
+        Which real people stand in as synthetic for the noise floor: `train` (a sample of
+        training people against the holdout) or `holdout` (one half of the held-out people,
+        unseen in training, with the other half as holdout).
+    """
+
+    name: str
+    version: str
+    target: str
+    summary: str
+    family: Family
+    submetrics: tuple[SubmetricSpec, ...]
+    params: type[Params] = Params
+    input: Literal["batches", "panel", "telemetry"] = "panel"
+    site_matched: bool = True
+    phased: bool = True
+    floor: Literal["train", "holdout"] = "train"
+    needs: tuple[Need, ...] = ()
+    figures: tuple[FigureSpec, ...] = ()
+    citations: tuple[str, ...] = ()
