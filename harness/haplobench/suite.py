@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 import haplobench
 from haplobench.errors import SuiteError
 from haplobench.marked_yaml import MarkedTree, apply_override, read_marked
@@ -121,16 +119,9 @@ def find_suite(path_or_name: str | Path) -> tuple[Path, str]:
     raise SuiteError([f"{text}: neither a file nor a shipped suite{near}{listed}"])
 
 
-def shipped_suites() -> dict[str, str]:
-    """Name and title of the suites that come with haplobench."""
-    titles = {}
-    for name, path in _shipped_files().items():
-        try:
-            root = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError:
-            root = None
-        titles[name] = str(root.get("title", "")) if isinstance(root, dict) else ""
-    return titles
+def shipped_suites() -> tuple[str, ...]:
+    """Names of the suites that come with haplobench."""
+    return tuple(_shipped_files())
 
 
 def _shipped_files() -> dict[str, Path]:

@@ -403,7 +403,7 @@ def test_suites_are_found_by_path_or_name(
     (package / "suites").mkdir(parents=True)
     (package / "suites" / "tiny.yaml").write_text("name: tiny\ntitle: T\ndatasets: [embedded]\n")
     monkeypatch.setattr(haplobench, "__file__", str(package / "__init__.py"))
-    assert shipped_suites() == {"tiny": "T"}
+    assert shipped_suites() == ("tiny",)
     assert load_suite("tiny", [], registry).name == "tiny"
     for text, says in (
         ("tinny", "tinny: neither a file nor a shipped suite; did you mean tiny?"),
@@ -417,7 +417,7 @@ def test_suites_are_found_by_path_or_name(
     monkeypatch.setattr(haplobench, "__file__", str(tmp_path / "repo/harness/haplobench/x.py"))
     (tmp_path / "repo" / "suites").mkdir(parents=True)
     (tmp_path / "repo" / "suites" / "big.yaml").write_text("title: B\n")
-    assert shipped_suites() == {"big": "B"}
+    assert shipped_suites() == ("big",)
 
 
 def test_the_shipped_suites_validate_against_the_schema() -> None:

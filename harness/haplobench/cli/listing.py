@@ -67,12 +67,14 @@ def _print_suites(console: Console, registry: Registry) -> None:
     from haplobench.suite import shipped_suites
 
     table = _table("suites", "name", "status", "title")
-    for name, title in shipped_suites().items():
-        table.add_row(name, _suite_status(name, registry), escape(title))
+    for name in shipped_suites():
+        status, title = _suite_status(name, registry)
+        table.add_row(name, status, escape(title))
     console.print(table)
 
 
-def _suite_status(name: str, registry: Registry) -> str:
+def _suite_status(name: str, registry: Registry) -> tuple[str, str]:
+    """Status and title."""
     from rich.markup import escape
 
     from haplobench.errors import SuiteError
@@ -81,9 +83,10 @@ def _suite_status(name: str, registry: Registry) -> str:
     try:
         suite = load_suite(name, [], registry)
     except SuiteError as error:
-        return "[yellow]" + escape("; ".join(error.problems)) + "[/]"
+        return "[yellow]" + escape("; ".join(error.problems)) + "[/]", ""
     absent = [entry.label for entry in suite.generators if entry.missing]
-    return "[green]ready[/]" + (f" without {escape(', '.join(absent))}" if absent else "")
+    without = f" without {escape(', '.join(absent))}" if absent else ""
+    return f"[green]ready[/]{without}", suite.title
 
 
 def _print_trouble(console: Console, registry: Registry) -> None:

@@ -17,7 +17,9 @@ class Params(BaseModel):
     A number is taken where a text is asked for: YAML reads `contig: 22` as a number.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, defer_build=True
+    )
 
 
 @dataclass(frozen=True)
