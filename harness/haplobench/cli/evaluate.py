@@ -40,11 +40,17 @@ def evaluate(
 
     from haplobench.cli.run import report_on
     from haplobench.datasets.file import read_surroundings
-    from haplobench.datasets.formats import ReadOptions, read_panel
+    from haplobench.datasets.formats import ReadOptions, Region, read_panel
+    from haplobench.errors import BenchError
     from haplobench.registry import load_registry
     from haplobench.runner import evaluate as score
     from haplobench.runner.progress import reporter_for
 
+    if region:
+        try:
+            Region.parse(region)
+        except ValueError as error:
+            raise BenchError(f"--region: {error}") from None
     labelled = ReadOptions(region=region, panel_file=panel_file, allow_unphased=True)
     plain = ReadOptions(region=region, allow_unphased=True)
     console = Console()
