@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from test_run_suite import bad, records_of
 
-from haplobench import BenchError, Panel, SuiteError
+from haplobench import BenchError, Panel, RunContext, SuiteError
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner import evaluate
 from haplobench.runner.evaluation import NEEDS_TRAIN
+from haplobench.runner.evaluation_panels import fit_together
 
 
 def panel(n: int, seed: int, prefix: str = "p", n_sites: int = 60, **more: Any) -> Panel:
@@ -100,6 +101,21 @@ def test_other_sites_refuse_what_compares_site_by_site(toys: Any, shared_out: Pa
     values = {r.submetric: r.value for r in found(records, "synthetic", "spectrum")}
     assert values["seen"] == 20.0
     assert RunFolder(folder).info()["generators"]["synthetic"]["site_matched"] is False
+
+
+def test_a_cohort_with_coordinates_of_its_own_is_laid_over_the_region() -> None:
+    ctx = RunContext(seed=1, artifacts=Path(), scratch=Path())
+    real = replace(REAL, positions=REAL.positions + 1_000_000)
+    panels = fit_together(real, SYNTHETIC, None, 0.0, ctx, None, None)
+    assert panels.cohort.positions[0] == real.positions[0]
+    assert np.array_equal(np.diff(panels.cohort.positions), np.diff(SYNTHETIC.positions))
+    assert "0 of the 60 real sites" in panels.remark
+    assert "(20:100-6000) lie outside the real region (20:1000100-1006000)" in panels.remark
+    # Sites of its own inside the region stay where they are.
+    inside = replace(SYNTHETIC, positions=real.positions + 7)
+    panels = fit_together(real, inside, None, 0.0, ctx, None, None)
+    assert np.array_equal(panels.cohort.positions, inside.positions)
+    assert "moved" not in panels.remark
 
 
 def test_missing_alleles_and_rare_sites_are_left_out_and_counted(

@@ -72,7 +72,8 @@ def evaluate(
     """Score a synthetic cohort against real people.
 
     Where most of the real sites are in the synthetic panel too (by position and alleles),
-    both are cut down to those; otherwise only metrics that need no common sites apply.
+    both are cut down to those; otherwise only metrics that need no common sites apply, and a
+    cohort whose sites all lie outside the real region is moved to its start.
     Without `train`, metrics that need it don't apply, and the floor is made of halves of the
     real people.
 
@@ -115,7 +116,8 @@ def evaluate(
         suite = _suite(registry, metrics, label, dataset, min_maf, floor_draws, seed, limits)
         ctx = RunContext(seed=seed, artifacts=out, scratch=out)
         panels = fit_together(real, synthetic, train, min_maf, ctx, recombination_map, sequence)
-        panels.prepared.facts["provenance"] = dict(provenance_of or {})
+        reporter.message(panels.remark)
+        panels.prepared.facts["provenance"] = {**(provenance_of or {}), "sites": panels.remark}
         keys = Keys(plugin_modules(registry), origin.fingerprint)
         state = digest_of(
             {

@@ -21,12 +21,16 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class Panels:
-    """Panels that fit together: the real ones prepared, the cohort at their sites or its own."""
+    """Panels that fit together: the real ones prepared, the cohort at their sites or its own.
+
+    `remark` is a line on what they have in common, for the user.
+    """
 
     prepared: Prepared
     cohort: Panel
     site_matched: bool
     has_train: bool
+    remark: str
 
     @property
     def key(self) -> str:
@@ -59,6 +63,7 @@ def fit_together(
     learned = real
     if train is not None:
         real, learned = _same_sites(real, train, skipped)
+    real_sites = real.n_sites
     matched = match_sites(real, synthetic)
     site_matched = matched.n >= _MOSTLY * real.n_sites and matched.n > 0
     if site_matched:
@@ -101,8 +106,32 @@ def fit_together(
             raise BenchError(
                 f"the synthetic panel has no site without missing alleles and a MAF of {min_maf:g}"
             )
-        cohort = synthetic.select_sites(chosen)
-    return Panels(prepared, cohort, site_matched, train is not None)
+        cohort, moved = _over(prepared.train, synthetic.select_sites(chosen))
+    remark = (
+        f"{matched.n:,} of the {real_sites:,} real sites are among the synthetic panel's "
+        f"{synthetic.n_sites:,}"
+    )
+    if not site_matched:
+        remark += ": what compares site by site is left out" + moved
+    return Panels(prepared, cohort, site_matched, train is not None, remark)
+
+
+def _over(real: Panel, cohort: Panel) -> tuple[Panel, str]:
+    """A cohort with sites of its own laid over the real region, and words for it if it moved.
+
+    A simulator's coordinates often start at 0: unmoved, the cohort would seem to have no
+    diversity in the region.
+    """
+    first, last = int(real.positions[0]), int(real.positions[-1])
+    if ((cohort.positions >= first) & (cohort.positions <= last)).any():
+        return cohort, ""
+    offset = first - int(cohort.positions[0])
+    where = f"{cohort.contig}:{cohort.positions[0]}-{cohort.positions[-1]}"
+    moved = replace(cohort, positions=cohort.positions + offset)
+    return moved, (
+        f"; its sites ({where}) lie outside the real region ({real.contig}:{first}-{last}) and "
+        "were moved to its start"
+    )
 
 
 def _same_sites(real: Panel, train: Panel, skipped: dict[str, int]) -> tuple[Panel, Panel]:
