@@ -90,7 +90,7 @@ class MarkedTree:
                     self.places.setdefault(key[: i + 1], place)
                 at = at[part]
             else:
-                raise LookupError(f"{key_text(key[: i + 1])}: not a list or mapping that has it")
+                raise LookupError(_no_such(key[: i + 1], at))
         last = key[-1]
         if isinstance(at, list) and isinstance(last, int):
             if not -len(at) <= last < len(at):
@@ -99,10 +99,18 @@ class MarkedTree:
         elif isinstance(at, dict) and isinstance(last, str):
             at[last] = value
         else:
-            raise LookupError(f"{key_text(key)}: not a list or mapping that has it")
+            raise LookupError(_no_such(key, at))
         for old in [k for k in self.places if k[: len(key)] == key]:
             del self.places[old]
         self.places[key] = place
+
+
+def _no_such(key: Key, at: Any) -> str:
+    """Why a list has no named item and a mapping no numbered one, and what to write instead."""
+    if isinstance(at, list):
+        example = f"{key_text(key[:-1])}[0]"
+        return f"{key_text(key)}: a list's items go by number, the first is {example}"
+    return f"{key_text(key)}: a mapping's items go by name, not by number"
 
 
 def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:

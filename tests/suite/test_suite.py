@@ -324,6 +324,8 @@ def test_a_profile_lies_in_wait_for_nobody(tmp_path: Path, registry: Registry) -
         ("=3", "expected key=value"),
         ("seeds=[1", "--set seeds=[1: the value is not YAML"),
         ("generators[9].label=x", "generators[9]: there are 2 items"),
+        ("datasets.0.label=x", "datasets.0: a list's items go by number, the first is datasets[0]"),
+        ("sample[0]=x", "sample[0]: a mapping's items go by name, not by number"),
         ("name.first=x", "--set name.first=x: name: is 'good', so it can't have keys"),
         ("sample.drws=1", "--set sample.drws: sample.drws: unknown key; did you mean draws?"),
         ("sample.draws=many", "--set sample.draws: sample.draws: expected a valid integer"),
