@@ -25,10 +25,11 @@ def measure(reference: Reference, cohort: Panel, ctx: RunContext) -> tuple[dict[
 
 
 def words(panel: Panel, length: int) -> list[list[str]]:
-    """Words of each window as strings."""
+    """Words of each window as strings; the first window begins half a window in, if it can."""
+    first = length // 2 if panel.n_sites >= length + length // 2 else panel.n_sites - length
     return [
         ["".join(map(str, row)) for row in panel.haplotypes[:, at : at + length]]
-        for at in range(0, panel.n_sites - length + 1, length)
+        for at in range(max(first, 0), panel.n_sites - length + 1, length)
     ]
 
 
@@ -62,7 +63,7 @@ def test_measurements_equal_counting(
     for key, value in expected.items():
         assert found[f"{key}-{length}"].value == pytest.approx(value, abs=1e-12), key
     assert series[f"windows-{length}"]["start_bp"].tolist() == [
-        reference.holdout.positions[i * length] for i in range(len(real))
+        reference.holdout.positions[length // 2 + i * length] for i in range(len(real))
     ]
 
 
@@ -80,6 +81,21 @@ def test_copy_is_ideal_and_independent_sites_are_bad(
     assert independent["distinct-ratio-20"].value > 2
     assert floor["distinct-ratio-20"].value == pytest.approx(1, abs=0.15)
     assert floor["novel-20"].value == 0 < independent["novel-20"].value
+
+
+@pytest.mark.parametrize("window", [20, 60, 100])
+def test_windows_of_round_size_drawn_apart_are_seen(
+    window: int, reference: Reference, ctx: RunContext
+) -> None:
+    holdout = reference.holdout
+    rng = np.random.default_rng(1)
+    shuffled = holdout.haplotypes.copy()
+    for at in range(0, holdout.n_sites, window):
+        shuffled[:, at : at + window] = rng.permutation(shuffled[:, at : at + window])
+    found, _ = measure(reference, holdout.with_haplotypes(shuffled), ctx)
+    for length in (10, 20):
+        assert found[f"jsd-{length}"].value > 0.005
+        assert found[f"distinct-ratio-{length}"].value > 1
 
 
 def test_a_larger_cohort_is_compared_at_equal_numbers(

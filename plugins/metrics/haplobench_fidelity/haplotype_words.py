@@ -72,8 +72,9 @@ class HaplotypeWordMetric:
             measurements.update(
                 {name: Measurement(v, n) for name, v in zip(names, values, strict=True)}
             )
+            starts = first_site(holdout.n_sites, length) + length * np.arange(real.shape[0])
             series[f"windows-{length}"] = {
-                "start_bp": holdout.positions[: real.shape[0] * length : length],
+                "start_bp": holdout.positions[starts],
                 "jsd": table[:, 0],
                 "real_distinct": table[:, 3],
                 "synthetic_distinct": table[:, 4],
@@ -89,18 +90,29 @@ class HaplotypeWordMetric:
 _NAMES = ("jsd", "pooled-jsd", "coverage", "novel", "distinct-ratio")
 
 
+def first_site(n_sites: int, length: int) -> int:
+    """Where the first window of `length` sites begins: half a window in, if that leaves one.
+
+    Generators of windows mostly take a round number of sites from the first one on. Windows of
+    words from there would share their borders, and never see that LD ends at them.
+    """
+    return max(0, min(length // 2, n_sites - length))
+
+
 def sorted_words(panel: Panel, length: int, rows: Any = slice(None)) -> NDArray[np.uint32]:
     """Words of each window of `length` adjacent sites, sorted within the window.
 
-    Windows don't overlap; sites that are left over at the end are not used. The first site
-    is the highest bit. `length` is at most 24. Returns (n_windows, n_rows) uint32.
+    Windows don't overlap and begin at `first_site`; sites before it and those left over at the
+    end are not used. The first site is the highest bit. `length` is at most 24. Returns
+    (n_windows, n_rows) uint32.
     """
-    n_windows = panel.n_sites // length
+    start = first_site(panel.n_sites, length)
+    n_windows = (panel.n_sites - start) // length
     weights = (1 << np.arange(length - 1, -1, -1)).astype(np.float32)
     n_rows = panel.haplotypes[rows, :1].shape[0]
     words = np.empty((n_windows, n_rows), np.uint32)
     for sites in site_blocks(4 * n_rows, n_windows * length, length):
-        alleles = panel.haplotypes[:, sites][rows]
+        alleles = panel.haplotypes[:, start + sites.start : start + sites.stop][rows]
         # Sums below 2**24 are exact in float32, and a matrix product beats shifting.
         block = alleles.reshape(n_rows, -1, length).astype(np.float32) @ weights
         first = sites.start // length

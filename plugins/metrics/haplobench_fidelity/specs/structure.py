@@ -45,7 +45,8 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
             definition=(
                 f"Jensen-Shannon divergence (base 2) between the distributions of {length}-site "
                 "haplotypes, synthetic and held-out, at equal numbers of haplotypes; mean over "
-                "non-overlapping windows."
+                f"non-overlapping windows. The first begins {length // 2} sites in, so that the "
+                "borders of a generator's windows lie inside words."
             ),
             unit="bit",
             direction="lower",
@@ -81,7 +82,8 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
             title=f"Novel {length}-SNP words",
             definition=(
                 f"Share of synthetic {length}-site haplotypes that no training or held-out person "
-                "carries in that window, mean over windows; 0 for the floor by construction."
+                "carries in that window, mean over windows; 0 for the floor and for copies, "
+                "however few, by construction: read coverage and distinct haplotypes beside it."
             ),
             direction="lower",
             ideal=0.0,
@@ -191,7 +193,7 @@ STATISTICS_SUBMETRICS = (
         "diversity-ratio",
         "Nucleotide diversity, ratio",
         "Nucleotide diversity (mean pairwise differences over the region, Nei and Li 1979), "
-        "synthetic over held-out.",
+        "synthetic over held-out. A mean over pairs: a few haplotypes repeated can have it right.",
         1.0,
         0.01,
         headline=True,
@@ -295,7 +297,7 @@ STATISTICS_SUBMETRICS = (
 SPECS: tuple[MetricSpec, ...] = (
     MetricSpec(
         name="haplotype-words",
-        version="1",
+        version="2",
         target="haplobench_fidelity.haplotype_words:HaplotypeWordMetric",
         summary=(
             "Which haplotypes of 10 and of 20 adjacent sites occur, and how often. Sites drawn "
