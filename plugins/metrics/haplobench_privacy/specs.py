@@ -111,7 +111,8 @@ ADVERSARIAL_ACCURACY = MetricSpec(
             title="AA synthetic",
             definition=(
                 "Share of synthetic haplotypes whose nearest other synthetic haplotype is nearer "
-                "than their nearest held-out one; ties and sizes as in AA truth."
+                "than their nearest held-out one; ties and sizes as in AA truth. One haplotype "
+                "repeated scores 0.5 too if a held-out person carries it: AA truth tells."
             ),
             direction="closer",
             ideal=0.5,
@@ -208,7 +209,8 @@ NEAREST_NEIGHBOURS = MetricSpec(
             definition=(
                 "Mean Hamming distance to the nearest training haplotype: of synthetic "
                 "haplotypes over that of held-out ones. 0 for copies; above 1 for haplotypes "
-                "unlike real ones."
+                "unlike real ones; a mix of both can average 1, which exact copies and membership "
+                "inference tell apart."
             ),
             direction="closer",
             ideal=1.0,
@@ -264,7 +266,9 @@ NEAREST_NEIGHBOURS = MetricSpec(
             name="excess_near",
             title="Excess within 1st percentile",
             definition=(
-                "That share minus the held-out haplotypes' own (above 1 % where distances tie)."
+                "That share minus the held-out haplotypes' own (above 1 % where distances tie). "
+                "Where 1 % of held-out haplotypes or more are exact copies this is the excess of "
+                "exact copies again, and near copies show in the nearest distance."
             ),
             direction="closer",
             ideal=0.0,
@@ -321,7 +325,8 @@ COPIED_TRACTS = MetricSpec(
             title="Longest tract, synthetic/held-out",
             definition=(
                 "Median longest exact match with any training haplotype, in sites: of synthetic "
-                "haplotypes over that of held-out haplotypes."
+                "haplotypes over that of held-out haplotypes. The median of a mix of copies and "
+                "noise can be 1: see the excess of long tracts."
             ),
             direction="closer",
             ideal=1.0,
