@@ -190,7 +190,8 @@ MATRIX = MetricSpec(
             "LD r, in window",
             "Pearson correlation of signed r, synthetic against held-out, over pairs at most 64 "
             "panel sites apart with no window border between them; borders at every 128th panel "
-            "site. " + _SITES,
+            "site. A generator whose own borders lie elsewhere loses some of this and some of the "
+            "next. " + _SITES,
             "higher",
             ideal=1.0,
             min_effect=0.005,
