@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +158,34 @@ def test_usage_errors_exit_2(bench: Bench, arguments: list[str]) -> None:
     done = bench(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_folders_that_can_not_be_written_are_one_line(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = bench("data", "get", "embedded", "--to", tmp_path / "file" / "panel.vcf")
+    assert_one_clear_error(done, "file")
+    assert_one_clear_error(bench("data", "info", "embedded", "--set", "region=["), "not YAML")
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [
+            str(Path(sys.executable).parent / "bench"),
+            "run",
+            "smoke",
+            "--only",
+            "markov",
+            "--no-report",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert "cells, results in" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert errors.splitlines()[-1] == "error: interrupted; run the same command again to resume"

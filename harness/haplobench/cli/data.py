@@ -79,7 +79,10 @@ def _loaded(name: str, settings: list[str], seed: int) -> Iterator[LoadedDataset
         key, equals, value = setting.partition("=")
         if not equals:
             raise BenchError(f"--set {setting}: expected key=value")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise BenchError(f"--set {setting}: the value is not YAML") from None
     try:
         params = spec.params.model_validate(values)
     except ValidationError as error:

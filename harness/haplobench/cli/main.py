@@ -55,8 +55,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: 0 fine, 1 a cell failed, 2 usage or bad input, 130 interrupted."""
     try:
         code = app(args=arguments, prog_name="bench", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
@@ -67,13 +65,18 @@ def main(arguments: list[str] | None = None) -> None:
     except BenchError as error:
         _complain(" ".join(str(error).split("\n")))
         sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        _complain("interrupted; run the same command again to resume")
-        sys.exit(EXIT_INTERRUPTED)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader (`bench list | head`) has gone; leave quietly and don't flush into nothing.
         sys.stdout = None
         sys.exit(0)
+    except OSError as error:
+        # A folder that can't be written, a full disk: the user's to mend, not a fault of ours.
+        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        sys.exit(EXIT_USAGE)
+    if code == EXIT_INTERRUPTED:  # typer makes this code of a KeyboardInterrupt
+        _complain("interrupted; run the same command again to resume")
     sys.exit(code if isinstance(code, int) else 0)
 
 
