@@ -101,3 +101,25 @@ def test_bars_on_a_terminal() -> None:
     assert "toy/[a]/seed1" in text
     assert "TIMEOUT: ran past its limit" in text
     assert reporter.lines == {}
+
+
+def test_bars_fit_a_narrow_terminal_and_a_prepared_dataset_leaves_them() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    reporter = LiveReporter(console)
+    cell = "a-rather-long-label-of-a-dataset/a-rather-long-label-of-a-generator/seed1"
+    reporter.start("a suite", Path("results"), {cell: 100.0})
+    reporter.stage_started("a-rather-long-label-of-a-dataset", "prepare")
+    assert set(reporter.lines) == {"a-rather-long-label-of-a-dataset"}
+    reporter.stage_finished(StageEvent("a-rather-long-label-of-a-dataset", "prepare", "ok", 1.0))
+    assert reporter.lines == {}
+    reporter.stage_started(cell, "fit")
+    reporter.stage_progress(cell, "fit", 0.5, "windows 1-2 of 2, epoch 24 of 50, loss 0.123456")
+    assert reporter.progress is not None
+    plain = Console(file=io.StringIO(), width=80)
+    plain.print(reporter.progress.get_renderable())
+    reporter.stop()
+    first, second = plain.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "0 of 1 cells, about 1m40s to go" in first
+    assert "generator/seed1" in second
+    assert "fit  windows 1-2" in second
+    assert second.rstrip().endswith("0:00:00")

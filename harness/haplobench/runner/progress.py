@@ -70,6 +70,7 @@ class Estimate:
     """Seconds that remain, from what was expected of each cell and what cells have taken."""
 
     def __init__(self, cells: Mapping[str, float | None]) -> None:
+        self.cells = frozenset(cells)
         self.open = dict(cells)
         self.total = len(cells)
         self.began = time.monotonic()
@@ -77,8 +78,9 @@ class Estimate:
         self.started: dict[str, float] = {}
 
     def begin(self, cell: str) -> None:
-        """A cell's first stage starts."""
-        self.started.setdefault(cell, time.monotonic())
+        """A cell's first stage starts; datasets, which are prepared too, are no cells."""
+        if cell in self.open:
+            self.started.setdefault(cell, time.monotonic())
 
     def end(self, cell: str) -> None:
         """A cell ended."""
@@ -164,6 +166,20 @@ def stage_line(event: StageEvent) -> str:
     return line
 
 
+_WIDE = 110
+_CLOCK = 10
+"""Columns from which the bars are long; columns of the elapsed time and the gaps."""
+
+
+def _tail(text: str, room: int) -> str:
+    """The end of a name, which tells cells apart, where it is too long."""
+    return text if len(text) <= room else f"…{text[1 - room :]}"
+
+
+def _head(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"
+
+
 class LiveReporter:
     """A terminal: a bar over all cells, and a line for each that is running."""
 
@@ -174,6 +190,7 @@ class LiveReporter:
         self.progress: Progress | None = None
         self.overall: TaskID | None = None
         self.lines: dict[str, TaskID] = {}
+        self.name_room = self.state_room = 40
 
     def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
         """Draw the bar."""
@@ -181,9 +198,13 @@ class LiveReporter:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self.estimate = Estimate(cells)
+        bar = 24 if self.console.width >= _WIDE else 10
+        room = max(20, self.console.width - bar - _CLOCK)
+        self.name_room = room * 9 // 20
+        self.state_room = min(room - self.name_room, 56)
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=bar),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
             console=self.console,
@@ -192,7 +213,7 @@ class LiveReporter:
         )
         self.progress.start()
         self.overall = self.progress.add_task(
-            f"[bold]{escape(suite)}[/]", total=max(1, len(cells)), state=""
+            f"[bold]{escape(_tail(suite, self.name_room))}[/]", total=max(1, len(cells)), state=""
         )
         self._state()
 
@@ -202,9 +223,8 @@ class LiveReporter:
         done = self.estimate.total - len(self.estimate.open)
         remaining = self.estimate.remaining()
         left = f", about {format_duration(remaining)} to go" if remaining else ""
-        self.progress.update(
-            self.overall, completed=done, state=f"{done} of {self.estimate.total} cells{left}"
-        )
+        state = f"{done} of {self.estimate.total} cells{left}"
+        self.progress.update(self.overall, completed=done, state=_head(state, self.state_room))
 
     def message(self, text: str) -> None:
         """Print it above the bars."""
@@ -220,7 +240,8 @@ class LiveReporter:
             if self.progress is None:
                 return
             if cell not in self.lines:
-                self.lines[cell] = self.progress.add_task(escape(cell), total=1.0, state=stage)
+                name = escape(_tail(cell, self.name_room))
+                self.lines[cell] = self.progress.add_task(name, total=1.0, state=stage)
             self.progress.reset(self.lines[cell], total=1.0, state=stage)
 
     def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
@@ -229,14 +250,18 @@ class LiveReporter:
 
         with self.lock:
             if self.progress is not None and cell in self.lines:
-                state = f"{stage}  {escape(message[:48])}" if message else stage
+                words = f"{stage}  {message}" if message else stage
+                state = escape(_head(words, self.state_room))
                 share = min(max(fraction, 0.0), 1.0)
                 self.progress.update(self.lines[cell], completed=share, state=state)
             self._state()
 
     def stage_finished(self, event: StageEvent) -> None:
-        """Print failures, which must not scroll away unseen."""
+        """Print failures, which must not scroll away unseen; take a dataset's line away."""
         with self.lock:
+            dataset = event.cell not in self.estimate.cells
+            if dataset and self.progress is not None and event.cell in self.lines:
+                self.progress.remove_task(self.lines.pop(event.cell))
             if event.status not in ("ok", "cached"):
                 self.console.print(
                     stage_line(event), style="red", markup=False, highlight=False, soft_wrap=True
