@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from report_fixture import SEEDS, build_run
 
 from haplobench.errors import BenchError, FormatError
-from haplobench.report.load import SubmetricInfo, load_run, parse_labels
+from haplobench.report.load import CohortInfo, SubmetricInfo, load_run, parse_labels
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 from haplobench.report.placing import place, score
 from haplobench.report.summary import one_line, summarise
+from haplobench.report.view import spread_words
 from haplobench.results.records import Record, append_records
 
 
@@ -412,3 +413,24 @@ def test_many_records_are_read_whole(tmp_path: Path) -> None:
     cells = summary.datasets["d"].cells
     assert len(cells) == 6_000
     assert {cell.value for cell in cells.values()} == {5.0}
+
+
+def test_a_lone_generator_is_not_the_best() -> None:
+    cohorts = (CohortInfo("control", "control"), CohortInfo("a", "generator"))
+    column = Column("m", "fidelity", SubmetricInfo("s", "S", direction="lower"))
+    cells = {("a", column.key): Cell("ok", 1.0), ("control", column.key): Cell("ok", 2.0)}
+    assert DatasetSummary("d", cohorts, (column,), {}, cells).best(column) is None
+
+
+@pytest.mark.parametrize(
+    ("seeds", "draws", "words"),
+    [
+        ([1, 2, 3], 3, "standard deviation over 3 seeds, each the mean of 3 draws"),
+        ([1, 2], 1, "standard deviation over 2 seeds, one draw each"),
+        ([1], 4, "standard deviation over the 4 draws of one seed"),
+        ([1], 1, "the metric's own standard error where it gives one (one seed of one draw)"),
+        ([1], None, "standard deviation over the draws of one seed"),
+    ],
+)
+def test_what_stands_behind_plus_minus(seeds: list[int], draws: int | None, words: str) -> None:
+    assert spread_words({"seeds": seeds, "draws": draws}) == words

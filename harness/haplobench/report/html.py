@@ -145,7 +145,6 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
     info = run.info
     slugs = _slugs(run.metrics)
     anchors = _slugs(summary.datasets)
-    seeds = info.get("seeds") or []
     return {
         "title": info.get("title") or f"{info.get('suite') or run.folder.name}: comparison",
         "subtitle": " · ".join(
@@ -163,9 +162,7 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
         "states": view.STATES,
         "far_widths": f"{FAR_WIDTHS:g}",
         "far_score": f"{FAR_SCORE:g}",
-        "spread_over": "seeds (of each seed’s mean over its draws)"
-        if len(seeds) > 1
-        else "the draws of one seed",
+        "spread_words": view.spread_words(info),
         "labelled": True,
         "datasets": [
             _dataset(summary, dataset, f"dataset-{anchors[label]}", problems)

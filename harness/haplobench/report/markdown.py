@@ -24,7 +24,7 @@ def render_markdown(
     status = [str(info[key]) for key in ("run_id", "status") if info.get(key)]
     lines += [text(" · ".join([facts.headline_facts(summary), *status])), ""]
     lines += [
-        "Mean ± standard deviation over seeds (over draws where there is one seed). The floor is "
+        f"Mean ± {view.spread_words(info)}. The floor is "
         "real people sampled as if synthetic: median and 5–95 % range. ● within the floor's range, "
         "◆ better, ○ outside, × far outside; **bold**: best generator. ↓ lower, ↑ higher, → nearer "
         "to the ideal is better.",

@@ -166,7 +166,12 @@ class DatasetSummary:
         return list(dict.fromkeys(column.family for column in self.columns))
 
     def best(self, column: Column) -> Best | None:
-        """Who comes nearest to the ideal, controls left out; None where nothing is better."""
+        """Who comes nearest to the ideal, controls left out.
+
+        None where nothing is better, and where there is one generator: it has no rivals.
+        """
+        if sum(cohort.role == "generator" for cohort in self.cohorts) < 2:
+            return None
         ranked = []
         for cohort in self.cohorts:
             cell = self.cell(cohort.label, column)

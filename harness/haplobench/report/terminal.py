@@ -15,7 +15,7 @@ from rich.text import Text
 
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
-from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others
+from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
 
 _STYLES = {"": "", "better": "green", "within": "green", "outside": "yellow", "far": "red"}
 _ASCII = str.maketrans(
@@ -29,7 +29,6 @@ _FAILED = ("failed", "timeout", "memory")
 def print_summary(summary: Summary, console: Console) -> None:
     """Print headline tables per dataset, what their marks mean, and what failed."""
     info = summary.run.info
-    seeds, draws = len(info.get("seeds") or ()), info.get("draws")
     facts = [
         str(info.get("title") or info.get("suite") or summary.run.folder.name),
         str(info.get("run_id") or ""),
@@ -39,10 +38,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
     for dataset in summary.datasets.values():
         print_dataset(dataset, console)
-    legend = "value ± standard deviation over seeds (over draws where there is one seed)"
-    if seeds and draws:
-        legend += f"; {seeds} seed{'s' * (seeds > 1)} of {draws} draw{'s' * (draws > 1)}"
-    _print(console, Text(legend, style="dim"))
+    _print(console, Text(f"value ± {spread_words(info)}", style="dim"))
     marks = (
         "against the floor's 5-95 % range: ● within  ◆ better  ○ outside  "
         "× far outside;  ↓ lower, ↑ higher, → nearer to the ideal is better"

@@ -140,6 +140,17 @@ def column_decimals(dataset: DatasetSummary, column: Column) -> int | None:
     )
 
 
+def spread_words(info: Mapping[str, Any]) -> str:
+    """What stands behind ± in a run of so many seeds and draws."""
+    seeds, draws = len(info.get("seeds") or ()), int(info.get("draws") or 0)
+    if seeds > 1:
+        each = f"each the mean of {draws} draws" if draws > 1 else "one draw each"
+        return f"standard deviation over {seeds} seeds, {each}"
+    if seeds == 1 and draws == 1:
+        return "the metric's own standard error where it gives one (one seed of one draw)"
+    return f"standard deviation over the {draws or ''} draws of one seed".replace("  ", " ")
+
+
 def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False) -> Shown:
     """A cell as texts."""
     if cell.value is None:
