@@ -113,7 +113,7 @@ ALLELE_FREQUENCY = MetricSpec(
             "allele-frequency",
             "Allele frequencies, real and synthetic",
             "Sites by alternate allele frequency in held-out people and in each synthetic cohort "
-            "(first seed, first draw), darker where there are more of them. On the diagonal both "
+            "(first seed, first draw), stronger where there are more of them. On the diagonal both "
             "are the same.",
             "haplobench_fidelity.figures_alleles:draw_frequencies",
         ),
@@ -144,7 +144,7 @@ SPECTRUM = MetricSpec(
             "smaller cohort) and scaled to sum 1. Where sites differ, only those above the "
             "dataset's MAF threshold count, on both sides.",
             "lower",
-            unit="bits",
+            unit="bit",
             ideal=0.0,
             min_effect=0.002,
             headline=True,
@@ -183,7 +183,7 @@ SPECTRUM = MetricSpec(
             "Allele-frequency spectrum",
             "Share of sites by copies of the rarer allele, projected to the same number of "
             "haplotypes: each synthetic cohort (mean over seeds and draws) over held-out people "
-            "(black) and the range of real samples (grey). Shares under a tenth of the rarest real "
+            "(dashed) and the range of real samples (grey). Shares under a tenth of the rarest real "
             "class are drawn there.",
             "haplobench_fidelity.figures_alleles:draw_spectrum",
         ),

@@ -164,7 +164,7 @@ DECAY = MetricSpec(
             "decay",
             "LD decay",
             "Mean r² by distance: each generator (mean over draws and seeds; faint, its seeds), "
-            "held-out people (dashed black) and the range of real samples (grey).",
+            "held-out people (dashed) and the range of real samples (grey).",
             "haplobench_fidelity.figures_ld:draw_decay",
         ),
     ),

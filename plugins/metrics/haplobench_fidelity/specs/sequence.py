@@ -91,7 +91,7 @@ SPECS: tuple[MetricSpec, ...] = (
                 title="k-mer spectrum at variants",
                 caption=(
                     "k-mers that overlap a variant, by their frequency in held-out (x) and in "
-                    "synthetic haplotypes (y); darker cells hold more k-mers, the lowest row and "
+                    "synthetic haplotypes (y); stronger cells hold more k-mers, the lowest row and "
                     "column those absent from one side."
                 ),
                 target="haplobench_fidelity.figures_sequence:draw_spectrum",

@@ -369,7 +369,7 @@ SPECS: tuple[MetricSpec, ...] = (
                 title="Pairwise differences",
                 caption=(
                     "Distribution of differences per kb between two haplotypes of a cohort; "
-                    "black is the held-out people, grey the floor."
+                    "the grey area is the held-out people, the grey line the floor."
                 ),
                 target="haplobench_fidelity.figures_structure:draw_pairwise",
             ),
