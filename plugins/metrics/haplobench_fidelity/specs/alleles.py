@@ -183,8 +183,8 @@ SPECTRUM = MetricSpec(
             "Allele-frequency spectrum",
             "Share of sites by copies of the rarer allele, projected to the same number of "
             "haplotypes: each synthetic cohort (mean over seeds and draws) over held-out people "
-            "(dashed) and the range of real samples (grey). Shares under a tenth of the rarest real "
-            "class are drawn there.",
+            "(dashed) and the range of real samples (grey). Shares under a tenth of the rarest "
+            "real class are drawn there.",
             "haplobench_fidelity.figures_alleles:draw_spectrum",
         ),
     ),
