@@ -21,7 +21,10 @@ OURS = sorted(
 REGISTRY = load_registry(OURS)
 
 # Parameters by name, where the defaults are made for real panels and take long.
-QUICK: dict[str, dict[str, Any]] = {"vae-paper": {"epochs": 2}}
+QUICK: dict[str, dict[str, Any]] = {
+    "vae": {"epochs": 3, "window": 32, "codes": 12, "dimension": 16, "reach": 3},
+    "vae-paper": {"epochs": 2},
+}
 # Datasets that can be had without a file or a network.
 DATASETS: dict[str, dict[str, Any]] = {
     "embedded": {},

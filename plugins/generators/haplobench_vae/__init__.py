@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from haplobench import GeneratorSpec, Module, hookimpl
-from haplobench_vae.params import PaperVAEParams
+from haplobench_vae.params import PaperVAEParams, VAEParams
 
 NEEDS = (
     Module("torch", "haplobench[vae]"),
@@ -27,8 +27,28 @@ VAE_PAPER = GeneratorSpec(
     ),
 )
 
+VAE = GeneratorSpec(
+    name="vae",
+    version="1",
+    target="haplobench_vae.vae:VAE",
+    summary=(
+        "Windowed VAE with discrete codes, a causal transformer with local attention as their "
+        "prior, conditioned on population, and a decoder that knows the windows before."
+    ),
+    params=VAEParams,
+    needs=NEEDS,
+    conditional=True,
+    citations=(
+        "van den Oord et al. 2017, Neural Discrete Representation Learning, NeurIPS, "
+        "arXiv:1711.00937",
+        "Vaswani et al. 2017, Attention Is All You Need, NeurIPS, arXiv:1706.03762",
+        "Li & Stephens 2003, Modeling Linkage Disequilibrium, Genetics 165, "
+        "doi:10.1093/genetics/165.4.2213 (recombination of the training haplotypes)",
+    ),
+)
+
 
 @hookimpl
 def haplobench_generators() -> list[GeneratorSpec]:
     """All VAE generators."""
-    return [VAE_PAPER]
+    return [VAE, VAE_PAPER]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from haplobench import Params
 
@@ -64,3 +64,80 @@ class PaperVAEParams(TrainingParams):
     channels: tuple[Channels, Channels] = (8, 32)
     windows_per_group: int = Field(16, ge=1, le=1024)
     output: Literal["bernoulli", "threshold"] = "bernoulli"
+
+
+class VAEParams(Params):
+    """Parameters of `vae`.
+
+    Attributes
+    ----------
+    window : int or None
+        SNPs per window. None: 32 where more than 2,000 haplotypes train, else 64.
+    codes : int or None
+        Codes per window. None: 128 where more than 2,000 haplotypes train, else 64. Never
+        more than a quarter of the training haplotypes.
+    iterations : int
+        Of expectation maximisation, which finds the codes.
+    smoothing : float
+        Weight of a site's frequency in a code's allele probabilities, in haplotypes.
+    dimension, layers, heads, feed_forward : int
+        Of the transformer over windows; `feed_forward` in multiples of `dimension`.
+    reach : int
+        Windows that attention looks back: cost is linear in the number of windows.
+    residual : int
+        Hidden units of the decoder's context-dependent part.
+    dropout : float
+    learning_rate, weight_decay : float
+        AdamW's; the rate falls linearly in the second half.
+    clip : float
+        Largest norm of a gradient, in nats per window.
+    averaging : float
+        Decay of the exponential moving average of the weights, which is what is kept.
+    batch_size : int
+        Haplotypes per step, of all ranks together.
+    epochs : int
+        Upper bound. There is no wall-clock limit: the same seed always gives the same model.
+    patience : int
+        Stop when the validation likelihood hasn't improved for so many epochs.
+    recombined : float
+        Share of the training haplotypes that recombine anew, within their population, each
+        time they are shown.
+    ne : float
+        Effective population size, for the rate of that recombination: 4 Ne / n per Morgan.
+    temperature : float
+        Divides the logits of alleles when sampling: below 1 fewer rare alleles.
+    validation : float
+        Share of the training people on whom the likelihood is validated, where the suite's
+        split sets none apart; they train nothing.
+    """
+
+    window: int | None = Field(None, ge=2, le=4096)
+    codes: int | None = Field(None, ge=2, le=4096)
+    iterations: int = Field(12, ge=1, le=1000)
+    smoothing: float = Field(0.1, gt=0, le=100)
+    dimension: int = Field(64, ge=8, le=1024)
+    layers: int = Field(2, ge=1, le=12)
+    heads: int = Field(4, ge=1, le=16)
+    feed_forward: int = Field(4, ge=1, le=8)
+    reach: int = Field(16, ge=2, le=4096)
+    residual: int = Field(32, ge=1, le=1024)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    weight_decay: float = Field(0.05, ge=0, le=10)
+    clip: float = Field(1.0, gt=0)
+    averaging: float = Field(0.98, ge=0, lt=1)
+    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(24, ge=1, le=10_000)
+    patience: int = Field(4, ge=1)
+    recombined: float = Field(0.5, ge=0, le=1)
+    ne: float = Field(10_000, gt=0)
+    temperature: float = Field(0.7, gt=0, le=2)
+    validation: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dimension % self.heads:
+            raise ValueError(
+                f"dimension {self.dimension}: expected a multiple of heads = {self.heads}"
+            )
+        return self

@@ -1,0 +1,176 @@
+"""Codebooks: the discrete latent of each window, a mixture of products of Bernoullis.
+
+A vector-quantised autoencoder of a window decodes each code into one table of allele
+probabilities. Such tables are found here directly, by expectation maximisation of a Bernoulli
+mixture per window (Bishop 2006, section 9.3.3), all windows at once as batched matrix products.
+Windows share no parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_GROUP_CELLS = 1 << 25  # responsibilities held at once
+
+
+@dataclass(frozen=True)
+class CodebookSettings:
+    """How codebooks are fitted.
+
+    Attributes
+    ----------
+    codes : int
+        Codes per window.
+    iterations : int
+        Of expectation maximisation.
+    smoothing : float
+        Weight of a site's frequency in each probability, in haplotypes.
+    dead : float
+        A code that fewer haplotypes use than this is re-seeded with a badly explained one.
+    """
+
+    codes: int
+    iterations: int = 12
+    smoothing: float = 0.1
+    dead: float = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Codebooks:
+    """What each code of each window stands for.
+
+    Attributes
+    ----------
+    logits : (n_windows, codes, sites) float32
+        log(p / (1 - p)), p the probability of the alternate allele.
+    log_weights : (n_windows, codes) float32
+        log of the share of haplotypes that have the code.
+    """
+
+    logits: Tensor
+    log_weights: Tensor
+
+    def encode(self, alleles: Tensor) -> Tensor:
+        """The most probable code of each window given its alleles: (n_windows, n) int64.
+
+        `alleles` is (n_windows, n, sites) int8, negative where missing (which costs nothing).
+        """
+        return joint_log_likelihood(indicators(alleles), self.logits, self.log_weights).argmax(-1)
+
+
+def indicators(alleles: Tensor) -> Tensor:
+    """Alternate and reference indicators side by side: (…, 2 × sites) float32; 0 if missing."""
+    return torch.cat([alleles == 1, alleles == 0], dim=-1).float()
+
+
+def joint_log_likelihood(observed: Tensor, logits: Tensor, log_weights: Tensor) -> Tensor:
+    """log of p(code) p(alleles | code), nats: (n_windows, n, codes)."""
+    log_sigmoid = torch.nn.functional.logsigmoid
+    log_p = torch.cat([log_sigmoid(logits), log_sigmoid(-logits)], dim=-1)
+    return torch.baddbmm(log_weights[:, None], observed, log_p.transpose(1, 2))
+
+
+def fit_codebooks(
+    alleles: Tensor, settings: CodebookSettings, generator: torch.Generator
+) -> Codebooks:
+    """Fit all windows' codebooks to (n_windows, n, sites) int8 alleles.
+
+    The last tables are those of the haplotypes that `Codebooks.encode` gives each code, since
+    that is what a prior over codes is trained on. All randomness comes from `generator` (CPU).
+    """
+    n_windows, n, _ = alleles.shape
+    size = max(1, _GROUP_CELLS // max(1, n * settings.codes))
+    parts = [
+        _fit_group(alleles[first : first + size], settings, generator)
+        for first in range(0, n_windows, size)
+    ]
+    return Codebooks(
+        torch.cat([part.logits for part in parts]), torch.cat([part.log_weights for part in parts])
+    )
+
+
+def _fit_group(
+    alleles: Tensor, settings: CodebookSettings, generator: torch.Generator
+) -> Codebooks:
+    observed = indicators(alleles)
+    counts = observed.sum(dim=1, keepdim=True)
+    alternate, reference = counts.chunk(2, dim=-1)
+    frequencies = (alternate + 0.5) / (alternate + reference + 1)
+    books = _tables(_seeds(observed, settings.codes, generator), frequencies, settings.smoothing)
+    codes = books.log_weights.shape[1]
+    for iteration in range(settings.iterations):
+        joint = joint_log_likelihood(observed, books.logits, books.log_weights)
+        evidence = joint.logsumexp(dim=-1)
+        share = (joint - evidence[..., None]).exp()
+        uses = share.sum(dim=1)
+        statistics = torch.cat([share.transpose(1, 2) @ observed, uses[..., None]], dim=-1)
+        if iteration < settings.iterations * 2 // 3:
+            statistics = _reseed(statistics, observed, evidence, settings.dead, generator)
+        books = _tables(statistics, frequencies, settings.smoothing)
+    hard = torch.nn.functional.one_hot(books.encode(alleles), codes).float()
+    statistics = torch.cat([hard.transpose(1, 2) @ observed, hard.sum(dim=1)[..., None]], dim=-1)
+    return _tables(statistics, frequencies, settings.smoothing)
+
+
+def _tables(statistics: Tensor, frequencies: Tensor, smoothing: float) -> Codebooks:
+    """Codebooks of sums (n_windows, codes, 2 × sites + 1): indicators, and haplotypes per code.
+
+    Sums, so that those of several ranks can be added before.
+    """
+    uses = statistics[..., -1]
+    alternate, reference = statistics[..., :-1].chunk(2, dim=-1)
+    logits = (alternate + smoothing * frequencies).log() - (
+        reference + smoothing * (1 - frequencies)
+    ).log()
+    # A code nobody has keeps a little weight: a validation haplotype may have it.
+    weights = uses + 0.1
+    return Codebooks(logits, (weights / weights.sum(-1, keepdim=True)).log())
+
+
+def _seeds(observed: Tensor, codes: int, generator: torch.Generator) -> Tensor:
+    """First statistics: single haplotypes far apart, by k-means++ (Arthur & Vassilvitskii 2007)."""
+    n_windows, n, _ = observed.shape
+    window = torch.arange(n_windows, device=observed.device)
+    chosen = torch.randint(n, (n_windows,), generator=generator).to(observed.device)
+    squares = observed.sum(-1)
+    nearest = torch.full((n_windows, n), torch.inf, device=observed.device)
+    seeds = []
+    for _ in range(codes):
+        seed = observed[window, chosen]
+        seeds.append(seed)
+        products = torch.bmm(observed, seed[..., None])[..., 0]
+        # Indicators of 0 and 1: the squared distance counts each differing allele twice.
+        distance = squares + seed.sum(-1, keepdim=True) - 2 * products
+        nearest = torch.minimum(nearest, distance.clamp_min(0))
+        level = torch.rand(n_windows, 1, generator=generator).to(observed.device)
+        chosen = _draw(nearest + 1e-6, level)[:, 0]
+    made = torch.stack(seeds, dim=1)
+    return torch.cat([made, made.new_ones(n_windows, codes, 1)], dim=-1)
+
+
+def _reseed(
+    statistics: Tensor,
+    observed: Tensor,
+    evidence: Tensor,
+    dead: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Give codes that fewer than `dead` haplotypes use to haplotypes that are badly explained."""
+    n_windows, codes = statistics.shape[:2]
+    level = torch.rand(n_windows, codes, generator=generator).to(observed.device)
+    excess = (evidence.mean(dim=1, keepdim=True) - evidence).clamp_min(0) + 1e-6
+    drawn = _draw(excess, level)
+    seeds = observed.gather(1, drawn[..., None].expand(-1, -1, observed.shape[-1]))
+    seeds = torch.cat([seeds, seeds.new_ones(n_windows, codes, 1)], dim=-1)
+    return torch.where((statistics[..., -1:] < dead), seeds, statistics)
+
+
+def _draw(weights: Tensor, level: Tensor) -> Tensor:
+    """Indices drawn ∝ weights (n_windows, n) at uniform `level` (n_windows, m): inverse CDF."""
+    # On the CPU: CUDA's own cumulative sum isn't deterministic.
+    cumulative = weights.cpu().double().cumsum(dim=-1)
+    drawn = torch.searchsorted(cumulative, level.cpu().double() * cumulative[:, -1:], right=True)
+    return drawn.clamp_max(weights.shape[1] - 1).to(weights.device)
