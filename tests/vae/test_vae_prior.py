@@ -48,7 +48,7 @@ def test_chunked_attention_is_dense_attention_with_a_band(length: int) -> None:
     bias = block.distance_bias[:, distance.clamp(0, 3)]
     bias = bias.masked_fill((distance < 0) | (distance >= 4), -torch.inf)
     scores = q @ k.transpose(-1, -2) / 2.0 + bias
-    expected = block.finish(hidden, scores.softmax(-1) @ v)
+    expected = block.finish(hidden, (scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
     torch.testing.assert_close(block(hidden), expected)
 
 

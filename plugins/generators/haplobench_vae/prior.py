@@ -74,8 +74,8 @@ class Block(nn.Module):
         return q, k, v
 
     def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Residual paths after attention; `attended` is (n, heads, length, dimension / heads)."""
-        merged = self.merge(attended.transpose(1, 2).flatten(2))
+        """Residual paths after attention; both are (…, dimension)."""
+        merged = self.merge(attended)
         hidden = hidden + self.dropout(merged)
         inner = functional.relu(self.widen(self.feed_norm(hidden)))
         fed: Tensor = self.dropout(self.narrow(inner))
@@ -88,7 +88,7 @@ class Block(nn.Module):
         if length <= self.reach:
             bias = self._band(length, length, 0)
             attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-            return self.finish(hidden, attended)
+            return self.finish(hidden, attended.transpose(1, 2).flatten(2))
         # Chunks of `reach` positions, each with the chunk before: linear in the length.
         size = self.reach
         chunks = -(-length // size)
@@ -111,7 +111,7 @@ class Block(nn.Module):
             attn_mask=bias.flatten(0, 1)[None],
         )
         attended = attended.view(n, heads, chunks * size, width)[:, :, :length]
-        return self.finish(hidden, attended)
+        return self.finish(hidden, attended.transpose(1, 2).flatten(2))
 
     def _band(self, queries: int, keys: int, offset: int) -> Tensor:
         """Biases (heads, queries, keys): query i stands at key offset + i; -inf out of reach."""
