@@ -18,10 +18,11 @@ from haplobench.plugin.metrics import (
     Telemetry,
 )
 from haplobench.plugin.needs import GPU, Binary, Module, Need, Params
+from haplobench.plugin.privacy import PrivacyStatement
 
 __all__ = [
     "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Family", "FigureSpec",
     "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
-    "MetricResult", "MetricSpec", "Module", "Need", "Params", "Reference", "RunContext",
-    "SampleRequest", "StreamingMetric", "SubmetricSpec", "Telemetry",
+    "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyStatement", "Reference",
+    "RunContext", "SampleRequest", "StreamingMetric", "SubmetricSpec", "Telemetry",
 ]  # fmt: skip

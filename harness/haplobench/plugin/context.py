@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from haplobench.plugin.privacy import PrivacyStatement
     from haplobench.recombination import RecombinationMap
     from haplobench.sequence import ReferenceSequence
 
@@ -42,6 +43,8 @@ class RunContext:
         Reference bases under the panel's region (see `surrogate`).
     synthetic_sequence : ReferenceSequence or None
         For metrics: the bases the generator itself laid under its haplotypes, if it did.
+    privacy_statement : PrivacyStatement or None
+        For metrics: the differential privacy that the generator claims, if it does.
     min_maf : float
         The MAF under which the dataset's sites were left out (on the training part).
     threads : int
@@ -63,6 +66,7 @@ class RunContext:
     recombination_map: RecombinationMap | None = None
     sequence: ReferenceSequence | None = None
     synthetic_sequence: ReferenceSequence | None = None
+    privacy_statement: PrivacyStatement | None = None
     min_maf: float = 0.0
     threads: int = 1
     deadline: float | None = None

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class Fitted(Protocol):
-    """A generator after fitting: can sample and be saved."""
+    """A generator after fitting: can sample and be saved.
+
+    Two methods are optional: `reference_sequence() -> ReferenceSequence | None`, the bases it lays
+    under its haplotypes, and `privacy_statement() -> PrivacyStatement | None`, the differential
+    privacy it claims. Both are asked of what `Generator.load` returns.
+    """
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8] | Panel]:
         """Yield haplotypes in order.

@@ -14,6 +14,8 @@ from haplobench.panel import Panel
 from haplobench.recombination import RecombinationMap
 from haplobench.sequence import ReferenceSequence
 
+PRIVACY_FILE = "privacy.json"
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:

@@ -21,6 +21,7 @@ from haplobench.plugin import (
     Measurement,
     MetricResult,
     MetricSpec,
+    PrivacyStatement,
     Reference,
     RunContext,
     Telemetry,
@@ -28,7 +29,7 @@ from haplobench.plugin import (
 from haplobench.registry import Registry, resolve
 from haplobench.runner.failures import describe_error
 from haplobench.runner.jobs import Job
-from haplobench.runner.prepared import Prepared, load_sequence
+from haplobench.runner.prepared import PRIVACY_FILE, Prepared, load_sequence
 from haplobench.runner.telemetry import Heartbeat
 from haplobench.split import stratified_sample
 
@@ -170,10 +171,20 @@ def _batches(cohort: Panel) -> Iterator[Panel]:
 
 
 def metric_context(ctx: RunContext, cohort: Mapping[str, Any]) -> RunContext:
-    """The context with the bases that the generator itself laid under its haplotypes."""
+    """The context with what the generator says of itself: its own bases, its claim of privacy."""
     if cohort["kind"] != "sample":
         return ctx
-    return replace(ctx, synthetic_sequence=load_sequence(Path(cohort["folder"]) / "sequence.npz"))
+    folder = Path(cohort["folder"])
+    statement = folder / PRIVACY_FILE
+    return replace(
+        ctx,
+        synthetic_sequence=load_sequence(folder / "sequence.npz"),
+        privacy_statement=(
+            PrivacyStatement.from_json(statement.read_text(encoding="utf-8"))
+            if statement.is_file()
+            else None
+        ),
+    )
 
 
 def checked_measurements(spec: MetricSpec, result: object) -> list[dict[str, Any]]:

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 
 from haplobench.errors import PanelError, PluginError
 from haplobench.panel import Panel
-from haplobench.plugin import Fitted, GeneratorSpec, RunContext, SampleRequest
+from haplobench.plugin import (
+    Fitted,
+    GeneratorSpec,
+    PrivacyStatement,
+    RunContext,
+    SampleRequest,
+)
 from haplobench.registry import Registry, resolve
 from haplobench.runner.jobs import Job
-from haplobench.runner.prepared import Prepared, save_sequence
+from haplobench.runner.prepared import PRIVACY_FILE, Prepared, save_sequence
 from haplobench.runner.telemetry import Heartbeat, Meter
 
 
@@ -72,7 +78,21 @@ def sample(
     sequence = getattr(fitted, "reference_sequence", None)
     if callable(sequence) and (bases := sequence()) is not None:
         save_sequence(bases, Path(job.output) / "sequence.npz")
+    _save_statement(fitted, spec, Path(job.output) / PRIVACY_FILE)
     return {"draws": draws, "wall": sum(draw["wall"] for draw in draws)}
+
+
+def _save_statement(fitted: Fitted, spec: GeneratorSpec, path: Path) -> None:
+    """Keep the privacy that the generator claims, if it does."""
+    claim = getattr(fitted, "privacy_statement", None)
+    if not callable(claim) or (statement := claim()) is None:
+        return
+    if not isinstance(statement, PrivacyStatement):
+        raise PluginError(
+            f"generator {spec.name}: privacy_statement() gave {type(statement).__name__}, "
+            "expected PrivacyStatement or None"
+        )
+    path.write_text(statement.to_json(), encoding="utf-8")
 
 
 def _sampling(
