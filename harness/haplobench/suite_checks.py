@@ -72,6 +72,14 @@ def _copy(value: Any) -> Any:
     return value
 
 
+def _revived(model: type[Params], values: Mapping[str, Any]) -> Params | None:
+    """Parameters as validated before; None if they were refused."""
+    try:
+        return model.model_validate(values)
+    except ValidationError:
+        return None
+
+
 class SuiteChecker:
     """Checks a tree as far as it can be understood, and collects what is wrong."""
 
@@ -254,7 +262,9 @@ class SuiteChecker:
             return None
         given = item.get("params") or {}
         params = self._params((*key, "params"), spec.params, given)
-        missing = self._needs(key, name, spec.needs, item.get("optional") is True)
+        chosen = _revived(spec.params, params)
+        needs = spec.needs + (chosen.needed() if chosen else ())
+        missing = self._needs(key, name, needs, item.get("optional") is True)
         world_size = item.get("world_size", 1)
         if isinstance(world_size, int) and world_size > 1:
             self.problem(
@@ -278,6 +288,7 @@ class SuiteChecker:
                 memory=read.limits.memory or file.limits.memory,
             ),
             missing=missing,
+            fingerprint=chosen.fingerprint() if chosen else "",
         )
 
     def _control(self, name: str, file: SuiteFile) -> GeneratorEntry | None:

@@ -193,7 +193,8 @@ class GeneratorEntry:
     """A generator of a resolved suite.
 
     `role` is `generator` or `control`; `params` are validated and complete; `missing` says
-    what this machine lacks of its needs (empty: ready).
+    what this machine lacks of its needs (empty: ready); `fingerprint` identifies files that
+    the parameters name.
     """
 
     label: str
@@ -204,6 +205,7 @@ class GeneratorEntry:
     world_size: int = 1
     limits: Limits = field(default_factory=Limits)
     missing: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,18 @@ class Params(BaseModel):
         frozen=True, extra="forbid", coerce_numbers_to_str=True, defer_build=True
     )
 
+    def needed(self) -> tuple[Need, ...]:
+        """What these parameters need of the machine, beside what the spec names."""
+        return ()
+
+    def fingerprint(self) -> str:
+        """What identifies the content of files that a generator's parameters name.
+
+        A stage is computed anew where it differs. It isn't part of what was asked: commits
+        stay comparable.
+        """
+        return ""
+
 
 @dataclass(frozen=True)
 class Module:

@@ -129,6 +129,7 @@ class Keys:
                 "stage": "fit",
                 "content": content,
                 "generator": [spec.name, spec.version, entry.params],
+                "files": entry.fingerprint,
                 "seed": seed,
                 "world_size": entry.world_size,
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
