@@ -140,6 +140,7 @@ class SuiteChecker:
             floor=file.floor,
             limits=file.limits,
             threads=file.threads,
+            shadows=file.shadows,
             path=path,
         )
 

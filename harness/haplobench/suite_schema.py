@@ -147,6 +147,8 @@ class SuiteFile(Strict):
 
     `threads`: of every stage's process. It belongs to the suite, not to `--jobs`, because sums
     taken in another order differ in their last digits: the same suite gives the same values.
+    `shadows`: for metrics that need them, every generator is fitted so many times more, each
+    time on a random half of all people (an even number; 0: those metrics don't apply).
     """
 
     name: Name
@@ -157,6 +159,7 @@ class SuiteFile(Strict):
     metrics: list[MetricItem] = Field(default_factory=lambda: [MetricItem(name="all")])
     sample: SampleSettings = SampleSettings()
     floor: FloorSettings = FloorSettings()
+    shadows: int = Field(default=0, ge=0, multiple_of=2)
     threads: int = Field(default=1, ge=1)
     limits: Limits = Limits()
     profile: str | None = None
@@ -231,6 +234,7 @@ class Suite:
     floor: FloorSettings
     limits: Limits
     threads: int = 1
+    shadows: int = 0
     path: Path | None = None
 
     @property
@@ -283,6 +287,7 @@ class Suite:
             ],
             "sample": self.sample.model_dump(),
             "floor": self.floor.model_dump(),
+            "shadows": self.shadows,
             "threads": self.threads,
             "limits": self.limits.model_dump(),
         }
@@ -327,6 +332,10 @@ class Suite:
             f"{cells - len(self.datasets)} of generators ({self.sample.draws} draws each, "
             f"{self.sample.haplotypes} haplotypes)"
         )
+        if self.shadows:
+            lines.append(
+                f"  shadows    {self.shadows} more fits of each on random halves of all people"
+            )
         lines.append(
             f"  limits     {format_duration(self.limits.time)} and "
             f"{format_size(self.limits.memory)} a stage"

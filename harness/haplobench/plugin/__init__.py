@@ -1,6 +1,6 @@
 """What a plugin author meets: frozen descriptions, parameters, and the protocols to fill."""
 
-from haplobench.plugin.context import RunContext, SampleRequest
+from haplobench.plugin.context import RunContext, SampleRequest, Shadow
 from haplobench.plugin.datasets import Dataset, DatasetSpec, LoadedDataset
 from haplobench.plugin.generators import Fitted, Generator, GeneratorSpec
 from haplobench.plugin.metrics import (
@@ -24,5 +24,5 @@ __all__ = [
     "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Family", "FigureSpec",
     "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
     "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyStatement", "Reference",
-    "RunContext", "SampleRequest", "StreamingMetric", "SubmetricSpec", "Telemetry",
+    "RunContext", "SampleRequest", "Shadow", "StreamingMetric", "SubmetricSpec", "Telemetry",
 ]  # fmt: skip

@@ -16,9 +16,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from haplobench.panel import Panel
     from haplobench.plugin.privacy import PrivacyStatement
     from haplobench.recombination import RecombinationMap
     from haplobench.sequence import ReferenceSequence
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """A cohort of the same generator, with the same parameters, fitted on a half of all people.
+
+    Attributes
+    ----------
+    train, holdout : (n,) bool
+        Which of the reference's training and held-out people it was fitted on.
+    folder : Path
+        The cohort's folder: as many haplotypes as it was fitted on.
+    """
+
+    train: NDArray[np.bool_]
+    holdout: NDArray[np.bool_]
+    folder: Path
+
+    def cohort(self) -> Panel:
+        """The cohort, mapped into memory."""
+        from haplobench.panel import Panel
+
+        return Panel.load(self.folder)
 
 
 @dataclass(frozen=True)
@@ -45,6 +69,8 @@ class RunContext:
         For metrics: the bases the generator itself laid under its haplotypes, if it did.
     privacy_statement : PrivacyStatement or None
         For metrics: the differential privacy that the generator claims, if it does.
+    shadows : tuple of Shadow
+        For metrics that ask for them: cohorts of the same generator fitted on other people.
     min_maf : float
         The MAF under which the dataset's sites were left out (on the training part).
     threads : int
@@ -67,6 +93,7 @@ class RunContext:
     sequence: ReferenceSequence | None = None
     synthetic_sequence: ReferenceSequence | None = None
     privacy_statement: PrivacyStatement | None = None
+    shadows: tuple[Shadow, ...] = ()
     min_maf: float = 0.0
     threads: int = 1
     deadline: float | None = None

@@ -193,6 +193,12 @@ class MetricSpec:
         Which real people stand in as synthetic for the noise floor: `train` (a sample of
         training people against the holdout) or `holdout` (one half of the held-out people,
         unseen in training, with the other half as holdout).
+    cohort : str
+        How many synthetic haplotypes it is shown: a `draw` of the suite's size, each draw in
+        turn, or `train`: one cohort of a generator as large as the panel it was trained on
+        and of the same populations. An attack finds the more, the more it is shown.
+    shadows : bool
+        True: needs shadow cohorts (`RunContext.shadows`), for which a suite must ask.
     """
 
     name: str
@@ -206,6 +212,8 @@ class MetricSpec:
     site_matched: bool = True
     phased: bool = True
     floor: Literal["train", "holdout"] = "train"
+    cohort: Literal["draw", "train"] = "draw"
+    shadows: bool = False
     needs: tuple[Need, ...] = ()
     figures: tuple[FigureSpec, ...] = ()
     citations: tuple[str, ...] = ()

@@ -203,9 +203,13 @@ class Sampled:
 
 
 def fit_and_sample(
-    session: Session, cell: Cell, prepared: Path, facts: Mapping[str, Any]
+    session: Session,
+    cell: Cell,
+    prepared: Path,
+    facts: Mapping[str, Any],
+    shadow: int | None = None,
 ) -> Sampled:
-    """Fit and sample a generator's cell.
+    """Fit and sample a generator's cell; or, with `shadow`, one of its shadows.
 
     Raises StageFailedError; also where this run has seen the same fail already.
     """
@@ -222,20 +226,54 @@ def fit_and_sample(
         "world_size": entry.world_size,
         "torch": "torch" in code.modules,
     }
-    fit_key = session.keys.fit(spec, entry, cell.seed, str(facts["content"]))
+    name = cell.name if shadow is None else f"{cell.name}/shadow{shadow}"
+    fit_key = session.keys.fit(spec, entry, cell.seed, str(facts["content"]), shadow)
     _refuse_known(session, cell, "fit", fit_key)
-    settings: dict[str, Any] = {"prepared": str(prepared.resolve())}
-    fit = run_stage(session, cell.name, "fit", fit_key, entry.limits, {**job, "settings": settings})
-    _show_artifacts(session, cell, "fit", fit_key)
-    sample_key = session.keys.sample(fit_key, cell.sample)
+    settings: dict[str, Any] = {"prepared": str(prepared.resolve()), "shadow": shadow}
+    fit = run_stage(session, name, "fit", fit_key, entry.limits, {**job, "settings": settings})
+    asked = cell.sample.model_dump() | {"train_cohort": _train_cohort(session)}
+    if shadow is not None:
+        asked |= {"draws": 0, "train_cohort": True}
+    sample_key = session.keys.sample(fit_key, asked)
     _refuse_known(session, cell, "sample", sample_key)
     model = session.store.folder("fit", fit_key) / "model"
-    settings = {**settings, "model": str(model.resolve()), **cell.sample.model_dump()}
+    settings = {**settings, "model": str(model.resolve()), **asked}
     sample = run_stage(
-        session, cell.name, "sample", sample_key, entry.limits, {**job, "settings": settings}
+        session, name, "sample", sample_key, entry.limits, {**job, "settings": settings}
     )
-    _show_artifacts(session, cell, "sample", sample_key)
+    if shadow is None:
+        _show_artifacts(session, cell, "fit", fit_key)
+        _show_artifacts(session, cell, "sample", sample_key)
     return Sampled(sample_key, fit, sample)
+
+
+def fit_shadows(
+    session: Session, cell: Cell, prepared: Path, facts: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Sample stages' keys of a cell's shadow cohorts: none unless suite and a metric ask for them.
+
+    Raises StageFailedError.
+    """
+    wanted = any(
+        session.registry.metric(entry.name).shadows and not entry.missing
+        for entry in session.suite.metrics
+    )
+    entry = cell.generator
+    if not wanted or entry is None or not session.registry.generator(entry.name).site_matched:
+        return ()
+    return tuple(
+        fit_and_sample(session, cell, prepared, facts, shadow).key
+        for shadow in range(session.suite.shadows)
+    )
+
+
+def _train_cohort(session: Session) -> bool:
+    """Whether a metric of the suite is to be shown a cohort as large as the training panel."""
+    metrics = session.suite.metrics
+    return any(
+        session.registry.metric(entry.name).cohort == "train" and not entry.missing
+        for entry in metrics
+    )
 
 
 def _refuse_known(session: Session, cell: Cell, stage: Phase, key: str) -> None:

@@ -109,6 +109,7 @@ def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
         "site_matched": spec.site_matched,
         "phased": spec.phased,
         "floor": spec.floor,
+        "cohort": spec.cohort,
         "citations": list(spec.citations),
         "submetrics": [asdict(submetric) for submetric in spec.submetrics],
         "figures": [asdict(figure) for figure in spec.figures],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from haplobench.suite_schema import Limits, MetricEntry, digest_of
 NO_TELEMETRY = "nothing was fitted or sampled"
 SITES_DIFFER = "sites differ"
 UNPHASED = "not phased"
+NOT_FITTED = "nothing was fitted"
+NO_SHADOWS = "no shadow fits (a suite asks for them: shadows: 8)"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Cohorts:
 
     `key` identifies their content; `replicates` how many there are; `source` is what the
     measure stage is told (see there); `site_matched` whether they have the panel's sites;
-    `refused` are reasons, by metric, for which some metrics don't apply.
+    `refused` are reasons, by metric, for which some metrics don't apply. `shadows` are the sample
+    stages' keys of shadow cohorts; `no_shadows` says why fitting them failed.
     """
 
     key: str
@@ -39,6 +42,8 @@ class Cohorts:
     phased: bool
     telemetry: Sequence[Mapping[str, Any]] = ()
     refused: Mapping[str, str] | None = None
+    shadows: Sequence[str] = ()
+    no_shadows: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,12 @@ def sampled_cohorts(session: Session, cell: Cell, sampled: Sampled, site_matched
             for draw in draws
         ],
     )
+
+
+def with_shadows(session: Session, cohorts: Cohorts, shadows: Sequence[str]) -> Cohorts:
+    """The cohorts with those of the shadows of the generator that sampled them."""
+    folders = [str(session.store.folder("sample", key).resolve()) for key in shadows]
+    return replace(cohorts, shadows=shadows, source={**cohorts.source, "shadows": folders})
 
 
 def measure_cell(
@@ -184,7 +195,11 @@ def _applicable(
     for entry in session.suite.metrics:
         spec = session.registry.metric(entry.name)
         why = _why_not(spec, entry, cohorts, facts)
-        for replicate in range(cohorts.replicates):
+        if spec.shadows and cohorts.no_shadows is not None and not why:
+            failed = cohorts.no_shadows
+            session.ledger.append([recorder.metric_failure(spec, 0, failed, cohorts.key)])
+            continue
+        for replicate in range(_replicates(spec, cohorts)):
             if why:
                 refused.append(recorder.not_applicable(spec, replicate, why))
                 continue
@@ -196,10 +211,18 @@ def _applicable(
                 replicate=replicate,
                 seed=cell.seed,
                 telemetry=telemetry,
+                shadows=cohorts.shadows if spec.shadows else (),
             )
             items.append(Item(spec, entry, replicate, key, telemetry))
     session.ledger.append(refused)
     return items
+
+
+def _replicates(spec: MetricSpec, cohorts: Cohorts) -> int:
+    """A generator samples one cohort of train's size, however many draws there are."""
+    return (
+        1 if spec.cohort == "train" and cohorts.source["kind"] == "sample" else cohorts.replicates
+    )
 
 
 def _why_not(
@@ -215,6 +238,8 @@ def _why_not(
         return SITES_DIFFER
     if spec.phased and not (cohorts.phased and facts["phased"]):
         return UNPHASED
+    if spec.shadows and not cohorts.shadows and cohorts.no_shadows is None:
+        return NOT_FITTED if cohorts.source["kind"] == "floor" else NO_SHADOWS
     return ""
 
 

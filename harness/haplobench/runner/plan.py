@@ -122,32 +122,42 @@ class Keys:
             }
         )
 
-    def fit(self, spec: GeneratorSpec, entry: GeneratorEntry, seed: int, content: str) -> str:
-        """Of the fit stage; `content` identifies the prepared dataset."""
+    def fit(
+        self,
+        spec: GeneratorSpec,
+        entry: GeneratorEntry,
+        seed: int,
+        content: str,
+        shadow: int | None = None,
+    ) -> str:
+        """Of the fit stage; `content` identifies the prepared dataset, `shadow` a shadow fit."""
         return digest_of(
             {
                 "stage": "fit",
                 "content": content,
+                "shadow": shadow,
                 "generator": [spec.name, spec.version, entry.params],
                 "files": entry.fingerprint,
                 "seed": seed,
                 "world_size": entry.world_size,
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
-                    "haplobench.runner.stage_fit", "haplobench.runner.context"
+                    "haplobench.runner.stage_fit",
+                    "haplobench.runner.context",
+                    *(() if shadow is None else ("haplobench.runner.shadowing",)),
                 ).digest,
                 "hardware": self.hardware,
                 "threads": self.threads,
             }
         )
 
-    def sample(self, fit: str, settings: SampleSettings) -> str:
+    def sample(self, fit: str, settings: Mapping[str, Any]) -> str:
         """Of the sample stage of what was fitted under the key `fit`."""
         return digest_of(
             {
                 "stage": "sample",
                 "fit": fit,
-                "settings": settings.model_dump(),
+                "settings": dict(settings),
                 "harness": harness_code("haplobench.runner.stage_sample").digest,
             }
         )
@@ -161,15 +171,27 @@ class Keys:
         replicate: int,
         seed: int,
         telemetry: Mapping[str, Any] | None,
+        shadows: Sequence[str] = (),
     ) -> str:
-        """Of one metric of one cohort; `cohort` is the sample stage's key, or says `floor`."""
+        """Of one metric of one cohort; `cohort` is the sample stage's key, or says `floor`.
+
+        `shadows` are the sample stages' keys of the shadow cohorts that the metric is shown.
+        """
         return digest_of(
             {
                 "stage": "measure",
                 "cohort": cohort,
                 "replicate": replicate,
                 "seed": seed,
-                "metric": [spec.name, spec.version, entry.params, spec.input, spec.floor],
+                "metric": [
+                    spec.name,
+                    spec.version,
+                    entry.params,
+                    spec.input,
+                    spec.floor,
+                    spec.cohort,
+                ],
+                "shadows": list(shadows),
                 "submetrics": [submetric.name for submetric in spec.submetrics],
                 "telemetry": telemetry,
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,

@@ -15,6 +15,7 @@ from haplobench.recombination import RecombinationMap
 from haplobench.sequence import ReferenceSequence
 
 PRIVACY_FILE = "privacy.json"
+TRAIN_COHORT = "train"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from haplobench.runner.cell import (
     Session,
     StageFailedError,
     fit_and_sample,
+    fit_shadows,
     run_stage,
 )
 from haplobench.runner.describe import describe_run, read_json, run_lines, write_json
 from haplobench.runner.executors import Executor, LocalExecutor
-from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts
+from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
 from haplobench.runner.opening import open_run
 from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, plan_cells
@@ -305,6 +306,11 @@ class _Run:
             spec = session.registry.generator(cell.generator.name)
             sampled = fit_and_sample(session, cell, dataset.folder, dataset.facts)
             cohorts = sampled_cohorts(session, cell, sampled, spec.site_matched)
+            try:
+                shadows = fit_shadows(session, cell, dataset.folder, dataset.facts)
+                cohorts = with_shadows(session, cohorts, shadows)
+            except StageFailedError as error:
+                cohorts = replace(cohorts, no_shadows=error.failure)
         measure_cell(
             session,
             cell,

@@ -60,6 +60,10 @@ def _stage(
 
         return partial(prepare, job, registry, ctx)
     prepared = Prepared.load(Path(job.settings["prepared"]))
+    if (shadow := job.settings.get("shadow")) is not None:
+        from haplobench.runner.shadowing import shadow_prepared
+
+        prepared = shadow_prepared(prepared, shadow)
     ctx = with_dataset(ctx, prepared)
     if job.stage == "fit":
         from haplobench.runner.stage_fit import fit
@@ -71,5 +75,5 @@ def _stage(
         return partial(sample, job, registry, ctx, prepared, heartbeat)
     from haplobench.runner.stage_measure import measure, metric_context
 
-    ctx = metric_context(ctx, job.settings["cohort"])
+    ctx = metric_context(ctx, prepared, job.settings["cohort"])
     return partial(measure, job, registry, ctx, prepared, heartbeat)

@@ -24,12 +24,14 @@ from haplobench.plugin import (
     PrivacyStatement,
     Reference,
     RunContext,
+    Shadow,
     Telemetry,
 )
 from haplobench.registry import Registry, resolve
 from haplobench.runner.failures import describe_error
 from haplobench.runner.jobs import Job
-from haplobench.runner.prepared import PRIVACY_FILE, Prepared, load_sequence
+from haplobench.runner.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, load_sequence
+from haplobench.runner.shadowing import shadow_members
 from haplobench.runner.telemetry import Heartbeat
 from haplobench.split import stratified_sample
 
@@ -73,7 +75,7 @@ def _measure_item(
     item: Mapping[str, Any], spec: MetricSpec, cohorts: _Cohorts, ctx: RunContext
 ) -> None:
     started = datetime.now(UTC)
-    reference, cohort = cohorts.of(item["replicate"], spec.floor)
+    reference, cohort = cohorts.of(item["replicate"], spec)
     factory = resolve(spec.target)
     begin = time.perf_counter()
     metric = factory(reference, spec.params.model_validate(item["params"]), ctx)
@@ -113,23 +115,30 @@ class _Cohorts:
     source: Mapping[str, Any]
     prepared: Prepared
     ctx: RunContext
-    _key: tuple[int, str] | None = None
+    _key: tuple[str, str] | None = None
     _held: tuple[Reference, Panel] | None = None
 
-    def of(self, replicate: int, floor: str) -> tuple[Reference, Panel]:
+    def of(self, replicate: int, spec: MetricSpec) -> tuple[Reference, Panel]:
         """Reference and cohort; the last one is kept, since metrics of one cohort follow."""
-        kind = self.source.get("floor") or floor if self.source["kind"] == "floor" else ""
-        if self._key != (replicate, kind) or self._held is None:
+        kind = self.source.get("floor") or spec.floor if self.source["kind"] == "floor" else ""
+        name = f"draw{replicate}"
+        if not kind and spec.cohort == "train" and self._has_train_cohort:
+            name = TRAIN_COHORT
+        if self._key != (name, kind) or self._held is None:
             self._held = None
-            self._held = self._make(replicate, kind)
-            self._key = (replicate, kind)
+            self._held = self._make(name, kind, replicate)
+            self._key = (name, kind)
         return self._held
 
-    def _make(self, replicate: int, kind: str) -> tuple[Reference, Panel]:
+    @property
+    def _has_train_cohort(self) -> bool:
+        """False for a cohort that was handed in: there is no more of it."""
+        return (Path(self.source["folder"]) / TRAIN_COHORT).is_dir()
+
+    def _make(self, name: str, kind: str, replicate: int) -> tuple[Reference, Panel]:
         train, holdout = self.prepared.train, self.prepared.holdout
         if not kind:
-            folder = Path(self.source["folder"]) / f"draw{replicate}"
-            return Reference(train, holdout), Panel.load(folder)
+            return Reference(train, holdout), Panel.load(Path(self.source["folder"]) / name)
         return floor_cohort(train, holdout, kind, replicate, self.ctx.seed)
 
 
@@ -170,8 +179,8 @@ def _batches(cohort: Panel) -> Iterator[Panel]:
         yield cohort.select_samples(np.arange(start, min(start + step, cohort.n_samples)))
 
 
-def metric_context(ctx: RunContext, cohort: Mapping[str, Any]) -> RunContext:
-    """The context with what the generator says of itself: its own bases, its claim of privacy."""
+def metric_context(ctx: RunContext, prepared: Prepared, cohort: Mapping[str, Any]) -> RunContext:
+    """The context with what belongs to a generator: bases, claim of privacy, shadows."""
     if cohort["kind"] != "sample":
         return ctx
     folder = Path(cohort["folder"])
@@ -183,6 +192,10 @@ def metric_context(ctx: RunContext, cohort: Mapping[str, Any]) -> RunContext:
             PrivacyStatement.from_json(statement.read_text(encoding="utf-8"))
             if statement.is_file()
             else None
+        ),
+        shadows=tuple(
+            Shadow(*shadow_members(prepared.train, prepared.holdout, i), Path(at) / TRAIN_COHORT)
+            for i, at in enumerate(cohort.get("shadows", ()))
         ),
     )
 

@@ -22,16 +22,16 @@ from haplobench.plugin import (
 )
 from haplobench.registry import Registry, resolve
 from haplobench.runner.jobs import Job
-from haplobench.runner.prepared import PRIVACY_FILE, Prepared, save_sequence
+from haplobench.runner.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, save_sequence
 from haplobench.runner.telemetry import Heartbeat, Meter
 
 
 def sample(
     job: Job, registry: Registry, ctx: RunContext, prepared: Prepared, heartbeat: Heartbeat
 ) -> dict[str, Any]:
-    """Draw cohorts into `draw0/`, `draw1/`, …
+    """Draw cohorts into `draw0/`, `draw1/`, … and, if asked, one as large as train into `train/`.
 
-    Settings: `model` (folder), `draws`, `haplotypes`, `batch_size`.
+    Settings: `model` (folder), `draws`, `haplotypes`, `batch_size`, `train_cohort`.
 
     The facts hold, for each draw, what sampling cost and the cohort's size. Checking and
     saving are not counted.
@@ -75,11 +75,32 @@ def sample(
                 "digest": cohort.digest,
             }
         )
+    if job.settings["train_cohort"] and spec.site_matched:
+        heartbeat.begin("cohort of train's size", 1.0)
+        # What it leaves for the user is the draws' again: not kept.
+        ctx = replace(ctx, deadline=time.monotonic() + job.time_limit, artifacts=ctx.scratch)
+        _train_cohort(job, fitted, spec, prepared, ctx).save(Path(job.output) / TRAIN_COHORT)
     sequence = getattr(fitted, "reference_sequence", None)
     if callable(sequence) and (bases := sequence()) is not None:
         save_sequence(bases, Path(job.output) / "sequence.npz")
     _save_statement(fitted, spec, Path(job.output) / PRIVACY_FILE)
     return {"draws": draws, "wall": sum(draw["wall"] for draw in draws)}
+
+
+def _train_cohort(
+    job: Job, fitted: Fitted, spec: GeneratorSpec, prepared: Prepared, ctx: RunContext
+) -> Panel:
+    """As many people as were trained on; of the same populations, one after the other."""
+    train = prepared.train
+    request = SampleRequest(
+        n_haplotypes=train.n_haplotypes,
+        batch_size=job.settings["batch_size"],
+        populations=np.sort(train.haplotype_populations) if spec.conditional else None,
+    )
+    collected = _Collected(spec, request, train, Path(job.scratch))
+    for batch in _sampling(fitted, request, ctx, spec):
+        collected.take(batch)
+    return collected.cohort(prepared, request)
 
 
 def _save_statement(fitted: Fitted, spec: GeneratorSpec, path: Path) -> None:
