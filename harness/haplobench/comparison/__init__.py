@@ -1,0 +1,1 @@
+"""Comparison of runs: which numbers improved, which regressed, and which can't be told."""
