@@ -1,0 +1,247 @@
+"""The generators: files for a program, its runs block by block, and what it made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import BenchError, Panel, RecombinationMap, RunContext, SampleRequest
+from haplobench.datasets.formats import write_panel
+from haplobench.datasets.labels import read_labels, write_labels
+from haplobench_command.matrices import write_matrix
+from haplobench_command.outputs import read_own_sites, read_rows
+from haplobench_command.params import (
+    CommandLines,
+    CommandParams,
+    ConditionalCommandParams,
+    OwnSitesCommandParams,
+)
+from haplobench_command.running import run
+
+_PARAMS = {
+    model.__name__: model
+    for model in (CommandParams, ConditionalCommandParams, OwnSitesCommandParams)
+}
+_LARGEST_SEED = 2**31 - 1
+
+
+@dataclass
+class FittedCommand:
+    """A program after fitting: a folder with what its sample command names.
+
+    The folder holds `model…` (what fit left), `train…` and `train_labels.tsv` where named, and
+    `sites`, a panel of the training sites with nobody's alleles.
+    """
+
+    folder: Path
+    params: CommandLines
+    facts: dict[str, int | str]
+    sites: Panel
+    # The block sampled last, with the populations asked of it: draws often end within a block.
+    _last: tuple[tuple[int, bytes], NDArray[np.int8]] | None = field(default=None, repr=False)
+
+    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
+        """Run the sample command once for each block of haplotypes that the request touches."""
+        assert isinstance(self.params, CommandParams)
+        size = self.params.block
+        if size % self.sites.ploidy:
+            raise BenchError(
+                f"command: block {size} isn't a multiple of the ploidy {self.sites.ploidy}"
+            )
+        for block, wanted, rows in request.blocks(size):
+            populations = None
+            if self.params.uses_populations:
+                populations = self._dealt(block * size, size)
+                if request.populations is not None:
+                    populations[wanted] = request.populations[rows]
+            drawn = self._block(block, size, populations, ctx)[wanted]
+            for first in range(0, len(drawn), request.batch_size):
+                yield drawn[first : first + request.batch_size]
+
+    def save(self, directory: Path) -> None:
+        """Copy the folder."""
+        shutil.copytree(self.folder, directory, dirs_exist_ok=True)
+
+    def _dealt(self, start: int, n: int) -> NDArray[np.str_]:
+        """Populations where none are asked for: the training people's, over and over."""
+        labels = read_labels(self.folder / "train_labels.tsv")
+        people = np.array([label.population for label in labels.values()])
+        return np.repeat(people, self.sites.ploidy)[
+            np.arange(start, start + n) % (people.size * self.sites.ploidy)
+        ]
+
+    def _block(
+        self, block: int, size: int, populations: NDArray[np.str_] | None, ctx: RunContext
+    ) -> NDArray[np.int8]:
+        key = (block, b"" if populations is None else populations.tobytes())
+        if self._last is None or self._last[0] != key:
+            assert isinstance(self.params, CommandParams)
+            output = self.make(size, f"block{block}", populations, ctx)
+            rows = read_rows(
+                output, self.params.output_format, size, self.sites, self.params.absent_sites
+            )
+            self._last = key, np.ascontiguousarray(rows)
+            shutil.rmtree(output.parent, ignore_errors=True)
+        return self._last[1]
+
+    def make(
+        self, n: int, what: str, populations: NDArray[np.str_] | None, ctx: RunContext
+    ) -> Path:
+        """Have the program make `n` haplotypes; returns the file it wrote."""
+        folder = ctx.scratch / what
+        scratch = folder / "scratch"
+        scratch.mkdir(parents=True)
+        output = folder / f"output.{self.params.output_format}"  # type: ignore[attr-defined]
+        ploidy = self.sites.ploidy
+        named = self.params.used("sample")
+        values = _values(self.folder, self.params, self.facts, ctx, named, "sample", what)
+        values |= {
+            "scratch": scratch,
+            "output": output,
+            "n_haplotypes": n,
+            "n_samples": n // ploidy,
+        }
+        if populations is not None:
+            values["populations"] = folder / "populations.tsv"
+            self._write_populations(populations[::ploidy], folder / "populations.tsv")
+        printed = None if "output" in named else output
+        run("sample", self.params.sample, values, self.params, ctx, output=printed)
+        return output
+
+    def _write_populations(self, people: NDArray[np.str_], path: Path) -> None:
+        labels = read_labels(self.folder / "train_labels.tsv").values()
+        above = {label.population: label.superpopulation for label in labels}
+        lines = ["sample\tpop\tsuper_pop"]
+        lines += [
+            f"synthetic{i}\t{name}\t{above.get(str(name), '')}" for i, name in enumerate(people, 1)
+        ]
+        path.write_text("\n".join(lines) + "\n")
+
+
+@dataclass
+class FittedOwnSitesCommand(FittedCommand):
+    """The same for a program with sites of its own: one run, one panel for each request."""
+
+    def sample(  # type: ignore[override]
+        self, request: SampleRequest, ctx: RunContext
+    ) -> Iterator[Panel]:
+        """Run the sample command once."""
+        assert isinstance(self.params, OwnSitesCommandParams)
+        what = f"from{request.start}"
+        output = self.make(request.n_haplotypes, what, None, ctx)
+        yield read_own_sites(output, self.params.output_format, request.n_haplotypes, self.sites)
+        shutil.rmtree(output.parent, ignore_errors=True)
+
+
+class CommandGenerator:
+    """A program at the panel's own sites."""
+
+    fitted: type[FittedCommand] = FittedCommand
+
+    def fit(self, train: Panel, params: CommandLines, ctx: RunContext) -> FittedCommand:
+        """Write the files that the commands name, and run `fit` if there is one.
+
+        Raises BenchError if a file can't be had (no map, no labels) or the program fails.
+        """
+        folder = ctx.scratch / "command"
+        folder.mkdir()
+        sample, fit = params.used("sample"), params.used("fit")
+        facts: dict[str, int | str] = {
+            "n_sites": train.n_sites,
+            "contig": train.contig,
+            "first_position": int(train.positions[0]),
+            "last_position": int(train.positions[-1]),
+            "length": train.span,
+            "n_train_haplotypes": train.n_haplotypes,
+            "n_train_samples": train.n_samples,
+        }
+        if params.uses_populations or "train_labels" in sample | fit:
+            write_labels(train, folder / "train_labels.tsv")
+        if "train" in sample | fit:
+            _write_train(train, folder / f"train.{params.input_format}")
+        if params.fit is not None:
+            scratch = ctx.scratch / "fit"
+            scratch.mkdir()
+            values = _values(folder, params, facts, ctx, fit, "fit")
+            run("fit", params.fit, values | {"scratch": scratch}, params, ctx)
+            if not any(folder.glob("model*")):
+                raise BenchError("command fit: left nothing at {model}, which sample names")
+        if "train" not in sample:
+            for file in folder.glob("train.*"):
+                file.unlink()
+        nobody = np.zeros((train.ploidy, train.n_sites), np.int8)
+        train.with_haplotypes(nobody).save(folder / "sites")
+        head = {
+            "model": type(params).__name__,
+            "params": params.model_dump(mode="json"),
+            "folder": str(params.folder),
+            "facts": facts,
+        }
+        (folder / "command.json").write_text(json.dumps(head, indent=1) + "\n")
+        return self._open(folder, params)
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedCommand:
+        """Open the folder; nothing is copied."""
+        head: dict[str, Any] = json.loads((directory / "command.json").read_text())
+        params = _PARAMS[head["model"]].model_validate(head["params"])
+        return self._open(directory, params.moved_from(Path(head["folder"])))
+
+    @classmethod
+    def _open(cls, folder: Path, params: CommandLines) -> FittedCommand:
+        facts = json.loads((folder / "command.json").read_text())["facts"]
+        return cls.fitted(folder, params, facts, Panel.load(folder / "sites"))
+
+
+class OwnSitesCommandGenerator(CommandGenerator):
+    """A program whose sites are its own."""
+
+    fitted: type[FittedCommand] = FittedOwnSitesCommand
+
+
+def _values(
+    folder: Path,
+    params: CommandLines,
+    facts: dict[str, int | str],
+    ctx: RunContext,
+    named: frozenset[str],
+    *key: str,
+) -> dict[str, object]:
+    """Values of the placeholders that both stages have; the seed is keyed by `key`."""
+    if "map" in named:
+        _write_map(ctx.recombination_map, str(facts["contig"]), ctx.scratch / "map.gmap")
+    return {
+        **facts,
+        "train": folder / f"train.{params.input_format}",
+        "train_labels": folder / "train_labels.tsv",
+        "model": folder / "model",
+        "map": ctx.scratch / "map.gmap",
+        "artifacts": ctx.artifacts,
+        "seed": 1 + ctx.seed_for("command", *key) % _LARGEST_SEED,
+        "threads": ctx.threads,
+        "min_maf": ctx.min_maf,
+    }
+
+
+def _write_train(train: Panel, path: Path) -> None:
+    if path.suffix == ".matrix":
+        write_matrix(train.haplotypes, path)
+    else:
+        write_panel(train, path)
+
+
+def _write_map(genetic: RecombinationMap | None, contig: str, path: Path) -> None:
+    if genetic is None:
+        raise BenchError("command: {map} is named, and the dataset has no recombination map")
+    lines = ["pos\tchr\tcM"]
+    lines += [
+        f"{bp}\t{contig}\t{cm:.9g}"
+        for bp, cm in zip(genetic.positions, genetic.centimorgans, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
