@@ -12,7 +12,7 @@ from haplobench import Measurement, Panel, Reference, RunContext
 from haplobench.testing import example_panel
 from haplobench_privacy.adversarial import AdversarialAccuracy, PrivacyLoss, adversarial_accuracy
 from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.specs import DistanceParams
+from haplobench_privacy.specs.common import DistanceParams
 
 
 @pytest.fixture

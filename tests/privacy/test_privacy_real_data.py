@@ -9,7 +9,8 @@ import pytest
 from haplobench import Panel, Reference
 from haplobench.registry import resolve
 from haplobench.testing import example_context
-from haplobench_privacy import specs
+from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, NEAREST_NEIGHBOURS
+from haplobench_privacy.specs.membership import MEMBERSHIP_INFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_floor_independent_sites_and_copies(chr1: Reference, tmp_path: Path) -> 
     rng = np.random.default_rng(1)
     floor = [
         measure(
-            specs.ADVERSARIAL_ACCURACY,
+            ADVERSARIAL_ACCURACY,
             chr1,
             train.select_samples(rng.choice(train.n_samples, holdout.n_samples, replace=False)),
             tmp_path,
@@ -71,19 +72,19 @@ def test_floor_independent_sites_and_copies(chr1: Reference, tmp_path: Path) -> 
         rng.random((holdout.n_haplotypes, train.n_sites)) < table[np.searchsorted(names, labels)]
     )
     independent = train.with_haplotypes(drawn.astype(np.int8))
-    found = measure(specs.ADVERSARIAL_ACCURACY, chr1, independent, tmp_path)
+    found = measure(ADVERSARIAL_ACCURACY, chr1, independent, tmp_path)
     assert found["aa_truth"] > 0.99
     assert found["aa_syn"] == pytest.approx(0.152, abs=0.05)
-    attack = measure(specs.MEMBERSHIP_INFERENCE, chr1, independent, tmp_path)
+    attack = measure(MEMBERSHIP_INFERENCE, chr1, independent, tmp_path)
     assert attack["auc"] == pytest.approx(0.506, abs=0.04)
 
     # Measured before: held-out people with an exact copy in train, 9.8 %.
     copies = train.with_haplotypes(
         train.haplotypes[rng.choice(train.n_haplotypes, holdout.n_haplotypes, replace=False)]
     )
-    nearest = measure(specs.NEAREST_NEIGHBOURS, chr1, copies, tmp_path)
+    nearest = measure(NEAREST_NEIGHBOURS, chr1, copies, tmp_path)
     assert nearest["exact_copies"] == 1
     assert nearest["holdout_exact_copies"] == pytest.approx(0.098, abs=0.035)
-    attack = measure(specs.MEMBERSHIP_INFERENCE, chr1, copies, tmp_path)
+    attack = measure(MEMBERSHIP_INFERENCE, chr1, copies, tmp_path)
     assert attack["auc"] > 0.62
     assert attack["tpr_at_low_fpr"] > 0.05

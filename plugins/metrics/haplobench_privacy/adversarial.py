@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts, cohorts
-from haplobench_privacy.specs import DistanceParams
+from haplobench_privacy.specs.common import DistanceParams
 
 
 @dataclass(frozen=True, eq=False)

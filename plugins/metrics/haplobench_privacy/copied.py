@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_privacy.cohorts import Cohorts, cohorts
-from haplobench_privacy.specs import TractParams
+from haplobench_privacy.specs.tracts import TractParams
 from haplobench_privacy.tracts import longest_matches
 
 _BOOTSTRAPS = 200

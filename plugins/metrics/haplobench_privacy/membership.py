@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts, cohorts
-from haplobench_privacy.specs import MembershipParams
+from haplobench_privacy.specs.membership import MembershipParams
 
 _FALSE_POSITIVE_RATE = 0.01
 

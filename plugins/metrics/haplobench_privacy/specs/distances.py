@@ -1,12 +1,9 @@
-"""Descriptions of the privacy metrics, light to import."""
+"""Descriptions of the metrics on distances between all haplotypes."""
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
-
-_NEEDS = (Module("numba", "haplobench[metrics]"),)
+from haplobench import FigureSpec, MetricSpec, SubmetricSpec
+from haplobench_privacy.specs.common import NUMBA, DistanceParams
 
 _YALE = (
     "Yale, A. et al. Generation and evaluation of privacy preserving synthetic health data. "
@@ -16,52 +13,6 @@ _YELMEN = (
     "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. "
     "PLoS Genetics 17, e1009303 (2021)"
 )
-_DURBIN = (
-    "Durbin, R. Efficient haplotype matching and storage using the positional Burrows-Wheeler "
-    "transform (PBWT). Bioinformatics 30, 1266-1272 (2014)"
-)
-_CHEN = (
-    "Chen, D., Yu, N., Zhang, Y. & Fritz, M. GAN-Leaks: a taxonomy of membership inference "
-    "attacks against generative models. CCS (2020)"
-)
-_DELONG = (
-    "DeLong, E. R., DeLong, D. M. & Clarke-Pearson, D. L. Comparing the areas under two or more "
-    "correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988)"
-)
-_CARLINI = (
-    "Carlini, N. et al. Membership inference attacks from first principles. "
-    "IEEE Symposium on Security and Privacy (2022)"
-)
-
-
-class DistanceParams(Params):
-    """Parameters of the metrics on all pairs of haplotypes.
-
-    `max_haplotypes`: a larger synthetic cohort is subsampled to so many haplotypes, whole
-    people, seeded; what a metric costs grows with the square.
-    """
-
-    max_haplotypes: int = Field(default=10_000, ge=2)
-
-
-class MembershipParams(DistanceParams):
-    """Parameters of the membership inference attack.
-
-    `bootstraps`: resamples of people behind the standard error of the true positive rate.
-    """
-
-    bootstraps: int = Field(default=200, ge=2)
-
-
-class TractParams(DistanceParams):
-    """Parameters of copied tracts.
-
-    `max_parts`: at most so many disjoint parts of the training haplotypes, each of the
-    size of the holdout, are compared with it.
-    """
-
-    max_parts: int = Field(default=4, ge=1)
-
 
 ADVERSARIAL_ACCURACY = MetricSpec(
     name="adversarial-accuracy",
@@ -75,7 +26,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
     ),
     family="privacy",
     params=DistanceParams,
-    needs=_NEEDS,
+    needs=(NUMBA,),
     floor="train",
     citations=(_YALE, _YELMEN),
     figures=(
@@ -145,7 +96,7 @@ PRIVACY_LOSS = MetricSpec(
     ),
     family="privacy",
     params=DistanceParams,
-    needs=_NEEDS,
+    needs=(NUMBA,),
     floor="holdout",
     citations=(_YALE,),
     submetrics=(
@@ -187,7 +138,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
     ),
     family="privacy",
     params=DistanceParams,
-    needs=_NEEDS,
+    needs=(NUMBA,),
     floor="holdout",
     citations=(_YALE, _YELMEN),
     figures=(
@@ -293,177 +244,4 @@ NEAREST_NEIGHBOURS = MetricSpec(
     ),
 )
 
-COPIED_TRACTS = MetricSpec(
-    name="copied-tracts",
-    version="1",
-    target="haplobench_privacy.copied:CopiedTracts",
-    summary=(
-        "The longest stretch that a synthetic haplotype shares, allele for allele, with a "
-        "training haplotype, against what unseen people share. Above 1, pieces of training "
-        "people were copied, which genome-wide distance hides."
-    ),
-    family="privacy",
-    params=TractParams,
-    needs=_NEEDS,
-    floor="holdout",
-    citations=(_DURBIN,),
-    figures=(
-        FigureSpec(
-            name="copied-tracts",
-            title="Longest tract shared with a training haplotype",
-            caption=(
-                "Cumulative share of synthetic haplotypes by the length of their longest exact "
-                "match with any training haplotype; grey: held-out real people. A line below the "
-                "grey one carries longer copied tracts than unseen people do."
-            ),
-            target="haplobench_privacy.figures:draw_copied_tracts",
-        ),
-    ),
-    submetrics=(
-        SubmetricSpec(
-            name="tract_ratio",
-            title="Longest tract, synthetic/held-out",
-            definition=(
-                "Median longest exact match with any training haplotype, in sites: of synthetic "
-                "haplotypes over that of held-out haplotypes. The median of a mix of copies and "
-                "noise can be 1: see the excess of long tracts."
-            ),
-            direction="closer",
-            ideal=1.0,
-            min_effect=0.1,
-            headline=True,
-        ),
-        SubmetricSpec(
-            name="matched_ratio",
-            title="Longest tract, train/holdout",
-            definition=(
-                "Mean longest exact match of a synthetic haplotype, in sites, with training "
-                "haplotypes over that with held-out ones, at equal numbers of both (disjoint "
-                "seeded parts of the larger side, averaged)."
-            ),
-            direction="closer",
-            ideal=1.0,
-            min_effect=0.1,
-        ),
-        SubmetricSpec(
-            name="excess_long",
-            title="Excess of long tracts",
-            definition=(
-                "Share of synthetic haplotypes whose longest match with a training haplotype is "
-                "at least as long as the 99th percentile of the held-out haplotypes', minus "
-                "their own share (above 1 % where lengths tie)."
-            ),
-            direction="closer",
-            ideal=0.0,
-            min_effect=0.01,
-        ),
-        SubmetricSpec(
-            name="tract_sites",
-            title="Longest tract",
-            definition="Median longest exact match of synthetic with training haplotypes.",
-            unit="sites",
-            direction="info",
-        ),
-        SubmetricSpec(
-            name="holdout_tract_sites",
-            title="Longest tract, held-out people",
-            definition="Median longest exact match of held-out with training haplotypes.",
-            unit="sites",
-            direction="info",
-        ),
-        SubmetricSpec(
-            name="tract_bp",
-            title="Longest tract (physical)",
-            definition="Median physical length, first to last site, of the longest such match.",
-            unit="bp",
-            direction="info",
-        ),
-        SubmetricSpec(
-            name="holdout_tract_bp",
-            title="Longest tract (physical), held-out people",
-            definition="The same of held-out haplotypes.",
-            unit="bp",
-            direction="info",
-        ),
-        SubmetricSpec(
-            name="tract_cm",
-            title="Longest tract (genetic)",
-            definition="Median genetic length of the longest such match; needs a recombination "
-            "map.",
-            unit="cM",
-            direction="info",
-        ),
-        SubmetricSpec(
-            name="holdout_tract_cm",
-            title="Longest tract (genetic), held-out people",
-            definition="The same of held-out haplotypes.",
-            unit="cM",
-            direction="info",
-        ),
-    ),
-)
-
-MEMBERSHIP_INFERENCE = MetricSpec(
-    name="membership-inference",
-    version="1",
-    target="haplobench_privacy.membership:MembershipInference",
-    summary=(
-        "Whether an attacker who holds the synthetic cohort and a person's genome can tell that "
-        "the person was trained on, by the distance to the nearest synthetic haplotype. 0.5 is "
-        "guessing; the cohort's size bounds how many training people it can give away."
-    ),
-    family="privacy",
-    params=MembershipParams,
-    needs=_NEEDS,
-    floor="holdout",
-    citations=(_CHEN, _DELONG, _CARLINI),
-    submetrics=(
-        SubmetricSpec(
-            name="auc",
-            title="Membership inference AUC",
-            definition=(
-                "Probability that a training person scores above a held-out one (ties 1/2); the "
-                "score is minus the mean, over the person's haplotypes, of log(1 + d), d the "
-                "Hamming distance to the nearest synthetic haplotype: one copied haplotype "
-                "stands out, two more so. Standard error after DeLong."
-            ),
-            direction="closer",
-            ideal=0.5,
-            min_effect=0.02,
-            headline=True,
-        ),
-        SubmetricSpec(
-            name="tpr_at_low_fpr",
-            title="TPR at 1 % FPR",
-            definition=(
-                "Share of training people found where 1 % of held-out people are called members "
-                "(ROC interpolated between tied scores). Standard error by bootstrap over people."
-            ),
-            direction="closer",
-            ideal=0.01,
-            min_effect=0.01,
-            headline=True,
-        ),
-        SubmetricSpec(
-            name="auc_nearest_haplotype",
-            title="AUC by nearer haplotype",
-            definition="AUC where a person's score is minus the least d of their haplotypes.",
-            direction="info",
-        ),
-        SubmetricSpec(
-            name="advantage",
-            title="Attacker's advantage",
-            definition="Largest difference between true and false positive rate over all "
-            "thresholds (above 0 by chance too: see the floor).",
-            direction="info",
-        ),
-    ),
-)
-
-SPECS = (
-    ADVERSARIAL_ACCURACY,
-    PRIVACY_LOSS,
-    NEAREST_NEIGHBOURS,
-    COPIED_TRACTS,
-    MEMBERSHIP_INFERENCE,
-)
+SPECS = (ADVERSARIAL_ACCURACY, PRIVACY_LOSS, NEAREST_NEIGHBOURS)
