@@ -1,5 +1,21 @@
-"""Process groups: how the ranks of one cell speak to each other."""
+"""Distribution: how the ranks of one cell speak to each other and train one model together.
 
-from haplobench.distributed.group import NullGroup, ProcessGroup
+A plugin is handed a `ProcessGroup` as `ctx.group`; `data_parallel` trains a torch model over
+it; `shard` and `batch_parts` say who does what. Nothing here imports torch before it's used.
+"""
 
-__all__ = ["NullGroup", "ProcessGroup"]
+from haplobench.distributed.group import Counters, NullGroup, ProcessGroup
+from haplobench.distributed.sharding import batch_parts, shard
+from haplobench.distributed.steps import StepMeter
+from haplobench.distributed.training import Trainer, data_parallel
+
+__all__ = [
+    "Counters",
+    "NullGroup",
+    "ProcessGroup",
+    "StepMeter",
+    "Trainer",
+    "batch_parts",
+    "data_parallel",
+    "shard",
+]

@@ -2,14 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_PENDING = 1024
+
+
+@dataclass
+class Counters:
+    """What a rank has communicated, and what its training steps spent their time on.
+
+    `operations` holds, by operation (`all_reduce`, `broadcast`, `gather`, `barrier`), calls,
+    bytes this rank handed over (after compression; the wire's own traffic depends on the
+    algorithm) and seconds from the call to its end. Communication that overlaps computing
+    counts in full here; what was waited for is the part `all_reduce` of the steps.
+    """
+
+    operations: dict[str, dict[str, float]] = field(default_factory=dict)
+    _steps: list[Callable[[], Mapping[str, float]]] = field(default_factory=list)
+    _later: list[tuple[str, int, Callable[[], float]]] = field(default_factory=list)
+
+    def add(self, operation: str, n_bytes: int, seconds: float) -> None:
+        """Count one call."""
+        entry = self.operations.setdefault(operation, {"calls": 0, "bytes": 0, "seconds": 0.0})
+        entry["calls"] += 1
+        entry["bytes"] += n_bytes
+        entry["seconds"] += seconds
+
+    @contextlib.contextmanager
+    def timed(self, operation: str, n_bytes: int = 0) -> Iterator[None]:
+        """Count one call that lasts as long as the block."""
+        start = time.perf_counter()
+        yield
+        self.add(operation, n_bytes, time.perf_counter() - start)
+
+    def add_later(self, operation: str, n_bytes: int, seconds: Callable[[], float]) -> None:
+        """Count one call of a device, whose seconds are known once it's done."""
+        self._later.append((operation, n_bytes, seconds))
+        if len(self._later) >= _PENDING:
+            self._settle()
+
+    def _settle(self) -> None:
+        later, self._later = self._later, []
+        for operation, n_bytes, seconds in later:
+            self.add(operation, n_bytes, seconds())
+
+    def follow(self, steps: Callable[[], Mapping[str, float]]) -> None:
+        """Have the sums of a step meter in `facts`; see `haplobench.distributed.StepMeter`."""
+        self._steps.append(steps)
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values: `calls`, `bytes`, `seconds`, `operations`; `steps` (seconds by part)."""
+        self._settle()
+        steps: dict[str, float] = {}
+        for meter in self._steps:
+            for name, value in meter().items():
+                steps[name] = steps.get(name, 0.0) + value
+        totals = {
+            key: sum(entry[key] for entry in self.operations.values())
+            for key in ("calls", "bytes", "seconds")
+        }
+        operations = {name: dict(entry) for name, entry in self.operations.items()}
+        return {**totals, "operations": operations, "steps": steps}
+
 
 class ProcessGroup(Protocol):
-    """Ranks that fit or sample one cell together."""
+    """Ranks that fit or sample one cell together. Every rank calls the same in the same order."""
 
     @property
     def rank(self) -> int:
@@ -19,14 +83,32 @@ class ProcessGroup(Protocol):
     def size(self) -> int:
         """World size: how many processes there are."""
 
+    @property
+    def local_size(self) -> int:
+        """Ranks on this machine; they are consecutive."""
+
+    @property
+    def backend(self) -> str:
+        """What carries it: `null`, `torch` or `horovod`."""
+
+    @property
+    def counters(self) -> Counters:
+        """What has been communicated so far."""
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
 
     def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The sum over ranks, on every rank; same shape and dtype."""
+        """The sum over ranks, on every rank; same shape and dtype (integers or floats)."""
+
+    def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
+        """The root's values, on every rank; each hands over an array of that shape and dtype."""
 
     def gather(self, value: object) -> list[object]:
         """Every rank's value by rank, on rank 0; an empty list elsewhere."""
+
+    def close(self) -> None:
+        """Leave the group, all ranks together; the harness does it."""
 
 
 class NullGroup:
@@ -34,6 +116,11 @@ class NullGroup:
 
     rank = 0
     size = 1
+    local_size = 1
+    backend = "null"
+
+    def __init__(self) -> None:
+        self.counters = Counters()
 
     def barrier(self) -> None:
         """Return at once."""
@@ -42,6 +129,13 @@ class NullGroup:
         """The values themselves, copied."""
         return values.copy()
 
+    def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
+        """The values themselves, copied."""
+        return values.copy()
+
     def gather(self, value: object) -> list[object]:
         """A list of the one value."""
         return [value]
+
+    def close(self) -> None:
+        """Do nothing."""

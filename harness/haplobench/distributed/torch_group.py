@@ -1,0 +1,97 @@
+"""A process group over torch.distributed: gloo for arrays, NCCL for gradients on GPUs."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch._C._distributed_c10d import Store, TCPStore
+
+from haplobench.distributed.group import Counters
+
+
+class TorchGroup:
+    """The ranks of torch.distributed's default group; see `ProcessGroup`."""
+
+    backend = "torch"
+
+    def __init__(self, local_size: int) -> None:
+        self.rank = dist.get_rank()
+        self.size = dist.get_world_size()
+        self.local_size = local_size
+        self.counters = Counters()
+
+    @classmethod
+    def open(
+        cls,
+        rank: int,
+        size: int,
+        *,
+        local_size: int,
+        host: str,
+        port: int,
+        device: str = "cpu",
+        timeout: float = 1800.0,
+        store: Store | None = None,
+    ) -> TorchGroup:
+        """Join the group whose rank 0 listens at `host:port` (or holds `store`).
+
+        On a CUDA device gradients go over NCCL, arrays over gloo; else all over gloo.
+        `timeout`: seconds that a collective may last before it raises.
+        """
+        limit = timedelta(seconds=timeout)
+        backend = "gloo"
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)
+            backend = "cpu:gloo,cuda:nccl"
+        if store is None:
+            store = TCPStore(host, port, size, is_master=False, timeout=limit)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
+        return cls(local_size)
+
+    def barrier(self) -> None:
+        """See `ProcessGroup.barrier`."""
+        with self.counters.timed("barrier"):
+            # An all-reduce of the host's: dist.barrier would pick NCCL and a device of its own.
+            dist.all_reduce(torch.zeros(1))
+
+    def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
+        """See `ProcessGroup.all_reduce`."""
+        tensor = _tensor(values)
+        with self.counters.timed("all_reduce", tensor.nbytes):
+            dist.all_reduce(tensor)
+        return tensor.numpy()
+
+    def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
+        """See `ProcessGroup.broadcast`."""
+        tensor = _tensor(values)
+        with self.counters.timed("broadcast", tensor.nbytes):
+            dist.broadcast(tensor, src=root)
+        return tensor.numpy()
+
+    def gather(self, value: object) -> list[object]:
+        """See `ProcessGroup.gather`."""
+        found: list[object] | None = [None] * self.size if self.rank == 0 else None
+        with self.counters.timed("gather"):
+            dist.gather_object(value, found)
+        return found or []
+
+    def close(self) -> None:
+        """See `ProcessGroup.close`."""
+        # Without it one rank's end can abort another that is still talking.
+        with contextlib.suppress(RuntimeError):
+            self.barrier()
+        dist.destroy_process_group()
+
+
+def _tensor(values: NDArray[Any]) -> torch.Tensor:
+    """A copy as a tensor of the same shape; TypeError for what can't be summed."""
+    array = np.array(values, order="C")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"found an array of {array.dtype}, expected integers or floats")
+    return torch.from_numpy(array)
