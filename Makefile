@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench test test-slow lint format benchmarks oracles clean help
+.PHONY: bench test test-slow lint format benchmarks oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ benchmarks: $(VENV)/.dev ## Measure the kernels' speed beside other tools'
 
 oracles: ## Install the programs that tests compare with (Debian or Ubuntu, as root; optional)
 	scripts/install_oracles.sh
+
+horovod: $(VENV)/.all ## Build and install Horovod, the second back end of distributed training
+	scripts/build_horovod.sh $(BIN)/python
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist build
