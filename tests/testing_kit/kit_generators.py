@@ -185,6 +185,32 @@ class DiligentWriter(Good):
         return super().fit(train, params, ctx)
 
 
+class Peeks(Good):
+    def fit(self, train: Panel, params: Any, ctx: RunContext) -> GoodFitted:
+        folder = Path(str(getattr(train.haplotypes, "filename", "."))).parent
+        np.load(folder.with_name("holdout") / "haplotypes.npy")
+        return super().fit(train, params, ctx)
+
+
+class TwoRanks(Good):
+    """Each rank counts its own half of the people; the counts are summed."""
+
+    def fit(self, train: Panel, params: Any, ctx: RunContext) -> GoodFitted:
+        mine = np.arange(train.n_samples)[ctx.group.rank :: ctx.group.size]
+        counts = train.select_samples(mine).haplotypes.sum(axis=0, dtype=np.float64)
+        return self.fitted(ctx.group.all_reduce(counts)[None] / train.n_haplotypes, [])
+
+
+class OneRankOnly(TwoRanks):
+    """Forgets what the other ranks have counted."""
+
+    def fit(self, train: Panel, params: Any, ctx: RunContext) -> GoodFitted:
+        fitted = super().fit(train, params, ctx)
+        if ctx.group.size > 1:
+            fitted.table = train.select_samples(np.arange(4)).frequencies[None]
+        return fitted
+
+
 class UnseededFit(Good):
     def fit(self, train: Panel, params: Any, ctx: RunContext) -> GoodFitted:
         fitted = super().fit(train, params, ctx)

@@ -28,6 +28,7 @@ def test_good_generators_pass() -> None:
         "description",
         "params",
         "writes",
+        "holdout",
         "fit",
         "training panel",
         "sample",
@@ -55,6 +56,7 @@ def test_good_generators_pass() -> None:
         ("ReturnsNothing", "fit", "NoneType without sample and save"),
         ("WritesHere", "writes", "notes.txt"),
         ("WritesBesideTrain", "writes", "hidden.txt"),
+        ("Peeks", "holdout", "haplotypes.npy"),
         ("ProgramWrites", "writes", "out.log"),
         ("NeedsLabels", "unlabelled panel", "IndexError: population 0"),
         ("UnseededFit", "determinism", "fitting again with the same seed"),
@@ -81,6 +83,19 @@ def test_each_breach_is_caught(target: str, check: str, words: str) -> None:
     # One mistake, one failure (an unseeded draw also depends on everything else).
     if target not in ("Unseeded", "ByBatch"):
         assert set(found) == {check}
+
+
+def test_ranks_must_fit_what_one_rank_fits() -> None:
+    pytest.importorskip("torch")
+    assert "world size" in check_generator(toys.spec("TwoRanks", distributed=True))
+    assert "mean z²" in failures("OneRankOnly", distributed=True)["world size"]
+
+
+def test_what_passed_is_told_beside_what_failed() -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check_generator(toys.spec("Pickles"))
+    assert {"fit", "shape", "load"} <= set(caught.value.passed)
+    assert "save" not in caught.value.passed
 
 
 def test_a_state_changed_by_saving_is_caught() -> None:

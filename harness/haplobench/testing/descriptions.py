@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -120,7 +121,15 @@ def check_light_import(findings: Findings, module: str) -> None:
         f"for spec in getattr({module}, 'haplobench_' + kind, list)()]; "
         f"print(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # A plugin that isn't installed lies where this process was told to look.
+    paths = os.pathsep.join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     findings.expect(
         done.returncode == 0,
         "light import",

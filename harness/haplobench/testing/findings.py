@@ -25,13 +25,16 @@ class Failure:
 
 
 class ConformanceError(BenchError, AssertionError):
-    """A plugin breaks its contract; `failures` holds every failure found."""
+    """A plugin breaks its contract; `failures` holds every failure found, `passed` the rest."""
 
-    def __init__(self, subject: str, failures: tuple[Failure, ...]) -> None:
+    def __init__(
+        self, subject: str, failures: tuple[Failure, ...], passed: tuple[str, ...] = ()
+    ) -> None:
         lines = "".join(f"\n  - {failure}" for failure in failures)
         noun = "place" if len(failures) == 1 else "places"
         super().__init__(f"{subject} breaks its contract in {len(failures)} {noun}:{lines}")
         self.failures = failures
+        self.passed = passed
 
 
 class HaltError(Exception):
@@ -74,7 +77,8 @@ class Findings:
         """Names of the checks passed; raises ConformanceError if any failed."""
         failures = tuple(failure for failure in self.outcomes.values() if failure is not None)
         if failures:
-            raise ConformanceError(self.subject, failures)
+            passed = tuple(check for check, failure in self.outcomes.items() if failure is None)
+            raise ConformanceError(self.subject, failures, passed)
         return tuple(self.outcomes)
 
 

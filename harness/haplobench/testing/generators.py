@@ -30,6 +30,7 @@ from haplobench.testing.panels import (
     panel_state,
     without_labels,
 )
+from haplobench.testing.ranks import can_fit_in_ranks, fit_in_ranks
 from haplobench.testing.writes import needs_pickle, watched
 
 _DETERMINISM = "A result that can't be had again can't be compared; draw from ctx.rng(*key) alone."
@@ -37,6 +38,8 @@ _BLOCKS = (
     "Sampling resumes and is shared out by absolute haplotype index; key randomness by "
     "SampleRequest.blocks, never by batch or request."
 )
+
+_MAX_DISTANCE = 2.0
 
 
 def check_generator(
@@ -53,8 +56,8 @@ def check_generator(
     Fits four times on a small panel and samples about a dozen times: description, params,
     light import (by name only), shapes and alphabet, determinism in the seed, independence
     of batch size and start, save and load, populations, panels without labels, no changes
-    to the training panel, no files outside the folders. Independence of the world size
-    isn't checked.
+    to the training panel, no files outside the folders, no look at held-out people; for
+    `distributed=True`, with torch installed, also that two ranks fit the same as one.
 
     Parameters
     ----------
@@ -112,8 +115,9 @@ class _Check:
 
     def run(self, params: Params) -> None:
         self.params = params
-        # As in a run: mapped into memory read-only.
+        # As in a run: mapped into memory read-only, the held-out people in a folder beside.
         self.panel.save(self.folder / "train")
+        example_panel(4, self.panel.n_sites, self.seed).save(self.folder / "holdout")
         train = Panel.load(self.folder / "train")
         fitted = self.fit(train, self.seed)
         whole = self.sample(fitted, self.seed)
@@ -129,16 +133,18 @@ class _Check:
                 "Several draws are taken from one fitted generator.",
                 same=False,
             )
-        self.round_trip(fitted, whole)
         if self.spec.conditional:
             self.conditioning(fitted)
+        self.round_trip(fitted, whole)
         self.unlabelled(train)
+        if self.spec.distributed:
+            self.ranks(whole)
 
     def context(self, seed: int) -> RunContext:
-        """A context with empty folders."""
-        for name in ("artifacts", "scratch"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        return example_context(self.folder, self.panel, seed)
+        """A context with empty folders of its own; those of other contexts stay."""
+        return example_context(
+            Path(tempfile.mkdtemp(prefix="stage", dir=self.folder)), self.panel, seed
+        )
 
     def fit(self, train: Panel, seed: int) -> Fitted:
         """Fit, and see that the training panel stays as it was."""
@@ -343,6 +349,8 @@ class _Check:
             "Opening a stranger's results must not run a stranger's code.",
         )
         saved.rename(moved)
+        for stage in self.folder.glob("stage*"):
+            shutil.rmtree(stage)
         with (
             watched(findings, self.folder),
             findings.attempt(
@@ -394,6 +402,34 @@ class _Check:
             "by haplotype; if it can't, declare conditional=False.",
         )
 
+    def ranks(self, whole: NDArray[np.int8] | Panel) -> None:
+        """Two ranks fit what one rank fits, but for the rounding of sums in another order."""
+        if not can_fit_in_ranks():
+            return
+        model = self.folder / "ranks"
+        with self.findings.attempt(
+            "world size",
+            "two ranks to fit together, rank 0 to save",
+            "distributed=True says that ctx.group is used: a suite may ask for any world size.",
+        ):
+            fit_in_ranks(self.spec, self.params, self.panel, self.seed, model)
+            fitted: Fitted = resolve(self.spec.target)().load(model, self.context(self.seed))
+        if self.findings.outcomes["world size"] is not None:
+            return
+        sampled = self.sample(fitted, self.seed)
+        if not self.spec.site_matched or np.array_equal(_haplotypes(sampled), _haplotypes(whole)):
+            return
+        z = _frequency_distance(_haplotypes(sampled), _haplotypes(whole))
+        self.findings.expect(
+            z <= _MAX_DISTANCE,
+            "world size",
+            "the haplotypes that one rank gives or, where floats are summed in another order, "
+            f"allele frequencies no further apart than two samples' (mean z² ≤ {_MAX_DISTANCE:g})",
+            f"mean z² = {z:.1f}",
+            "Draws are keyed by what they are for, never by rank, and every rank's people count: "
+            "then scaling changes the time alone.",
+        )
+
     def unlabelled(self, train: Panel) -> None:
         """A panel without population labels is fitted, or refused in one line."""
         bare = without_labels(train)
@@ -412,6 +448,15 @@ class _Check:
 
 def _haplotypes(sampled: NDArray[np.int8] | Panel) -> NDArray[np.int8]:
     return sampled.haplotypes if isinstance(sampled, Panel) else sampled
+
+
+def _frequency_distance(one: NDArray[np.int8], other: NDArray[np.int8]) -> float:
+    """Mean over sites of the squared difference of frequencies in units of its sampling error."""
+    p, q = one.mean(axis=0), other.mean(axis=0)
+    pooled = (p + q) / 2
+    variance = pooled * (1 - pooled) * (1 / len(one) + 1 / len(other))
+    varying = variance > 0
+    return float(np.mean((p - q)[varying] ** 2 / variance[varying])) if varying.any() else 0.0
 
 
 def _names(things: list[Any]) -> str:

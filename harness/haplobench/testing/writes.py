@@ -1,4 +1,4 @@
-"""A watch over what a plugin writes, and where."""
+"""A watch over what a plugin writes, and where; and that it leaves held-out people alone."""
 
 from __future__ import annotations
 
@@ -31,10 +31,33 @@ _hooked = False
 
 @dataclass
 class Watch:
-    """Where a plugin writes while it runs: `allowed` folders, and what went elsewhere."""
+    """Where a plugin writes while it runs: `allowed` folders, and what went elsewhere.
+
+    The folders `stage…/artifacts` and `stage…/scratch` under `root` are allowed too.
+
+    `peeks` are files opened under `holdout`, for reading too.
+    """
 
     allowed: tuple[str, ...]
+    root: str
+    holdout: str = ""
     strays: list[str] = field(default_factory=list)
+    peeks: list[str] = field(default_factory=list)
+
+    def of_a_stage(self, real: str) -> bool:
+        """Whether a path lies in a folder that a stage was handed."""
+        parts = os.path.relpath(real, self.root).split(os.sep)
+        return parts[0].startswith("stage") and parts[1:2] in ([], ["artifacts"], ["scratch"])
+
+    def see_opened(self, path: object) -> None:
+        """Judge a path that is about to be opened in any way."""
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if not isinstance(path, str | os.PathLike):
+            return
+        real = os.path.realpath(path)
+        if real == self.holdout or real.startswith(self.holdout + os.sep):
+            self.peeks.append(real)
 
     def see(self, path: object) -> None:
         """Judge a path that is about to be written."""
@@ -43,6 +66,8 @@ class Watch:
         if not isinstance(path, str | os.PathLike):
             return
         real = os.path.realpath(path)
+        if self.of_a_stage(real):
+            return
         caches = (os.path.realpath(Path.home() / ".cache"), os.environ.get("NUMBA_CACHE_DIR", ""))
         for folder in (*self.allowed, "/dev", "/proc", *caches):
             if folder and (real == folder or real.startswith(folder + os.sep)):
@@ -54,6 +79,8 @@ class Watch:
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watches:
         return
+    if event in ("open", "os.listdir", "os.scandir"):
+        _watches[-1].see_opened(arguments[0])
     if event == "open":
         flags = arguments[2]
         if isinstance(flags, int) and flags & _WRITES:
@@ -82,7 +109,9 @@ def watched(findings: Findings, folder: Path) -> Iterator[None]:
     before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
     root = os.path.realpath(folder)
     watch = Watch(
-        tuple(os.path.join(root, name) for name in ("artifacts", "scratch", "saved", "tmp"))
+        tuple(os.path.join(root, name) for name in ("artifacts", "scratch", "saved", "tmp")),
+        root,
+        os.path.join(root, "holdout"),
     )
     os.chdir(working)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
@@ -105,6 +134,15 @@ def watched(findings: Findings, folder: Path) -> Iterator[None]:
             ", ".join(strays[:5]),
             "Cells run side by side and are resumed: a file elsewhere is a hidden channel.",
         )
+        if os.path.isdir(watch.holdout):
+            findings.expect(
+                not watch.peeks,
+                "holdout",
+                "no look into the folder of the held-out people, which lies beside the training "
+                "people's",
+                ", ".join(dict.fromkeys(watch.peeks)),
+                "A generator that has seen the test can't be measured by it.",
+            )
 
 
 def needs_pickle(path: Path) -> bool:

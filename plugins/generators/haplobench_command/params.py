@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
 
 from haplobench import Binary, Module, Params
 from haplobench.plugin import Need
@@ -48,8 +57,19 @@ class SampleShell(_Shell):
     shell: SampleText
 
 
-FitLine = Annotated[list[FitText], Field(min_length=1)] | FitShell
-SampleLine = Annotated[list[SampleText], Field(min_length=1)] | SampleShell
+def _form(line: object) -> str:
+    return "list" if isinstance(line, list) else "dict"
+
+
+FitLine = Annotated[
+    Annotated[list[FitText], Field(min_length=1), Tag("list")] | Annotated[FitShell, Tag("dict")],
+    Discriminator(_form),
+]
+SampleLine = Annotated[
+    Annotated[list[SampleText], Field(min_length=1), Tag("list")]
+    | Annotated[SampleShell, Tag("dict")],
+    Discriminator(_form),
+]
 
 
 class CommandLines(Params):
