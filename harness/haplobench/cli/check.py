@@ -156,6 +156,7 @@ def _values(text: str) -> dict[str, Any] | None:
 def _refuse_params(kind: str, spec: Any, values: dict[str, Any] | None) -> None:
     """Parameters that are lacking or wrong are the caller's mistake, not a breach of contract."""
     from haplobench.marked_yaml import key_text
+    from haplobench.registry import missing_needs
     from haplobench.validation import structural_problems
 
     required = [name for name, field in spec.params.model_fields.items() if field.is_required()]
@@ -168,9 +169,11 @@ def _refuse_params(kind: str, spec: Any, values: dict[str, Any] | None) -> None:
         return
     problems = structural_problems(values, spec.params)
     if problems:
-        raise BenchError(
-            "--params: " + "; ".join(f"{key_text(key)}: {text}" for key, text in problems)
-        )
+        listed = (f"{key_text(key)}: {text}" if key else text for key, text in problems)
+        raise BenchError("--params: " + "; ".join(listed))
+    missing = missing_needs(spec.params.model_validate(values).needed())
+    if missing:
+        raise BenchError(f"{kind} {spec.name}: can't be checked without {'; '.join(missing)}")
 
 
 def _checked(

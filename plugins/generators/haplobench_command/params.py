@@ -58,7 +58,7 @@ class SampleShell(_Shell):
 
 
 def _form(line: object) -> str:
-    return "list" if isinstance(line, list) else "dict"
+    return "dict" if isinstance(line, dict | BaseModel) else "list"
 
 
 FitLine = Annotated[
