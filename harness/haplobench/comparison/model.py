@@ -17,7 +17,7 @@ Status = Literal[
 STATUSES: tuple[Status, ...] = get_args(Status)
 """All statuses, in the order in which they are shown: what needs attention first."""
 
-Test = Literal["", "identical", "paired", "two-sample", "draws", "ranks"]
+Test = Literal["", "identical", "paired", "two-sample", "draws", "floor", "ranks"]
 """How a difference was tested, see `Row.test`."""
 
 
@@ -99,13 +99,14 @@ class Row:
     p_value : float or None
         Two-sided.
     q_value : float or None
-        `p_value` adjusted for the number of gated rows; None where the row isn't gated.
+        `p_value` adjusted for the number of rows tested beside it (gated and others apart, times
+        and other numbers apart); None where the row wasn't tested.
     n_pairs : int
         Pairs of seeds; 0 where the sides share no seed.
     test : str
         `identical` (every value the same), `paired` (by seed), `two-sample` (other seeds),
-        `draws` (one seed: draws of one fitted generator), `ranks` (times: Mann-Whitney), or
-        empty: not tested.
+        `draws` (one seed: draws of one fitted generator), `floor` (one seed and draw: noise of
+        the floor's draws), `ranks` (times: Mann-Whitney), or empty: not tested.
     min_effect : float
         Differences up to this are never called anything but unchanged; in the number's unit,
         or, where `relative_threshold`, a ratio (0.15: 15 %).
@@ -181,8 +182,8 @@ class Comparison:
     confidence : float
         Of the intervals of the rows, for example 0.95.
     alpha : float
-        Level of the multiple-testing control: a row counts as changed if its `q_value` (its
-        `p_value`, where not gated) is no greater.
+        Level of the multiple-testing control: a row counts as changed if its `q_value` is no
+        greater.
     correction : str
         Its name for readers, for example `Benjamini-Hochberg over 84 gated numbers`.
     warnings : tuple of str

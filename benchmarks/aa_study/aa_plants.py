@@ -1,0 +1,53 @@
+"""Planted regressions: generators that behave like another one, made worse by a known amount.
+
+- `plant-noise`: a Li-Stephens mosaic whose alleles are shuffled among haplotypes, site by site,
+  with a given probability: allele frequencies stay, and r² falls by a known factor.
+- `plant-leak`: a Li-Stephens mosaic where a share of the people are training people.
+- `plant-slow`: a Markov chain that spends a given factor of its processor time.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from haplobench import GeneratorSpec, Params, hookimpl
+from haplobench_baselines.specs import LiStephensParams, MarkovParams
+
+
+class NoiseParams(LiStephensParams):
+    """`fall`: share by which r² falls in expectation."""
+
+    fall: float = Field(default=0.1, ge=0, lt=1)
+
+
+class LeakParams(LiStephensParams):
+    """`share`: of synthetic people that are training people."""
+
+    share: float = Field(default=0.05, ge=0, le=1)
+
+
+class SlowParams(MarkovParams):
+    """`factor`: of the processor time that the model itself takes."""
+
+    factor: float = Field(default=1.3, ge=1)
+
+
+@hookimpl
+def haplobench_generators() -> list[GeneratorSpec]:
+    """The three plants."""
+    return [
+        _spec("noise", NoiseParams, "Li-Stephens mosaic with shuffled alleles."),
+        _spec("leak", LeakParams, "Li-Stephens mosaic among which training people hide."),
+        _spec("slow", SlowParams, "Markov chain that takes longer than it needs."),
+    ]
+
+
+def _spec(name: str, params: type[Params], summary: str) -> GeneratorSpec:
+    return GeneratorSpec(
+        name=f"plant-{name}",
+        version="1",
+        target=f"aa_plants_models:{name.capitalize()}",
+        summary=summary,
+        params=params,
+        conditional=name != "slow",
+    )
