@@ -8,7 +8,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import check, data, evaluate, listing, report, run
+from haplobench.cli import check, data, evaluate, listing, new, report, run
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -29,6 +29,7 @@ app.command("show")(report.show)
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
+app.command("new")(new.new)
 app.add_typer(data.app, name="data")
 
 

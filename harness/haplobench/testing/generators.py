@@ -151,7 +151,7 @@ class _Check:
         findings = self.findings
         before = panel_state(train)
         with (
-            watched(findings, self.folder),
+            watched(findings, self.folder, holdout="holdout"),
             findings.attempt(
                 "fit",
                 "fit(train, params, ctx) of a read-only panel to return",
@@ -193,7 +193,7 @@ class _Check:
         n = self.n if n is None else n
         request = SampleRequest(n, start, batch_size, populations)
         with (
-            watched(self.findings, self.folder),
+            watched(self.findings, self.folder, holdout="holdout"),
             self.findings.attempt(
                 "sample", f"{request} to be sampled", "Nothing can be measured.", vital=True
             ),
@@ -332,7 +332,7 @@ class _Check:
         saved, moved = self.folder / "saved", self.folder / "moved"
         saved.mkdir()
         with (
-            watched(findings, self.folder),
+            watched(findings, self.folder, holdout="holdout"),
             findings.attempt(
                 "save", "save(directory) to write into an empty folder", "Fits are stored."
             ),
@@ -352,7 +352,7 @@ class _Check:
         for stage in self.folder.glob("stage*"):
             shutil.rmtree(stage)
         with (
-            watched(findings, self.folder),
+            watched(findings, self.folder, holdout="holdout"),
             findings.attempt(
                 "load",
                 "load(directory, ctx) of a folder that was moved, with empty scratch and artifacts",
@@ -434,7 +434,7 @@ class _Check:
         """A panel without population labels is fitted, or refused in one line."""
         bare = without_labels(train)
         with (
-            watched(self.findings, self.folder),
+            watched(self.findings, self.folder, holdout="holdout"),
             self.findings.attempt(
                 "unlabelled panel",
                 "a panel without populations to be fitted and sampled, or a BenchError",

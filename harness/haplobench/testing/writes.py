@@ -56,7 +56,7 @@ class Watch:
         if not isinstance(path, str | os.PathLike):
             return
         real = os.path.realpath(path)
-        if real == self.holdout or real.startswith(self.holdout + os.sep):
+        if self.holdout and (real + os.sep).startswith(self.holdout + os.sep):
             self.peeks.append(real)
 
     def see(self, path: object) -> None:
@@ -93,8 +93,10 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def watched(findings: Findings, folder: Path) -> Iterator[None]:
+def watched(findings: Findings, folder: Path, *, holdout: str = "") -> Iterator[None]:
     """Run a plugin's code in an empty working folder; note what it writes outside `folder`.
+
+    `holdout` names a folder under `folder` of which it must not open anything.
 
     Sees Python's own writes anywhere, and those of other programs in the working folder.
     Temporary files of libraries go under `folder`.
@@ -111,7 +113,7 @@ def watched(findings: Findings, folder: Path) -> Iterator[None]:
     watch = Watch(
         tuple(os.path.join(root, name) for name in ("artifacts", "scratch", "saved", "tmp")),
         root,
-        os.path.join(root, "holdout"),
+        os.path.join(root, holdout) if holdout else "",
     )
     os.chdir(working)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
@@ -134,7 +136,7 @@ def watched(findings: Findings, folder: Path) -> Iterator[None]:
             ", ".join(strays[:5]),
             "Cells run side by side and are resumed: a file elsewhere is a hidden channel.",
         )
-        if os.path.isdir(watch.holdout):
+        if watch.holdout:
             findings.expect(
                 not watch.peeks,
                 "holdout",
