@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -266,31 +267,44 @@ class SuiteChecker:
         chosen = _revived(spec.params, params)
         needs = spec.needs + (chosen.needed() if chosen else ())
         missing = self._needs(key, name, needs, item.get("optional") is True)
-        world_size = item.get("world_size", 1)
-        if isinstance(world_size, int) and world_size > 1:
-            self.problem(
-                (*key, "world_size"),
-                f"{name} runs on one rank only"
-                if not spec.distributed
-                else "more than one rank can't be launched yet",
-            )
+        self._check_ranks(key, name, spec.distributed, item)
         if file is None:
             return None
         read = file.generators[i]
+        restart = read.limits.restart
         return GeneratorEntry(
             label=read.label or name,
             name=name,
             role="control" if spec.control else "generator",
             params=params,
             seeds=tuple(read.seeds or file.seeds),
-            world_size=read.world_size,
+            world_sizes=tuple(read.world_size),
+            backend=read.backend,
             limits=Limits(
                 time=read.limits.time or file.limits.time,
                 memory=read.limits.memory or file.limits.memory,
+                restart=file.limits.restart if restart is None else restart,
             ),
             missing=missing,
             fingerprint=chosen.fingerprint() if chosen else "",
         )
+
+    def _check_ranks(self, key: Key, name: str, distributed: bool, item: dict[str, Any]) -> None:
+        """More than one rank needs a generator made for it, and what carries their talk."""
+        asked = item.get("world_size", 1)
+        sizes = asked if isinstance(asked, list) else [asked]
+        if not any(isinstance(size, int) and size > 1 for size in sizes):
+            return
+        if not distributed:
+            self.problem(
+                (*key, "world_size"),
+                f"{name} runs on one rank only: it is not made to share its work out",
+            )
+        elif item.get("backend") == "horovod":
+            if importlib.util.find_spec("horovod") is None:
+                self.problem((*key, "backend"), "Horovod is not installed (make horovod)")
+        elif importlib.util.find_spec("torch") is None:
+            self.problem((*key, "world_size"), "more than one rank needs torch (pip install torch)")
 
     def _control(self, name: str, file: SuiteFile) -> GeneratorEntry | None:
         spec = self.registry.generators[name]

@@ -44,7 +44,16 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
+def _world_sizes(value: object) -> object:
+    sizes = value if isinstance(value, list) else [value]
+    whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
+    if not sizes or len(set(whole)) < len(sizes) or min(whole) < 1:
+        raise ValueError(f"expected a number of ranks, or a list of different ones, found {value}")
+    return sizes
+
+
 Share = Annotated[float, BeforeValidator(_share)]
+WorldSizes = Annotated[list[int], BeforeValidator(_world_sizes)]
 Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
 
 
@@ -76,11 +85,14 @@ class SplitSettings(Strict):
 class Limits(Strict):
     """Limits of one stage of a cell (sampling: of one draw; measuring: of one metric).
 
-    `time`: seconds. `memory`: bytes, of the stage and its child processes together.
+    `time`: seconds. `memory`: bytes, of the stage's ranks and child processes together.
+    `restart`: how often a stage that died (a rank killed, an error, a limit) is begun again;
+    a generator that keeps checkpoints goes on from its last.
     """
 
     time: Duration = 600.0
     memory: Size = 8 << 30
+    restart: int = Field(default=0, ge=0)
 
 
 class GeneratorLimits(Strict):
@@ -88,6 +100,7 @@ class GeneratorLimits(Strict):
 
     time: Duration | None = None
     memory: Size | None = None
+    restart: int | None = Field(default=None, ge=0)
 
 
 class SampleSettings(Strict):
@@ -122,13 +135,15 @@ class GeneratorItem(Strict):
     """A generator as the YAML names it.
 
     `optional`: where something it needs is missing, say so in the results instead of refusing
-    the suite.
+    the suite. `world_size`: ranks that fit and sample it together; a list makes a cell of each.
+    `backend`: what carries their communication.
     """
 
     name: str
     label: Name | None = None
     params: dict[str, Any] = Field(default_factory=dict)
-    world_size: int = Field(default=1, ge=1)
+    world_size: WorldSizes = [1]
+    backend: Literal["torch", "horovod"] = "torch"
     seeds: Seeds | None = None
     limits: GeneratorLimits = GeneratorLimits()
     optional: bool = False
@@ -197,7 +212,7 @@ class GeneratorEntry:
 
     `role` is `generator` or `control`; `params` are validated and complete; `missing` says
     what this machine lacks of its needs (empty: ready); `fingerprint` identifies files that
-    the parameters name.
+    the parameters name. `world_sizes`: a cell for each.
     """
 
     label: str
@@ -205,10 +220,18 @@ class GeneratorEntry:
     role: Literal["generator", "control"]
     params: Mapping[str, Any]
     seeds: tuple[int, ...]
-    world_size: int = 1
+    world_sizes: tuple[int, ...] = (1,)
+    backend: Literal["torch", "horovod"] = "torch"
     limits: Limits = field(default_factory=Limits)
     missing: tuple[str, ...] = ()
     fingerprint: str = ""
+
+    @property
+    def world_size(self) -> int:
+        """Of a cell's entry, which has but one."""
+        if len(self.world_sizes) != 1:
+            raise ValueError(f"{self.label}: several world sizes, {self.world_sizes}")
+        return self.world_sizes[0]
 
 
 @dataclass(frozen=True)
@@ -271,7 +294,8 @@ class Suite:
                     "label": entry.label,
                     "params": dict(entry.params),
                     "seeds": list(entry.seeds),
-                    "world_size": entry.world_size,
+                    "world_size": list(entry.world_sizes),
+                    "backend": entry.backend,
                     "limits": entry.limits.model_dump(),
                     "optional": bool(entry.missing),
                 }
@@ -311,12 +335,16 @@ class Suite:
         for generator in self.generators:
             name = f" ({generator.name})" if generator.name != generator.label else ""
             seeds = ", ".join(map(str, generator.seeds))
+            ranks = ""
+            if generator.world_sizes != (1,):
+                sizes = ", ".join(map(str, generator.world_sizes))
+                ranks = f", world size {sizes} ({generator.backend})"
             lines.append(
                 f"  {generator.role:10s} {generator.label}{name}: "
                 + (
                     f"left out, needs {'; '.join(generator.missing)}"
                     if generator.missing
-                    else f"seed{'s' if len(generator.seeds) > 1 else ''} {seeds}"
+                    else f"seed{'s' if len(generator.seeds) > 1 else ''} {seeds}{ranks}"
                 )
             )
         metrics = ", ".join(entry.name for entry in self.metrics if not entry.missing)
@@ -326,7 +354,9 @@ class Suite:
             for entry in self.metrics
             if entry.missing
         ]
-        cells = len(self.datasets) * (1 + sum(len(entry.seeds) for entry in ready))
+        cells = len(self.datasets) * (
+            1 + sum(len(entry.seeds) * len(entry.world_sizes) for entry in ready)
+        )
         lines.append(
             f"  {cells} cells: {len(self.datasets)} of the floor ({self.floor.draws} draws), "
             f"{cells - len(self.datasets)} of generators ({self.sample.draws} draws each, "

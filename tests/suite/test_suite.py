@@ -226,7 +226,7 @@ def test_all_problems_at_once_with_file_line_key_and_near_names(
           - name: markov
           - name: reads-art
           - {name: floor}
-          - {name: parallel, world_size: 2}
+          - {name: parallel, world_size: [2, 2]}
           - {name: vae-paper, label: wide, world_size: 2}
         metrics: [ld-dekay, k-mers, {name: k-mers, params: {k: [1]}}, needy]
         sample: {haplotypes: some, draws: 0}
@@ -251,7 +251,7 @@ def test_all_problems_at_once_with_file_line_key_and_near_names(
         "s.yaml:18: generators[3]: the label 'markov' is taken by generators[2]",
         "s.yaml:19: generators[4]: reads-art needs program no-such-art (apt-get install art)",
         "s.yaml:20: generators[5]: the label 'floor' is the harness's own",
-        "s.yaml:21: generators[6].world_size: more than one rank can't be launched yet",
+        "s.yaml:21: generators[6].world_size: expected a number of ranks, or a list of different",
         "s.yaml:22: generators[7].world_size: vae-paper runs on one rank only",
         "s.yaml:23: metrics[0].name: no metric is named 'ld-dekay'",
         "did you mean ld-decay?",

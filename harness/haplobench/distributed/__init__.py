@@ -5,6 +5,7 @@ it; `shard` and `batch_parts` say who does what. Nothing here imports torch befo
 """
 
 from haplobench.distributed.group import Counters, NullGroup, ProcessGroup
+from haplobench.distributed.opening import group_from_environment
 from haplobench.distributed.sharding import batch_parts, shard
 from haplobench.distributed.steps import StepMeter
 from haplobench.distributed.training import Trainer, data_parallel
@@ -17,5 +18,6 @@ __all__ = [
     "Trainer",
     "batch_parts",
     "data_parallel",
+    "group_from_environment",
     "shard",
 ]

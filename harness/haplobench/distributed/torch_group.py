@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -45,14 +46,17 @@ class TorchGroup:
         `timeout`: seconds that a collective may last before it raises.
         """
         limit = timedelta(seconds=timeout)
-        backend = "gloo"
-        if device.startswith("cuda"):
-            torch.cuda.set_device(device)
-            backend = "cpu:gloo,cuda:nccl"
         if store is None:
             store = TCPStore(host, port, size, is_master=False, timeout=limit)
+        backend = _backend(device)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
         return cls(local_size)
+
+    @classmethod
+    def from_environment(cls, device: str = "cpu") -> TorchGroup:
+        """Join the group that torchrun's environment variables describe."""
+        dist.init_process_group(_backend(device), init_method="env://")
+        return cls(int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])))
 
     def barrier(self) -> None:
         """See `ProcessGroup.barrier`."""
@@ -62,14 +66,14 @@ class TorchGroup:
 
     def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
         """See `ProcessGroup.all_reduce`."""
-        tensor = _tensor(values)
+        tensor = as_tensor(values)
         with self.counters.timed("all_reduce", tensor.nbytes):
             dist.all_reduce(tensor)
         return tensor.numpy()
 
     def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
         """See `ProcessGroup.broadcast`."""
-        tensor = _tensor(values)
+        tensor = as_tensor(values)
         with self.counters.timed("broadcast", tensor.nbytes):
             dist.broadcast(tensor, src=root)
         return tensor.numpy()
@@ -89,7 +93,27 @@ class TorchGroup:
         dist.destroy_process_group()
 
 
-def _tensor(values: NDArray[Any]) -> torch.Tensor:
+def listen(size: int, timeout: float) -> tuple[Store, int]:
+    """What rank 0 holds for all ranks to meet at, and the free port it listens at."""
+    store = TCPStore(
+        "127.0.0.1",
+        0,
+        size,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=timeout),
+    )
+    return store, int(store.port)
+
+
+def _backend(device: str) -> str:
+    if not device.startswith("cuda"):
+        return "gloo"
+    torch.cuda.set_device(device)
+    return "cpu:gloo,cuda:nccl"
+
+
+def as_tensor(values: NDArray[Any]) -> torch.Tensor:
     """A copy as a tensor of the same shape; TypeError for what can't be summed."""
     array = np.array(values, order="C")
     if array.dtype.kind not in "iuf":

@@ -60,7 +60,8 @@ class RunContext:
     device : str
         A torch device name: `cpu` or `cuda:N`.
     group : ProcessGroup
-        The ranks of this cell. Only rank 0 writes.
+        The ranks of this cell when fitting. Only rank 0 writes, and only its model is saved.
+        Sampling needs none: each rank is asked for its own haplotypes.
     recombination_map : RecombinationMap or None
         Of the dataset's region, where it has one.
     sequence : ReferenceSequence or None
@@ -82,6 +83,11 @@ class RunContext:
     progress : Callable[[float, str], None]
         Report a fraction done (0-1) and a few words.
     log : logging.Logger
+    checkpoint : Path or None
+        For long fits: an existing folder to keep progress in, shared by all ranks. What was
+        left there by an attempt that died, or by a run that was killed, is still there; it is
+        removed when the stage is done. Write whole files (temporary name, `os.replace`), rank
+        0 only. None outside the runner.
     """
 
     seed: int
@@ -100,6 +106,7 @@ class RunContext:
     validation: NDArray[np.int64] | None = None
     progress: Callable[[float, str], None] = lambda fraction, message: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("haplobench"))
+    checkpoint: Path | None = None
 
     def seed_for(self, *key: str | int) -> int:
         """A 63-bit seed that depends on the cell's seed and `key` alone (for torch, msprime, …)."""

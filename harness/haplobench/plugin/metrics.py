@@ -38,14 +38,20 @@ class Telemetry:
     fit_wall, fit_cpu, sample_wall, sample_cpu : float
         Seconds; the stage itself, without starting Python or reading the panel.
     fit_peak_rss, sample_peak_rss : int
-        Bytes, of the stage's process.
+        Bytes, of the stage's processes together.
     fit_base_rss, sample_base_rss : int
         Bytes resident just before the plugin was called (interpreter, libraries, panel).
     n_haplotypes, n_sites, span : int
         Sampled haplotypes, sites of each, and the region's length in bp.
     world_size : int
     peak_gpu_memory : int or None
-        Bytes; None without a GPU.
+        Bytes, of the rank that used most; None without a GPU.
+    fit_ranks, sample_ranks : sequence of mappings
+        For each rank: `rank`, `wall`, `cpu`, `base_rss`, `peak_rss`, `peak_gpu_memory` as above,
+        and `communication`: `calls`, `bytes`, `seconds`, `operations` (the same by operation)
+        and `steps` (`steps`, how many, and seconds of `data`, `forward`, `backward`,
+        `all_reduce`, `optimiser`; empty unless trained by `data_parallel`). Times of several
+        ranks above are the longest wall time and the sum of CPU times.
     """
 
     fit_wall: float
@@ -61,6 +67,8 @@ class Telemetry:
     span: int
     world_size: int = 1
     peak_gpu_memory: int | None = None
+    fit_ranks: Sequence[Mapping[str, Any]] = ()
+    sample_ranks: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

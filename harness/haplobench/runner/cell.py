@@ -11,6 +11,7 @@ from typing import Any
 
 from haplobench.errors import BenchError
 from haplobench.hookspecs import StageEvent
+from haplobench.plugin import GPU
 from haplobench.registry import Registry
 from haplobench.results.records import Phase, Status
 from haplobench.results.run_folder import RunFolder
@@ -18,6 +19,7 @@ from haplobench.runner.code import plugin_code
 from haplobench.runner.executors import Executor, StageTask
 from haplobench.runner.failures import last_lines
 from haplobench.runner.jobs import Job, Stage, StageError
+from haplobench.runner.launch import log_of_rank
 from haplobench.runner.parallel import StoppedError
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.process import Outcome
@@ -103,6 +105,28 @@ def run_stage(
 def _run_process(
     session: Session, cell: str, stage: Stage, key: str, limits: Limits, job: Mapping[str, Any]
 ) -> dict[str, Any]:
+    checkpoint = session.store.checkpoint(stage, key) if stage in ("fit", "sample") else None
+    job = {**job, "checkpoint": str(checkpoint.resolve()) if checkpoint else ""}
+    for attempt in range(1 + limits.restart):
+        try:
+            facts = _attempt(session, cell, stage, key, limits, job)
+            break
+        except StageFailedError as error:
+            if attempt == limits.restart or error.user:
+                raise
+            session.reporter.message(
+                f"{cell} {stage}: {error.failure.error.splitlines()[0]}; restart "
+                f"{attempt + 1} of {limits.restart}"
+            )
+    if checkpoint is not None:
+        session.store.forget_checkpoint(stage, key)
+    return facts
+
+
+def _attempt(
+    session: Session, cell: str, stage: Stage, key: str, limits: Limits, job: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Run a stage's process once, or raise StageFailedError."""
     with session.store.workspace(stage, key) as work:
         outcome, error, log = run_job(session, cell, stage, work, limits, job)
         if outcome.ending == "ok":
@@ -118,7 +142,7 @@ def _run_process(
                     f"{session.store.folder(stage, key)}: vanished after it was written"
                 )
             return facts
-    failure = explain_failure(outcome, error, log, limits)
+    failure = explain_failure(outcome, error, log, limits, int(job.get("world_size", 1)))
     session.event(cell, stage, failure.status, outcome.wall, failure.error)
     raise StageFailedError(stage, failure, key, user=error is not None and error.user)
 
@@ -141,6 +165,7 @@ def run_job(
         artifacts=str((work / "output" / "artifacts").resolve()),
         status=str((work / "status.json").resolve()),
         error=str((work / "error.json").resolve()),
+        meeting=str((work / "meeting.json").resolve()),
         time_limit=limits.time,
         threads=session.suite.threads,
         paths=tuple(entry for entry in sys.path if entry),
@@ -150,7 +175,8 @@ def run_job(
     whole.write(path)
     log = session.folder.path / "logs" / f"{cell.replace('/', '.')}.{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
+    for rank in range(whole.world_size):
+        Path(log_of_rank(str(log), rank)).write_bytes(b"")
     task = StageTask(whole, path, log, limits.memory, per_item=stage in ("sample", "measure"))
     session.reporter.stage_started(cell, stage)
 
@@ -160,7 +186,7 @@ def run_job(
     outcome = session.executor.run(task, session.stop, watch)
     if outcome.ending == "stopped":
         raise StoppedError
-    error = StageError.read(Path(whole.error))
+    error = whole.failure(outcome.rank)
     if outcome.ending == "no-space":
         why = error.error.splitlines()[0] if error else "no space left"
         raise BenchError(
@@ -171,23 +197,37 @@ def run_job(
 
 
 def explain_failure(
-    outcome: Outcome, error: StageError | None, log: Path, limits: Limits
+    outcome: Outcome, error: StageError | None, log: Path, limits: Limits, world_size: int = 1
 ) -> Failure:
-    """Status, type and text of a process that gave nothing."""
-    said = last_lines(log)
+    """Status, type and text of a stage that gave nothing; of several ranks, which one and why."""
+    failed = outcome.rank if error is None else error.rank
+    whose = f"rank {failed} of {world_size}: " if world_size > 1 and failed is not None else ""
+    said = last_lines(Path(log_of_rank(str(log), failed or 0)))
     tail = f"\n{said}" if said else ""
     if outcome.ending == "timeout":
-        text = f"ran past its limit of {format_duration(limits.time)}{tail}"
-        return Failure("timeout", "TimeoutError", text, outcome.wall)
+        text = f"ran past its limit of {format_duration(limits.time)}"
+        if world_size > 1:
+            stood = [f"rank {rank} {_stood(log, rank)}" for rank in range(world_size)]
+            tail = "\n" + "\n".join(stood) + tail
+        return Failure("timeout", "TimeoutError", text + tail, outcome.wall)
     if outcome.ending == "memory":
         text = outcome.detail or (
             f"used {format_size(outcome.peak)}, past its limit of {format_size(limits.memory)}"
         )
-        return Failure("memory", "MemoryError", text + tail, outcome.wall)
+        return Failure("memory", "MemoryError", whose + text + tail, outcome.wall)
     if error is not None:
         status: Status = "memory" if error.error_type == "MemoryError" else "failed"
-        return Failure(status, error.error_type, error.error, outcome.wall)
-    return Failure("failed", "ProcessError", f"{outcome.detail}{tail}", outcome.wall)
+        return Failure(status, error.error_type, whose + error.error, outcome.wall)
+    return Failure("failed", "ProcessError", f"{whose}{outcome.detail}{tail}", outcome.wall)
+
+
+def _stood(log: Path, rank: int) -> str:
+    """Where a rank stood at its time limit, by the trace that it was asked for."""
+    lines = last_lines(Path(log_of_rank(str(log), rank)), 200).splitlines()
+    traces = [i for i, line in enumerate(lines) if line.startswith("Current thread")]
+    if not traces or traces[-1] + 1 >= len(lines):
+        return "did not answer"
+    return f"was at {lines[traces[-1] + 1].strip()}"
 
 
 # --- fit and sample ---------------------------------------------------------------------------
@@ -224,7 +264,9 @@ def fit_and_sample(
         "params": dict(entry.params),
         "seed": cell.seed,
         "world_size": entry.world_size,
+        "backend": entry.backend,
         "torch": "torch" in code.modules,
+        "gpu": "torch" in code.modules or any(isinstance(need, GPU) for need in spec.needs),
     }
     name = cell.name if shadow is None else f"{cell.name}/shadow{shadow}"
     fit_key = session.keys.fit(spec, entry, cell.seed, str(facts["content"]), shadow)

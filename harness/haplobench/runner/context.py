@@ -6,19 +6,28 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from haplobench.distributed.group import NullGroup, ProcessGroup
 from haplobench.plugin import GPU, RunContext
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared
 from haplobench.runner.telemetry import Heartbeat
 
+_PATIENCE = 600.0  # seconds
+
 
 def stage_context(job: Job, deadline: float, heartbeat: Heartbeat) -> RunContext:
-    """The context of a stage, before it has a dataset; `deadline` as `time.monotonic()`."""
+    """The context of a stage, before it has a dataset; `deadline` as `time.monotonic()`.
+
+    With several ranks it waits until all are here.
+    """
+    device = _device(job)
     return RunContext(
         seed=job.seed,
         artifacts=Path(job.artifacts),
         scratch=Path(job.scratch),
-        device=_device(job),
+        checkpoint=Path(job.checkpoint) if job.checkpoint else None,
+        device=device,
+        group=_group(job, device),
         threads=job.threads,
         deadline=deadline,
         progress=heartbeat.progress,
@@ -37,8 +46,26 @@ def with_dataset(ctx: RunContext, prepared: Prepared) -> RunContext:
     )
 
 
+def _group(job: Job, device: str) -> ProcessGroup:
+    if job.world_size == 1:
+        return NullGroup()
+    from haplobench.distributed.opening import open_group
+
+    return open_group(
+        job.backend,
+        job.rank,
+        job.world_size,
+        local_rank=job.local_rank,
+        local_size=job.local_size,
+        meeting=Path(job.meeting),
+        device=device,
+        # The harness ends a stage at its limit: that says more than a rank that gave up first.
+        timeout=job.time_limit + _PATIENCE,
+    )
+
+
 def _device(job: Job) -> str:
-    """The GPU if there is one that torch can use; a plugin without torch has no use for it."""
+    """The rank's own of the GPUs assigned, if torch can use it; without torch it's no use."""
     if not job.torch or GPU().missing():
         return "cpu"
     try:
@@ -47,4 +74,4 @@ def _device(job: Job) -> str:
         return "cpu"
     if not torch.cuda.is_available():
         return "cpu"
-    return f"cuda:{job.rank % torch.cuda.device_count()}"
+    return f"cuda:{job.local_rank % torch.cuda.device_count()}"

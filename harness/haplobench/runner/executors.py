@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from haplobench.runner.devices import Devices, TooFewError, visible_gpus
 from haplobench.runner.jobs import Job
-from haplobench.runner.process import Outcome, run_limited, stage_environment
+from haplobench.runner.process import Outcome, RanksHere, run_limited, stage_environment
 from haplobench.runner.telemetry import Beat
 
 
@@ -44,21 +45,38 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Stages as processes of this machine."""
+    """Stages as processes of this machine, one for each rank.
 
-    def __init__(self, jobs: int = 1) -> None:
+    `jobs` processes run side by side (a cell of more ranks than that runs alone). A stage that
+    has use for GPUs gets one for each rank, which nobody else gets meanwhile; others see none.
+    `gpus` names them; None: all that are visible.
+    """
+
+    def __init__(self, jobs: int = 1, gpus: Sequence[str] | None = None) -> None:
         self.slots = max(1, jobs)
+        self.devices = Devices(self.slots, visible_gpus() if gpus is None else gpus)
 
     def run(self, task: StageTask, stop: threading.Event, watch: Callable[[Beat], None]) -> Outcome:
-        """Run one process in a session of its own, see `run_limited`."""
+        """Run its processes in a session of their own, see `run_limited`."""
         status = Path(task.job.status)
-        return run_limited(
-            task.path,
-            log=task.log,
-            memory_limit=task.memory_limit,
-            time_limit=task.job.time_limit,
-            environment=stage_environment(task.job.threads),
-            stop=stop,
-            since=lambda: Beat.read(status).since if task.per_item else None,
-            watch=lambda: watch(Beat.read(status)),
-        )
+        size = task.job.world_size
+        wanted = size if task.job.gpu and self.devices.gpus else 0
+        try:
+            with self.devices.lease(size, wanted, stop) as lease:
+                environment = stage_environment(task.job.threads)
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.gpus)
+                return run_limited(
+                    task.path,
+                    log=task.log,
+                    memory_limit=task.memory_limit,
+                    time_limit=task.job.time_limit,
+                    environment=environment,
+                    stop=stop,
+                    ranks=RanksHere(0, size, size),
+                    since=lambda: Beat.read(status).since if task.per_item else None,
+                    watch=lambda: watch(Beat.read(status)),
+                )
+        except InterruptedError:
+            return Outcome("stopped", 0.0, 0)
+        except TooFewError as error:
+            return Outcome("failed", 0.0, 0, str(error))

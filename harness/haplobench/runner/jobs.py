@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +19,7 @@ EXIT_NO_SPACE = 74
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One stage, to be done by one process (later: by `world_size` of them).
+    """One stage, to be done by one process or, together, by `world_size` of them.
 
     Attributes
     ----------
@@ -39,9 +41,17 @@ class Job:
         File in which it explains a failure, see `StageError`.
     time_limit : float
         Seconds.
-    threads, rank, world_size : int
-    torch : bool
-        Whether the plugin imports torch, so that a GPU is worth looking for.
+    threads, world_size : int
+    rank, local_rank, local_size : int
+        Of the process that reads it, see `as_rank`.
+    backend : str
+        What carries the ranks' group: `torch` or `horovod`.
+    meeting : str
+        File through which the ranks find each other, see `haplobench.distributed.opening`.
+    checkpoint : str
+        Folder kept until the stage is done, see `RunContext`; empty: none.
+    torch, gpu : bool
+        Whether the plugin imports torch; whether each rank is to have a GPU where there are any.
     paths : tuple of str
         Where Python looks for modules.
     settings : dict
@@ -62,7 +72,13 @@ class Job:
     threads: int = 1
     rank: int = 0
     world_size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    backend: Literal["torch", "horovod"] = "torch"
+    meeting: str = ""
+    checkpoint: str = ""
     torch: bool = False
+    gpu: bool = False
     paths: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,18 +94,51 @@ class Job:
         values["paths"] = tuple(values["paths"])
         return cls(**values)
 
+    def as_rank(self) -> Job:
+        """The job for this process, by torchrun's environment variables; files of its own."""
+        if self.world_size == 1:
+            return self
+        rank = int(os.environ["RANK"])
+        return replace(
+            self,
+            rank=rank,
+            local_rank=int(os.environ["LOCAL_RANK"]),
+            local_size=int(os.environ["LOCAL_WORLD_SIZE"]),
+            status=str(_of_rank(Path(self.status), rank)),
+            error=str(_of_rank(Path(self.error), rank)),
+        )
+
+    def failure(self, first: int | None = None) -> StageError | None:
+        """What the rank that failed first says of it; None if it says nothing.
+
+        `first`: the rank whose process ended first, if known: where it left without a word,
+        what others say of it is no explanation.
+        """
+        ranks = range(self.world_size)
+        found = {rank: StageError.read(_of_rank(Path(self.error), rank)) for rank in ranks}
+        if first is not None and found[first] is None:
+            return None
+        told = [error for error in found.values() if error]
+        return min(told, key=lambda error: error.at, default=None)
+
+
+def _of_rank(path: Path, rank: int) -> Path:
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if rank else path
+
 
 @dataclass(frozen=True)
 class StageError:
     """Why a stage failed.
 
     `error` is the message with the last lines of the traceback; `user` marks a mistake that
-    the user can mend (a BenchError).
+    the user can mend (a BenchError). `rank` is whose it is, `at` when (`time.time()`).
     """
 
     error_type: str
     error: str
     user: bool = False
+    rank: int = 0
+    at: float = field(default_factory=time.time)
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

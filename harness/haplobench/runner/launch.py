@@ -3,20 +3,26 @@
 Run as a file, so that nothing heavy is imported before the fork. The process that the
 harness started stays behind as a guardian: when the harness dies, however suddenly, the
 guardian is told by the kernel and kills the whole process group, so that nothing is left
-running. The worker it forks does the work.
+running. The worker it forks does the work; of a cell with several ranks it forks one for
+each rank on this machine, with torchrun's environment variables, and when one dies it ends
+the others and writes which was first.
 
-Usage: launch.py JOB.json HARNESS_PID
+Usage: launch.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE]
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
+import json
 import os
 import signal
 import sys
+import time
 
 _PR_SET_PDEATHSIG = 1
+_TOGETHER = 0.05
 
 
 def _die_with_parent(sign: signal.Signals, parent: int) -> None:
@@ -38,23 +44,74 @@ def _first_to_go() -> None:
         pass
 
 
-def _guard(worker: int) -> int:
-    """Wait for the worker and pass its end on."""
-    _, status = os.waitpid(worker, 0)
-    code = os.waitstatus_to_exitcode(status)
+def _guard(workers: dict[int, int], job: str, size: int) -> int:
+    """Wait for the workers (rank by pid) and pass their end on; one that dies ends all."""
+    ended: list[tuple[int, int]] = []
+    while workers and not any(code for _, code in ended):
+        ended.append(_reap(workers, os.wait()))
+    if not any(code for _, code in ended):
+        return 0
+    # Those that ended for the same reason at the same time: the kernel tells in any order.
+    time.sleep(_TOGETHER if workers else 0)
+    while workers:
+        found = os.waitpid(-1, os.WNOHANG)
+        if not found[0]:
+            break
+        ended.append(_reap(workers, found))
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    bad = [(rank, code) for rank, code in ended if code]
+    rank, code = next(((rank, code) for rank, code in bad if code < 0), bad[0])
+    if size > 1:
+        with contextlib.suppress(OSError), open(f"{job}.ended", "w") as handle:
+            json.dump({"rank": rank, "signalled": code < 0}, handle)
     return code if code >= 0 else 128 - code
+
+
+def _reap(workers: dict[int, int], found: tuple[int, int]) -> tuple[int, int]:
+    """Rank and exit code of a process that `os.wait` told of."""
+    pid, status = found
+    return workers.pop(pid), os.waitstatus_to_exitcode(status)
+
+
+def _become_rank(rank: int, local_rank: int, here: int, size: int, log: str) -> None:
+    """Set torchrun's environment variables; ranks after the first have a log of their own."""
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(size),
+        LOCAL_RANK=str(local_rank),
+        LOCAL_WORLD_SIZE=str(here),
+    )
+    if rank:
+        handle = os.open(log_of_rank(log, rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+
+
+def log_of_rank(log: str, rank: int) -> str:
+    """Where a rank prints to: `x.log`, `x.rank1.log`, …"""
+    return f"{log.removesuffix('.log')}.rank{rank}.log" if rank else log
 
 
 def main() -> int:
     """Fork, guard, work."""
     job, harness = sys.argv[1], int(sys.argv[2])
+    log = sys.argv[3] if len(sys.argv) > 3 else ""
+    first, here, size = (int(text) for text in sys.argv[4:7]) if log else (0, 1, 1)
     group = os.getpgrp()
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(group, signal.SIGKILL))
     _die_with_parent(signal.SIGTERM, harness)
     guardian = os.getpid()
-    worker = os.fork()
-    if worker:
-        return _guard(worker)
+    workers: dict[int, int] = {}
+    for local_rank in range(here):
+        worker = os.fork()
+        if not worker:
+            if size > 1:
+                _become_rank(first + local_rank, local_rank, here, size, log)
+            break
+        workers[worker] = first + local_rank
+    else:
+        return _guard(workers, job, size)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent(signal.SIGKILL, guardian)
     _first_to_go()

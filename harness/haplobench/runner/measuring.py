@@ -101,6 +101,8 @@ def sampled_cohorts(session: Session, cell: Cell, sampled: Sampled, site_matched
                 "n_sites": draw["n_sites"],
                 "span": draw["span"],
                 "world_size": generator.world_size if generator else 1,
+                "fit_ranks": sampled.fit["ranks"],
+                "sample_ranks": draw["ranks"],
                 "peak_gpu_memory": max(
                     (
                         part["peak_gpu_memory"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
@@ -66,6 +66,8 @@ class Cell:
                 "world_size": self.generator.world_size,
                 "haplotypes": self.sample.haplotypes,
             }
+            if self.generator.world_size > 1 and self.generator.backend != "torch":
+                asked["backend"] = self.generator.backend
         return digest_of(asked)[:16]
 
 
@@ -84,11 +86,17 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
             if generator.missing:
                 continue
             for turn, seed in enumerate(generator.seeds):
-                cell = Cell(dataset, generator, seed, suite.sample)
-                seconds = expected.get(cell.name, 0.0)
-                place[cell.name] = (_ROLES[cell.role], turn, seconds, at)
-                cells.append(cell)
+                for entry in by_world_size(generator):
+                    cell = Cell(dataset, entry, seed, suite.sample)
+                    seconds = expected.get(cell.name, 0.0)
+                    place[cell.name] = (_ROLES[cell.role], turn, seconds, at)
+                    cells.append(cell)
     return sorted(cells, key=lambda cell: place.get(cell.name, (0, 0, 0.0, 0)))
+
+
+def by_world_size(entry: GeneratorEntry) -> list[GeneratorEntry]:
+    """An entry for each of its world sizes."""
+    return [replace(entry, world_sizes=(size,)) for size in entry.world_sizes]
 
 
 # --- keys -----------------------------------------------------------------------------------
@@ -140,6 +148,7 @@ class Keys:
                 "files": entry.fingerprint,
                 "seed": seed,
                 "world_size": entry.world_size,
+                "backend": entry.backend if entry.world_size > 1 else "",
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
                     "haplobench.runner.stage_fit",

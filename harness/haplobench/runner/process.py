@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -31,13 +32,24 @@ class Outcome:
 
     `ending`: ok, failed (non-zero exit or a signal), timeout, memory (over the limit, or taken
     by the kernel for want of memory), stopped (on request), no-space (disk full or read-only).
-    `wall` is seconds, `peak` the largest memory seen of its processes together, bytes.
+    `wall` is seconds, `peak` the largest memory seen of its processes together, bytes. `rank`
+    is the one that failed first, of several.
     """
 
     ending: Ending
     wall: float
     peak: int
     detail: str = ""
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class RanksHere:
+    """Which ranks of a cell run on this machine: `here` of `size`, from `first` on."""
+
+    first: int = 0
+    here: int = 1
+    size: int = 1
 
 
 def run_limited(
@@ -48,6 +60,7 @@ def run_limited(
     time_limit: float,
     environment: Mapping[str, str],
     stop: threading.Event,
+    ranks: RanksHere = RanksHere(),
     since: Callable[[], float | None] = lambda: None,
     watch: Callable[[], None] = lambda: None,
 ) -> Outcome:
@@ -58,7 +71,7 @@ def run_limited(
     job : Path
         The job's file.
     log : Path
-        Takes what the process prints.
+        Takes what the process prints; ranks after the first have logs beside it.
     memory_limit : int
         Bytes, of all its processes together; files mapped into memory don't count, since
         the kernel can drop them.
@@ -68,6 +81,8 @@ def run_limited(
         All environment variables of the process.
     stop : threading.Event
         Set: kill it.
+    ranks : RanksHere
+        Processes to start: one for each rank of this machine.
     since : callable
         `time.monotonic()` from which the time limit counts; None: from the start.
     watch : callable
@@ -76,7 +91,8 @@ def run_limited(
     start = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(LAUNCH), str(job), str(os.getpid())],
+            [sys.executable, "-P", str(LAUNCH), str(job), str(os.getpid()), str(log)]
+            + [str(number) for number in (ranks.first, ranks.here, ranks.size)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -112,13 +128,24 @@ def run_limited(
         return Outcome("ok", wall, peak)
     if code == EXIT_NO_SPACE:
         return Outcome("no-space", wall, peak)
+    rank = _first_to_fail(job)
     signalled = -code if code < 0 else code - 128 if code > 128 else 0
     if signalled == signal.SIGKILL and _kernel_kills() > kills:
-        return Outcome("memory", wall, peak, "killed by the kernel, which was out of memory")
+        detail = "killed by the kernel, which was out of memory"
+        return Outcome("memory", wall, peak, detail, rank)
     if signalled:
         with contextlib.suppress(ValueError):
-            return Outcome("failed", wall, peak, f"killed by {signal.Signals(signalled).name}")
-    return Outcome("failed", wall, peak, f"exit code {code}")
+            detail = f"killed by {signal.Signals(signalled).name}"
+            return Outcome("failed", wall, peak, detail, rank)
+    return Outcome("failed", wall, peak, f"exit code {code}", rank)
+
+
+def _first_to_fail(job: Path) -> int | None:
+    """The rank that was killed by a signal before the others failed, as the guardian wrote."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(Path(f"{job}.ended").read_text())
+        return int(found["rank"])
+    return None
 
 
 class _Tree:
@@ -143,9 +170,9 @@ class _Tree:
         return sum(_unmapped(pid) for pid in self.seen)
 
     def ask_for_trace(self) -> None:
-        """Have the worker write to its log where it stands."""
+        """Have the workers write to their logs where they stand."""
         for pid in self.seen:
-            # The guardian, which has no handler for it, must not be asked: it would die of it.
+            # The guardian, which has no handler for it, must not be asked: it would die.
             if pid != self.pid and os.path.exists(f"/proc/{pid}"):
                 with contextlib.suppress(OSError, psutil.Error):
                     if self.seen[pid].ppid() == self.pid:

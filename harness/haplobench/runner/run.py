@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import shutil
 import threading
@@ -31,7 +32,7 @@ from haplobench.runner.executors import Executor, LocalExecutor
 from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
 from haplobench.runner.opening import open_run
 from haplobench.runner.parallel import UserError, run_all
-from haplobench.runner.plan import Cell, Keys, plan_cells
+from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
 from haplobench.runner.prepared import read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Failure, Ledger, Recorder
@@ -267,8 +268,8 @@ class _Run:
         """State, for every dataset, that a generator can't be run here."""
         note = f"not available: needs {'; '.join(entry.missing)}"
         for dataset in prepared.values():
-            for seed in entry.seeds:
-                cell = Cell(dataset.entry, entry, seed, self.session.suite.sample)
+            for seed, one in itertools.product(entry.seeds, by_world_size(entry)):
+                cell = Cell(dataset.entry, one, seed, self.session.suite.sample)
                 record = self.recorder(cell, dataset).cell_not_applicable(note)
                 self.session.ledger.append([record])
         self.session.reporter.message(f"{entry.label}: {note}")

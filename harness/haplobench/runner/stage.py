@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ STAGE_FILE = "stage.json"
 
 def main(path: str) -> int:
     """Do the job that a file describes; the process's exit code."""
-    job = Job.read(Path(path))
+    job = Job.read(Path(path)).as_rank()
     deadline = time.monotonic() + job.time_limit
     sys.path += [entry for entry in job.paths if entry not in sys.path]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -33,15 +34,15 @@ def main(path: str) -> int:
         registry = load_registry(job.plugins)
         for plugin in registry.broken:
             raise ImportError(f"plugin {plugin.source} failed to load: {plugin.error}")
-        facts = _stage(job, registry, stage_context(job, deadline, heartbeat), heartbeat)()
+        ctx = stage_context(job, deadline, heartbeat)
+        facts = _stage(job, registry, ctx, heartbeat)()
         facts |= {"stage": job.stage, "finished": time.time(), "threads": job.threads}
-        (Path(job.output) / STAGE_FILE).write_text(json.dumps(facts, allow_nan=False) + "\n")
+        if job.rank == 0:
+            (Path(job.output) / STAGE_FILE).write_text(json.dumps(facts, allow_nan=False) + "\n")
+        ctx.group.close()
     except BaseException as error:  # whatever a plugin raises, SystemExit included
-        if is_no_space(error):
-            _tell(describe_error(error), Path(job.error))
-            return EXIT_NO_SPACE
-        _tell(describe_error(error), Path(job.error))
-        return EXIT_FAILED
+        _tell(replace(describe_error(error), rank=job.rank), Path(job.error))
+        return EXIT_NO_SPACE if is_no_space(error) else EXIT_FAILED
     return 0
 
 

@@ -9,18 +9,24 @@ from haplobench.plugin import RunContext
 from haplobench.registry import Registry, resolve
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared
+from haplobench.runner.ranks import gather_cost
 from haplobench.runner.telemetry import Meter
 
 
 def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> dict[str, Any]:
-    """Fit and save into `model/`; the facts are what fitting cost (saving not counted)."""
+    """Fit, all ranks together, and save rank 0's model into `model/`.
+
+    The facts are what fitting cost (saving not counted), see `gather_cost`.
+    """
     spec = registry.generator(job.name)
     params = spec.params.model_validate(job.params)
     generator = resolve(spec.target)()
+    ctx.group.barrier()
     with Meter() as meter:
         fitted = generator.fit(prepared.train, params, ctx)
+    facts = gather_cost(ctx.group, meter.facts(), ctx.group.counters.facts())
     if ctx.group.rank == 0:
         model = Path(job.output) / "model"
         model.mkdir()
         fitted.save(model)
-    return meter.facts()
+    return facts

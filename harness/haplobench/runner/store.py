@@ -87,6 +87,27 @@ class StageStore:
             output.rename(target)
         _sync(target.parent)
 
+    def checkpoint(self, stage: str, key: str) -> Path:
+        """The folder in which a stage keeps its progress until it's done; made if not there.
+
+        Progress from before `not_before` is dropped.
+        """
+        folder = self.root / "checkpoints" / f"{stage}-{key}"
+        begun = folder.with_suffix(".begun")
+        with contextlib.suppress(OSError):
+            if begun.stat().st_mtime < self.not_before:
+                shutil.rmtree(folder, ignore_errors=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            begun.touch()
+        return folder
+
+    def forget_checkpoint(self, stage: str, key: str) -> None:
+        """Remove a stage's progress: it's done."""
+        folder = self.root / "checkpoints" / f"{stage}-{key}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".begun").unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def lock(
         self,
@@ -123,7 +144,16 @@ class StageStore:
             lock.release()
 
     def sweep(self) -> None:
-        """Remove what killed processes left behind: work folders whose owner has gone."""
+        """Remove what killed processes left behind: work folders whose owner has gone, and
+        progress that nobody has come back for in a week.
+        """
+        for begun in (self.root / "checkpoints").glob("*.begun"):
+            folder = begun.with_suffix("")
+            with contextlib.suppress(OSError):
+                newest = max(path.stat().st_mtime for path in (begun, folder, *folder.rglob("*")))
+                if newest < time.time() - _ABANDONED:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    begun.unlink()
         for folder in (self.root / "work").glob("*"):
             owner = folder.name.rsplit(".", 1)[0]
             host, _, pid = owner.rpartition(".")

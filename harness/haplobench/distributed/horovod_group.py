@@ -1,0 +1,89 @@
+"""A process group over Horovod's gloo: the second back end."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import horovod.torch as hvd
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.distributed.group import Counters
+from haplobench.distributed.torch_group import as_tensor
+
+
+class HorovodGroup:
+    """The ranks that Horovod started with; see `ProcessGroup`."""
+
+    backend = "horovod"
+
+    def __init__(self) -> None:
+        hvd.init()
+        self.rank = int(hvd.rank())
+        self.size = int(hvd.size())
+        self.local_size = int(hvd.local_size())
+        self.counters = Counters()
+
+    @classmethod
+    def open(
+        cls, rank: int, size: int, *, local_rank: int, local_size: int, host: str, port: int
+    ) -> HorovodGroup:
+        """Join the ranks whose rendezvous server listens at `host:port`."""
+        os.environ.update(
+            HOROVOD_HOSTNAME=f"node{rank // local_size}",
+            HOROVOD_RANK=str(rank),
+            HOROVOD_SIZE=str(size),
+            HOROVOD_LOCAL_RANK=str(local_rank),
+            HOROVOD_LOCAL_SIZE=str(local_size),
+            HOROVOD_CROSS_RANK=str(rank // local_size),
+            HOROVOD_CROSS_SIZE=str(size // local_size),
+            HOROVOD_GLOO_RENDEZVOUS_ADDR=host,
+            HOROVOD_GLOO_RENDEZVOUS_PORT=str(port),
+            HOROVOD_CONTROLLER="gloo",
+            HOROVOD_CPU_OPERATIONS="gloo",
+        )
+        return cls()
+
+    def barrier(self) -> None:
+        """See `ProcessGroup.barrier`."""
+        with self.counters.timed("barrier"):
+            hvd.allreduce(as_tensor(np.zeros(1)), op=hvd.Sum, name="barrier")
+
+    def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
+        """See `ProcessGroup.all_reduce`."""
+        tensor = as_tensor(values)
+        with self.counters.timed("all_reduce", tensor.nbytes):
+            # Horovod takes no array without dimensions.
+            summed = hvd.allreduce(tensor.reshape(-1), op=hvd.Sum, name="all_reduce")
+        return np.asarray(summed.numpy()).reshape(np.shape(values))
+
+    def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
+        """See `ProcessGroup.broadcast`."""
+        tensor = as_tensor(values)
+        with self.counters.timed("broadcast", tensor.nbytes):
+            found = hvd.broadcast(tensor.reshape(-1), root_rank=root, name="broadcast")
+        return np.asarray(found.numpy()).reshape(np.shape(values))
+
+    def gather(self, value: object) -> list[object]:
+        """See `ProcessGroup.gather`."""
+        with self.counters.timed("gather"):
+            found: list[object] = hvd.allgather_object(value, name="gather")
+        return found if self.rank == 0 else []
+
+    def close(self) -> None:
+        """See `ProcessGroup.close`."""
+        self.barrier()
+        hvd.shutdown()
+
+
+def serve(size: int, local_size: int) -> int:
+    """Start the rendezvous server of `size` ranks in a thread of this process; its port."""
+    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+    from horovod.runner.http.http_server import RendezvousServer
+
+    hosts = ",".join(f"node{i}:{local_size}" for i in range(size // local_size))
+    server = RendezvousServer()
+    port = int(server.start())
+    server.init(get_host_assignments(parse_hosts(hosts), size))
+    return port

@@ -1,0 +1,137 @@
+"""Open the process group of a rank: of one the harness started, or of torchrun or horovodrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from haplobench.distributed.group import NullGroup, ProcessGroup
+from haplobench.errors import BenchError
+
+Backend = Literal["torch", "horovod"]
+_POLL = 0.05
+_LOOPBACK = "lo"
+
+
+def open_group(
+    backend: Backend,
+    rank: int,
+    size: int,
+    *,
+    local_rank: int,
+    local_size: int,
+    meeting: Path,
+    device: str = "cpu",
+    timeout: float = 1800.0,
+) -> ProcessGroup:
+    """Join the ranks of a cell.
+
+    Rank 0 picks a free port of its machine and writes where it listens into the file
+    `meeting`, which all ranks see: no port is guessed, so that cells side by side never meet.
+
+    Parameters
+    ----------
+    backend : str
+        `torch` (gloo on CPUs, NCCL on GPUs) or `horovod` (gloo).
+    rank, size, local_rank, local_size : int
+        As torchrun has them: place and number in all, and on this machine.
+    meeting : Path
+        A file that isn't there yet, in a folder that all machines share.
+    device : str
+    timeout : float
+        Seconds to wait for the others, and that a collective may last.
+
+    Raises BenchError if the back end isn't installed or rank 0 doesn't come.
+    """
+    if size == 1:
+        return NullGroup()
+    alone = local_size == size
+    if alone and sys.platform.startswith("linux"):
+        # One machine: no need of its name, nor of an address to the outside.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
+        os.environ.setdefault("HOROVOD_GLOO_IFACE", _LOOPBACK)
+    try:
+        if backend == "horovod":
+            from haplobench.distributed.horovod_group import HorovodGroup, serve
+        else:
+            from haplobench.distributed.torch_group import TorchGroup, listen
+    except ImportError as error:
+        raise BenchError(
+            f"more than one rank needs {backend}: {error}",
+            hint="make horovod" if backend == "horovod" else "pip install 'haplobench[vae]'",
+        ) from None
+    if backend == "horovod":
+        if rank == 0:
+            _announce(meeting, alone, serve(size, local_size))
+        host, port = _find(meeting, timeout)
+        if not alone:
+            os.environ.setdefault("HOROVOD_GLOO_IFACE", _interface_towards(host))
+        return HorovodGroup.open(
+            rank, size, local_rank=local_rank, local_size=local_size, host=host, port=port
+        )
+    store = None
+    if rank == 0:
+        store, port = listen(size, timeout)
+        _announce(meeting, alone, port)
+    host, port = _find(meeting, timeout)
+    return TorchGroup.open(
+        rank,
+        size,
+        local_size=local_size,
+        host=host,
+        port=port,
+        device=device,
+        timeout=timeout,
+        store=store,
+    )
+
+
+def group_from_environment(device: str = "cpu") -> ProcessGroup:
+    """The group of a script that `torchrun`, `horovodrun` or nothing of the kind started."""
+    if "HOROVOD_RANK" in os.environ:
+        from haplobench.distributed.horovod_group import HorovodGroup
+
+        return HorovodGroup()
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return NullGroup()
+    from haplobench.distributed.torch_group import TorchGroup
+
+    return TorchGroup.from_environment(device)
+
+
+def _announce(meeting: Path, alone: bool, port: int) -> None:
+    scratch = meeting.with_suffix(".new")
+    host = "127.0.0.1" if alone else socket.gethostname()
+    scratch.write_text(json.dumps({"host": host, "port": port}))
+    os.replace(scratch, meeting)
+
+
+def _find(meeting: Path, timeout: float) -> tuple[str, int]:
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            found = json.loads(meeting.read_text())
+            return str(found["host"]), int(found["port"])
+        except FileNotFoundError:
+            if time.monotonic() > end:
+                raise BenchError(f"{meeting}: rank 0 did not say where it listens") from None
+            time.sleep(_POLL)
+
+
+def _interface_towards(host: str) -> str:
+    """The network interface by which a machine is reached."""
+    import psutil
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))
+        own = probe.getsockname()[0]
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == own for address in addresses):
+            return name
+    return _LOOPBACK
