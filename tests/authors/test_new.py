@@ -20,7 +20,7 @@ from haplobench.suite import load_suite
 
 BENCH = Path(sys.executable).parent / "bench"
 # Short and long, so that lines and imports are formatted either way.
-NAMES = {"generator": "my-generator", "metric": "q7", "dataset": "abc-" * 5 + "abcd"}
+NAMES = {"generator": "my-generator", "metric": "q7", "dataset": "abcd-" * 4 + "abcd"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import check, data, evaluate, listing, new, report, run
+from haplobench.cli import check, data, evaluate, listing, new, report, run, schema
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -30,6 +30,7 @@ app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
 app.command("new")(new.new)
+app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 
 

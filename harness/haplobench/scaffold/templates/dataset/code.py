@@ -1,4 +1,4 @@
-"""The dataset $name: how its panel is had. Replace the draws by your reader."""
+"""How the panel of $name is had: put your reader in place of the draws."""
 
 import numpy as np
 from haplobench import LoadedDataset, Panel, RunContext

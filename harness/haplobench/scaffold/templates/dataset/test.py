@@ -11,7 +11,8 @@ from $module.params import ${title}Params
 
 
 def test_it_keeps_the_contract() -> None:
-    check_dataset("$name", registry=load_registry(["$module"]))
+    registry = load_registry(["$module"])
+    check_dataset("$name", registry=registry)
 
 
 def test_the_panel_is_as_asked(tmp_path: Path) -> None:

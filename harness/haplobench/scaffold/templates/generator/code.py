@@ -1,4 +1,4 @@
-"""The generator $name: how it learns and samples. Replace the frequencies by your method."""
+"""How $name learns and samples: put your method in place of the frequencies."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -11,7 +11,8 @@ from $module.generator import $title
 
 
 def test_it_keeps_the_contract() -> None:
-    check_generator("$name", registry=load_registry(["$module"]))
+    registry = load_registry(["$module"])
+    check_generator("$name", registry=registry)
 
 
 def test_frequencies_are_learnt(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The metric $name: how it is computed. Replace the difference of frequencies by yours."""
+"""How $name is computed: put yours in place of the difference of frequencies."""
 
 import numpy as np
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext

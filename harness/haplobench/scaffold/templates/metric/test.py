@@ -12,7 +12,8 @@ from $module.metric import $title
 
 
 def test_it_keeps_the_contract() -> None:
-    check_metric("$name", registry=load_registry(["$module"]))
+    registry = load_registry(["$module"])
+    check_metric("$name", registry=registry)
 
 
 def test_the_value_is_the_difference(tmp_path: Path) -> None:
