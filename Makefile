@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench test test-slow lint format benchmarks oracles horovod clean help
+.PHONY: bench test test-slow lint format benchmarks schema ci-example oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ format: $(VENV)/.dev ## Let ruff format and mend what it can
 
 benchmarks: $(VENV)/.dev ## Measure the kernels' speed beside other tools'
 	$(BIN)/python -m pytest benchmarks -m "" --benchmark-only $(PYTEST_ARGS)
+
+schema: $(VENV)/.dev ## Write docs/suite.schema.json, for completion and checking in editors
+	$(BIN)/bench schema --to docs/suite.schema.json
+
+ci-example: $(VENV)/.dev ## The steps of .github/workflows/haplobench.yml, here
+	PATH="$(abspath $(BIN)):$$PATH" scripts/ci_example.sh
 
 oracles: ## Install the programs that tests compare with (Debian or Ubuntu, as root; optional)
 	scripts/install_oracles.sh
