@@ -58,7 +58,22 @@ class Codebooks:
 
         `alleles` is (n_windows, n, sites) int8, negative where missing (which costs nothing).
         """
-        return joint_log_likelihood(indicators(alleles), self.logits, self.log_weights).argmax(-1)
+        return self.joint(alleles).argmax(-1)
+
+    def joint(self, alleles: Tensor) -> Tensor:
+        """log of p(code) p(alleles | code), nats: (n_windows, n, codes) float32."""
+        return joint_log_likelihood(indicators(alleles), self.logits, self.log_weights)
+
+    def order(self, window: int) -> Tensor:
+        """The codes of a window along the first principal component of their tables: (codes,).
+
+        Codes weigh by their shares; the first has the fewest alternate alleles of both ends.
+        """
+        tables = torch.sigmoid(self.logits[window]).double()
+        weights = self.log_weights[window].double().exp()[:, None]
+        centred = tables - (weights * tables).sum(0)
+        axis = torch.linalg.svd(weights.sqrt() * centred, full_matrices=False).Vh[0]
+        return torch.argsort(centred @ (axis * torch.where(axis.sum() < 0, -1, 1)))
 
 
 def indicators(alleles: Tensor) -> Tensor:

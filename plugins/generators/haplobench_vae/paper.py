@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench_vae.paper_model import STRIDE, Shape, WindowVAEs
 from haplobench_vae.params import PaperVAEParams
+from haplobench_vae.storage import reading_model, write_model
 from haplobench_vae.training import (
     WindowHistory,
     cpu_generator,
@@ -24,7 +24,6 @@ from haplobench_vae.training import (
 )
 from haplobench_vae.windows import WindowTiling
 
-_FORMAT = 1
 _BLOCK = 128
 
 
@@ -73,24 +72,20 @@ class PaperVAE:
 
         Raises BenchError if the folder isn't such a model.
         """
-        path = directory / "model.json"
-        try:
-            head = json.loads(path.read_text())
-            if head["format"] != _FORMAT:
-                raise BenchError(f"{path}: format {head['format']}, expected {_FORMAT}")
+        with reading_model(directory, "vae-paper") as (head, state):
             params = PaperVAEParams.model_validate(head["params"])
             tiling = WindowTiling(head["n_sites"], head["width"], STRIDE)
-            state = load_file(directory / "model.safetensors")
-        except (OSError, ValueError, KeyError) as error:
-            raise BenchError(f"{directory}: not a saved vae-paper model: {error}") from None
-        models = []
-        for windows in tiling.groups(params.windows_per_group):
-            part = {name: values[windows.start : windows.stop] for name, values in state.items()}
-            shape = _shape(tiling, windows, params)
-            blank = torch.zeros(len(windows), tiling.padded)
-            model = WindowVAEs(shape, blank, cpu_generator(0))
-            model.load_state_dict(part)
-            models.append(model.to(ctx.device))
+            models = []
+            for windows in tiling.groups(params.windows_per_group):
+                part = {
+                    name: values[windows.start : windows.stop] for name, values in state.items()
+                }
+                shape = _shape(tiling, windows, params)
+                model = WindowVAEs(
+                    shape, torch.zeros(len(windows), tiling.padded), cpu_generator(0)
+                )
+                model.load_state_dict(part)
+                models.append(model.to(ctx.device))
         return FittedPaperVAE(params, tiling, models)
 
 
@@ -126,18 +121,13 @@ class FittedPaperVAE:
     def save(self, directory: Path) -> None:
         """Write `model.json` and `model.safetensors` (all windows stacked)."""
         states = [model.state_dict() for model in self.models]
-        stacked = {
-            name: torch.cat([state[name].cpu() for state in states]).contiguous()
-            for name in states[0]
-        }
-        save_file(stacked, directory / "model.safetensors")
+        stacked = {name: torch.cat([state[name].cpu() for state in states]) for name in states[0]}
         head = {
-            "format": _FORMAT,
             "n_sites": self.tiling.n_sites,
             "width": self.tiling.width,
             "params": self.params.model_dump(),
         }
-        (directory / "model.json").write_text(json.dumps(head, indent=1) + "\n")
+        write_model(directory, head, stacked)
 
     @torch.no_grad()
     def _block(self, rng: np.random.Generator) -> NDArray[np.int8]:

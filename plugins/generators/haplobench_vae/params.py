@@ -95,10 +95,16 @@ class VAEParams(Params):
         Decay of the exponential moving average of the weights, which is what is kept.
     batch_size : int
         Haplotypes per step, of all ranks together.
-    epochs : int
-        Upper bound. There is no wall-clock limit: the same seed always gives the same model.
+    epochs : int or None
+        Upper bound. None: 24, or as many as 800 steps take where there are few haplotypes.
+        There is no wall-clock limit: the same seed always gives the same model.
     patience : int
         Stop when the validation likelihood hasn't improved for so many epochs.
+    precision : str
+        Of matrix products in training. `auto`: bfloat16 on a GPU that has it, else float32.
+    compile : str
+        Whether `torch.compile` compiles the training step. `auto`: on a GPU, where training
+        takes 20,000 steps or more.
     recombined : float
         Share of the training haplotypes that recombine anew, within their population, each
         time they are shown.
@@ -127,8 +133,10 @@ class VAEParams(Params):
     clip: float = Field(1.0, gt=0)
     averaging: float = Field(0.98, ge=0, lt=1)
     batch_size: int = Field(32, ge=1)
-    epochs: int = Field(24, ge=1, le=10_000)
+    epochs: int | None = Field(None, ge=1, le=10_000)
     patience: int = Field(4, ge=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     recombined: float = Field(0.5, ge=0, le=1)
     ne: float = Field(10_000, gt=0)
     temperature: float = Field(0.7, gt=0, le=2)

@@ -53,11 +53,16 @@ class BlockSampler:
         population: NDArray[np.int64],
         code_levels: NDArray[np.float32],
         allele_levels: NDArray[np.float32],
+        *,
+        codes: NDArray[np.int64] | None = None,
+        probabilities: NDArray[np.float32] | None = None,
     ) -> NDArray[np.int8]:
         """One block of haplotypes (n_windows, size, sites) int8.
 
         Every draw inverts a distribution at a uniform level given: `code_levels`
-        (n_windows, size) and `allele_levels` (n_windows, size, sites), both float32.
+        (n_windows, size) and `allele_levels` (n_windows, size, sites), both float32. Given
+        `codes` (n_windows, size) are taken instead of drawn. The alternate allele's
+        probabilities are written into `probabilities`, of the shape of `allele_levels`.
         """
         model, shape = self._model, self._model.shape
         device = model.logits.device
@@ -70,8 +75,11 @@ class BlockSampler:
             hidden = token + model.window_embedding[window] + condition
             state = self._advance(hidden, filled)
             filled += 1
-            scores = torch.addmm(model.head_bias[window], state, model.head[window])
-            code = inverse_cdf(scores, torch.from_numpy(code_levels[window]).to(device))
+            if codes is None:
+                scores = torch.addmm(model.head_bias[window], state, model.head[window])
+                code = inverse_cdf(scores, torch.from_numpy(code_levels[window]).to(device))
+            else:
+                code = torch.from_numpy(codes[window]).to(device)
             rows = code + window * shape.codes
             inner = functional.relu(
                 model.residual_state(state) + model.residual_code.index_select(0, rows)
@@ -81,7 +89,10 @@ class BlockSampler:
             )
             level = torch.from_numpy(allele_levels[window]).to(device)
             # Strictly below: probability 0 never gives the allele.
-            drawn = level < torch.sigmoid(logits * self._inverse)
+            found = torch.sigmoid(logits * self._inverse)
+            drawn = level < found
+            if probabilities is not None:
+                probabilities[window] = found.cpu().numpy()
             alleles[window] = drawn.cpu().numpy()
             if window + 1 < shape.n_windows:
                 base = self._difference_base[window].index_select(0, code)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 
-from haplobench import BenchError, Panel, RunContext, SampleRequest
+from haplobench import BenchError, Panel, RunContext
+from haplobench_vae.checkpoints import CheckpointFile
 from haplobench_vae.codebooks import Codebooks, CodebookSettings, fit_codebooks
+from haplobench_vae.fitted import FittedVAE
 from haplobench_vae.mosaics import Mosaics
 from haplobench_vae.params import VAEParams
 from haplobench_vae.populations import Populations
 from haplobench_vae.prior import PriorShape, WindowPrior
 from haplobench_vae.prior_training import PriorHistory, TrainingData, train_prior
-from haplobench_vae.sampling import BlockSampler
+from haplobench_vae.storage import reading_model
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 from haplobench_vae.windows import WindowTiling
 
-_FORMAT = 1
-_BLOCK = 256
 _MANY = 2000  # haplotypes
 _CODEBOOK_SHARE = 0.05
 
@@ -79,115 +75,33 @@ class VAE:
             on_cpu = Codebooks(books.logits.cpu(), books.log_weights.cpu())
             model = WindowPrior(shape, on_cpu, generator, params.dropout).to(ctx.device)
 
-            def report(epoch: int, loss: float) -> None:
+            def report(epoch: int, epochs: int, loss: float) -> None:
                 ctx.progress(
-                    _CODEBOOK_SHARE + (1 - _CODEBOOK_SHARE) * (epoch + 1) / params.epochs,
-                    f"epoch {epoch + 1} of {params.epochs}: validation loss {loss:.2f} nats",
+                    _CODEBOOK_SHARE + (1 - _CODEBOOK_SHARE) * (epoch + 1) / epochs,
+                    f"epoch {epoch + 1} of {epochs}: validation loss {loss:.2f} nats",
                 )
 
-            history = train_prior(model, books, tiling, data, params, ctx, report)
+            checkpoint = _checkpoint(train, params, ctx)
+            history = train_prior(model, books, tiling, data, params, ctx, report, checkpoint)
         if ctx.group.rank == 0:
             _write_history(ctx.artifacts / "training.json", history)
-        return FittedVAE(params, tiling, populations, train.ploidy, model)
+        return FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
 
     def load(self, directory: Path, ctx: RunContext) -> FittedVAE:
         """Read what `FittedVAE.save` wrote.
 
         Raises BenchError if the folder isn't such a model.
         """
-        path = directory / "model.json"
-        try:
-            head = json.loads(path.read_text())
-            if head["format"] != _FORMAT:
-                raise BenchError(f"{path}: format {head['format']}, expected {_FORMAT}")
+        with reading_model(directory, "vae") as (head, state):
             params = VAEParams.model_validate(head["params"])
             tiling = WindowTiling(head["n_sites"], head["width"])
             populations = Populations(**{k: tuple(v) for k, v in head["populations"].items()})
             shape = _shape(params, tiling, head["codes"], populations)
-            blank = Codebooks(
-                torch.zeros(shape.n_windows, shape.codes, shape.sites),
-                torch.zeros(shape.n_windows, shape.codes),
-            )
-            model = WindowPrior(shape, blank, cpu_generator(0))
-            model.load_state_dict(load_file(directory / "model.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise BenchError(f"{directory}: not a saved vae model: {error}") from None
-        model = model.eval().to(ctx.device)
-        return FittedVAE(params, tiling, populations, head["ploidy"], model)
-
-
-@dataclass(frozen=True, eq=False)
-class FittedVAE:
-    """Trained codebooks, prior and decoder.
-
-    Attributes
-    ----------
-    params : VAEParams
-    tiling : WindowTiling
-    populations : Populations
-    ploidy : int
-    model : WindowPrior
-    """
-
-    params: VAEParams
-    tiling: WindowTiling
-    populations: Populations
-    ploidy: int
-    model: WindowPrior = field(repr=False)
-
-    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
-        """Yield (batch, n_sites) int8; the labels asked for may be superpopulations, too.
-
-        Where no populations are asked for, each person's is drawn by its share of the
-        training people.
-        """
-        with reproducible(ctx.threads):
-            sampler = BlockSampler(self.model, _BLOCK, self.params.temperature)
-        done = 0
-        for block, wanted, into in request.blocks(_BLOCK):
-            labels = None if request.populations is None else request.populations[into]
-            with reproducible(ctx.threads):
-                rows = self._block(sampler, block, wanted, labels, ctx)[wanted]
-            for first in range(0, len(rows), request.batch_size):
-                yield rows[first : first + request.batch_size]
-            done += len(rows)
-            ctx.progress(done / request.n_haplotypes, f"{done} haplotypes")
-
-    def save(self, directory: Path) -> None:
-        """Write `model.json` and `model.safetensors`."""
-        state = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
-        save_file(state, directory / "model.safetensors")
-        head = {
-            "format": _FORMAT,
-            "n_sites": self.tiling.n_sites,
-            "width": self.tiling.width,
-            "codes": self.model.shape.codes,
-            "ploidy": self.ploidy,
-            "populations": asdict(self.populations),
-            "params": self.params.model_dump(),
-        }
-        (directory / "model.json").write_text(json.dumps(head, indent=1) + "\n")
-
-    def _block(
-        self,
-        sampler: BlockSampler,
-        block: int,
-        wanted: slice,
-        labels: NDArray[np.str_] | None,
-        ctx: RunContext,
-    ) -> NDArray[np.int8]:
-        """One whole block (_BLOCK, n_sites) int8; rows nobody wants are of any population."""
-        people = ctx.rng("vae", "people", block).random(-(-_BLOCK // self.ploidy))
-        level = np.repeat(people, self.ploidy)[:_BLOCK]
-        population = self.populations.draw(None, level)
-        if labels is not None:
-            population[wanted] = self.populations.draw(labels, level[wanted])
-        rng = ctx.rng("vae", "sample", block)
-        windows, sites = self.model.shape.n_windows, self.model.shape.sites
-        code_levels = rng.random((windows, _BLOCK), np.float32)
-        allele_levels = rng.random((windows, _BLOCK, sites), np.float32)
-        cut = sampler.draw(population, code_levels, allele_levels)
-        return self.tiling.join(cut, range(windows))
+            books = Codebooks(state["logits"].clone(), state.pop("log_weights"))
+            model = WindowPrior(shape, books, cpu_generator(0))
+            model.load_state_dict(state)
+            ploidy = int(head["ploidy"])
+        return FittedVAE(params, tiling, populations, ploidy, model.eval().to(ctx.device), books)
 
 
 def _shape(
@@ -206,6 +120,19 @@ def _shape(
         reach=params.reach,
         residual=params.residual,
     )
+
+
+def _checkpoint(train: Panel, params: VAEParams, ctx: RunContext) -> CheckpointFile | None:
+    if ctx.checkpoint is None:
+        return None
+    identity = {
+        "generator": "vae",
+        "params": params.model_dump(),
+        "seed": ctx.seed,
+        "train": train.digest,
+        "validation": None if ctx.validation is None else ctx.validation.tolist(),
+    }
+    return CheckpointFile(ctx.checkpoint / "prior.safetensors", identity)
 
 
 def _write_history(path: Path, history: PriorHistory) -> None:

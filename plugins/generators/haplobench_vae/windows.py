@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.panel import MISSING
+
+_Scalar = TypeVar("_Scalar", np.int8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class WindowTiling:
         cut[:, :, : self.width] = whole.reshape(n, len(windows), self.width).transpose(1, 0, 2)
         return cut
 
-    def join(self, cut: NDArray[np.int8], windows: range) -> NDArray[np.int8]:
+    def join(self, cut: NDArray[_Scalar], windows: range) -> NDArray[_Scalar]:
         """Undo `cut`: (len(windows), n, padded) becomes (n, sites of these windows)."""
         joined = cut[:, :, : self.width].transpose(1, 0, 2).reshape(cut.shape[1], -1)
         sites = self.sites(windows)

@@ -1,0 +1,210 @@
+"""A fitted `vae`: sampling, probabilities, encoding, storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from haplobench import BenchError, Panel, RunContext, SampleRequest
+from haplobench_vae.codebooks import Codebooks
+from haplobench_vae.params import VAEParams
+from haplobench_vae.populations import Populations
+from haplobench_vae.prior import WindowPrior
+from haplobench_vae.sampling import BlockSampler
+from haplobench_vae.storage import write_model
+from haplobench_vae.training import reproducible
+from haplobench_vae.windows import WindowTiling
+
+_BLOCK = 256
+_HALF = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class FittedVAE:
+    """Trained codebooks, prior and decoder.
+
+    Attributes
+    ----------
+    params : VAEParams
+    tiling : WindowTiling
+    populations : Populations
+    ploidy : int
+    model : WindowPrior
+    books : Codebooks
+        They encode haplotypes; on the CPU.
+    """
+
+    params: VAEParams
+    tiling: WindowTiling
+    populations: Populations
+    ploidy: int
+    model: WindowPrior = field(repr=False)
+    books: Codebooks = field(repr=False)
+
+    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
+        """Yield (batch, n_sites) int8; the labels asked for may be superpopulations, too.
+
+        Where no populations are asked for, each person's is drawn by its share of the
+        training people.
+        """
+        for alleles, _ in self._batches(request, ctx, probabilities=False):
+            yield alleles
+
+    def probabilities(
+        self, request: SampleRequest, ctx: RunContext
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield (batch, n_sites) float32: the probabilities that `sample` drew its alleles with.
+
+        Of the alternate allele, given the haplotype's population, its codes up to and with
+        the site's window, and its alleles in the windows before.
+        """
+        for _, found in self._batches(request, ctx, probabilities=True):
+            yield found
+
+    def encode(self, panel: Panel, ctx: RunContext) -> NDArray[np.int64]:
+        """Codes of real haplotypes: (n_haplotypes, n_windows) int64, the most probable of each.
+
+        Raises BenchError if the panel hasn't the sites of the training panel.
+        """
+        with reproducible(ctx.threads):
+            return self.books.encode(self._cut(panel)).t().contiguous().numpy()
+
+    def interpolate(
+        self, first: Panel, second: Panel, steps: int, ctx: RunContext
+    ) -> NDArray[np.int8]:
+        """Haplotypes on the way from each haplotype of `first` to its like in `second`.
+
+        (steps, n_haplotypes, n_sites) int8. A share t of the way, from 0 to 1, each window has
+        the most probable code under the geometric mixture p(code | first)^(1 - t)
+        p(code | second)^t of both haplotypes' posteriors. Both ends are reconstructions: each
+        site has the likelier allele, given the codes and the windows before.
+
+        Raises BenchError if the panels differ in size or in sites.
+        """
+        if first.n_haplotypes != second.n_haplotypes:
+            raise BenchError(
+                f"interpolation: {first.n_haplotypes} haplotypes on one side, "
+                f"{second.n_haplotypes} on the other; expected as many"
+            )
+        with reproducible(ctx.threads):
+            start, end = (self.books.joint(self._cut(panel)) for panel in (first, second))
+            made = [
+                self._decoded(
+                    torch.lerp(start, end, float(share)).argmax(-1),
+                    np.where(share < _HALF, *(self._population(p) for p in (first, second))),
+                )
+                for share in np.linspace(0, 1, steps)
+            ]
+        return np.stack(made)
+
+    def traverse(
+        self, panel: Panel, dimension: int, steps: int, ctx: RunContext
+    ) -> NDArray[np.int8]:
+        """The haplotypes of `panel` with other codes in one window: a walk along its codebook.
+
+        (steps, n_haplotypes, n_sites) int8. `dimension` is the window, from 0. Its codes are
+        put in the order of the first principal component of their allele probabilities and
+        visited from end to end, evenly; the other windows keep their codes.
+
+        Raises BenchError if there is no such window, or the panel hasn't the sites.
+        """
+        if not 0 <= dimension < self.tiling.n_windows:
+            raise BenchError(
+                f"traversal: there is no window {dimension}; expected 0 to "
+                f"{self.tiling.n_windows - 1}"
+            )
+        with reproducible(ctx.threads):
+            codes = self.books.encode(self._cut(panel))
+            order = self.books.order(dimension)
+            made = []
+            for visited in np.linspace(0, order.numel() - 1, steps).round().astype(np.int64):
+                codes[dimension] = int(order[visited])
+                made.append(self._decoded(codes, self._population(panel)))
+        return np.stack(made)
+
+    def save(self, directory: Path) -> None:
+        """Write `model.json` and `model.safetensors`."""
+        head = {
+            "n_sites": self.tiling.n_sites,
+            "width": self.tiling.width,
+            "codes": self.model.shape.codes,
+            "ploidy": self.ploidy,
+            "populations": asdict(self.populations),
+            "params": self.params.model_dump(),
+        }
+        state = {**self.model.state_dict(), "log_weights": self.books.log_weights}
+        write_model(directory, head, state)
+
+    def _batches(
+        self, request: SampleRequest, ctx: RunContext, *, probabilities: bool
+    ) -> Iterator[tuple[NDArray[np.int8], NDArray[np.float32]]]:
+        """Yield alleles and their probabilities (with no rows where they aren't wanted)."""
+        with reproducible(ctx.threads):
+            sampler = BlockSampler(self.model, _BLOCK, self.params.temperature)
+        done = 0
+        for block, wanted, into in request.blocks(_BLOCK):
+            labels = None if request.populations is None else request.populations[into]
+            with reproducible(ctx.threads):
+                alleles, found = self._block(sampler, block, wanted, labels, ctx, probabilities)
+            n = wanted.stop - wanted.start
+            for first in range(0, n, request.batch_size):
+                batch = slice(first, min(first + request.batch_size, n))
+                yield alleles[wanted][batch], found[wanted][batch]
+            done += n
+            ctx.progress(done / request.n_haplotypes, f"{done} haplotypes")
+
+    def _block(
+        self,
+        sampler: BlockSampler,
+        block: int,
+        wanted: slice,
+        labels: NDArray[np.str_] | None,
+        ctx: RunContext,
+        probabilities: bool,
+    ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """One whole block (_BLOCK, n_sites); rows nobody wants are of any population."""
+        people = ctx.rng("vae", "people", block).random(-(-_BLOCK // self.ploidy))
+        level = np.repeat(people, self.ploidy)[:_BLOCK]
+        population = self.populations.draw(None, level)
+        if labels is not None:
+            population[wanted] = self.populations.draw(labels, level[wanted])
+        rng = ctx.rng("vae", "sample", block)
+        windows, sites = self.model.shape.n_windows, self.model.shape.sites
+        code_levels = rng.random((windows, _BLOCK), np.float32)
+        allele_levels = rng.random((windows, _BLOCK, sites), np.float32)
+        found = np.empty(allele_levels.shape, np.float32) if probabilities else None
+        cut = sampler.draw(population, code_levels, allele_levels, probabilities=found)
+        everything = range(windows)
+        joined = np.empty((0, self.tiling.n_sites), np.float32)
+        if found is not None:
+            joined = self.tiling.join(found, everything)
+        return self.tiling.join(cut, everything), joined
+
+    def _decoded(self, codes: torch.Tensor, population: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The likelier alleles of codes (n_windows, n) int64: (n, n_sites) int8."""
+        n = codes.shape[1]
+        sampler = BlockSampler(self.model, n, self.params.temperature)
+        shape = self.model.shape
+        levels = np.full((shape.n_windows, n), _HALF, np.float32)
+        allele_levels = np.broadcast_to(levels[..., None], (*levels.shape, shape.sites))
+        cut = sampler.draw(population, levels, allele_levels, codes=codes.numpy())
+        return self.tiling.join(cut, range(shape.n_windows))
+
+    def _cut(self, panel: Panel) -> torch.Tensor:
+        if panel.n_sites != self.tiling.n_sites:
+            raise BenchError(
+                f"panel: found {panel.n_sites} sites, expected the {self.tiling.n_sites} of the "
+                "training panel"
+            )
+        haplotypes = np.asarray(panel.haplotypes)
+        return torch.from_numpy(self.tiling.cut(haplotypes, range(self.tiling.n_windows)))
+
+    def _population(self, panel: Panel) -> NDArray[np.int64]:
+        level = np.full(panel.n_haplotypes, _HALF)
+        labels = panel.haplotype_populations
+        return self.populations.draw(labels if (labels != "").all() else None, level)
