@@ -13,7 +13,12 @@ from haplobench.testing.datasets import check_dataset
 from haplobench.testing.findings import ConformanceError, Failure
 from haplobench.testing.generators import check_generator
 from haplobench.testing.metrics import check_metric
-from haplobench.testing.panels import example_context, example_panel, example_reference
+from haplobench.testing.panels import (
+    example_context,
+    example_panel,
+    example_reference,
+    example_shadows,
+)
 
 __all__ = [
     "ConformanceError",
@@ -24,4 +29,5 @@ __all__ = [
     "example_context",
     "example_panel",
     "example_reference",
+    "example_shadows",
 ]

@@ -34,6 +34,7 @@ from haplobench.testing.panels import (
     example_context,
     example_panel,
     example_reference,
+    example_shadows,
     panel_state,
     without_labels,
 )
@@ -179,6 +180,8 @@ class _Check:
         **changes: Any,
     ) -> tuple[Table, MetricResult]:
         """Measure `parts` with a fresh metric and judge the result's form."""
+        if self.spec.shadows:
+            changes["shadows"] = example_shadows(self.folder / "shadows", reference)
         with (
             watched(self.findings, self.folder),
             self.findings.attempt(check, f"{what} to be measured", why, vital=True),

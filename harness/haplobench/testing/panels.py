@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.panel import Panel
-from haplobench.plugin import Reference, RunContext
+from haplobench.plugin import Reference, RunContext, Shadow
 from haplobench.recombination import RecombinationMap
 from haplobench.sequence import BASES, surrogate_sequence
 
@@ -79,6 +79,25 @@ def example_context(folder: Path, panel: Panel, seed: int = 0, **changes: Any) -
         "min_maf": 0.01,
     }
     return RunContext(seed=seed, **(made | changes))
+
+
+def example_shadows(folder: Path, reference: Reference, n: int = 4) -> tuple[Shadow, ...]:
+    """Shadow cohorts of a generator that returns its people, written under `folder`."""
+    shadows = []
+    for i in range(n):
+        rng = np.random.default_rng(i // 2)
+        panels = (reference.train, reference.holdout)
+        members = [
+            (rng.permutation(panel.n_samples) < panel.n_samples // 2) ^ bool(i % 2)
+            for panel in panels
+        ]
+        people = [
+            panel.select_samples(np.flatnonzero(inside)).haplotypes
+            for panel, inside in zip(panels, members, strict=True)
+        ]
+        reference.train.with_haplotypes(np.concatenate(people)).save(folder / f"shadow{i}")
+        shadows.append(Shadow(members[0], members[1], folder / f"shadow{i}"))
+    return tuple(shadows)
 
 
 def panel_state(panel: Panel) -> tuple[bytes, ...]:

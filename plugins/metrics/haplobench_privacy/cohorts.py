@@ -70,6 +70,10 @@ class Cohorts:
             chosen = panel.haplotypes[:, columns]
         return np.ascontiguousarray(chosen.T)
 
+    def at(self, panel: Panel, chosen: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Alleles at some of the compared sites, by index: (n_haplotypes, n) int8."""
+        return np.ascontiguousarray(panel.haplotypes[:, np.flatnonzero(self.sites)[chosen]])
+
     def _pack(self, panel: Panel) -> NDArray[np.uint64]:
         whole = bool(self.sites.all())
         return np.concatenate(

@@ -21,7 +21,7 @@ _TILE = 512
 
 
 @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
-def _popcount(typing_context: Any, word: Any) -> Any:
+def popcount(typing_context: Any, word: Any) -> Any:
     """Set bits of a 64-bit word, as LLVM's `ctpop` (vectorised where the processor can)."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -33,7 +33,7 @@ def _popcount(typing_context: Any, word: Any) -> Any:
 
 
 @compiled
-def _four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
+def four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
     """Distances of rows first..first + 3 of `a` to every column: `out` (4, m) int64.
 
     `columns` (n_words, m) is the other panel transposed: the inner loop runs along m and
@@ -51,10 +51,10 @@ def _four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
             b = columns[w, low:high]
             x0, x1, x2, x3 = a[i0, w], a[i1, w], a[i2, w], a[i3, w]
             for j in range(high - low):
-                o0[j] += _popcount(x0 ^ b[j])
-                o1[j] += _popcount(x1 ^ b[j])
-                o2[j] += _popcount(x2 ^ b[j])
-                o3[j] += _popcount(x3 ^ b[j])
+                o0[j] += popcount(x0 ^ b[j])
+                o1[j] += popcount(x1 ^ b[j])
+                o2[j] += popcount(x2 ^ b[j])
+                o3[j] += popcount(x3 ^ b[j])
 
 
 @compiled
@@ -63,7 +63,7 @@ def _nearest(a: Any, columns: Any, within: bool) -> Any:
     distances = np.empty((4, m), np.int64)
     best = np.empty(n, np.int64)
     for first in range(0, n, 4):
-        _four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances)
         for r in range(min(4, n - first)):
             if within:
                 distances[r, first + r] = 64 * a.shape[1] + 1
@@ -77,7 +77,7 @@ def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
     distances = np.empty((4, m), np.int64)
     counts = np.zeros((2, n), np.int64)
     for first in range(0, n, 4):
-        _four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances)
         for r in range(min(4, n - first)):
             i = first + r
             if within:
@@ -100,7 +100,7 @@ def _expected_nearest(a: Any, columns: Any, absent: Any) -> Any:
     histogram = np.zeros(64 * a.shape[1] + 1, np.int64)
     expected = np.zeros(n)
     for first in range(0, n, 4):
-        _four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances)
         for r in range(min(4, n - first)):
             histogram[:] = 0
             for j in range(m):

@@ -82,6 +82,19 @@ def draw_copied_tracts(
     )
 
 
+def draw_kinship(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """Cumulative kinship with the closest training person; below 0 counts as 0."""
+    return _cumulative(
+        cohorts,
+        style,
+        lambda cohort: cohort.tables["synthetic"]["kinship"],
+        lambda cohort: cohort.tables["real"]["kinship"],
+        "kinship",
+        logarithmic=False,
+        format_=".2~f",
+    )
+
+
 def _cumulative(
     cohorts: Sequence[CohortSeries],
     style: FigureStyle,
@@ -90,6 +103,7 @@ def _cumulative(
     title: str,
     *,
     logarithmic: bool,
+    format_: str = ",.0f",
 ) -> alt.FacetChart | None:
     """Empirical distribution functions: each generator's, over that of held-out people.
 
@@ -104,7 +118,7 @@ def _cumulative(
         low = max(float(everything.min()), 0.01)
         grid = np.geomspace(low, max(float(everything.max()), low * 1.01), _POINTS)
     else:
-        grid = np.linspace(0, max(float(everything.max()), 1.0), _POINTS)
+        grid = np.linspace(0, float(everything.max()) if everything.max() > 0 else 1.0, _POINTS)
 
     def curve(values: NDArray[Any]) -> NDArray[np.float64]:
         return np.searchsorted(np.sort(values), grid * (1 + 1e-9), "right") / values.size
@@ -133,7 +147,7 @@ def _cumulative(
         decades = 10.0 ** np.arange(np.ceil(np.log10(grid[0])), np.log10(grid[-1]))
         axis = alt.Axis(values=decades.tolist(), format=",.3~r")
     else:
-        axis = alt.Axis(tickCount=4, format=",.0f")
+        axis = alt.Axis(tickCount=4, format=format_)
     x = alt.X("x:Q", title=title, scale=scale, axis=axis)
     y = alt.Y("share:Q", title="cumulative share", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart()

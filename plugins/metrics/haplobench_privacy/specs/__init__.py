@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from haplobench_privacy.specs import distances, membership, tracts
+from haplobench_privacy.specs import auditing, distances, inference, membership, people, tracts
 
-SPECS = (*distances.SPECS, *tracts.SPECS, *membership.SPECS)
+SPECS = (
+    *distances.SPECS,
+    *tracts.SPECS,
+    *membership.SPECS,
+    *inference.SPECS,
+    *people.SPECS,
+    *auditing.SPECS,
+)

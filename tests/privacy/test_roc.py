@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from haplobench_privacy.membership import auc, roc
+from haplobench_privacy.roc import auc, roc
 
 scores = st.lists(st.integers(-4, 4), min_size=2, max_size=30).map(
     lambda values: np.array(values, float)

@@ -1,0 +1,230 @@
+"""Attribute inference: hidden alleles guessed from the nearest synthetic haplotypes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import Measurement, MetricResult, Panel
+from haplobench.panel import pack_bits
+from haplobench_privacy.base import CohortMetric
+from haplobench_privacy.cohorts import Cohorts
+from haplobench_privacy.compiled import compiled
+from haplobench_privacy.distances import four_rows
+from haplobench_privacy.membership import cohort_note
+from haplobench_privacy.specs.inference import AttributeParams
+
+_WORD = 64
+# Lower borders of the strata by minor allele frequency.
+STRATA = (("under 5 %", 0.0, 0.05), ("5-20 %", 0.05, 0.2), ("over 20 %", 0.2, 0.51))
+
+
+@compiled
+def _nearest_alleles(a: Any, columns: Any, alleles: Any) -> Any:
+    n, m = a.shape[0], columns.shape[1]
+    distances = np.empty((4, m), np.int64)
+    guesses = np.empty(n)
+    for first in range(0, n, 4):
+        four_rows(a, first, columns, distances)
+        for r in range(min(4, n - first)):
+            row = distances[r]
+            least = row.min()
+            nearest, carriers = 0, 0
+            for j in range(m):
+                if row[j] == least:
+                    nearest += 1
+                    carriers += alleles[j]
+            guesses[first + r] = carriers / nearest
+    return guesses
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """Sites hidden from an attacker, and where the others lie in packed haplotypes.
+
+    Attributes
+    ----------
+    hidden, shown : int64 arrays
+        Indices of compared sites, increasing.
+    words : (n_hidden, 2) int64
+        First and past-the-last word of the window of shown sites around each hidden one.
+    """
+
+    hidden: NDArray[np.int64]
+    shown: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+    @classmethod
+    def draw(
+        cls, maf: NDArray[np.float64], n: int, window: int, rng: np.random.Generator
+    ) -> Hidden:
+        """Draw hidden sites, as evenly over the strata of MAF as there are sites (at most a fifth
+        of all); `window` shown sites around each are compared.
+        """
+        n = min(n, max(1, maf.size // 5))
+        stratum = np.digitize(maf, [low for _, low, _ in STRATA[1:]])
+        # The first of each stratum, then the second of each, ...
+        order = rng.permutation(maf.size)
+        place = np.empty(maf.size, np.int64)
+        for group in range(len(STRATA)):
+            members = order[stratum[order] == group]
+            place[members] = np.arange(members.size)
+        hidden = np.sort(order[np.argsort(place[order], kind="stable")][:n])
+        shown = np.setdiff1d(np.arange(maf.size), hidden)
+        n_words = -(-shown.size // _WORD)
+        wide = min(n_words, max(1, window // _WORD))
+        centre = np.searchsorted(shown, hidden) // _WORD
+        first = np.clip(centre - wide // 2, 0, n_words - wide)
+        return cls(hidden, shown, np.stack([first, first + wide], axis=1))
+
+    def guesses(self, targets: NDArray[np.int8], known: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Share of alternate alleles among the nearest known haplotypes, by target and site.
+
+        Nearest by Hamming distance at the shown sites of the window; ties count together.
+
+        Parameters
+        ----------
+        targets, known : (n, n_sites), (m, n_sites) int8
+
+        Returns
+        -------
+        (n, n_hidden) float64
+        """
+        a, b = (pack_bits(np.ascontiguousarray(rows[:, self.shown])) for rows in (targets, known))
+        found = np.empty((targets.shape[0], self.hidden.size))
+        for j, (site, (low, high)) in enumerate(zip(self.hidden, self.words, strict=True)):
+            found[:, j] = _nearest_alleles(
+                np.ascontiguousarray(a[:, low:high]),
+                np.ascontiguousarray(b[:, low:high].T),
+                np.ascontiguousarray(known[:, site]),
+            )
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Accuracy:
+    """Weighted right guesses and weights by person: (n_people, n_hidden) float64 each."""
+
+    right: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    def mean(self, sites: NDArray[np.bool_]) -> tuple[float, float, int]:
+        """Balanced accuracy at some hidden sites, its standard error over people, and n people.
+
+        A ratio of means over people; error by the delta method.
+        """
+        right, weight = self.right[:, sites].sum(axis=1), self.weight[:, sites].sum(axis=1)
+        value = float(right.sum() / weight.sum())
+        spread = (right - value * weight).std() / (weight.mean() * np.sqrt(right.size))
+        return value, float(spread), right.size
+
+
+class AttributeInference(CohortMetric[AttributeParams]):
+    """How much better hidden alleles of training people are guessed than of held-out people."""
+
+    def measure(self, data: Cohorts) -> MetricResult:
+        """Leak, accuracies behind it, and gains over other ways to guess."""
+        rng = self.ctx.rng("attribute-inference", "sites")
+        sites = np.arange(int(data.sites.sum()))
+        counts = sum(one.allele_counts[0][data.sites] for one in (data.train, data.holdout))
+        frequency = counts / (data.train.n_haplotypes + data.holdout.n_haplotypes)
+        maf = np.minimum(frequency, 1 - frequency)
+        if not (maf > 0).any():
+            nothing = Measurement(None, note="no site is polymorphic")
+            return MetricResult(dict.fromkeys(("leak", "accuracy_train"), nothing))
+        usable = sites[maf > 0]
+        drawn = Hidden.draw(maf[usable], self.params.sites, self.params.window, rng)
+        train, holdout = (self._people(data, panel, usable) for panel in (data.train, data.holdout))
+        synthetic = data.at(data.synthetic, usable)
+        at = frequency[usable][drawn.hidden]
+        ploidy = data.train.ploidy
+
+        def accuracy(targets: NDArray[np.int8], known: NDArray[np.int8]) -> _Accuracy:
+            return _judge(drawn.guesses(targets, known), targets[:, drawn.hidden], at, ploidy)
+
+        of_train, of_holdout = accuracy(train, synthetic), accuracy(holdout, synthetic)
+        everywhere = np.ones(at.size, bool)
+        size = min(synthetic.shape[0], data.holdout.n_haplotypes)
+        order = rng.permutation(max(1, synthetic.shape[0] // ploidy))[: max(1, size // ploidy)]
+        rows = (order[:, None] * ploidy + np.arange(ploidy)).ravel()
+        from_few = accuracy(train, synthetic[rows])
+        from_real = accuracy(train, data.at(data.holdout, usable)[: rows.size])
+
+        leak = [_difference(of_train, of_holdout, everywhere, note=cohort_note(data))]
+        minor = np.minimum(at, 1 - at)
+        for name, low, high in STRATA:
+            within = (minor >= low) & (minor < high)
+            if within.any():
+                leak.append(_difference(of_train, of_holdout, within, {"maf": name}))
+        # The same people and alleles are guessed from both, so the error is of the difference.
+        value, error, n = _Accuracy(from_few.right - from_real.right, from_few.weight).mean(
+            everywhere
+        )
+        return MetricResult(
+            {
+                "leak": leak,
+                "accuracy_train": _measured(of_train, everywhere),
+                "accuracy_holdout": _measured(of_holdout, everywhere),
+                "gain_over_frequency": _gain_over_frequency(of_train, everywhere),
+                "gain_over_reference": Measurement(value, n, error),
+                "hidden_sites": Measurement(float(at.size)),
+            }
+        )
+
+    def _people(self, data: Cohorts, panel: Panel, sites: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Haplotypes of the people attacked: all, or so many drawn at random."""
+        alleles = data.at(panel, sites)
+        if panel.n_samples <= self.params.max_people:
+            return alleles
+        rng = self.ctx.rng("attribute-inference", "people", panel.digest)
+        people = np.sort(rng.choice(panel.n_samples, self.params.max_people, replace=False))
+        rows = (people[:, None] * panel.ploidy + np.arange(panel.ploidy)).ravel()
+        return np.asarray(alleles[rows])
+
+
+def _judge(
+    guesses: NDArray[np.float64],
+    truth: NDArray[np.int8],
+    frequency: NDArray[np.float64],
+    ploidy: int,
+) -> _Accuracy:
+    """Right guesses by person, each allele weighted by one over its frequency.
+
+    So both alleles of a site weigh the same, as in balanced accuracy; an even vote is half
+    right.
+    """
+    voted = (guesses > 0.5) + 0.5 * (guesses == 0.5)
+    right = np.where(truth == 1, voted, 1 - voted)
+    weight = np.where(truth == 1, 0.5 / frequency, 0.5 / (1 - frequency))
+
+    def by_person(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(values.reshape(-1, ploidy, values.shape[1]).sum(axis=1))
+
+    return _Accuracy(by_person(right * weight), by_person(weight))
+
+
+def _measured(accuracy: _Accuracy, sites: NDArray[np.bool_]) -> Measurement:
+    value, error, n = accuracy.mean(sites)
+    return Measurement(value, n, error)
+
+
+def _gain_over_frequency(accuracy: _Accuracy, sites: NDArray[np.bool_]) -> Measurement:
+    """Guessing the commoner allele everywhere is right for one allele of two: 1/2 exactly."""
+    value, error, n = accuracy.mean(sites)
+    return Measurement(value - 0.5, n, error)
+
+
+def _difference(
+    train: _Accuracy,
+    holdout: _Accuracy,
+    sites: NDArray[np.bool_],
+    labels: dict[str, str] | None = None,
+    note: str = "",
+) -> Measurement:
+    (a, error_a, n), (b, error_b, m) = train.mean(sites), holdout.mean(sites)
+    return Measurement(
+        a - b, n + m, float(np.hypot(error_a, error_b)), labels=labels or {}, note=note
+    )
