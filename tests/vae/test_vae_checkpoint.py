@@ -26,7 +26,7 @@ QUICK = {
 }
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for whatever ends a process."""
 
 
@@ -36,7 +36,7 @@ def fit(folder: Path, killed_after: int | None = None, **changes: Any) -> Fitted
 
     def progress(fraction: float, message: str) -> None:
         if killed_after is not None and f"epoch {killed_after + 1} of" in message:
-            raise Killed
+            raise KilledError
 
     seed = changes.pop("seed", 0)
     given = {"checkpoint": folder / "checkpoint", "progress": progress} | changes
@@ -53,7 +53,7 @@ def same(one: FittedVAE, other: FittedVAE) -> bool:
 def test_a_resumed_training_gives_the_same_bytes(tmp_path: Path, done: int) -> None:
     (tmp_path / "whole").mkdir()
     whole = fit(tmp_path / "whole", checkpoint=None)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(tmp_path, killed_after=done)
     epochs: list[str] = []
     resumed = fit(tmp_path, progress=lambda _, message: epochs.append(message))
@@ -80,7 +80,7 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
 
 
 def test_what_another_training_left_is_passed_over(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(tmp_path, killed_after=2)
     epochs: list[str] = []
     fit(tmp_path, seed=1, progress=lambda _, message: epochs.append(message))
@@ -90,7 +90,7 @@ def test_what_another_training_left_is_passed_over(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = fit(tmp_path / "whole", checkpoint=None)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(tmp_path, killed_after=2)
     (file,) = (tmp_path / "checkpoint").iterdir()
     file.write_bytes(file.read_bytes()[:-100])
