@@ -71,7 +71,7 @@ def test_markdown_tables_are_whole(demo: Summary, drawn: Drawn) -> None:
     text = render_markdown(demo, *drawn)
     lines = text.splitlines()
     tables = [i for i, line in enumerate(lines) if line.startswith("| ---")]
-    assert len(tables) == 6
+    assert len(tables) == 8  # a leaderboard and three families per dataset
     for at in tables:
         columns = lines[at].count("|")
         row = at - 1
@@ -91,27 +91,34 @@ def test_markdown_escapes_hostile_strings(tmp_path: Path) -> None:
     assert "<script>" not in text.replace("\\<script\\>", "")
     for line in text.splitlines():
         if line.startswith("| \\<script"):
-            assert line.replace("\\|", "").count("|") in (9, 6, 5)
+            assert line.replace("\\|", "").count("|") in (9, 6, 5, 10)
 
 
 def test_writes_all_forms(written: ReportPaths) -> None:
     files = {path.relative_to(written.folder).as_posix() for path in written.folder.rglob("*")}
-    assert {"report.html", "report.md", "summary.csv", "summary-wide.csv"} <= files
+    names = {"report.html", "report.md", "summary.csv", "summary-wide.csv", "leaderboard.csv"}
+    assert names <= files
+    assert "figures/chr1/leaderboard.svg" in files
     assert {f"figures/chr1/ld-decay-curve.{kind}" for kind in ("svg", "png")} <= files
-    assert len(written.figures) == 8
+    assert len(written.figures) == 12
     assert len(written.problems) == 4
     assert written.html is not None
     assert written.html.stat().st_size < 2_000_000
     assert not [name for name in files if name.startswith(".") or name.endswith(".tmp")]
     assert set(written) >= {written.html, written.markdown, *written.csv}
     svg = (written.folder / "figures/chr1/ld-decay-curve.svg").read_text()
+    assert "data-" not in svg  # only a page has a script to read it
     assert "currentColor" not in svg  # a file of its own has no page to take a colour from
 
 
 def test_writes_only_what_is_asked(demo_run: Path, tmp_path: Path) -> None:
     paths = write_report(demo_run, tmp_path, ("csv",))
     assert (paths.html, paths.markdown, paths.figures) == (None, None, ())
-    assert {path.name for path in tmp_path.iterdir()} == {"summary.csv", "summary-wide.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "summary.csv",
+        "summary-wide.csv",
+        "leaderboard.csv",
+    }
 
 
 def test_goes_into_the_run_folder_by_default(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
 from haplobench.plugin import CohortSeries
 from haplobench.registry import resolve
+from haplobench.report.leaderboard.board import Leaderboard
+from haplobench.report.leaderboard.chart import CAPTION, TITLE, draw_front
 from haplobench.report.load import FigureInfo, Run, iterate
+from haplobench.report.marks import annotate
 from haplobench.report.style import FigureStyle, theme
 from haplobench.report.summary import one_line
 
@@ -24,7 +27,7 @@ _THEME = "haplobench"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as drawn: `svg` as Vega wrote it; `file` relative to the folder of figures."""
+    """A figure as drawn: `svg` with what its marks say; `file` relative to the figures' folder."""
 
     dataset: str
     metric: str
@@ -73,7 +76,7 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     rows = rows.drop_duplicates(["dataset", "metric", "series"])
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
-    files: set[str] = set()
+    files: set[str] = {f"{slug(dataset)}/leaderboard".lower() for dataset in run.datasets}
     for dataset in run.datasets:
         for metric in run.metrics.values():
             if not metric.figures:
@@ -100,6 +103,21 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     return figures, problems
 
 
+def draw_boards(run: Run, boards: Sequence[Leaderboard]) -> list[Figure]:
+    """The Pareto chart of each leaderboard that has one; named as a figure of `leaderboard`."""
+    style = figure_style(run)
+    figures = []
+    for board in boards:
+        chart = draw_front(board, style)
+        if chart is not None:
+            svg = render_chart(chart, style)
+            file = f"{slug(board.dataset)}/leaderboard"
+            figures.append(
+                Figure(board.dataset, "leaderboard", "pareto-front", TITLE, CAPTION, svg, file)
+            )
+    return figures
+
+
 def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> str | None:
     """Draw one figure; None where it has nothing to draw.
 
@@ -108,7 +126,7 @@ def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> s
     BenchError
         If its code can't be imported, raises, or returns what is no chart.
     """
-    altair, vl_convert = _libraries()
+    _libraries()
     function = resolve(info.target)
     # `draw` and the chart's conversion run a plugin's code: whatever it raises is its own.
     try:
@@ -117,16 +135,25 @@ def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> s
             return None
         if not hasattr(chart, "to_dict"):
             raise TypeError(f"expected an altair chart, found {type(chart).__name__}")
-        altair.theme.register(_THEME, enable=False)(lambda: {"config": dict(theme(style))})
-        with (
-            altair.theme.enable(_THEME),
-            altair.data_transformers.enable("default", max_rows=None),
-        ):
-            spec = chart.to_dict()
-        svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+        return render_chart(chart, style)
     except Exception as error:
         raise BenchError(one_line(type(error).__name__, str(error))) from error
-    return svg
+
+
+def render_chart(chart: Any, style: FigureStyle) -> str:
+    """SVG of an altair chart in the report's look, its marks annotated (see `marks.annotate`)."""
+    altair, vl_convert = _libraries()
+    altair.theme.register(_THEME, enable=False)(lambda: {"config": dict(theme(style))})
+    with (
+        altair.theme.enable(_THEME),
+        altair.data_transformers.enable("default", max_rows=None),
+    ):
+        spec = chart.to_dict()
+    # Compiled once; what the chart names by address is refused, so that a page loads nothing.
+    vega = vl_convert.vegalite_to_vega(spec)
+    svg: str = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
+    scene = vl_convert.vega_to_scenegraph(vega, allowed_base_urls=[])
+    return annotate(svg, scene.get("scenegraph", scene), style.order)
 
 
 def read_series(run: Run, rows: pd.DataFrame) -> tuple[list[CohortSeries], list[str]]:

@@ -2,149 +2,122 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-from haplobench.errors import BenchError
-from haplobench.report import facts, view
-from haplobench.report.figures import Figure, FigureProblem, slug
+from haplobench.report import facts, page, view
+from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
+from haplobench.report.generators import generator_views
+from haplobench.report.leaderboard import texts
+from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.model import DatasetSummary, Summary
 from haplobench.report.placing import FAR_SCORE, FAR_WIDTHS
-from haplobench.report.svg import clean, size, to_png
+from haplobench.report.style import FigureStyle
+from haplobench.report.svg import clean, size
 
 LIMIT = 2_000_000
-"""Bytes that a page may have: over it, the heaviest figures become PNG, then leave the page."""
-
-_URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")
+"""Bytes that a page may have: over it, figures are packed, then numbers and figures left out."""
 
 
 def render_html(
     summary: Summary,
     figures: Sequence[Figure] = (),
     problems: Sequence[FigureProblem] = (),
+    boards: Sequence[Leaderboard] | None = None,
     limit: int = LIMIT,
 ) -> str:
     """The page as text.
 
-    Over `limit` bytes, the heaviest figures are rasterised one by one, then labelled numbers
-    are left to the CSV, then the heaviest figures to their files; the page says so each time.
+    Over `limit` bytes, the heaviest figures are compressed one by one (the page's script unpacks
+    them; without it the page names their files), then labelled numbers are left to the CSV, then
+    the heaviest figures to their files, then all numbers but the headline ones; the page says
+    so each time.
     """
     shown = [_inline(figure, number) for number, figure in enumerate(figures)]
-    context = _context(summary, problems)
-    template, css, js = _template()
-    context |= {"css": css, "js": js, "script_hash": _hash(js)}
+    boards = leaderboards(summary) if boards is None else boards
+    context = _context(summary, problems, boards)
 
-    def render() -> str:
+    def render() -> tuple[str, int]:
         for dataset in context["datasets"]:
-            dataset["figures"] = [f for f in shown if f["dataset"] == dataset["label"]]
-        page: str = template.render(context)
-        return page
+            _place_figures(dataset, shown, summary)
+        text = page.render("report.html.jinja", context)
+        return text, len(text.encode()) - limit
 
-    page = render()
-    excess = _bytes(page) - limit
+    text, excess = render()
     if excess > 0:
         for item in sorted(shown, key=lambda item: -len(item["svg"])):
             if excess <= 0:
                 break
-            png = _data_uri(item)
-            if len(png) < len(item["svg"]):
-                excess -= len(item["svg"]) - len(png)
-                item.update(svg="", png=png)
-        page = render()
-    if _bytes(page) > limit:
-        context["labelled"] = False
-        page = render()
-    excess = _bytes(page) - limit
+            packed = page.pack(item["svg"])
+            excess -= len(item["svg"]) - len(packed)
+            item.update(svg="", packed=packed)
+        text, excess = render()
     if excess > 0:
-        for item in sorted(shown, key=lambda item: -len(item["svg"]) - len(item["png"])):
+        context["labelled"] = False
+        text, excess = render()
+    if excess > 0:
+        for item in sorted(shown, key=lambda item: -len(item["svg"]) - len(item["packed"])):
             if excess <= 0:
                 break
-            excess -= len(item["svg"]) + len(item["png"])
-            item.update(svg="", png="")
-        page = render()
-    return page
-
-
-def _bytes(page: str) -> int:
-    return len(page.encode())
+            excess -= len(item["svg"]) + len(item["packed"])
+            item.update(svg="", packed="")
+        text, excess = render()
+    if excess > 0:
+        context["full"] = False
+        text, excess = render()
+    return text
 
 
 def _inline(figure: Figure, number: int) -> dict[str, Any]:
     from markupsafe import Markup
 
-    svg = clean(figure.svg, prefix=f"f{number}-", ink="currentColor", label=figure.title)
+    svg = clean(
+        figure.svg,
+        prefix=f"f{number}-",
+        ink="currentColor",
+        label=figure.title,
+        interactive=True,
+    )
     width, height = size(svg)
     return {
         "dataset": figure.dataset,
+        "metric": figure.metric,
         "title": figure.title,
         "caption": figure.caption,
         "file": f"figures/{figure.file}.svg",
         "svg": Markup(svg),
-        "png": "",
+        "packed": "",
         "width": round(width),
         "height": round(height),
-        "source": figure.svg,
     }
 
 
-def _data_uri(item: dict[str, Any]) -> str:
-    png = to_png(clean(item["source"]))
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _template() -> tuple[Any, Any, Any]:
-    try:
-        import jinja2
-        from markupsafe import Markup
-    except ImportError as error:
-        raise BenchError(
-            f"the HTML report needs {error.name}", hint="pip install 'haplobench[report]'"
-        ) from None
-    folder = resources.files("haplobench.report") / "templates"
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+def _place_figures(
+    dataset: dict[str, Any], shown: Sequence[dict[str, Any]], summary: Summary
+) -> None:
+    """Figures of a dataset: those of the leaderboard, and the metrics' by family."""
+    own = [item for item in shown if item["dataset"] == dataset["label"]]
+    dataset["board_figures"] = [item for item in own if item["metric"] not in summary.run.metrics]
+    families: dict[str, list[dict[str, Any]]] = {}
+    for item in own:
+        metric = summary.run.metrics.get(item["metric"])
+        if metric is not None:
+            families.setdefault(metric.family, []).append(item)
+    order = summary.datasets[dataset["label"]].families()
+    dataset["figures"] = sorted(
+        families.items(), key=lambda item: order.index(item[0]) if item[0] in order else 99
     )
-    environment.filters["links"] = _links
-    environment.filters["aim"] = view.aim
-    css = (folder / "report.css").read_text(encoding="utf-8")
-    js = (folder / "report.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html.jinja"), Markup(css), Markup(js)
 
 
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(str(script).encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-def _links(text: str) -> Any:
-    """Text with its web addresses and DOIs as links; everything else escaped."""
-    from markupsafe import Markup, escape
-
-    parts, end = [], 0
-    for found in _URL.finditer(text):
-        url = escape(re.sub("^doi:", "https://doi.org/", found[0]))
-        link = Markup(f'<a href="{url}" rel="noopener noreferrer">{escape(found[0])}</a>')
-        parts += [escape(text[end : found.start()]), link]
-        end = found.end()
-    return Markup("").join([*parts, escape(text[end:])])
-
-
-def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, Any]:
-    from haplobench import __version__
-
+def _context(
+    summary: Summary, problems: Sequence[FigureProblem], boards: Sequence[Leaderboard]
+) -> dict[str, Any]:
     run = summary.run
     info = run.info
-    slugs = _slugs(run.metrics)
-    anchors = _slugs(summary.datasets)
+    anchors = slugs(summary.datasets)
+    ids = slugs(run.cohorts)
+    style = figure_style(run)
     return {
         "title": info.get("title") or f"{info.get('suite') or run.folder.name}: comparison",
         "subtitle": " · ".join(
@@ -157,20 +130,32 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
             )
             if part
         ),
-        "slugs": slugs,
+        "slugs": slugs(run.metrics),
+        "generator_ids": ids,
         "places": view.PLACES,
         "states": view.STATES,
         "far_widths": f"{FAR_WIDTHS:g}",
         "far_score": f"{FAR_SCORE:g}",
         "spread_words": view.spread_words(info),
+        "ranking": texts.EXPLANATION,
         "labelled": True,
+        "full": True,
         "datasets": [
-            _dataset(summary, dataset, f"dataset-{anchors[label]}", problems)
+            _dataset(summary, dataset, f"dataset-{anchors[label]}", problems, boards, style)
             for label, dataset in summary.datasets.items()
         ],
         "metrics": list(run.metrics.values()),
+        "metric_families": _by_family(summary),
         "cohorts": [
-            {**vars(cohort), "params_text": _params(cohort.params)}
+            {
+                **vars(cohort),
+                "params_text": _params(cohort.params),
+                "id": f"generator-{ids[cohort.label]}",
+                "colour": style.colour(cohort.label),
+                "views": [] if cohort.role == "floor" else generator_views(
+                    summary, cohort.label, boards
+                ),
+            }
             for cohort in run.cohorts.values()
         ],
         "failures": summary.failures,
@@ -178,8 +163,14 @@ def _context(summary: Summary, problems: Sequence[FigureProblem]) -> dict[str, A
         "command": info.get("command") or "",
         "run_facts": facts.run_facts(summary),
         "citations": facts.citations(summary),
-        "version": __version__,
-    }
+    }  # fmt: skip
+
+
+def _by_family(summary: Summary) -> list[tuple[str, list[Any]]]:
+    families: dict[str, list[Any]] = {}
+    for metric in summary.run.metrics.values():
+        families.setdefault(metric.family, []).append(metric)
+    return list(families.items())
 
 
 def _params(params: Mapping[str, Any]) -> str:
@@ -188,16 +179,27 @@ def _params(params: Mapping[str, Any]) -> str:
 
 
 def _dataset(
-    summary: Summary, dataset: DatasetSummary, anchor: str, problems: Sequence[FigureProblem]
+    summary: Summary,
+    dataset: DatasetSummary,
+    anchor: str,
+    problems: Sequence[FigureProblem],
+    boards: Sequence[Leaderboard],
+    style: FigureStyle,
 ) -> dict[str, Any]:
     scorecard, notes = view.scorecard(dataset)
     info = summary.run.datasets[dataset.label]
+    board = next((item for item in boards if item.dataset == dataset.label), None)
     return {
         "label": dataset.label,
         "anchor": anchor,
         "summary": info.get("summary") or "",
         "facts": facts.dataset_facts(info),
         "cohorts": view.others(dataset),
+        "series": [(i, label, style.colour(label)) for i, label in enumerate(style.order)],
+        "board": board,
+        "board_rows": texts.show_rows(board) if board else [],
+        "board_words": texts.over_words(board) if board else "",
+        "leading": texts.leading(board) if board else "",
         "findings": view.findings(dataset),
         "scorecard": scorecard,
         "scorecard_notes": notes.items(),
@@ -207,6 +209,7 @@ def _dataset(
             for family, blocks, notes in view.full_tables(dataset, summary)
         ],
         "figures": [],
+        "board_figures": [],
         "figure_problems": [item for item in problems if item.dataset == dataset.label],
     }
 
@@ -220,7 +223,7 @@ def _failure_line(summary: Summary) -> str:
     return f"{len(cells)} cell{'s' if len(cells) != 1 else ''} failed in whole or in part."
 
 
-def _slugs(names: Any) -> dict[str, str]:
+def slugs(names: Any) -> dict[str, str]:
     """Names to ids, distinct even where names differ only in what an id can't hold."""
     ids: dict[str, str] = {}
     for name in names:

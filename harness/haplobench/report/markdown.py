@@ -7,16 +7,23 @@ from collections.abc import Sequence
 
 from haplobench.report import facts, view
 from haplobench.report.figures import Figure, FigureProblem
+from haplobench.report.leaderboard import texts
+from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.model import Summary
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
 def render_markdown(
-    summary: Summary, figures: Sequence[Figure] = (), problems: Sequence[FigureProblem] = ()
+    summary: Summary,
+    figures: Sequence[Figure] = (),
+    problems: Sequence[FigureProblem] = (),
+    boards: Sequence[Leaderboard] | None = None,
 ) -> str:
     """The report as Markdown text; figures are linked as `figures/….svg` beside it."""
     info = summary.run.info
+    found = leaderboards(summary) if boards is None else boards
+    ranked = {board.dataset: board for board in found}
     lines = [
         f"# {text(str(info.get('title') or info.get('suite') or summary.run.folder.name))}",
         "",
@@ -32,6 +39,8 @@ def render_markdown(
     ]
     for label, dataset in summary.datasets.items():
         lines += [f"## {text(label)}", ""]
+        if label in ranked:
+            lines += _board(ranked[label])
         for family, sentence in view.findings(dataset):
             lines.append(f"- {text(family.capitalize())}: {text(sentence)}")
         lines.append("")
@@ -76,6 +85,30 @@ def render_markdown(
 def text(raw: str) -> str:
     """Text that Markdown shows as it is: one line, special characters escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(raw.split()))
+
+
+def _board(board: Leaderboard) -> list[str]:
+    """The leaderboard as a table, those not ranked as a list, and how the rank is found."""
+    lines = ["### Leaderboard", ""]
+    if board.rows:
+        lines += [text(texts.leading(board)), ""]
+        heads = ["Rank", "Generator", "Weaker side: won (95 %)"]
+        for axis in board.axes:
+            distance = "times the cheapest" if axis == "cost" else "from the floor"
+            heads += [f"{axis.capitalize()}: won", distance]
+        lines.append(_line([*heads, "Pareto front"]))
+        lines.append(_line(["---:", "---", *["---:"] * (len(heads) - 1)]))
+        for row in texts.show_rows(board):
+            cells = [row.rank, text(row.label) + (" *(control)*" if row.role == "control" else "")]
+            cells.append(f"{row.share} ({row.interval})")
+            for axis in row.axes:
+                cells += [axis.share, f"{axis.distance} ({axis.interval})"] if axis else ["–", "–"]
+            lines.append(_line([*cells, row.front]))
+        lines += ["", f"{texts.over_words(board)}. {texts.EXPLANATION}", ""]
+    else:
+        lines += [f"Nothing is ranked: {text(board.reason)}.", ""]
+    lines += [f"- {text(label)} is not ranked: {text(why)}" for label, why in board.unranked]
+    return [*lines, ""]
 
 
 def _table(table: view.TableView) -> list[str]:

@@ -25,7 +25,9 @@ _DECIMALS = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 _REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
 
 
-def clean(svg: str, *, prefix: str = "", ink: str = INK, label: str = "") -> str:
+def clean(
+    svg: str, *, prefix: str = "", ink: str = INK, label: str = "", interactive: bool = False
+) -> str:
     """A chart's SVG, without what a page doesn't need.
 
     Parameters
@@ -39,10 +41,16 @@ def clean(svg: str, *, prefix: str = "", ink: str = INK, label: str = "") -> str
         in a file of its own.
     label : str
         Accessible name; with it, the figure is one image to a screen reader.
+    interactive : bool
+        Keep what the page's script reads (see `marks`).
     """
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
     root = ElementTree.fromstring(svg)
+    if not interactive:
+        for element in root.iter():
+            for key in [key for key in element.attrib if key.startswith("data-")]:
+                del element.attrib[key]
     _prune(root)
     for element in root.iter():
         _tidy(element, prefix, ink)
@@ -132,9 +140,9 @@ def _tidy(element: ElementTree.Element, prefix: str, ink: str) -> None:
             element.set(key, prefix + value)
         elif key in ("fill", "stroke") and value.lower() in _BLACK:
             element.set(key, ink)
-        elif "url(" in value:
+        elif "url(" in value and not key.startswith("data-"):
             element.set(key, _REFERENCE.sub(rf"url(#{prefix}\2)", value))
-        elif "." in value and key not in ("viewBox", "font-family"):
+        elif "." in value and key not in ("viewBox", "font-family") and key[:5] != "data-":
             digits = 5 if "matrix" in value or "scale" in value else 2
             element.set(key, _DECIMALS.sub(partial(_shorter, digits=digits), value))
 

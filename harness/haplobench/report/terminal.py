@@ -14,12 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from haplobench.report.formatting import format_spread, format_value
+from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
+from haplobench.report.terminal_board import EXPLANATION, board_parts
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
 
 _STYLES = {"": "", "better": "green", "within": "green", "outside": "yellow", "far": "red"}
 _ASCII = str.maketrans(
-    {"◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
+    {"\N{NO-BREAK SPACE}": " ",
+     "◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
      "–": "-", "…": "...", "≥": ">=", "·": "-"}
 )  # fmt: skip
 _GAP = 3
@@ -36,8 +39,14 @@ def print_summary(summary: Summary, console: Console) -> None:
     if info.get("status"):
         facts.append(str(info["status"]))
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
-    for dataset in summary.datasets.values():
+    boards = {board.dataset: board for board in leaderboards(summary)}
+    for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
+        if label in boards:
+            for part in board_parts(boards[label], console):
+                _print(console, part)
+    if any(board.rows for board in boards.values()):
+        _print(console, Text(EXPLANATION, style="dim"))
     _print(console, Text(f"value ± {spread_words(info)}", style="dim"))
     marks = (
         "against the floor's 5-95 % range: ● within  ◆ better  ○ outside  "

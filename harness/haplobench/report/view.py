@@ -181,7 +181,7 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
         mark=MARKS.get(cell.place, ""),
         note=notes.code(f"rests on fewer seeds: {cell.reason}") if cell.failed_seeds else "",
         tip="; ".join(parts),
-        sort=cell.value,
+        sort=float(f"{cell.value:.9g}"),
         best=best,
     )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from haplobench.errors import BenchError
 from haplobench.report import FORMATS, ReportPaths
 from haplobench.report.csv import render_tidy, render_wide
-from haplobench.report.figures import draw_figures
+from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
+from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.leaderboard.texts import render_csv
 from haplobench.report.load import load_run
 from haplobench.report.markdown import render_markdown
 from haplobench.report.summary import summarise
@@ -27,8 +29,11 @@ def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> Repor
     run = load_run(run_folder)
     summary = summarise(run)
     folder = out or run_folder / "report"
+    boards = leaderboards(summary)
     drawn = draw_figures(run) if set(formats) - {"csv"} else ([], [])
     figures, problems = drawn
+    if set(formats) - {"csv"}:
+        figures = [*draw_boards(run, boards), *figures]
     html = markdown = None
     tables: list[Path] = []
     files: list[Path] = []
@@ -44,11 +49,12 @@ def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> Repor
     if "csv" in formats:
         tables.append(_write(folder / "summary.csv", render_tidy(summary)))
         tables.append(_write(folder / "summary-wide.csv", render_wide(summary)))
+        tables.append(_write(folder / "leaderboard.csv", render_csv(boards)))
     if "md" in formats:
-        text = render_markdown(summary, figures, problems)
+        text = render_markdown(summary, figures, problems, boards)
         markdown = _write(folder / "report.md", text)
     if "html" in formats:
-        html = _write(folder / "report.html", render_html(summary, figures, problems))
+        html = _write(folder / "report.html", render_html(summary, figures, problems, boards))
     return ReportPaths(
         folder=folder,
         html=html,
