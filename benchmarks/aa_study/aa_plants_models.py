@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from aa_plants import LeakParams, NoiseParams, SlowParams
+from numpy.typing import NDArray
+
 from haplobench import Params, RunContext, SampleRequest
 from haplobench_baselines.li_stephens import LiStephens
 from haplobench_baselines.markov import Markov
@@ -51,11 +52,19 @@ class _Noisy(_Worse):
             yield mixed[start : start + request.batch_size]
 
 
+@dataclass(frozen=True, eq=False)
 class _Leaking(_Worse):
+    train: NDArray[np.int8]
+
+    def save(self, directory: Path) -> None:
+        """Write the training haplotypes too."""
+        super().save(directory)
+        np.save(directory / "train.npy", self.train)
+
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Any]:
         """The first people are training people, both haplotypes."""
         rows = np.concatenate(list(self.inner.sample(request, ctx)))
-        train = self.inner.haplotypes
+        train = self.train
         n = round(self.amount * len(rows) / 2)
         rng = ctx.rng("plant", request.start)
         people = rng.choice(len(train) // 2, size=n, replace=False)
@@ -102,14 +111,20 @@ class Noise(_Plant):
 
 
 class Leak(_Plant):
-    """Li-Stephens with training people."""
+    """A Markov chain with training people."""
 
-    model, fitted = LiStephens, _Leaking
+    model, fitted = Markov, _Leaking
 
     def fit(self, train: Any, params: LeakParams, ctx: RunContext) -> _Worse:
-        """Fit the model."""
-        inner = self.model().fit(train, _plain(params, LiStephensParams), ctx)
-        return self.fitted(inner, params.share)
+        """Fit the model and keep the training people."""
+        inner = self.model().fit(train, _plain(params, MarkovParams), ctx)
+        return _Leaking(inner, params.share, train.haplotypes)
+
+    def load(self, directory: Path, ctx: RunContext) -> _Worse:
+        """Read what `save` wrote."""
+        inner = self.model().load(directory / "inner", ctx)
+        amount = float((directory / "amount").read_text())
+        return _Leaking(inner, amount, np.load(directory / "train.npy"))
 
 
 class Slow(_Plant):

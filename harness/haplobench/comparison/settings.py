@@ -57,3 +57,27 @@ class CompareSettings(_Strict):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     slower: float = Field(default=0.15, ge=0)
     rules: list[CompareRule] = Field(default_factory=list)
+
+
+def load_settings(suite: str) -> CompareSettings:
+    """The section `compare` of a suite file, or of the shipped suite of that name.
+
+    Raises SuiteError, naming file and key, if it doesn't validate.
+    """
+    from haplobench.errors import SuiteError
+    from haplobench.marked_yaml import read_marked
+    from haplobench.suite import find_suite
+    from haplobench.validation import structural_problems
+
+    path, name = find_suite(suite)
+    tree = read_marked(path, name)
+    section = tree.root.get("compare") or {}
+    problems = [*tree.problems]
+    if not isinstance(section, dict):
+        problems.append(tree.problem(("compare",), "expected keys, see CompareSettings"))
+    else:
+        found = structural_problems(section, CompareSettings)
+        problems += [tree.problem(("compare", *key), message) for key, message in found]
+    if problems:
+        raise SuiteError(problems)
+    return CompareSettings.model_validate(section)

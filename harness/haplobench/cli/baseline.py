@@ -1,0 +1,142 @@
+"""`bench baseline`: committed results that later runs are compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Baselines: a run's numbers in a small text file to commit.", no_args_is_help=True
+)
+
+FolderOption = Annotated[Path, typer.Option("--baselines", help="Folder that holds the baselines.")]
+_FOLDER = Path("results/baselines")
+
+
+@app.command("save")
+def save(
+    run: Annotated[
+        str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the baseline (default: the suite's).")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
+        "results"
+    ),
+    baselines: FolderOption = _FOLDER,
+) -> None:
+    """Save a run's numbers as a baseline, in place of one of the same name."""
+    import re
+
+    from haplobench.comparison.baseline import render_baseline
+    from haplobench.comparison.sources import open_side
+    from haplobench.errors import BenchError
+    from haplobench.runner.store import write_whole
+    from haplobench.suite_schema import NAME
+
+    measured = open_side(run, out=out, baselines=baselines, prefer="run")
+    chosen = name or measured.side.suite
+    if not re.match(NAME, chosen):
+        raise BenchError(f"--name {chosen!r}: expected letters, digits and . _ + -")
+    if not any(number.values for number in measured.numbers.values()):
+        raise BenchError(f"{run}: no values, so nothing to compare with later")
+    baselines.mkdir(parents=True, exist_ok=True)
+    path = baselines / f"{chosen}.jsonl"
+    text = render_baseline(measured, chosen)
+    write_whole(path, text)
+    seeds = len(measured.side.seeds)
+    typer.echo(f"written: {path} ({len(text) / 1024:,.0f} KiB, {seeds} seeds)")
+    if measured.side.git_dirty:
+        typer.echo("warning: the run was made with uncommitted changes", err=True)
+    if any(measured.failures.values()):
+        typer.echo("warning: the run has failed cells, which stay failed in the baseline", err=True)
+    if seeds < 7:
+        typer.echo(
+            f"warning: {seeds} seeds: times can't be told apart with fewer than 7, and other "
+            "numbers hardly with fewer than 5",
+            err=True,
+        )
+
+
+@app.command("list")
+def list_baselines(baselines: FolderOption = _FOLDER) -> None:
+    """List the baselines."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from haplobench.comparison.sources import open_side
+
+    paths = sorted(baselines.glob("*.jsonl"))
+    if not paths:
+        typer.echo(f"no baselines in {baselines} (see `bench baseline save`)")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in ("name", "suite", "started", "commit", "machine", "seeds", "numbers", "KiB"):
+        table.add_column(column, justify="right" if column in ("numbers", "KiB") else "left")
+    for path in paths:
+        measured = open_side(str(path))
+        side = measured.side
+        table.add_row(
+            path.stem,
+            side.suite,
+            side.started[:10],
+            side.git_sha[:9] + (" with changes" if side.git_dirty else ""),
+            side.machine or side.hardware,
+            str(len(side.seeds)),
+            f"{len(measured.numbers):,}",
+            f"{path.stat().st_size / 1024:,.0f}",
+        )
+    Console().print(table)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A baseline's name, or REF:NAME of a git reference.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="All numbers, not only those of the main table.")
+    ] = False,
+    baselines: FolderOption = _FOLDER,
+) -> None:
+    """Print a baseline's numbers: the mean over seeds, and their standard deviation."""
+    import statistics
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from haplobench.comparison.sources import open_side
+    from haplobench.comparison.wording import describe_side
+    from haplobench.report.formatting import format_spread, format_value
+
+    measured = open_side(name, baselines=baselines)
+    console = Console()
+    console.print(describe_side(measured.side), highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in ("dataset · generator", "metric", "number", "mean", "± seeds", "seeds"):
+        right = column in ("mean", "± seeds", "seeds")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    before = ""
+    for key, number in measured.numbers.items():
+        definition = measured.definitions.get((key.metric, key.submetric))
+        if not everything and (key.labels or not (definition and definition.headline)):
+            continue
+        means = [statistics.fmean(draws.values()) for draws in number.values.values()]
+        place = f"{key.dataset} · {key.generator}"
+        labels = ", ".join(value for _, value in key.labels)
+        title = definition.title if definition and definition.title else key.submetric
+        mean = statistics.fmean(means)
+        spread = statistics.stdev(means) if len(means) > 1 else None
+        table.add_row(
+            "" if place == before else place,
+            key.metric,
+            f"{title} ({labels})" if labels else title,
+            format_value(mean),
+            "" if spread is None else format_spread(spread, mean),
+            str(len(means)),
+        )
+        before = place
+    console.print(table)

@@ -1,0 +1,234 @@
+"""Finding a side of a comparison: a folder, a file, a suite's run, a baseline, a git reference."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from haplobench.comparison.baseline import FOLDER, is_baseline, parse_baseline
+from haplobench.comparison.measured import Measured, define
+from haplobench.comparison.model import Side
+from haplobench.comparison.reading import describe, read_folder, read_run
+from haplobench.errors import BenchError, FormatError
+from haplobench.results.run_folder import RECORDS, resolve_run
+from haplobench.validation import near_names
+
+KINDS = ("run", "baseline", "git")
+
+
+def open_side(
+    text: str,
+    *,
+    out: Path = Path("results"),
+    baselines: Path = FOLDER,
+    suite: str = "",
+    prefer: str = "baseline",
+) -> Measured:
+    """Read the side that a user means.
+
+    Parameters
+    ----------
+    text : str
+        In this order: a run folder; a file of records or a baseline, `FILE@RUN` for one run of
+        it (its id, its beginning, or -2 for the last but one; else the newest); the name of a
+        committed baseline; a run's id, or a suite's name for its newest run, `SUITE@RUN` for
+        another; a git reference, `REF:NAME` for one of its several baselines. `run:`,
+        `baseline:` or `git:` before it says which is meant.
+    out, baselines : Path
+        Folders of runs and of baselines.
+    suite : str
+        Picks among a git reference's several baselines.
+    prefer : str
+        `baseline` or `run`: what a name that is both means.
+
+    Raises
+    ------
+    BenchError
+        If nothing is called so.
+    """
+    kind, _, rest = text.partition(":")
+    if kind in KINDS and rest:
+        found = _OPENERS[kind](rest, text, out, baselines, suite)
+        if found is None:
+            raise BenchError(f"{text}: there is no such {kind}", hint=_hint(rest, out, baselines))
+        return found
+    found = _path(text)
+    if found is not None:
+        return found
+    order = ["run", "baseline", "git"] if prefer == "run" else ["baseline", "run", "git"]
+    for kind in order:
+        found = _OPENERS[kind](text, text, out, baselines, suite)
+        if found is not None:
+            return found
+    raise BenchError(
+        f"{text!r} is no run folder, file, run, suite with runs, baseline or git reference",
+        hint=_hint(text, out, baselines),
+    )
+
+
+def _hint(text: str, out: Path, baselines: Path) -> str:
+    names = [path.stem for path in sorted(baselines.glob("*.jsonl"))]
+    if out.is_dir():
+        names += [folder.name for folder in sorted(out.iterdir()) if folder.is_dir()]
+    return near_names(text, names).strip(" ;,()") or "see `bench baseline list`, `bench run`"
+
+
+# --- files and folders ----------------------------------------------------------------------
+
+
+def _path(text: str) -> Measured | None:
+    path = Path(text)
+    if path.is_dir() and (path / RECORDS).is_file():
+        return read_folder(path, Side(text, str(path)))
+    name, _, run = text.rpartition("@")
+    if path.is_file():
+        return read_file(path, "", Side(text, str(path)))
+    if name and Path(name).is_file():
+        return read_file(Path(name), run, Side(text, name))
+    if path.is_dir() and (path / "run.json").is_file():
+        raise BenchError(f"{text}: a run without records", hint="see `bench run`")
+    return None
+
+
+def read_file(path: Path, run: str, side: Side) -> Measured:
+    """Read a baseline, or one run of a file of records (see `read_run`).
+
+    What a file of records doesn't say of its metrics is taken from a run.json beside it or, if
+    there is none, from the metrics that are installed.
+    """
+    with path.open("rb") as stream:
+        first = stream.readline()
+    if is_baseline(first):
+        with path.open(encoding="utf-8") as lines:
+            return parse_baseline(lines, str(path), side)
+    measured = read_run(path, run, side)
+    if path.name == RECORDS and (path.parent / "run.json").is_file():
+        from haplobench.results.run_folder import RunFolder
+
+        describe(measured, RunFolder(path.parent).info())
+    else:
+        define_installed(measured)
+    return measured
+
+
+def define_installed(measured: Measured) -> None:
+    """Take the definitions of the numbers from the metrics that are installed."""
+    from dataclasses import asdict
+
+    from haplobench.registry import load_registry
+
+    entries = {
+        name: {"family": spec.family, "submetrics": [asdict(item) for item in spec.submetrics]}
+        for name, spec in load_registry().metrics.items()
+    }
+    measured.definitions = define(entries)
+
+
+# --- names ----------------------------------------------------------------------------------
+
+
+def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measured | None:
+    name, _, run = text.rpartition("@")
+    if name:
+        return _run_of_suite(name, run, shown, out)
+    try:
+        folder = resolve_run(text, out)
+    except BenchError as error:
+        if "fits" in str(error):
+            raise
+        return None
+    return read_folder(folder, Side(shown, str(folder)))
+
+
+def _run_of_suite(suite: str, run: str, shown: str, out: Path) -> Measured | None:
+    if not (out / suite).is_dir():
+        return None
+    folders = sorted(path for path in (out / suite).iterdir() if (path / RECORDS).is_file())
+    if run.startswith("-") and run[1:].isdigit() and 1 <= int(run[1:]) <= len(folders):
+        return read_folder(folders[int(run)], Side(shown, str(folders[int(run)])))
+    fitting = [path for path in folders if path.name.startswith(run)] if run else folders[-1:]
+    if len(fitting) == 1:
+        return read_folder(fitting[0], Side(shown, str(fitting[0])))
+    listed = ", ".join(path.name for path in (fitting or folders)[-5:])
+    raise BenchError(
+        f"{shown}: {run!r} fits {len(fitting)} of {len(folders)} runs of {suite}",
+        hint=f"runs: {listed}",
+    )
+
+
+def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measured | None:
+    path = baselines / f"{text}.jsonl"
+    if "/" in text or not path.is_file():
+        return None
+    return read_file(path, "", Side(shown, str(path)))
+
+
+# --- git ------------------------------------------------------------------------------------
+
+
+def _git(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measured | None:
+    reference, _, name = text.partition(":")
+    if _ask("rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}") is None:
+        return None
+    folder = _inside(baselines)
+    listed = _ask("ls-tree", "--name-only", "--full-tree", reference, f"{folder}/") or ""
+    files = [line for line in listed.splitlines() if line.endswith(".jsonl")]
+    by_name = {Path(file).stem: file for file in files}
+    if not files:
+        raise BenchError(
+            f"{shown}: no baselines in {folder} at {reference}", hint="see `bench baseline save`"
+        )
+    chosen = name or (suite if suite in by_name else "")
+    if not chosen and len(files) == 1:
+        chosen = next(iter(by_name))
+    if chosen not in by_name:
+        raise BenchError(
+            f"{shown}: {len(files)} baselines at {reference}: {', '.join(by_name)}",
+            hint=f"name one: {reference}:{next(iter(by_name))}",
+        )
+    content = _ask("show", f"{reference}:{by_name[chosen]}") or ""
+    place = f"{reference}:{by_name[chosen]}"
+    lines = content.splitlines()
+    if not lines or not is_baseline(lines[0]):
+        return _records(content, place, Side(shown, place))
+    return parse_baseline(lines, place, Side(shown, place))
+
+
+def _records(content: str, place: str, side: Side) -> Measured:
+    """Records that were committed as they are."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="haplobench-") as folder:
+        path = Path(folder) / Path(place).name
+        path.write_text(content, encoding="utf-8")
+        try:
+            measured = read_run(path, "", side)
+        except FormatError as error:
+            raise FormatError(str(error).replace(str(path), place)) from None
+    define_installed(measured)
+    return measured
+
+
+def _inside(baselines: Path) -> str:
+    """The folder of baselines, from the top of the working tree."""
+    top = _ask("rev-parse", "--show-toplevel")
+    if top is None:
+        return baselines.as_posix()
+    try:
+        return baselines.resolve().relative_to(Path(top.strip()).resolve()).as_posix()
+    except ValueError:
+        return baselines.as_posix()
+
+
+def _ask(*arguments: str) -> str | None:
+    """What git answers in the current folder; None where it fails or isn't there."""
+    command: Sequence[str] = ("git", *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+_OPENERS = {"run": _run, "baseline": _baseline, "git": _git}
