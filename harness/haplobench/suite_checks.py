@@ -143,6 +143,7 @@ class SuiteChecker:
             threads=file.threads,
             shadows=file.shadows,
             path=path,
+            compare=file.compare,
         )
 
     def _items(self, section: str) -> list[tuple[int, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from haplobench.comparison.settings import CompareSettings
 from haplobench.units import format_duration, format_size, parse_duration, parse_size
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
@@ -177,6 +178,7 @@ class SuiteFile(Strict):
     shadows: int = Field(default=0, ge=0, multiple_of=2)
     threads: int = Field(default=1, ge=1)
     limits: Limits = Limits()
+    compare: CompareSettings = CompareSettings()
     profile: str | None = None
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -259,12 +261,13 @@ class Suite:
     threads: int = 1
     shadows: int = 0
     path: Path | None = None
+    compare: CompareSettings = field(default_factory=CompareSettings)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything asked; limits, title and file name left out."""
+        """SHA-256 (hex) of everything asked; limits, compare, title and file name left out."""
         asked = self.as_dict()
-        for key in ("title", "limits"):
+        for key in ("title", "limits", "compare"):
             del asked[key]
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
             dataset["params"] = dict(entry.asked)
@@ -314,6 +317,7 @@ class Suite:
             "shadows": self.shadows,
             "threads": self.threads,
             "limits": self.limits.model_dump(),
+            "compare": self.compare.model_dump(exclude_unset=True),
         }
 
     def to_yaml(self) -> str:

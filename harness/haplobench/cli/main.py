@@ -8,7 +8,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import check, data, evaluate, listing, new, report, run, schema
+from haplobench.cli import baseline, check, compare, data, evaluate, listing, new, report, run, schema
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -27,10 +27,12 @@ app.command("validate")(run.validate)
 app.command("list")(listing.list_plugins)
 app.command("show")(report.show)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
 app.command("new")(new.new)
 app.command("schema")(schema.schema)
+app.add_typer(baseline.app, name="baseline")
 app.add_typer(data.app, name="data")
 
 
