@@ -1,4 +1,4 @@
-"""Reports of a run: terminal tables, figures, Markdown, CSV and one self-contained HTML page.
+"""Reports: terminal tables, figures, Markdown, CSV and one self-contained HTML page.
 
 Light to import: pandas, altair and jinja2 are loaded by the functions that need them.
 """
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from haplobench.comparison.model import Comparison
 
 FORMATS = ("html", "md", "csv", "svg")
 
@@ -67,3 +69,16 @@ def print_run(run_folder: Path, console: Console) -> None:
     from haplobench.report.terminal import print_summary
 
     print_summary(summarise(load_run(Path(run_folder))), console)
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """A comparison of two runs as one self-contained HTML page.
+
+    Raises
+    ------
+    BenchError
+        If the extra `report` is missing.
+    """
+    from haplobench.report.comparison_page import render_comparison as render
+
+    return render(comparison)

@@ -101,8 +101,9 @@ def _board(board: Leaderboard) -> list[str]:
         for row in texts.show_rows(board):
             cells = [row.rank, text(row.label) + (" *(control)*" if row.role == "control" else "")]
             cells.append(f"{row.share} ({row.interval})")
-            for axis in row.axes:
-                cells += [axis.share, f"{axis.distance} ({axis.interval})"] if axis else ["–", "–"]
+            for shown in row.axes:
+                distance = f"{shown.distance} ({shown.interval})" if shown else "–"
+                cells += [shown.share if shown else "–", distance]
             lines.append(_line([*cells, row.front]))
         lines += ["", f"{texts.over_words(board)}. {texts.EXPLANATION}", ""]
     else:

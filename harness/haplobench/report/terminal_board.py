@@ -51,10 +51,10 @@ def _table(board: Leaderboard, console: Console) -> Table:
         control = row.role == "control"
         cells = [row.rank, row.label + (" (control)" if control else ""), row.share]
         cells[-1] += f" ({row.interval})"
-        for axis in row.axes:
+        for shown in row.axes:
             if wide:
-                cells.append(axis.share if axis else "–")
-            cells.append(axis.distance if axis else "–")
+                cells.append(shown.share if shown else "–")
+            cells.append(shown.distance if shown else "–")
         style = "dim" if control else "bold" if row.place == 1 else ""
         table.add_row(*(Text(cell, style=style) for cell in (*cells, row.front)))
     return table

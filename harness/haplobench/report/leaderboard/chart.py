@@ -24,7 +24,9 @@ _TITLES = {
 }
 
 
-def draw_front(board: Leaderboard, style: FigureStyle) -> altair.LayerChart | None:
+def draw_front(
+    board: Leaderboard, style: FigureStyle
+) -> altair.LayerChart | altair.FacetChart | None:
     """The chart, or None where fewer than two axes were measured."""
     import altair as alt
 
@@ -83,5 +85,7 @@ def draw_front(board: Leaderboard, style: FigureStyle) -> altair.LayerChart | No
         )
         for front, fill in (("on the front", True), ("off the front", False))
     ]
-    chart: alt.LayerChart = alt.layer(*lines, *filled).properties(width=420, height=300)
+    chart: altair.LayerChart | altair.FacetChart = alt.layer(*lines, *filled).properties(
+        width=420, height=300
+    )
     return chart

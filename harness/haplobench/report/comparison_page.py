@@ -1,0 +1,216 @@
+"""One HTML page of a comparison of two runs: verdict first, then what changed, then everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from haplobench.report import page
+from haplobench.report.formatting import ARROWS, format_count, format_value
+
+if TYPE_CHECKING:
+    from haplobench.comparison.model import Comparison, Row, Side
+
+LIMIT = 2_000_000
+_BYTES_PER_ROW = 1_500
+_HALF = 48.0
+"""Half the width of an interval's drawing, in pixels: what the greatest of a row takes."""
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """One row as texts; `bar` (low, at, high, threshold) in pixels from the middle, or None."""
+
+    dataset: str
+    generator: str
+    role: str
+    number: str
+    family: str
+    unit: str
+    arrow: str
+    status: str
+    fails: bool
+    base: str
+    head: str
+    difference: str
+    interval: str
+    p: str
+    sort_base: float | None
+    sort_head: float | None
+    sort_difference: float | None
+    sort_p: float | None
+    bar: tuple[float, float, float, float] | None
+    reason: str
+
+
+def render_comparison(comparison: Comparison, limit: int = LIMIT) -> str:
+    """The page as text, self-contained, of at most `limit` bytes.
+
+    Where all rows are too many, unchanged values by label, then other unchanged rows, are left
+    to the machine-readable formats; the page says how many.
+
+    Raises
+    ------
+    BenchError
+        If the extra `report` is not installed.
+    """
+    from markupsafe import Markup
+
+    from haplobench.report.comparison_chart import CAPTION, TITLE, comparison_svg
+    from haplobench.report.svg import clean
+
+    drawn = comparison_svg(comparison)
+    chart = ""
+    if drawn:
+        chart = Markup(clean(drawn, prefix="c-", ink="currentColor", label=TITLE, interactive=True))
+    context: dict[str, Any] = {
+        "title": f"{comparison.head.name} against {comparison.base.name}",
+        "subtitle": _counted(comparison),
+        "verdict": verdict(comparison),
+        "passed": comparison.exit_code == 0,
+        "warnings": comparison.warnings,
+        "sides": side_facts(comparison.base, comparison.head),
+        "counts": [(status, count) for status, count in comparison.counts.items() if count],
+        "changed": [show_row(row) for row in comparison.changed],
+        "confidence": f"{100 * comparison.confidence:g}",
+        "alpha": f"{comparison.alpha:g}",
+        "correction": comparison.correction,
+        "chart": chart,
+        "chart_title": TITLE,
+        "chart_caption": CAPTION,
+    }
+    rows = list(comparison.rows)
+    for keep in (None, _unlabelled, _changed):
+        kept = rows if keep is None else [row for row in rows if keep(row)]
+        if len(kept) * _BYTES_PER_ROW / 2 > limit and keep is not _changed:
+            continue
+        context |= {"datasets": _by_dataset(kept), "left_out": len(rows) - len(kept)}
+        text = page.render("comparison.html.jinja", context)
+        if len(text.encode()) <= limit:
+            return text
+    # Even what changed is too much: the gravest rows, as many as fit.
+    most = len(context["changed"])
+    while most > 1:
+        most //= 2
+        changed = context["changed"][:most]
+        context |= {"changed": changed, "datasets": [], "left_out": len(rows) - most}
+        text = page.render("comparison.html.jinja", context)
+        if len(text.encode()) <= limit:
+            break
+    return text
+
+
+def _unlabelled(row: Row) -> bool:
+    return row.status != "unchanged" or not row.labels
+
+
+def _changed(row: Row) -> bool:
+    return row.status != "unchanged"
+
+
+def _by_dataset(rows: Iterable[Row]) -> list[tuple[str, list[ShownRow]]]:
+    found: dict[str, list[ShownRow]] = {}
+    for row in rows:
+        found.setdefault(row.dataset, []).append(show_row(row))
+    return list(found.items())
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence: whether it passes, and why not."""
+    failing = comparison.failing
+    if comparison.exit_code == 3:
+        return "Nothing could be compared."
+    if not failing:
+        return "No gated number regressed."
+    regressed = sum(row.status == "regressed" for row in failing)
+    failed = len(failing) - regressed
+    parts = []
+    if regressed:
+        parts.append(f"{regressed} gated number{'s' if regressed > 1 else ''} regressed")
+    if failed:
+        parts.append(f"{failed} failed")
+    where = sorted({f"{row.generator} on {row.dataset}" for row in failing})
+    more = f" and {len(where) - 4} more" if len(where) > 4 else ""
+    return f"{', '.join(parts)}: {', '.join(where[:4])}{more}."
+
+
+def _counted(comparison: Comparison) -> str:
+    counts = [f"{count} {status}" for status, count in comparison.counts.items() if count]
+    return " · ".join([f"{format_count(len(comparison.rows))} numbers", *counts])
+
+
+def side_facts(base: Side, head: Side) -> list[tuple[str, str, str]]:
+    """(name, of base, of head) of what both sides are; without what neither tells."""
+
+    def facts(side: Side) -> list[tuple[str, str]]:
+        commit = side.git_sha[:12] + (" with uncommitted changes" if side.git_dirty else "")
+        return [
+            ("Source", side.source or side.name),
+            ("Suite", side.suite),
+            ("Run", side.run_id),
+            ("Commit", commit),
+            ("Machine", side.machine or side.hardware),
+            ("Started", side.started),
+            ("Seeds", ", ".join(map(str, side.seeds))),
+            ("Records", format_count(side.n_records)),
+        ]
+
+    pairs = zip(facts(base), facts(head), strict=True)
+    return [(name, old, new) for (name, old), (_, new) in pairs if old or new]
+
+
+def show_row(row: Row) -> ShownRow:
+    """A row as texts: numbers with three digits, the difference with its interval."""
+    number = row.title or row.submetric or row.metric or "(whole generator)"
+    relative = row.relative_threshold and row.relative is not None and row.difference is not None
+    difference, interval = "", ""
+    if row.difference is not None:
+        difference = _signed(row.difference)
+        if relative and row.relative is not None:
+            difference = f"{100 * row.relative:+.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
+        if row.low is not None and row.high is not None:
+            interval = f"{_signed(row.low)} to {_signed(row.high)}"
+    p = row.q_value if row.q_value is not None else row.p_value
+    return ShownRow(
+        dataset=row.dataset,
+        generator=row.generator,
+        role=row.role,
+        number=number,
+        family=row.family,
+        unit=row.unit,
+        arrow=ARROWS.get(row.direction, ""),
+        status=row.status,
+        fails=row.fails,
+        base="–" if row.base is None else format_value(row.base),
+        head="–" if row.head is None else format_value(row.head),
+        difference=difference or "–",
+        interval=interval,
+        p="–" if p is None else ("<0.0001" if p < 1e-4 else f"{p:.4f}"),
+        sort_base=row.base,
+        sort_head=row.head,
+        sort_difference=row.difference,
+        sort_p=p,
+        bar=_bar(row),
+        reason=row.reason,
+    )
+
+
+def _signed(value: float) -> str:
+    return f"+{format_value(value)}" if value > 0 else format_value(value)
+
+
+def _bar(row: Row) -> tuple[float, float, float, float] | None:
+    """The interval of the worsening, to the right is worse; None without one."""
+    if row.worsening is None or row.low is None or row.high is None:
+        return None
+    ends = (row.low, row.high) if row.direction != "higher" else (-row.high, -row.low)
+    threshold = row.min_effect
+    if row.relative_threshold:
+        threshold *= abs(row.base or 0.0)
+    greatest = max(abs(row.worsening), *map(abs, ends), threshold)
+    if greatest == 0:
+        return None
+    scale = _HALF / greatest
+    low, at, high = (scale * value for value in (ends[0], row.worsening, ends[1]))
+    return low, at, high, scale * threshold
