@@ -142,6 +142,7 @@ class SuiteChecker:
             limits=file.limits,
             threads=file.threads,
             shadows=file.shadows,
+            executor=file.executor,
             path=path,
             compare=file.compare,
         )

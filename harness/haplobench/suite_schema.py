@@ -122,6 +122,25 @@ class FloorSettings(Strict):
     draws: int = Field(default=10, ge=1)
 
 
+class ExecutorSettings(Strict):
+    """Where stages run: on this machine, or as jobs of a Slurm cluster.
+
+    All but `name` are Slurm's: `nodes` at most for one cell (its ranks are shared out evenly),
+    `gpus_per_node`, `time` (seconds; None: by the limits), `extra` (any of sbatch's options).
+    Results don't depend on it.
+    """
+
+    name: Literal["local", "slurm"] = "local"
+    partition: str | None = None
+    nodes: int = Field(default=1, ge=1)
+    gpus_per_node: int = Field(default=0, ge=0)
+    time: Duration | None = None
+    account: str | None = None
+    constraint: str | None = None
+    qos: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
 class DatasetItem(Strict):
     """A dataset as the YAML names it."""
 
@@ -178,6 +197,7 @@ class SuiteFile(Strict):
     shadows: int = Field(default=0, ge=0, multiple_of=2)
     threads: int = Field(default=1, ge=1)
     limits: Limits = Limits()
+    executor: ExecutorSettings = ExecutorSettings()
     compare: CompareSettings = CompareSettings()
     profile: str | None = None
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -260,14 +280,15 @@ class Suite:
     limits: Limits
     threads: int = 1
     shadows: int = 0
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     path: Path | None = None
     compare: CompareSettings = field(default_factory=CompareSettings)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything asked; limits, compare, title and file name left out."""
+        """SHA-256 (hex) of everything asked; limits, executor, compare, title and file name left out."""
         asked = self.as_dict()
-        for key in ("title", "limits", "compare"):
+        for key in ("title", "limits", "executor", "compare"):
             del asked[key]
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
             dataset["params"] = dict(entry.asked)
@@ -317,6 +338,7 @@ class Suite:
             "shadows": self.shadows,
             "threads": self.threads,
             "limits": self.limits.model_dump(),
+            "executor": self.executor.model_dump(),
             "compare": self.compare.model_dump(exclude_unset=True),
         }
 
@@ -373,5 +395,12 @@ class Suite:
         lines.append(
             f"  limits     {format_duration(self.limits.time)} and "
             f"{format_size(self.limits.memory)} a stage"
+            + (f", restarted up to {self.limits.restart} times" if self.limits.restart else "")
         )
+        if self.executor.name != "local":
+            asked = self.executor.model_dump(exclude_defaults=True, exclude={"name"})
+            lines.append(
+                f"  executor   {self.executor.name}"
+                + "".join(f" {key}={value}" for key, value in asked.items())
+            )
         return "\n".join(lines)

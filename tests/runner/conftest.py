@@ -416,3 +416,10 @@ limits: {time: 60s, memory: 2GiB}
 @pytest.fixture
 def suite_text() -> str:
     return SUITE
+
+
+@pytest.fixture(scope="module")
+def module_toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toys]:
+    """Plugins that a module's tests share."""
+    yield Toys(tmp_path_factory.mktemp("toys") / "plugins")
+    forget_modules()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,31 @@ def run(
             "--resume/--fresh", help="Reuse stages already computed, or compute all again."
         ),
     ] = True,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Cells run side by side.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Processes side by side (default: 1; on a cluster 16 jobs)."
+        ),
+    ] = None,
+    restart: Annotated[
+        int | None,
+        typer.Option(
+            "--restart", min=0, help="Begin a stage that died again, so often, from its checkpoint."
+        ),
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option("--executor", help="Where stages run: local or slurm.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="Slurm's.")] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", help="Slurm: nodes of one cell, at most.")
+    ] = None,
+    gpus_per_node: Annotated[int | None, typer.Option("--gpus-per-node", help="Slurm's.")] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", help="Slurm: of a job (default: by the limits).")
+    ] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Slurm's.")] = None,
+    constraint: Annotated[str | None, typer.Option("--constraint", help="Slurm's.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the runs.")] = Path("results"),
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write the report at the end.")
@@ -48,7 +73,18 @@ def run(
     for plugin in registry.broken:
         typer.echo(f"warning: plugin {plugin.source} failed to load: {plugin.error}", err=True)
     console = Console()
-    loaded = load_suite(suite, settings or [], registry, only=only or [])
+    asked = {
+        "limits.restart": restart,
+        "executor.name": executor,
+        "executor.partition": partition,
+        "executor.nodes": nodes,
+        "executor.gpus_per_node": gpus_per_node,
+        "executor.time": time,
+        "executor.account": account,
+        "executor.constraint": constraint,
+    }
+    overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if value is not None]
+    loaded = load_suite(suite, overrides + (settings or []), registry, only=only or [])
     outcome = run_suite(
         loaded, registry, out, jobs=jobs, fresh=not resume, reporter=reporter_for(console)
     )

@@ -113,6 +113,8 @@ def _run_process(
             break
         except StageFailedError as error:
             if attempt == limits.restart or error.user:
+                if checkpoint is not None and not any(checkpoint.iterdir()):
+                    session.store.forget_checkpoint(stage, key)
                 raise
             session.reporter.message(
                 f"{cell} {stage}: {error.failure.error.splitlines()[0]}; restart "

@@ -44,7 +44,7 @@ def _first_to_go() -> None:
         pass
 
 
-def _guard(workers: dict[int, int], job: str, size: int) -> int:
+def _guard(workers: dict[int, int], job: str, first: int, size: int) -> int:
     """Wait for the workers (rank by pid) and pass their end on; one that dies ends all."""
     ended: list[tuple[int, int]] = []
     while workers and not any(code for _, code in ended):
@@ -63,7 +63,7 @@ def _guard(workers: dict[int, int], job: str, size: int) -> int:
     bad = [(rank, code) for rank, code in ended if code]
     rank, code = next(((rank, code) for rank, code in bad if code < 0), bad[0])
     if size > 1:
-        with contextlib.suppress(OSError), open(f"{job}.ended", "w") as handle:
+        with contextlib.suppress(OSError), open(f"{job}.{first}.ended", "w") as handle:
             json.dump({"rank": rank, "signalled": code < 0}, handle)
     return code if code >= 0 else 128 - code
 
@@ -111,7 +111,7 @@ def main() -> int:
             break
         workers[worker] = first + local_rank
     else:
-        return _guard(workers, job, size)
+        return _guard(workers, job, first, size)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent(signal.SIGKILL, guardian)
     _first_to_go()

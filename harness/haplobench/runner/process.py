@@ -128,7 +128,7 @@ def run_limited(
         return Outcome("ok", wall, peak)
     if code == EXIT_NO_SPACE:
         return Outcome("no-space", wall, peak)
-    rank = _first_to_fail(job)
+    rank = _first_to_fail(job, ranks)
     signalled = -code if code < 0 else code - 128 if code > 128 else 0
     if signalled == signal.SIGKILL and _kernel_kills() > kills:
         detail = "killed by the kernel, which was out of memory"
@@ -140,10 +140,10 @@ def run_limited(
     return Outcome("failed", wall, peak, f"exit code {code}", rank)
 
 
-def _first_to_fail(job: Path) -> int | None:
-    """The rank that was killed by a signal before the others failed, as the guardian wrote."""
+def _first_to_fail(job: Path, ranks: RanksHere) -> int | None:
+    """The rank whose process ended first, as the guardian wrote; None if it is the only one."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(Path(f"{job}.ended").read_text())
+        found = json.loads(Path(f"{job}.{ranks.first}.ended").read_text())
         return int(found["rank"])
     return None
 

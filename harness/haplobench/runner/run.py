@@ -28,7 +28,7 @@ from haplobench.runner.cell import (
     run_stage,
 )
 from haplobench.runner.describe import describe_run, read_json, run_lines, write_json
-from haplobench.runner.executors import Executor, LocalExecutor
+from haplobench.runner.executors import Executor, make_executor
 from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
 from haplobench.runner.opening import open_run
 from haplobench.runner.parallel import UserError, run_all
@@ -83,7 +83,7 @@ def run_suite(
     registry: Registry,
     out: Path | str = Path("results"),
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
     reporter: ProgressReporter | None = None,
     executor: Executor | None = None,
@@ -101,14 +101,15 @@ def run_suite(
         From importable modules: every stage's process imports them again.
     out : Path
         Folder of results; the run's is `out/<suite>/<run_id>/`.
-    jobs : int
-        Cells run side by side; they share the cores.
+    jobs : int or None
+        Processes run side by side (a cell of several ranks has several); they share the cores.
+        None: 1 here, 16 jobs on a cluster.
     fresh : bool
         Use nothing that was stored before this run. An unfinished fresh run is resumed.
     reporter : ProgressReporter or None
         None: silence.
     executor : Executor or None
-        None: `LocalExecutor(jobs)`.
+        None: the suite's (`executor:`), see `make_executor`.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def run_suite(
     """
     out = Path(out)
     reporter = reporter or SilentReporter()
-    executor = executor or LocalExecutor(jobs)
+    executor = executor or make_executor(suite.executor, jobs)
     code.forget()
     with writing(out / suite.name, reporter):
         return _run(suite, registry, out, fresh, reporter, executor)
@@ -150,7 +151,7 @@ def _run(
     executor: Executor,
 ) -> RunOutcome:
     origin = provenance()
-    keys = Keys(plugin_modules(registry), origin.fingerprint, suite.threads)
+    keys = Keys(plugin_modules(registry), _hardware(suite, origin), suite.threads)
     datasets = _dataset_keys(suite, registry, keys)
     state = _state(suite, registry, keys, [dataset.key for dataset in datasets])
     parent = out / suite.name
@@ -321,6 +322,14 @@ class _Run:
             facts=dataset.facts,
             limits=limits,
         )
+
+
+def _hardware(suite: Suite, origin: Provenance) -> str:
+    """What stages run on: this machine, or what is asked of the cluster that it submits to."""
+    if suite.executor.name == "local":
+        return origin.fingerprint
+    asked = suite.executor
+    return f"{origin.fingerprint} {asked.partition} {asked.constraint} {asked.gpus_per_node}"
 
 
 # --- before a run ------------------------------------------------------------------------------
