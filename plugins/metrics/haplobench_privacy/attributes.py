@@ -75,9 +75,9 @@ class Hidden:
         hidden = np.sort(order[np.argsort(place[order], kind="stable")][:n])
         shown = np.setdiff1d(np.arange(maf.size), hidden)
         n_words = -(-shown.size // _WORD)
-        wide = min(n_words, max(1, window // _WORD))
-        centre = np.searchsorted(shown, hidden) // _WORD
-        first = np.clip(centre - wide // 2, 0, n_words - wide)
+        wide = min(n_words, window // _WORD)
+        begin = np.rint(np.searchsorted(shown, hidden) / _WORD - wide / 2).astype(np.int64)
+        first = np.clip(begin, 0, n_words - wide)
         return cls(hidden, shown, np.stack([first, first + wide], axis=1))
 
     def guesses(self, targets: NDArray[np.int8], known: NDArray[np.int8]) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ class AttributeParams(DistanceParams):
     """
 
     sites: int = Field(default=100, ge=1)
-    window: int = Field(default=256, ge=64, multiple_of=64)
+    window: int = Field(default=256, ge=128, multiple_of=64)
     max_people: int = Field(default=1000, ge=2)
 
 
