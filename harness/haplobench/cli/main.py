@@ -8,7 +8,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import baseline, check, compare, data, evaluate, listing, new, report, run, schema
+from haplobench.cli import baseline, check, compare, data, evaluate, history, listing, new, report, run, schema
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -26,6 +26,7 @@ app.command("run")(run.run)
 app.command("validate")(run.validate)
 app.command("list")(listing.list_plugins)
 app.command("show")(report.show)
+app.command("history")(history.history)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)

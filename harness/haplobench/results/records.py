@@ -145,10 +145,14 @@ def read_records(path: Path) -> Iterator[Record]:
                 row: dict[str, Any] = json.loads(line)
             except ValueError:
                 continue
-            yield _parse(row, f"{path}:{number}")
+            yield parse_record(row, f"{path}:{number}")
 
 
-def _parse(row: dict[str, Any], place: str) -> Record:
+def parse_record(row: dict[str, Any], place: str) -> Record:
+    """A record of its JSON object; `place` (file and line) stands in errors.
+
+    Raises FormatError if it is none, or of a newer schema.
+    """
     schema = row.get("schema") if isinstance(row, dict) else None
     if not isinstance(schema, int):
         raise FormatError(f"{place}: not a haplobench record (no schema)")

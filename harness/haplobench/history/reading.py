@@ -1,0 +1,356 @@
+"""Reading a history: many runs' records, folded as they are read, so that memory stays small."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import astuple
+
+from haplobench.errors import BenchError, FormatError
+from haplobench.history.changes import find_changes
+from haplobench.history.model import History, Point, Series, SeriesKey
+from haplobench.results.records import SCHEMA
+from haplobench.results.run_folder import DESCRIPTION, RECORDS
+
+# What the machine does to these is most of what they say.
+MACHINE_FAMILIES = ("performance",)
+DIGEST_SHOWN = 8
+# Of `_Line`: the columns that tell one value of a run from another, but for the labels.
+KEYS = 10
+
+
+class _Line(msgspec.Struct, gc=False):
+    """The columns of a record that a history needs; the others are passed over unparsed.
+
+    The first ten are the key of a run's value, in this order: taken as one slice, since the time
+    that a history takes is the time of this loop.
+    """
+
+    suite: str = ""
+    dataset: str = ""
+    generator: str = ""
+    metric: str = ""
+    submetric: str = ""
+    world_size: int = 1
+    hardware: str = ""
+    metric_version: str = ""
+    dataset_digest: str = ""
+    run_id: str = ""
+    schema: int = 0
+    labels: dict[str, str] | None = None
+    family: str = ""
+    git_sha: str = ""
+    git_dirty: bool = False
+    status: str = ""
+    started: str = ""
+    value: float | None = None
+    unit: str = ""
+    direction: str = "info"
+
+
+@dataclass
+class _Run:
+    git_sha: str
+    dirty: bool
+    started: str
+
+
+@dataclass
+class Collector:
+    """Values by series and run.
+
+    Feed it with `add_records` and `add_benchmarks`, then take `history()`.
+    """
+
+    keys: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    which: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    families: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, _Run] = field(default_factory=dict)
+    definitions: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    units: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    machines: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def add_records(self, path: Path) -> None:
+        """Take a file of records, of one run or of many.
+
+        Raises FormatError if a whole line is JSON but no record, or of a newer schema.
+        """
+        decode, keys = msgspec.json.Decoder(_Line).decode, self.keys
+        note, keep = self.which.append, self.values.append
+        with path.open("rb") as stream:
+            for number, text in enumerate(stream, 1):
+                try:
+                    line = decode(text)
+                except msgspec.ValidationError as error:
+                    raise FormatError(f"{path}, line {number}: not a record: {error}") from None
+                except msgspec.DecodeError:
+                    if text.strip():
+                        self._skip("torn lines")
+                    continue
+                if not 1 <= line.schema <= SCHEMA:
+                    self._refuse(path, number, line.schema)
+                value = line.value
+                if value is None:
+                    fine = line.status in ("ok", "not-applicable")
+                    self._skip("values not applicable" if fine else "failed")
+                    continue
+                labels = tuple(sorted(line.labels.items())) if line.labels else ()
+                key = (*astuple(line)[:KEYS], labels)
+                found = keys.get(key)
+                if found is None:
+                    found = keys[key] = len(keys)
+                    self._meet(line)
+                note(found)
+                keep(value)
+
+    def _meet(self, line: _Line) -> None:
+        """Note what is the same for all values of a metric, and of a run."""
+        self.units[line.metric, line.submetric] = (line.unit, line.direction)
+        self.families[line.metric] = line.family
+        run = self.runs.setdefault(line.run_id, _Run(line.git_sha, line.git_dirty, line.started))
+        run.started = min(run.started, line.started)
+
+    def add_description(self, path: Path) -> None:
+        """Take from a run.json what its metrics' numbers mean, and the machine in words."""
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return  # a run that was killed early: its numbers stand without titles
+        for name, metric in (info.get("metrics") or {}).items():
+            for submetric in metric.get("submetrics") or ():
+                self.definitions[name, submetric.get("name", "")] = submetric
+        hardware = info.get("hardware") or {}
+        if hardware.get("fingerprint") and hardware.get("cpu"):
+            gpus = "".join(f", {gpu.get('name')}" for gpu in hardware.get("gpus") or ())
+            self.machines[hardware["fingerprint"]] = (
+                f"{hardware['cpu']}, {hardware.get('cores')} cores{gpus}"
+            )
+
+    def add_benchmarks(self, path: Path) -> None:
+        """Take a file of pytest-benchmark: the median seconds of each benchmark.
+
+        Raises FormatError if it isn't one.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            benchmarks = content["benchmarks"]
+            commit = content.get("commit_info") or {}
+            machine = content["machine_info"]
+            started = str(content["datetime"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(
+                f"{path}: not a file of pytest-benchmark ({error})",
+                hint="`make benchmarks` writes one",
+            ) from None
+        cpu = machine.get("cpu") or {}
+        brand = cpu.get("brand_raw") or machine.get("machine", "unknown")
+        words = f"{brand}, {cpu.get('count')} cores"
+        run = f"benchmarks {path.stem}"
+        self.runs[run] = _Run(str(commit.get("id") or ""), bool(commit.get("dirty")), started)
+        self.machines[words] = words
+        for item in benchmarks:
+            name = str(item["fullname"]).rpartition("/")[2]
+            self.units["benchmark", name] = ("s", "lower")
+            self.families["benchmark"] = MACHINE_FAMILIES[0]
+            key = ("", "", "", "benchmark", name, 1, words, "", "", run, ())
+            self.which.append(self.keys.setdefault(key, len(self.keys)))
+            self.values.append(float(item["stats"]["median"]))
+
+    def history(self, *, last: int | None = None) -> History:
+        """Everything taken so far, with its change points; of the newest `last` runs only."""
+        order = sorted(self.runs, key=lambda run: (self.runs[run].started, run))
+        if last is not None:
+            order = order[-last:]
+        place = {run: index for index, run in enumerate(order)}
+        n, means, deviations = self._moments()
+        # Keyed by plain tuples: building and hashing 100,000 objects takes a second.
+        lines: dict[tuple[Any, ...], list[tuple[int, Point]]] = {}
+        for key, index in self.keys.items():
+            run = key[KEYS - 1]
+            if run in place:
+                known = self.runs[run]
+                point = Point(
+                    run, known.git_sha, known.dirty, known.started,
+                    means[index], deviations[index], n[index],
+                )  # fmt: skip
+                lines.setdefault((*key[: KEYS - 1], key[KEYS]), []).append((place[run], point))
+        series: dict[SeriesKey, list[tuple[int, Point]]] = {}
+        for raw, line in lines.items():
+            series.setdefault(self._key(raw), []).extend(line)
+        return History(
+            tuple(
+                self._series(key, [point for _, point in sorted(line, key=itemgetter(0))])
+                for key, line in sorted(series.items())
+            ),
+            dict(self.machines),
+            dict(self.skipped),
+        )
+
+    def _key(self, raw: tuple[Any, ...]) -> SeriesKey:
+        """A series' key; of the same numbers on several machines, where that doesn't matter."""
+        suite, dataset, generator, metric, submetric, world, hardware, version, digest, labels = raw
+        if self.families[metric] not in MACHINE_FAMILIES:
+            hardware = ""
+        what = " ".join(part for part in (version, digest[:DIGEST_SHOWN]) if part)
+        return SeriesKey(
+            suite, dataset, generator, metric, submetric, labels, world, hardware, what
+        )
+
+    def _moments(self) -> tuple[list[int], list[float], list[float]]:
+        """How many values each key has, their mean and standard deviation."""
+        which, values = np.asarray(self.which), np.asarray(self.values)
+        n = np.bincount(which)
+        means = np.bincount(which, values) / n
+        squares = np.bincount(which, (values - means[which]) ** 2)
+        return n.tolist(), means.tolist(), np.sqrt(squares / np.maximum(n - 1, 1)).tolist()
+
+    def _series(self, key: SeriesKey, points: Sequence[Point]) -> Series:
+        unit, direction = self.units[key.metric, key.submetric]
+        known = self.definitions.get((key.metric, key.submetric), {})
+        ideal, least = known.get("ideal"), float(known.get("min_effect") or 0.0)
+        direction = str(known.get("direction") or direction)
+        return Series(
+            key=key,
+            points=tuple(points),
+            unit=unit,
+            direction=direction,
+            ideal=ideal,
+            min_effect=least,
+            headline=bool(known.get("headline", key.metric == "benchmark" or not self.definitions)),
+            title=str(known.get("title") or key.submetric),
+            changes=find_changes(
+                [point.value for point in points],
+                direction=direction,
+                ideal=ideal,
+                min_effect=least,
+            ),
+        )
+
+    def _skip(self, why: str) -> None:
+        self.skipped[why] = self.skipped.get(why, 0) + 1
+
+    def _refuse(self, path: Path, number: int, schema: int) -> None:
+        if schema > SCHEMA:
+            raise FormatError(
+                f"{path}, line {number}: schema {schema} is newer than {SCHEMA}",
+                hint="upgrade haplobench",
+            )
+        raise FormatError(f"{path}, line {number}: not a haplobench record (no schema)")
+
+
+def sources_of(texts: Iterable[str], out: Path) -> tuple[list[Path], list[Path]]:
+    """Files of records, and of pytest-benchmark, that a user's words mean.
+
+    A word is a suite's name, a folder with runs below it, a run's folder, a `.jsonl` file, or a
+    `.json` file of pytest-benchmark (or a folder with such files). No word at all: every run
+    under `out`.
+
+    Raises
+    ------
+    BenchError
+        If a word means nothing, or nothing was found.
+    """
+    words = list(texts)
+    records: list[Path] = []
+    benchmarks: list[Path] = []
+    for word in words or [str(out)]:
+        path = Path(word)
+        if not path.exists() and (out / word).is_dir():
+            path = out / word
+        if path.is_file() and path.suffix == ".jsonl":
+            records.append(path)
+        elif path.is_file() and path.suffix == ".json":
+            benchmarks.append(path)
+        elif path.is_dir():
+            found = _below(path)
+            more = sorted(path.rglob("*.json")) if not found else []
+            benchmarks += [item for item in more if _is_benchmark(item)]
+            records += found
+        else:
+            raise BenchError(
+                f"{word!r} is no suite with runs under {out}, no folder and no file",
+                hint="see `bench run`",
+            )
+    if not records and not benchmarks:
+        raise BenchError(
+            f"no runs under {', '.join(words) or out}",
+            hint="see `bench run`; --out names the folder of results",
+        )
+    return list(dict.fromkeys(records)), list(dict.fromkeys(benchmarks))
+
+
+def _below(path: Path) -> list[Path]:
+    """Files of records of a run folder, a suite's folder, or a folder of suites."""
+    for pattern in (RECORDS, f"*/{RECORDS}", f"*/*/{RECORDS}"):
+        if found := sorted(path.glob(pattern)):
+            return found
+    return sorted(path.glob("*.jsonl"))
+
+
+def _is_benchmark(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return b'"machine_info"' in stream.read(4096)
+
+
+def read_history(
+    records: Iterable[Path], benchmarks: Iterable[Path] = (), *, last: int | None = None
+) -> History:
+    """Read files of records and of pytest-benchmark into one history."""
+    collector = Collector()
+    for path in records:
+        collector.add_records(path)
+        collector.add_description(path.parent / DESCRIPTION)
+    for path in benchmarks:
+        collector.add_benchmarks(path)
+    return collector.history(last=last)
+
+
+def select(
+    history: History,
+    *,
+    metrics: Sequence[str] = (),
+    generators: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    everything: bool = False,
+) -> History:
+    """Some of the series: by metric (`ld-decay` or `ld-decay/rmse`), generator and dataset.
+
+    Without metrics: those of the main table, of real generators and controls, without labels;
+    `everything` keeps all.
+
+    Raises
+    ------
+    BenchError
+        If nothing is left, with the names there are.
+    """
+    kept = []
+    for series in history.series:
+        key = series.key
+        if generators and key.generator not in generators:
+            continue
+        if datasets and key.dataset not in datasets:
+            continue
+        named = key.metric in metrics or f"{key.metric}/{key.submetric}" in metrics
+        if metrics and not named:
+            continue
+        if not (metrics or everything) and (not series.headline or key.labels):
+            continue
+        kept.append(series)
+    if not kept:
+        asked = [*metrics, *generators, *datasets]
+        names = sorted({f"{s.key.metric}/{s.key.submetric}" for s in history.series})
+        raise BenchError(
+            f"nothing in {len(history.series)} series fits {', '.join(asked) or 'the main table'}",
+            hint=f"metrics: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}",
+        )
+    return replace(history, series=tuple(kept))
