@@ -1,0 +1,163 @@
+"""Cumulative privacy of a client: every release is a charge, and ε is that of all charges.
+
+A charge is a run of Poisson-subsampled Gaussian mechanisms of one noise multiplier and one
+sampling rate. ε is composed by Opacus' accountants: PRV (Gopi, Lee & Wutschitz 2021,
+arXiv:2106.02848) as an upper bound, or Rényi (Mironov 2017, arXiv:1702.07476). The Gaussian
+(GDP) accountant is an approximation, not a bound, and is not offered.
+
+No amplification is claimed for drawing clients: the server knows who took part. A client that
+takes part in fewer rounds is charged for fewer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+Accountant = Literal["prv", "rdp"]
+_EPSILON_ERROR = 0.01  # of PRV's upper bound, absolute (Opacus' default)
+_RELATIVE_ERROR = 0.005
+# Beyond, PRV's grid grows without use: Rényi's bound is as valid, and nobody needs it tight.
+_LOOSE = 100.0
+_TOLERANCE = 1e-3  # of the search for a noise multiplier, relative
+_GREATEST_NOISE = 1e4
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A run of subsampled Gaussian mechanisms.
+
+    Attributes
+    ----------
+    noise_multiplier : float
+        Standard deviation of the noise per sensitivity; 0: no noise, infinite ε.
+    sampling_rate : float
+        Probability with which a person takes part in a step; 1 where all do.
+    steps : int
+    """
+
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int = 1
+
+
+@dataclass
+class Ledger:
+    """What a client has released so far.
+
+    Kept as JSON with the client's state, so that ε after a restart is that of an unbroken run.
+    """
+
+    charges: list[Charge] = field(default_factory=list)
+
+    def add(self, charge: Charge) -> None:
+        """Record a release; before it is made, so that no crash can hide it."""
+        if charge.steps:
+            self.charges.append(charge)
+
+    def epsilon(self, delta: float, accountant: Accountant, *more: Charge) -> float:
+        """ε of everything recorded, and of `more`, at `delta`."""
+        return epsilon([*self.charges, *more], delta, accountant)
+
+    def affords(
+        self, charge: Charge, budget: float, delta: float, accountant: Accountant
+    ) -> bool:
+        """Whether the budget covers one more charge."""
+        return self.epsilon(delta, accountant, charge) <= budget
+
+    def to_json(self) -> str:
+        """A list of [noise multiplier, sampling rate, steps]."""
+        return json.dumps([[c.noise_multiplier, c.sampling_rate, c.steps] for c in self.charges])
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote. Raises ValueError for anything else."""
+        values: Any = json.loads(text)
+        try:
+            return cls([Charge(float(z), float(q), int(n)) for z, q, n in values])
+        except TypeError:
+            raise ValueError(f"ledger: expected a list of triples, found {text[:80]}") from None
+
+    def save(self, path: Path) -> None:
+        """Replace the file, whole or not at all."""
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        with scratch.open("w") as handle:
+            handle.write(self.to_json() + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        scratch.replace(path)
+
+
+def epsilon(charges: Sequence[Charge], delta: float, accountant: Accountant) -> float:
+    """ε at `delta` of all charges composed, adding or removing one person."""
+    merged: Counter[tuple[float, float]] = Counter()
+    for charge in charges:
+        merged[charge.noise_multiplier, charge.sampling_rate] += charge.steps
+    history = tuple(sorted((z, q, n) for (z, q), n in merged.items() if n))
+    return _composed(history, delta, accountant)
+
+
+@lru_cache(maxsize=4096)
+def _composed(
+    history: tuple[tuple[float, float, int], ...], delta: float, accountant: Accountant
+) -> float:
+    if not history:
+        return 0.0
+    if any(z == 0 for z, _, _ in history):
+        return math.inf
+    from opacus.accountants import PRVAccountant, RDPAccountant
+
+    with warnings.catch_warnings():
+        # Opacus warns where the best Rényi order is the first or last: the bound still holds.
+        warnings.simplefilter("ignore")
+        renyi = RDPAccountant()
+        renyi.history = list(history)
+        bound = float(renyi.get_epsilon(delta))
+        if accountant == "rdp" or not bound < _LOOSE:
+            return bound
+        loss = PRVAccountant()
+        loss.history = list(history)
+        error = min(_EPSILON_ERROR, _RELATIVE_ERROR * bound)
+        return float(loss.get_epsilon(delta, eps_error=error))
+
+
+@lru_cache(maxsize=256)
+def noise_for(
+    budget: float,
+    delta: float,
+    sampling_rate: float,
+    steps: int,
+    accountant: Accountant,
+    spent: tuple[Charge, ...] = (),
+) -> float:
+    """The least noise multiplier with which `steps` more stay within the budget.
+
+    By bisection, to 0.1 %, from above: ε of what is returned never exceeds the budget.
+
+    Raises ValueError if what was spent already leaves nothing.
+    """
+
+    def fits(noise: float) -> bool:
+        charge = Charge(noise, sampling_rate, steps)
+        return epsilon([*spent, charge], delta, accountant) <= budget
+
+    low, high = 0.0, 1.0
+    while not fits(high):
+        low, high = high, 2 * high
+        if high > _GREATEST_NOISE:
+            raise ValueError(
+                f"no noise multiplier up to {_GREATEST_NOISE:g} keeps {steps} steps within "
+                f"epsilon {budget:g} at delta {delta:g}"
+            )
+    while high - low > _TOLERANCE * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high

@@ -1,0 +1,183 @@
+"""Parameters of `vae-federated`; imports no torch, so that listing them costs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from haplobench import BenchError, Params
+from haplobench_federated.model_params import ModelParams
+
+
+class FederatedParams(Params):
+    """Parameters of `vae-federated`.
+
+    Attributes
+    ----------
+    clients : int
+        Clients that the training people are shared out to.
+    partition : str
+        `iid`: at random, in equal parts. `population`, `superpopulation`: whole labels to
+        clients, the largest first, each to the client with the fewest people so far.
+        `dirichlet`: each population's people by shares drawn from a symmetric Dirichlet
+        distribution. `file`: as `partition_file` says.
+    concentration : float
+        Of the Dirichlet distribution: small values give clients of one population.
+    partition_file : str or None
+        Tab-separated, a line per person: sample name, client name.
+    strategy : str
+        How the server combines the clients' models: `fedavg`, `fedprox` or `fedadam`.
+    proximal_mu : float
+        Weight of FedProx' term mu/2 |w - w_server|² at the clients.
+    server_learning_rate : float
+        Of FedAdam.
+    fraction : float
+        Share of the clients drawn for each round, at random, at least one.
+    rounds, local_steps : int
+        Rounds of the federation, and steps of each client in a round.
+    round_seconds : float or None
+        A client that answers later is left out of that round (a straggler). None: the server
+        waits, and the same seed always gives the same model.
+    sampling_rate : float
+        Probability with which each person of a client is in a step's batch, independently of the
+        others (Poisson sampling). A batch holds this share of a client's people on average.
+    memory_batch : int
+        People whose gradients are in memory at a time; changes no result but rounding.
+    optimiser : str
+        Of the clients: `adam` (state kept at the client between rounds) or `sgd`.
+    learning_rate : float
+    schedule : str
+        `constant`, or `cosine`: falls to 0 over all rounds.
+    averaging : float
+        Decay per round of the moving average of the server's weights that is kept as the model;
+        0 keeps the last. It costs no privacy.
+    privacy : str
+        `local`: DP-SGD at each client, so that neither server nor clients see more than noised
+        updates. `central`: clients' updates are clipped and noised by a trusted server, which
+        protects whole clients (and hence people). `none`: no noise, no claim.
+    epsilon : float or None
+        The budget: no round starts that would exceed it. Where `noise_multiplier` is not given,
+        the noise is what the whole schedule needs to stay below. Infinite: as `privacy: none`.
+    delta : float or None
+        None: 1 / n for n training people. Greater values are refused.
+    noise_multiplier : float or None
+        Standard deviation of the noise per clipping norm.
+    clipping : str
+        Of the gradient of a person (`local`): `flat`, `per_layer`, `adaptive` or `ghost`; of the
+        update of a client (`central`): `flat`.
+    clipping_norm : float
+        Where adaptive: at first.
+    clipping_quantile : float
+        Where adaptive: share of people whose gradient is to stay unclipped.
+    clipping_learning_rate : float
+        Where adaptive: how fast the norm follows that share.
+    accountant : str
+        `prv` or `rdp`.
+    secure_rng : bool
+        Draw batches and noise from the operating system's entropy instead of the seed. The
+        guarantee needs it against somebody who knows the seed; results then can't be repeated.
+    frequencies : str
+        Allele frequencies that the model starts from: `half` (none known), `file` (public, from
+        `frequencies_file`) or `noised` (the clients' counts with Gaussian noise, paid for).
+    frequencies_file : str or None
+        Tab-separated: position in bp, alternate allele frequency.
+    frequencies_noise : float
+        Standard deviation of that noise per sensitivity.
+    initial : str or None
+        Folder of a saved model (`model.safetensors`) to start from: transfer learning.
+    withdrawn : tuple[str, ...] or str
+        Sample names, or a file with one a line, of people who withdrew their consent.
+    model : ModelParams
+    """
+
+    clients: int = Field(4, ge=1, le=10_000)
+    partition: Literal["iid", "population", "superpopulation", "dirichlet", "file"] = "iid"
+    concentration: float = Field(1.0, gt=0)
+    partition_file: str | None = None
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    proximal_mu: float = Field(0.1, ge=0)
+    server_learning_rate: float = Field(0.01, gt=0)
+    fraction: float = Field(1.0, gt=0, le=1)
+    rounds: int = Field(20, ge=1, le=100_000)
+    local_steps: int = Field(10, ge=1, le=100_000)
+    round_seconds: float | None = Field(None, gt=0)
+    sampling_rate: float = Field(0.1, gt=0, le=1)
+    memory_batch: int = Field(128, ge=1)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(0.05, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    averaging: float = Field(0.0, ge=0, lt=1)
+    privacy: Literal["local", "central", "none"] = "local"
+    epsilon: float | None = Field(8.0, gt=0)
+    delta: float | None = Field(None, gt=0, lt=1)
+    noise_multiplier: float | None = Field(None, gt=0)
+    clipping: Literal["flat", "per_layer", "adaptive", "ghost"] = "flat"
+    clipping_norm: float = Field(1.0, gt=0)
+    clipping_quantile: float = Field(0.5, gt=0, lt=1)
+    clipping_learning_rate: float = Field(0.2, gt=0)
+    accountant: Literal["prv", "rdp"] = "prv"
+    secure_rng: bool = False
+    frequencies: Literal["half", "file", "noised"] = "half"
+    frequencies_file: str | None = None
+    frequencies_noise: float = Field(10.0, gt=0)
+    initial: str | None = None
+    withdrawn: tuple[str, ...] | str = ()
+    model: ModelParams = ModelParams()
+
+    @field_validator("withdrawn", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for option, needs in (("partition", "partition_file"), ("frequencies", "frequencies_file")):
+            if getattr(self, option) == "file" and getattr(self, needs) is None:
+                raise ValueError(f"{option} file: {needs} is missing")
+        if self.noised and self.epsilon is None and self.noise_multiplier is None:
+            raise ValueError(
+                "privacy: neither epsilon nor noise_multiplier is given; expected one of them, or "
+                "privacy none"
+            )
+        if self.privacy == "central" and self.clipping != "flat":
+            raise ValueError(f"clipping {self.clipping}: expected flat with central privacy")
+        if self.frequencies == "noised" and self.privacy == "central":
+            raise ValueError(
+                "frequencies noised: expected half or file with central privacy, whose accountant "
+                "counts updates only"
+            )
+        if self.withdrawn_twice:
+            raise ValueError(f"withdrawn: {self.withdrawn_twice!r} is listed twice")
+        return self
+
+    @property
+    def noised(self) -> bool:
+        """Whether there is any differential privacy."""
+        return self.privacy != "none" and self.epsilon != float("inf")
+
+    @property
+    def withdrawn_twice(self) -> str:
+        """The first name listed twice, or empty."""
+        if isinstance(self.withdrawn, str):
+            return ""
+        return next((n for i, n in enumerate(self.withdrawn) if n in self.withdrawn[:i]), "")
+
+    def fingerprint(self) -> str:
+        """Size and time of the files that are named. Raises BenchError where one can't be read."""
+        parts = []
+        named = {
+            "partition_file": self.partition_file,
+            "frequencies_file": self.frequencies_file,
+            "initial": self.initial and f"{self.initial}/model.safetensors",
+            "withdrawn": self.withdrawn if isinstance(self.withdrawn, str) else None,
+        }
+        for key, path in named.items():
+            if path:
+                try:
+                    stat = Path(path).stat()
+                except OSError as error:
+                    raise BenchError(f"{key}: {path}: {error.strerror}") from None
+                parts.append(f"{key} {stat.st_size} {stat.st_mtime_ns}")
+        return "; ".join(parts)

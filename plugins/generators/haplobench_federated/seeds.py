@@ -1,0 +1,46 @@
+"""Seeds by what they are for; the same derivation as `RunContext.seed_for`."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from haplobench import RunContext
+
+
+def derive(seed: int | None, *key: str | int) -> int:
+    """A 63-bit seed of `seed` and `key`; of the operating system's entropy where seed is None."""
+    if seed is None:
+        return secrets.randbits(63)
+    return RunContext(seed=seed, artifacts=Path(), scratch=Path()).seed_for(*key)
+
+
+def torch_generator(seed: int) -> torch.Generator:
+    """A generator on the CPU."""
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    return generator
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Seed what libraries draw from without asking (random, numpy, torch), then put it back.
+
+    Flower draws clients with `random` and central noise with `numpy.random`.
+    """
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
