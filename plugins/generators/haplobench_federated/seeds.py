@@ -21,9 +21,9 @@ def derive(seed: int | None, *key: str | int) -> int:
     return RunContext(seed=seed, artifacts=Path(), scratch=Path()).seed_for(*key)
 
 
-def torch_generator(seed: int) -> torch.Generator:
-    """A generator on the CPU."""
-    generator = torch.Generator()
+def torch_generator(seed: int, device: str = "cpu") -> torch.Generator:
+    """A generator of a device."""
+    generator = torch.Generator(device)
     generator.manual_seed(seed)
     return generator
 

@@ -1,0 +1,228 @@
+"""The ClientApp: what a hospital runs. Its people's data never leave it.
+
+Messages: `train` takes the server's weights and gives back the client's after its local steps;
+`query.frequencies` gives noised allele counts. A client keeps its own ledger, decides itself how
+much noise its budget asks for, and refuses, with an error, what would exceed the budget.
+
+It never reports a training loss: that would be a release of its own.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import haplobench_federated.quiet_flower  # noqa: F401
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.clientapp import ClientApp
+from haplobench_federated.accounting import Charge, Ledger, noise_for
+from haplobench_federated.contract import ModelFamily, PublicFacts
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.records import load_weights, to_record, to_tensors
+from haplobench_federated.seeds import derive
+from haplobench_federated.training import LocalState, People, train_locally
+
+BUDGET_SPENT = 9001  # error code of a client that refuses
+_REFUSED = "budget: the round would exceed epsilon {epsilon:g} at delta {delta:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class ClientSite:
+    """What a client has.
+
+    Attributes
+    ----------
+    name : str
+    people : People
+    facts : PublicFacts
+    params : FederatedParams
+    family : ModelFamily
+    delta : float
+    seed : int or None
+        None: batches and noise from the operating system's entropy.
+    device : str
+    ledger_file : Path or None
+        Where the ledger outlives runs of the federation. None: it lives in the run's state.
+    """
+
+    name: str
+    people: People
+    facts: PublicFacts
+    params: FederatedParams
+    family: ModelFamily
+    delta: float
+    seed: int | None
+    device: str = "cpu"
+    ledger_file: Path | None = None
+
+    def ledger(self, context: Context) -> Ledger:
+        """What was released so far: of the file where there is one, else of the state."""
+        if self.ledger_file is not None:
+            if self.ledger_file.is_file():
+                return Ledger.from_json(self.ledger_file.read_text())
+            return Ledger()
+        record = context.state.get("ledger")
+        return Ledger.from_json(str(record["json"])) if isinstance(record, ConfigRecord) else Ledger()
+
+    def keep(self, ledger: Ledger, context: Context) -> None:
+        """Keep the ledger with the state, and in the file where there is one."""
+        context.state["ledger"] = ConfigRecord({"json": ledger.to_json()})
+        if self.ledger_file is not None:
+            ledger.save(self.ledger_file)
+
+    def noise_multiplier(self, context: Context) -> float:
+        """The noise of every local step: given, or what the whole schedule needs.
+
+        Searched once, before the first round, with what was already spent.
+        """
+        params = self.params
+        if params.noise_multiplier is not None:
+            return params.noise_multiplier
+        record = context.state.get("noise")
+        if isinstance(record, ConfigRecord):
+            return float(record["multiplier"])  # type: ignore[arg-type]
+        assert params.epsilon is not None  # checked by the parameters
+        noise = noise_for(
+            params.epsilon,
+            self.delta,
+            params.sampling_rate,
+            params.rounds * params.local_steps,
+            params.accountant,
+            tuple(self.ledger(context).charges),
+        )
+        context.state["noise"] = ConfigRecord({"multiplier": noise})
+        return noise
+
+
+def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
+    """A ClientApp; `site_of` finds the client's people by its context."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        site = site_of(context)
+        params = site.params
+        started = time.process_time()
+        config = message.content["config"]
+        assert isinstance(config, ConfigRecord)
+        round_number = int(config["server-round"])  # type: ignore[arg-type]
+        spent, noise = 0.0, 0.0
+        if params.noised and params.privacy == "local":
+            ledger = site.ledger(context)
+            try:
+                noise = site.noise_multiplier(context)
+            except ValueError as error:
+                return Message(Error(BUDGET_SPENT, f"budget: {error}"), reply_to=message)
+            charge = Charge(noise, params.sampling_rate, params.local_steps)
+            spent = ledger.epsilon(site.delta, params.accountant, charge)
+            if params.epsilon is not None and spent > params.epsilon:
+                return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
+            ledger.add(charge)
+            site.keep(ledger, context)
+        model = site.family.build(site.facts, params.model, 0)
+        arrays = message.content["arrays"]
+        assert isinstance(arrays, ArrayRecord)
+        load_weights(model, arrays)
+        left = train_locally(
+            model,
+            site.people,
+            params,
+            _local_state(context),
+            round_number=round_number,
+            noise_multiplier=noise,
+            proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
+            seed=site.seed,
+            device=site.device,
+        )
+        _keep_local_state(left, context)
+        metrics = MetricRecord(
+            {
+                # Equal weights where the server noises: the largest weight is the sensitivity.
+                "num-examples": 1 if params.privacy == "central" else len(site.people),
+                "epsilon": spent,
+                "cpu-seconds": time.process_time() - started,
+                "peak-rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+        )
+        reply = RecordDict({"arrays": to_record(model.state_dict()), "metrics": metrics})
+        return Message(reply, reply_to=message)
+
+    @app.query("frequencies")
+    def frequencies(message: Message, context: Context) -> Message:
+        site = site_of(context)
+        params = site.params
+        ledger = site.ledger(context)
+        charge = Charge(params.frequencies_noise if params.noised else 0.0, 1.0)
+        if params.noised:
+            if params.epsilon is not None and not ledger.affords(
+                charge, params.epsilon, site.delta, params.accountant
+            ):
+                return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
+            ledger.add(charge)
+            site.keep(ledger, context)
+        counts = noised_counts(
+            site.people.haplotypes, charge.noise_multiplier, derive(site.seed, "frequencies")
+        )
+        return Message(
+            RecordDict(
+                {
+                    "arrays": ArrayRecord([counts]),
+                    "metrics": MetricRecord({"num-examples": len(site.people)}),
+                }
+            ),
+            reply_to=message,
+        )
+
+    return app
+
+
+def noised_counts(
+    haplotypes: np.ndarray, noise_multiplier: float, seed: int
+) -> np.ndarray:
+    """Sums over people of the mean allele less 1/2 at each site, noised: (n_sites,) float64.
+
+    Parameters
+    ----------
+    haplotypes : (n, ploidy, n_sites) int8
+        A person without a called allele at a site adds 0.
+    noise_multiplier : float
+        Times the sensitivity sqrt(n_sites) / 2: no person's vector is longer.
+    """
+    called = haplotypes >= 0
+    alternate = (haplotypes == 1).sum(axis=1)
+    mean = np.where(called.any(axis=1), alternate / np.maximum(called.sum(axis=1), 1) - 0.5, 0.0)
+    total: np.ndarray = mean.sum(axis=0)
+    scale = noise_multiplier * np.sqrt(total.size) / 2
+    return total + scale * np.random.default_rng(seed).standard_normal(total.size)
+
+
+def _refused(site: ClientSite) -> str:
+    return _REFUSED.format(epsilon=site.params.epsilon, delta=site.delta)
+
+
+def _local_state(context: Context) -> LocalState:
+    moments = context.state.get("optimiser")
+    clipping = context.state.get("clipping")
+    return LocalState(
+        to_tensors(moments) if isinstance(moments, ArrayRecord) else {},
+        float(clipping["norm"]) if isinstance(clipping, ConfigRecord) else None,  # type: ignore[arg-type]
+    )
+
+
+def _keep_local_state(state: LocalState, context: Context) -> None:
+    context.state["optimiser"] = to_record(state.optimiser)
+    if state.clipping_norm is not None:
+        context.state["clipping"] = ConfigRecord({"norm": state.clipping_norm})

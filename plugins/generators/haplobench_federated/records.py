@@ -1,0 +1,32 @@
+"""Weights and state as Flower's records, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import haplobench_federated.quiet_flower  # noqa: F401
+from flwr.app import Array, ArrayRecord
+
+
+def to_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Named tensors as an ArrayRecord, in their order."""
+    return ArrayRecord(
+        {name: Array(np.array(value.detach().cpu().numpy())) for name, value in tensors.items()}
+    )
+
+
+def to_tensors(record: ArrayRecord) -> dict[str, Tensor]:
+    """An ArrayRecord as named tensors that own their memory."""
+    return {name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()}
+
+
+def load_weights(model: nn.Module, record: ArrayRecord) -> None:
+    """Set a model's weights.
+
+    Raises RuntimeError where names or shapes differ.
+    """
+    model.load_state_dict(to_tensors(record))

@@ -1,0 +1,164 @@
+"""A client's part of a round: local steps on its own people, privately or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from haplobench_federated.contract import person_losses
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.private_steps import Clipping, PrivateSteps
+from haplobench_federated.seeds import derive, global_seed, torch_generator
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """The people of one client.
+
+    Attributes
+    ----------
+    haplotypes : (n, ploidy, n_sites) int8
+        -1: missing.
+    population : (n,) int64
+    """
+
+    haplotypes: NDArray[np.int8]
+    population: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.population.size)
+
+
+@dataclass
+class LocalState:
+    """What stays at the client between rounds.
+
+    Attributes
+    ----------
+    optimiser : mapping of tensors
+        Adam's moments, `parameter/name`.
+    clipping_norm : float or None
+        Where adaptive, as it stands.
+    """
+
+    optimiser: dict[str, Tensor] = field(default_factory=dict)
+    clipping_norm: float | None = None
+
+
+def train_locally(
+    model: nn.Module,
+    people: People,
+    params: FederatedParams,
+    state: LocalState,
+    *,
+    round_number: int,
+    noise_multiplier: float,
+    proximal_mu: float,
+    seed: int | None,
+    device: str = "cpu",
+) -> LocalState:
+    """Take `local_steps` steps on the model, in place; give back what stays at the client.
+
+    `seed` None draws batches and noise from the operating system's entropy.
+    """
+    model.train().to(device)
+    parameters = dict(model.named_parameters())
+    start = {name: value.detach().clone() for name, value in parameters.items()}
+    optimiser = _optimiser(model, params, round_number)
+    _load_moments(optimiser, list(parameters), state.optimiser)
+    expected = max(params.sampling_rate * len(people), 1.0)
+    private = params.privacy == "local" and params.noised
+    clipping = Clipping(
+        params.clipping,
+        state.clipping_norm or params.clipping_norm,
+        params.clipping_quantile,
+        params.clipping_learning_rate,
+    )
+    steps = (
+        PrivateSteps(
+            model,
+            optimiser,
+            clipping,
+            noise_multiplier,
+            expected,
+            torch_generator(derive(seed, "noise", round_number), device),
+        )
+        if private
+        else None
+    )
+
+    def pull() -> None:
+        """FedProx' gradient: of the weights alone, so after the noise."""
+        if proximal_mu:
+            for name, value in parameters.items():
+                assert value.grad is not None
+                value.grad.add_(value.detach() - start[name], alpha=proximal_mu)
+
+    for step in range(params.local_steps):
+        rng = np.random.default_rng(derive(seed, "batch", round_number, step))
+        chosen = np.flatnonzero(rng.random(len(people)) < params.sampling_rate)
+        haplotypes = torch.from_numpy(people.haplotypes[chosen]).to(device)
+        population = torch.from_numpy(people.population[chosen]).to(device)
+        with global_seed(derive(seed, "model", round_number, step)):
+            if steps is not None:
+                steps.step(haplotypes, population, params.memory_batch, pull)
+            else:
+                optimiser.zero_grad()
+                for first in range(0, max(chosen.size, 1), params.memory_batch):
+                    chunk = slice(first, first + params.memory_batch)
+                    _plain_backward(model, haplotypes[chunk], population[chunk], expected)
+                pull()
+                optimiser.step()
+    left = LocalState(_moments(optimiser, list(parameters)), state.clipping_norm)
+    if steps is not None:
+        if params.clipping == "adaptive":
+            left.clipping_norm = steps.clipping_norm
+        steps.close()
+    return left
+
+
+def _plain_backward(
+    model: nn.Module, haplotypes: Tensor, population: Tensor, expected: float
+) -> None:
+    if len(population):
+        (person_losses(model, haplotypes, population).sum() / expected).backward()  # type: ignore[no-untyped-call]
+        return
+    for value in model.parameters():
+        value.grad = torch.zeros_like(value) if value.grad is None else value.grad
+
+
+def _optimiser(
+    model: nn.Module, params: FederatedParams, round_number: int
+) -> torch.optim.Optimizer:
+    rate = params.learning_rate
+    if params.schedule == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * (round_number - 1) / params.rounds))
+    if params.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate)
+    return torch.optim.SGD(model.parameters(), lr=rate)
+
+
+def _moments(optimiser: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    return {
+        f"{names[index]}/{key}": value.detach().cpu().clone()
+        for index, state in optimiser.state_dict()["state"].items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _load_moments(
+    optimiser: torch.optim.Optimizer, names: list[str], moments: Mapping[str, Tensor]
+) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for path, value in moments.items():
+        name, _, key = path.rpartition("/")
+        state.setdefault(names.index(name), {})[key] = value.clone()
+    if state:
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
