@@ -13,6 +13,7 @@ from haplobench.datasets.formats.files import check_names, require_file
 from haplobench.datasets.formats.options import Region
 from haplobench.datasets.formats.sites import choose_sites
 from haplobench.datasets.formats.tally import Tally
+from haplobench.datasets.formats.variants import Variants
 from haplobench.datasets.labels import Label
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
@@ -174,13 +175,18 @@ def _known(text: str | None) -> str:
     return "" if text in (None, "NA", "NONE", "0", ".") else str(text)
 
 
-def check_writable(panel: Panel, path: Path) -> None:
-    """Raise FormatError unless PLINK can hold the panel: diploid, nobody half missing."""
+def check_people(panel: Panel | Variants, path: Path) -> None:
+    """Raise FormatError unless PLINK can hold these people and sites: diploid, names in order."""
     if panel.ploidy != 2:
         raise FormatError(f"{path}: PLINK holds diploid people, the panel's ploidy {panel.ploidy}")
     check_names(path, (*panel.samples, *panel.population, *panel.superpopulation, panel.contig))
     if not panel.contig:
         raise FormatError(f"{path}: PLINK needs the contig's name, and the panel has none")
+
+
+def check_writable(panel: Panel, path: Path) -> None:
+    """Raise FormatError unless PLINK can hold the panel: diploid, nobody half missing."""
+    check_people(panel, path)
     if panel.has_missing:
         missing = panel.haplotypes < 0
         half = missing[0::2] != missing[1::2]
@@ -192,7 +198,7 @@ def check_writable(panel: Panel, path: Path) -> None:
             )
 
 
-def write_psam(panel: Panel, path: Path) -> None:
+def write_psam(panel: Panel | Variants, path: Path) -> None:
     """Write the people of a panel as `.psam`, labels included."""
     lines = ["#IID\tSEX" + ("\tSuperPop\tPopulation" if panel.labelled else "")]
     for name, population, superpopulation in zip(
@@ -203,7 +209,7 @@ def write_psam(panel: Panel, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_pvar(panel: Panel, path: Path) -> None:
+def write_pvar(panel: Panel | Variants, path: Path) -> None:
     """Write the sites of a panel as `.pvar`."""
     lines = [f"##contig=<ID={panel.contig}>", "\t".join(PVAR_COLUMNS)]
     lines += [

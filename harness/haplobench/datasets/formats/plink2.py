@@ -23,6 +23,7 @@ from haplobench.datasets.formats.plink import (
     write_pvar,
 )
 from haplobench.datasets.formats.sites import choose_contig
+from haplobench.datasets.formats.variants import Variants
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -116,6 +117,11 @@ def write(panel: Panel, path: Path) -> None:
     Raises FormatError for other than diploid people and for half-missing genotypes.
     """
     check_writable(panel, path)
+    write_variants(Variants.of(panel), path)
+
+
+def write_variants(panel: Variants, path: Path) -> None:
+    """The same, of alleles that come site by site, nobody half missing."""
     stem = path.with_name(path.name.removesuffix(".zst")).with_suffix("")
     with staged(path) as folder:
         pgen = folder / f"{stem.name}.pgen"
@@ -126,9 +132,8 @@ def write(panel: Panel, path: Path) -> None:
             nonref_flags=False,
             hardcall_phase_present=panel.phased,
         )
-        step = max(1, _BATCH_CALLS // panel.n_haplotypes)
-        for start in range(0, panel.n_sites, step):
-            codes = np.ascontiguousarray(panel.haplotypes[:, start : start + step].T, np.int32)
+        for _, block in panel.blocks():
+            codes = block.astype(np.int32)
             codes[codes < 0] = _MISSING
             writer.append_alleles_batch(codes, panel.phased)
         writer.close()

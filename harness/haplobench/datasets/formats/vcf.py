@@ -18,6 +18,7 @@ from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
 from haplobench.datasets.formats.people import People, choose_people
 from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
 from haplobench.datasets.formats.tally import Tally
+from haplobench.datasets.formats.variants import Variants
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -211,6 +212,11 @@ class _Reader:
 
 def write(panel: Panel, path: Path) -> None:
     """Write a bgzipped VCF (tabix index) or a BCF (CSI index); `.vcf` is plain, with no index."""
+    write_variants(Variants.of(panel), path)
+
+
+def write_variants(panel: Variants, path: Path) -> None:
+    """The same, of alleles that come site by site."""
     check_names(path, (*panel.samples, panel.contig))
     if not panel.contig:
         raise FormatError(f"{path}: a VCF needs the contig's name, and the panel has none")
@@ -239,7 +245,7 @@ def write(panel: Panel, path: Path) -> None:
         pysam.tabix_index(str(binary), preset="bcf", csi=True, force=True)
 
 
-def _lines(panel: Panel) -> Iterator[bytes]:
+def _lines(panel: Variants) -> Iterator[bytes]:
     """The file's text: the header, then blocks of records."""
     assembly = f",assembly={panel.build}" if panel.build else ""
     header = [
@@ -261,18 +267,16 @@ def _lines(panel: Panel) -> Iterator[bytes]:
     separator = "|" if panel.phased else "/"
     # One word per allele: a tab or a separator, then 0, 1 or a dot.
     leading = np.array([f"{mark}{allele}" for mark in "\t" + separator for allele in "01."], "S2")
-    first = np.arange(panel.n_haplotypes) % panel.ploidy != 0
-    step = max(1, (1 << 24) // max(1, panel.n_haplotypes))
-    alternate, called = panel.allele_counts
-    for start in range(0, panel.n_sites, step):
-        block = np.ascontiguousarray(panel.haplotypes[:, start : start + step].T)
-        codes = np.where(block < 0, 2, block) + 3 * first
+    first = 3 * (np.arange(panel.n_haplotypes) % panel.ploidy != 0).astype(np.int8)
+    for start, block in panel.blocks():
+        alternate, called = (block == 1).sum(axis=1), (block >= 0).sum(axis=1)
+        codes = np.where(block < 0, np.int8(2), block) + first
         rows = leading[codes]
         out = bytearray()
         for i, row in enumerate(rows, start):
             out += (
                 f"{panel.contig}\t{panel.positions[i]}\t.\t{panel.ref[i]}\t{panel.alt[i]}\t.\tPASS\t"
-                f"AC={alternate[i]};AN={called[i]}\tGT"
+                f"AC={alternate[i - start]};AN={called[i - start]}\tGT"
             ).encode()
             out += row.tobytes() + b"\n"
         yield bytes(out)

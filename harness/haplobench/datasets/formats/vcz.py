@@ -5,7 +5,8 @@ The layout is that of bio2zarr: Czech et al., GigaScience 14, giaf049 (2025).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from haplobench.datasets.formats.files import require_file, staged
 from haplobench.datasets.formats.options import ReadOptions, Region
 from haplobench.datasets.formats.people import choose_people
 from haplobench.datasets.formats.sites import choose_contig, choose_sites
+from haplobench.datasets.formats.variants import Variants
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -34,6 +36,7 @@ _NEEDED = (
 _VERSION = "0.4"
 _CHUNK_SITES = 1000
 _CHUNK_SAMPLES = 10_000
+_HELD_BYTES = 1 << 23
 
 
 def read(
@@ -174,47 +177,114 @@ class _Store:
 def write(panel: Panel, path: Path) -> None:
     """Write a VCF Zarr folder (Zarr format 2) with a region index, as bio2zarr lays it out."""
     with staged(path) as folder:
-        group = zarr.create_group(str(folder / path.name), zarr_format=2)
-        group.attrs.update(
-            {
-                "vcf_zarr_version": _VERSION,
-                "source": "haplobench",
-                "vcf_meta_information": [["fileformat", "VCFv4.2"]],
-            }
-        )
-        n, n_samples = panel.n_sites, panel.n_samples
-        alleles = np.stack([panel.ref, panel.alt], axis=1).astype(object)
-        sites = ("variants",)
-        contig = {"assembly": panel.build} if panel.build else {}
-        _array(group, "contig_id", np.array([panel.contig], object), ("contigs",), **contig)
-        _array(group, "sample_id", panel.samples.astype(object), ("samples",))
-        _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
-        _array(group, "variant_contig", np.zeros(n, np.int8), sites)
-        _array(group, "variant_position", panel.positions.astype(np.int32), sites)
-        lengths = np.char.str_len(panel.ref).astype(np.int32)
-        _array(group, "variant_length", lengths, sites)
-        _array(group, "variant_allele", alleles, ("variants", "alleles"))
-        _array(group, "variant_id", np.full(n, ".", object), sites)
-        _array(group, "variant_id_mask", np.ones(n, np.bool_), sites)
-        _array(group, "variant_quality", np.full(n, np.nan, np.float32), sites)
-        _array(group, "variant_filter", np.ones((n, 1), np.bool_), ("variants", "filters"))
-        _array(
-            group,
-            "region_index",
-            _region_index(panel),
-            ("region_index_values", "region_index_fields"),
-        )
+        calls = _Calls(folder / path.name, panel, _CHUNK_SAMPLES)
+        for start in range(0, panel.n_sites, _CHUNK_SITES):
+            sites = slice(start, min(panel.n_sites, start + _CHUNK_SITES))
+            calls.set(sites, slice(0, panel.n_samples), panel.haplotypes[:, sites])
+
+
+@contextmanager
+def adding(head: Variants, path: Path) -> Iterator[Callable[[NDArray[np.int8]], None]]:
+    """Write a VCF Zarr folder haplotypes after haplotypes: yields what takes a batch of them.
+
+    A chunk of people is held at a time, however many there are.
+    """
+    with staged(path) as folder:
+        chunk = max(1, min(_CHUNK_SAMPLES, _HELD_BYTES // max(1, head.n_sites * head.ploidy)))
+        calls = _Calls(folder / path.name, head, chunk)
+        held = np.empty((chunk * head.ploidy, head.n_sites), np.int8)
+        filled = person = 0
+
+        def flush() -> None:
+            nonlocal filled, person
+            people = slice(person, person + filled // head.ploidy)
+            for start in range(0, head.n_sites, _CHUNK_SITES):
+                sites = slice(start, min(head.n_sites, start + _CHUNK_SITES))
+                calls.set(sites, people, held[:filled, sites])
+            filled, person = 0, people.stop
+
+        def add(batch: NDArray[np.int8]) -> None:
+            nonlocal filled
+            done = 0
+            while done < batch.shape[0]:
+                taken = min(batch.shape[0] - done, held.shape[0] - filled)
+                held[filled : filled + taken] = batch[done : done + taken]
+                filled += taken
+                done += taken
+                if filled == held.shape[0]:
+                    flush()
+
+        yield add
+        flush()
+
+
+class _Calls:
+    """A new VCF Zarr folder with everything but the calls, and the arrays that take them."""
+
+    def __init__(self, path: Path, head: Panel | Variants, chunk_samples: int) -> None:
+        group = zarr.create_group(str(path), zarr_format=2)
+        _describe(group, head)
+        self._head = head
         dimensions = ("variants", "samples", "ploidy")
-        shape = (n, n_samples, panel.ploidy)
-        genotype = _empty(group, "call_genotype", shape, np.int8, dimensions)
-        mask = _empty(group, "call_genotype_mask", shape, np.bool_, dimensions)
-        phase = _empty(group, "call_genotype_phased", shape[:2], np.bool_, dimensions[:2])
-        for start in range(0, n, _CHUNK_SITES):
-            stop = min(n, start + _CHUNK_SITES)
-            block = panel.haplotypes[:, start:stop].T.reshape(stop - start, n_samples, panel.ploidy)
-            genotype[start:stop] = block
-            mask[start:stop] = block < 0
-            phase[start:stop] = panel.phased
+        shape = (head.n_sites, head.n_samples, head.ploidy)
+        kinds: dict[str, Any] = {
+            "call_genotype": np.int8,
+            "call_genotype_mask": np.bool_,
+            "call_genotype_phased": np.bool_,
+        }
+        self._genotype, self._mask, self._phase = (
+            _empty(
+                group,
+                name,
+                shape[:2] if name.endswith("phased") else shape,
+                kind,
+                dimensions[:2] if name.endswith("phased") else dimensions,
+                chunk_samples,
+            )
+            for name, kind in kinds.items()
+        )
+
+    def set(self, sites: slice, people: slice, haplotypes: NDArray[np.int8]) -> None:
+        """Write the calls of some people at some sites: `haplotypes` (n, sites) int8."""
+        block = haplotypes.T.reshape(
+            sites.stop - sites.start, people.stop - people.start, self._head.ploidy
+        )
+        self._genotype[sites, people] = block
+        self._mask[sites, people] = block < 0
+        self._phase[sites, people] = self._head.phased
+
+
+def _describe(group: Any, panel: Panel | Variants) -> None:
+    """Write sites, people and attributes."""
+    group.attrs.update(
+        {
+            "vcf_zarr_version": _VERSION,
+            "source": "haplobench",
+            "vcf_meta_information": [["fileformat", "VCFv4.2"]],
+        }
+    )
+    n = panel.n_sites
+    alleles = np.stack([panel.ref, panel.alt], axis=1).astype(object)
+    sites = ("variants",)
+    contig = {"assembly": panel.build} if panel.build else {}
+    _array(group, "contig_id", np.array([panel.contig], object), ("contigs",), **contig)
+    _array(group, "sample_id", panel.samples.astype(object), ("samples",))
+    _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
+    _array(group, "variant_contig", np.zeros(n, np.int8), sites)
+    _array(group, "variant_position", panel.positions.astype(np.int32), sites)
+    lengths = np.char.str_len(panel.ref).astype(np.int32)
+    _array(group, "variant_length", lengths, sites)
+    _array(group, "variant_allele", alleles, ("variants", "alleles"))
+    _array(group, "variant_id", np.full(n, ".", object), sites)
+    _array(group, "variant_id_mask", np.ones(n, np.bool_), sites)
+    _array(group, "variant_quality", np.full(n, np.nan, np.float32), sites)
+    _array(group, "variant_filter", np.ones((n, 1), np.bool_), ("variants", "filters"))
+    _array(
+        group,
+        "region_index",
+        _region_index(panel),
+        ("region_index_values", "region_index_fields"),
+    )
 
 
 def _array(
@@ -226,9 +296,14 @@ def _array(
 
 
 def _empty(
-    group: Any, name: str, shape: tuple[int, ...], dtype: Any, dimensions: tuple[str, ...]
+    group: Any,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    dimensions: tuple[str, ...],
+    chunk_samples: int = _CHUNK_SAMPLES,
 ) -> Any:
-    limits = {"variants": _CHUNK_SITES, "samples": _CHUNK_SAMPLES}
+    limits = {"variants": _CHUNK_SITES, "samples": chunk_samples}
     chunks = tuple(
         max(1, min(size, limits.get(dimension, size)))
         for size, dimension in zip(shape, dimensions, strict=True)
@@ -244,7 +319,7 @@ def _empty(
     )
 
 
-def _region_index(panel: Panel) -> NDArray[np.int32]:
+def _region_index(panel: Panel | Variants) -> NDArray[np.int32]:
     """A row per chunk: its number, contig, first and last position, furthest end, records."""
     rows = []
     ends = panel.positions + np.char.str_len(panel.ref) - 1
