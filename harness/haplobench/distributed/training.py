@@ -171,7 +171,7 @@ class LocalTrainer:
         group.counters.follow(self.meter.facts)
         self._wrap()
         self.model.register_forward_pre_hook(self._forward_begins)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
 
     def _wrap(self) -> None:
         """Put communication around `model` and `optimizer`."""
@@ -225,7 +225,7 @@ class LocalTrainer:
                 self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), clip_norm)
         self._update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.meter.lap("optimiser")
         self.meter.steps += 1
 

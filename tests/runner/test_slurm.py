@@ -1,0 +1,210 @@
+"""Executor slurm: through submitit's local cluster, and through a real one-node Slurm."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import slurm_cluster
+from rank_toys import RANKS
+from slurm_cluster import SlurmCluster
+
+from haplobench.results.records import Record
+from haplobench.results.run_folder import RunFolder
+from haplobench.runner import run_suite, slurm
+from haplobench.runner.slurm import SlurmExecutor
+from haplobench.suite import load_suite
+from haplobench.suite_schema import ExecutorSettings
+
+pytest.importorskip("submitit", reason="jobs are submitted through submitit")
+pytest.importorskip("torch", reason="ranks talk over torch.distributed")
+
+HEAD = """
+name: jobs
+datasets: [toy]
+metrics: [difference]
+sample: {haplotypes: 30}
+floor: {draws: 1}
+limits: {time: 2m, memory: 4GB}
+"""
+
+
+def run(toys: Any, generators: str, out: Path, **more: Any) -> list[Record]:
+    toys.write("toy_ranks", RANKS)
+    registry = toys.registry("toy_ranks")
+    suite = load_suite(toys.suite_file(HEAD + generators), [], registry, only=more.pop("only", []))
+    return RunFolder(run_suite(suite, registry, out, **more).run_folder).records()
+
+
+def rows(records: list[Record]) -> dict[tuple[str, int], Record]:
+    return {
+        (record.generator, record.world_size): record
+        for record in records
+        if record.role == "generator"
+    }
+
+
+GENERATORS = """
+generators:
+  - {name: shared, label: fine, world_size: [1, 2]}
+  - {name: shared, label: killed, world_size: 2, params: {misbehave: kill}}
+"""
+
+
+def check(records: list[Record]) -> None:
+    found = rows(records)
+    assert found["fine", 1].status == found["fine", 2].status == "ok"
+    assert found["fine", 1].value == found["fine", 2].value
+    assert found["killed", 2].status == "failed"
+    assert found["killed", 2].error.startswith("rank 1 of 2: killed by SIGKILL")
+
+
+def test_a_stage_is_a_job(toys: Any, tmp_path: Path) -> None:
+    executor = SlurmExecutor(ExecutorSettings(), jobs=4, cluster="local", poll=0.5)
+    check(run(toys, GENERATORS, tmp_path, executor=executor))
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept", "state", "reason"),
+    [
+        ("JobId=7 JobName=x JobState=PENDING Reason=Resources Dep=1", "", "PENDING", "Resources"),
+        ("", "OUT_OF_MEMORY\n", "OUT_OF_MEMORY", ""),
+        ("", "CANCELLED by 0\n", "CANCELLED", ""),
+        ("", "", "COMPLETED", ""),
+    ],
+)
+def test_what_slurm_says_of_a_job(
+    monkeypatch: pytest.MonkeyPatch, shown: str, kept: str, state: str, reason: str
+) -> None:
+    said = {"scontrol": shown, "sacct": kept}
+    monkeypatch.setattr(slurm, "_ask", lambda *command: said[command[0]])
+    assert slurm.slurm_state("7") == slurm.JobState(state, reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "ending"),
+    [("TIMEOUT", "timeout"), ("OUT_OF_MEMORY", "memory"), ("NODE_FAIL", "failed")],
+)
+def test_a_job_whose_nodes_are_silent_ends_as_slurm_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, ending: str
+) -> None:
+    class Job:
+        job_id = 7
+
+        def cancel(self, check: bool) -> None:
+            pass
+
+    (tmp_path / "submitit").mkdir()
+    (tmp_path / "submitit" / "7_0_log.err").write_text("slurmstepd: error: gone\n")
+    executor = SlurmExecutor(ExecutorSettings(), poll=0.0)
+    monkeypatch.setattr(slurm, "_GRACE", 2.0)
+    monkeypatch.setattr(executor, "_state", lambda job: slurm.JobState(state, "Why"))
+    task = slurm.NodeTask(
+        job="", log="", lease=str(tmp_path / "lease"), status=str(tmp_path / "status.json"),
+        per_item=False, memory_limit=1, time_limit=1.0, threads=1, world_size=2, nodes=1, gpus=0,
+    )  # fmt: skip
+    outcome = executor._wait(Job(), task, tmp_path, threading.Event(), lambda beat: None)
+    assert outcome.ending == ending
+    assert outcome.detail == f"job 7 ended as {state} (Why)\nslurmstepd: error: gone"
+
+
+def test_gpus_that_a_node_does_not_have_are_one_clear_row(toys: Any, tmp_path: Path) -> None:
+    settings = ExecutorSettings(nodes=2, gpus_per_node=1)
+    executor = SlurmExecutor(settings, cluster="local", poll=0.5)
+
+    class Task:
+        class job:  # noqa: N801
+            stage, world_size, gpu = "fit", 4, True
+
+    outcome = executor.run(Task, threading.Event(), lambda beat: None)  # type: ignore[arg-type]
+    assert outcome.ending == "failed"
+    assert outcome.detail.startswith("needs 2 GPUs a node, one for each rank")
+
+
+# --- a real Slurm ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SlurmCluster]:
+    why_not = slurm_cluster.install()
+    if why_not:
+        pytest.skip(why_not)
+    with SlurmCluster() as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_a_suite_runs_as_jobs_side_by_side(
+    toys: Any, tmp_path: Path, cluster: SlurmCluster
+) -> None:
+    settings = ExecutorSettings(name="slurm", partition="tests", extra={"nice": 1})
+    most = 0
+    over = threading.Event()
+
+    def count() -> None:
+        nonlocal most
+        while not over.wait(0.3):
+            most = max(most, len(cluster.jobs()))
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        check(run(toys, GENERATORS, tmp_path, executor=SlurmExecutor(settings, jobs=4, poll=0.5)))
+    finally:
+        over.set()
+        counter.join()
+    assert most >= 2
+    assert gone(cluster)
+
+
+@pytest.mark.slow
+def test_jobs_are_cancelled_when_a_run_is_stopped(
+    toys: Any, tmp_path: Path, cluster: SlurmCluster
+) -> None:
+    text = "generators: [{name: shared, label: hung, world_size: 2, params: {misbehave: hang}}]"
+    executor = SlurmExecutor(ExecutorSettings(name="slurm", partition="tests"), jobs=2, poll=0.5)
+    original = executor.run
+
+    def interrupted(task: Any, stop: threading.Event, watch: Any) -> Any:
+        if task.job.stage == "fit" and task.job.name == "shared":
+            threading.Timer(12.0, stop.set).start()
+        return original(task, stop, watch)
+
+    executor.run = interrupted  # type: ignore[method-assign]
+    run(toys, text, tmp_path, executor=executor)
+    assert gone(cluster)
+    end = time.monotonic() + 30
+    while workers(tmp_path) and time.monotonic() < end:
+        time.sleep(0.3)
+    assert workers(tmp_path) == []
+
+
+def gone(cluster: SlurmCluster) -> bool:
+    """Whether all jobs are over, some time after they were left."""
+    end = time.monotonic() + 30
+    while cluster.jobs() and time.monotonic() < end:
+        time.sleep(0.3)
+    return not cluster.jobs()
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes of stages whose results were to lie in a folder."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in text for text in process.info["cmdline"] or ())
+    ]
+
+
+@pytest.mark.slow
+def test_what_slurm_refuses_is_one_line(toys: Any, tmp_path: Path, cluster: SlurmCluster) -> None:
+    from haplobench import BenchError
+
+    executor = SlurmExecutor(ExecutorSettings(name="slurm", partition="nowhere"), poll=0.5)
+    with pytest.raises(BenchError, match=r"Slurm refused the job: sbatch: error: .*artition"):
+        run(toys, "generators: [frequency]", tmp_path, executor=executor)
