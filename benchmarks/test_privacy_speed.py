@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 from haplobench.panel import pack_bits
 from haplobench_privacy import distances
+from haplobench_privacy.attributes import Hidden
+from haplobench_privacy.auditing import lower_bound
+from haplobench_privacy.kinship import closest
+from haplobench_privacy.leaks import find_leaks
+from haplobench_privacy.likelihood import likelihood_ratios, smoothed, thinned_sites
 from haplobench_privacy.tracts import longest_matches
 
 SIZES = {"chr1": (1_002, 4_006, 742), "chr20": (120, 480, 9_349)}
@@ -59,3 +64,48 @@ def test_longest_matches(benchmark: Any, size: str) -> None:
         measures,
         measures + np.array([[1.0], [1.0], [0.0]]),
     )
+
+
+# Haplotypes of a large panel, and sites of a region of some Mb.
+LARGE = (4_000, 10_000)
+
+
+@pytest.fixture(scope="module")
+def large() -> NDArray[np.int8]:
+    return haplotypes(*LARGE, 3)
+
+
+def test_thinned_sites(benchmark: Any, large: NDArray[np.int8]) -> None:
+    packed = pack_bits(np.ascontiguousarray(large.T))
+    thinned_sites(packed[:50], LARGE[0], 0.1)
+    benchmark.pedantic(thinned_sites, (packed, LARGE[0], 0.1), rounds=3)
+
+
+def test_likelihood_ratios(benchmark: Any, large: NDArray[np.int8]) -> None:
+    pool, reference = smoothed(large[:2000]), smoothed(large[2000:])
+    benchmark.pedantic(likelihood_ratios, (large, pool, reference), rounds=3)
+
+
+def test_kinship(benchmark: Any, large: NDArray[np.int8]) -> None:
+    people = large.reshape(-1, 2, LARGE[1]).sum(axis=1, dtype=np.int8)
+    benchmark.extra_info["pairs"] = people.shape[0] ** 2
+    benchmark.pedantic(closest, (people, people[::-1]), rounds=3)
+
+
+def test_hidden_alleles(benchmark: Any, large: NDArray[np.int8]) -> None:
+    frequency = large.mean(axis=0)
+    maf = np.minimum(frequency, 1 - frequency)
+    drawn = Hidden.draw(maf, 100, 256, np.random.default_rng(0))
+    drawn.guesses(large[:4], large[:4])
+    benchmark.extra_info["guesses"] = 2000 * 100
+    benchmark.pedantic(drawn.guesses, (large[:2000], large), rounds=3)
+
+
+def test_leaks(benchmark: Any) -> None:
+    rng = np.random.default_rng(0)
+    train, holdout = rng.normal(size=(4, 2000)), rng.normal(size=(4, 500))
+    benchmark.pedantic(find_leaks, (train, holdout), rounds=3)
+
+
+def test_lower_bound(benchmark: Any) -> None:
+    benchmark(lower_bound, 480, 500, 500, 1e-5, 0.01, replaced=True)

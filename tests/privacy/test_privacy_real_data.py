@@ -9,8 +9,11 @@ import pytest
 from haplobench import Panel, Reference
 from haplobench.registry import resolve
 from haplobench.testing import example_context
+from haplobench_privacy.specs.auditing import AUDIT
 from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, NEAREST_NEIGHBOURS
-from haplobench_privacy.specs.membership import MEMBERSHIP_INFERENCE
+from haplobench_privacy.specs.inference import KINSHIP
+from haplobench_privacy.specs.membership import MEMBERSHIP_INFERENCE, MEMBERSHIP_LIKELIHOOD
+from haplobench_privacy.specs.people import LEAK_LIST
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +91,38 @@ def test_floor_independent_sites_and_copies(chr1: Reference, tmp_path: Path) -> 
     attack = measure(MEMBERSHIP_INFERENCE, chr1, copies, tmp_path)
     assert attack["auc"] > 0.62
     assert attack["tpr_at_low_fpr"] > 0.05
+
+
+def test_attacks_order_copies_mixtures_and_unseen_people(chr1: Reference, tmp_path: Path) -> None:
+    """A cohort of train's size: all copies, copies and unseen people half and half, unseen."""
+    train, holdout = chr1.train, chr1.holdout
+    halves = np.arange(holdout.n_samples) % 2 == 0
+    unseen, others = holdout.select_samples(halves), holdout.select_samples(~halves)
+    reference = Reference(train, others)
+    mixed = np.concatenate([train.haplotypes[: train.n_samples], unseen.haplotypes])
+    found = [
+        {
+            spec.name: measure(spec, reference, train.with_haplotypes(cohort), tmp_path)
+            for spec in (MEMBERSHIP_INFERENCE, MEMBERSHIP_LIKELIHOOD, KINSHIP, LEAK_LIST, AUDIT)
+        }
+        for cohort in (train.haplotypes, mixed, unseen.haplotypes)
+    ]
+
+    def column(metric: str, submetric: str) -> list[float]:
+        return [one[metric][submetric] for one in found]
+
+    copy, half, none = column("membership-inference", "auc")
+    assert copy >= 0.99
+    assert 0.65 < half < 0.85
+    assert none == pytest.approx(0.5, abs=0.05)
+    for metric, submetric in (
+        ("membership-likelihood", "auc_candidates"),
+        ("kinship", "excess_duplicates"),
+        ("leak-list", "flagged"),
+        ("audit", "epsilon_lower"),
+    ):
+        copy, half, none = column(metric, submetric)
+        assert copy > half >= none, (metric, copy, half, none)
+    assert column("audit", "epsilon_lower")[2] == 0
+    assert column("leak-list", "flagged") == [train.n_samples, found[1]["leak-list"]["flagged"], 0]
+    assert found[0]["audit"]["epsilon_lower"] > 0.9 * found[0]["audit"]["epsilon_ceiling"]

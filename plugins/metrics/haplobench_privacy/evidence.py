@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from haplobench import Panel
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.kinship import closest, dosages
+from haplobench_privacy.kinship import closest, dosages, nearest_genotypes
 from haplobench_privacy.likelihood import likelihood_ratios, real_thinned_sites, smoothed
 from haplobench_privacy.tracts import longest_matches
 
@@ -32,6 +32,15 @@ def nearest_distances(data: Cohorts, panel: Panel) -> Scores:
 def _nearest(data: Cohorts, panel: Panel) -> Scores:
     found = distances.nearest(data.packed(panel), data.packed(data.synthetic))
     return np.sort(found.reshape(panel.n_samples, panel.ploidy), axis=1).astype(np.float64)
+
+
+def nearest_people(data: Cohorts, panel: Panel) -> Scores:
+    """Squared distance of dosages to the nearest synthetic person: (n_samples,) float64."""
+    return data.remember(
+        "nearest synthetic person",
+        (panel, data.synthetic),
+        lambda: nearest_genotypes(dosages(data, panel), dosages(data, data.synthetic)),
+    )
 
 
 def longest_tracts(data: Cohorts, panel: Panel) -> Scores:

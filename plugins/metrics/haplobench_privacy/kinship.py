@@ -45,6 +45,17 @@ def king(a: NDArray[np.int8], b: NDArray[np.int8]) -> Iterator[tuple[slice, NDAr
         -inf where either person has no heterozygous site.
     """
     heterozygous = [np.count_nonzero(one == 1, axis=1).astype(np.float32) for one in (a, b)]
+    for rows, distance in _squared_distances(a, b):
+        least = np.minimum(heterozygous[0][rows, None], heterozygous[1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.float32(0.5) - distance / (4 * least)
+        yield rows, np.where(least > 0, found, np.float32(UNRELATED))
+
+
+def _squared_distances(
+    a: NDArray[np.int8], b: NDArray[np.int8]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Sum over sites of squared differences of dosages, in blocks of rows of `a`."""
     squares = [np.einsum("ij,ij->i", one, one, dtype=np.float32) for one in (a, b)]
     for low in range(0, a.shape[0], _BLOCK_PEOPLE):
         rows = slice(low, min(low + _BLOCK_PEOPLE, a.shape[0]))
@@ -53,11 +64,15 @@ def king(a: NDArray[np.int8], b: NDArray[np.int8]) -> Iterator[tuple[slice, NDAr
         for first in range(0, a.shape[1], _BLOCK_SITES):
             part = slice(first, first + _BLOCK_SITES)
             products += a[rows, part].astype(np.float32) @ b[:, part].astype(np.float32).T
-        distance = squares[0][rows, None] + squares[1] - 2 * products
-        least = np.minimum(heterozygous[0][rows, None], heterozygous[1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.float32(0.5) - distance / (4 * least)
-        yield rows, np.where(least > 0, found, np.float32(UNRELATED))
+        yield rows, squares[0][rows, None] + squares[1] - 2 * products
+
+
+def nearest_genotypes(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Least sum of squared differences of dosages to any person of `b`: (n,) float64."""
+    found = np.empty(a.shape[0])
+    for rows, block in _squared_distances(a, b):
+        found[rows] = block.min(axis=1)
+    return found
 
 
 def closest(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import numpy as np
 from haplobench import Measurement, MetricResult
 from haplobench_privacy.base import CohortMetric
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.evidence import nearest_distances
+from haplobench_privacy.evidence import nearest_distances, nearest_people
 from haplobench_privacy.roc import auc, curve, judged
 from haplobench_privacy.specs.membership import MembershipParams
 
@@ -24,7 +24,11 @@ class MembershipInference(CohortMetric[MembershipParams]):
     def measure(self, data: Cohorts) -> MetricResult:
         """AUC, true positive rate at the low false positive rate, advantage."""
         train, holdout = (nearest_distances(data, panel) for panel in (data.train, data.holdout))
-        members, others = (-np.log1p(d).mean(axis=1) for d in (train, holdout))
+        near = np.concatenate([np.log1p(d).mean(axis=1) for d in (train, holdout)])
+        people = np.concatenate([nearest_people(data, p) for p in (data.train, data.holdout)])
+        # Ranks of (near, people), equal pairs sharing one.
+        _, rank = np.unique(np.stack([-near, -people]), axis=1, return_inverse=True)
+        members, others = np.split(rank.astype(np.float64), [data.train.n_samples])
         nearer, error = auc(-train[:, 0], -holdout[:, 0])
         rng = self.ctx.rng("membership-inference", "bootstrap")
         measurements = judged(members, others, self.params.bootstraps, rng, cohort_note(data))

@@ -149,8 +149,8 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     submetrics=(
         *_common(
             "the score is minus the mean, over the person's haplotypes, of log(1 + d), d the "
-            "Hamming distance to the nearest synthetic haplotype: one copied haplotype stands "
-            "out, two more so."
+            "Hamming distance to the nearest synthetic haplotype; equal scores are told apart by "
+            "the distance of genotypes to the nearest synthetic person."
         ),
         SubmetricSpec(
             name="auc_nearest_haplotype",
