@@ -66,12 +66,12 @@ def _roc_figure(name: str) -> FigureSpec:
     )
 
 
-def _common(score: str) -> tuple[SubmetricSpec, ...]:
-    """What every attack reports, given in words what it scores people by."""
+def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
+    """What every attack reports: `kind` for titles, `score` what it scores people by, in words."""
     return (
         SubmetricSpec(
             name="auc",
-            title="AUC",
+            title=f"AUC ({kind})",
             definition=(
                 f"Probability that a training person scores above a held-out one (ties 1/2); "
                 f"{score} Standard error after DeLong."
@@ -83,7 +83,7 @@ def _common(score: str) -> tuple[SubmetricSpec, ...]:
         ),
         SubmetricSpec(
             name="auc_low",
-            title="AUC, lower bound",
+            title=f"AUC ({kind}), lower bound",
             definition=(
                 "Lower end of the AUC's 95 % interval, normal on the logit scale (Clopper-Pearson "
                 "where the AUC is 0 or 1)."
@@ -92,13 +92,13 @@ def _common(score: str) -> tuple[SubmetricSpec, ...]:
         ),
         SubmetricSpec(
             name="auc_high",
-            title="AUC, upper bound",
+            title=f"AUC ({kind}), upper bound",
             definition="Upper end of the same interval.",
             direction="info",
         ),
         SubmetricSpec(
             name="tpr_at_low_fpr",
-            title="TPR at 1 % FPR",
+            title=f"TPR at 1 % FPR ({kind})",
             definition=(
                 "Share of training people found where 1 % of held-out people are called members "
                 "(ROC interpolated between tied scores). Standard error by bootstrap over people."
@@ -110,19 +110,19 @@ def _common(score: str) -> tuple[SubmetricSpec, ...]:
         ),
         SubmetricSpec(
             name="tpr_low",
-            title="TPR at 1 % FPR, lower bound",
+            title=f"TPR at 1 % FPR ({kind}), lower bound",
             definition="2.5th percentile of the same bootstrap.",
             direction="info",
         ),
         SubmetricSpec(
             name="tpr_high",
-            title="TPR at 1 % FPR, upper bound",
+            title=f"TPR at 1 % FPR ({kind}), upper bound",
             definition="97.5th percentile of the same bootstrap.",
             direction="info",
         ),
         SubmetricSpec(
             name="advantage",
-            title="Attacker's advantage",
+            title=f"Attacker's advantage ({kind})",
             definition="Largest difference between true and false positive rate over all "
             "thresholds (above 0 by chance too: see the floor).",
             direction="info",
@@ -148,9 +148,10 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     figures=(_roc_figure("distance"),),
     submetrics=(
         *_common(
+            "distance",
             "the score is minus the mean, over the person's haplotypes, of log(1 + d), d the "
             "Hamming distance to the nearest synthetic haplotype; equal scores are told apart by "
-            "the distance of genotypes to the nearest synthetic person."
+            "the distance of genotypes to the nearest synthetic person.",
         ),
         SubmetricSpec(
             name="auc_nearest_haplotype",
@@ -178,10 +179,11 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     figures=(_roc_figure("likelihood"),),
     submetrics=(
         *_common(
+            "frequencies",
             "the score is the sum over sites in linkage equilibrium (r² of at most 0.1) and both "
             "haplotypes of x log(p/q) + (1 - x) log((1 - p)/(1 - q)), p the synthetic frequency, q "
             "that of held-out people of other folds, minus the population's mean score, so that "
-            "ancestry isn't mistaken for membership."
+            "ancestry isn't mistaken for membership.",
         ),
         SubmetricSpec(
             name="auc_candidates",
@@ -262,10 +264,11 @@ MEMBERSHIP_SHADOW = MetricSpec(
     figures=(_roc_figure("shadow"),),
     submetrics=(
         *_common(
+            "shadows",
             "the score is the sum over two features (nearest distance, frequency ratio) of the "
             "log ratio of normal densities with and without the person, means from shadow cohorts "
             "fitted on random halves of all people (each person's own gain shrunk to everybody's), "
-            "variances pooled."
+            "variances pooled.",
         ),
         SubmetricSpec(
             name="calibrated_tpr",
