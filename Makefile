@@ -35,7 +35,7 @@ schema: $(VENV)/.dev ## Write docs/suite.schema.json, for completion and checkin
 	$(BIN)/bench schema --to docs/suite.schema.json
 
 ci-example: $(VENV)/.dev ## The steps of .github/workflows/haplobench.yml, here
-	PATH="$(abspath $(BIN)):$$PATH" scripts/ci_example.sh
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/ci_example.py
 
 oracles: ## Install the programs that tests compare with (Debian or Ubuntu, as root; optional)
 	scripts/install_oracles.sh
