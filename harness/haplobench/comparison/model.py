@@ -185,7 +185,7 @@ class Comparison:
         Level of the multiple-testing control: a row counts as changed if its `q_value` is no
         greater.
     correction : str
-        Its name for readers, for example `Benjamini-Hochberg over 84 gated numbers`.
+        Its name for readers, for example `Holm over 84 gated numbers`.
     warnings : tuple of str
         One line each: what a reader should know of the sides (other suites, a dirty tree, …).
     """

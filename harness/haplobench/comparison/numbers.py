@@ -202,8 +202,8 @@ def _ranked(
     untestable = ""
     if not enough and effect and definition.direction != "info":
         untestable = (
-            f"{len(first)} repeats in base, {len(second)} in head: a rank test needs "
-            f"{MIN_REPEATS} a side"
+            f"times are ranked from {MIN_REPEATS} repeats a side on: {len(first)} in base, "
+            f"{len(second)} in head"
         )
     worse = new < old if definition.direction == "higher" else new > old
     if definition.direction == "closer" and definition.ideal is not None:

@@ -40,18 +40,10 @@ def render(comparison: Comparison, form: str, *, everything: bool = False) -> st
     if form == "json":
         return exchange.render_json(comparison)
     if form == "html":
-        return _html(comparison)
+        from haplobench.report import render_comparison
+
+        return render_comparison(comparison)
     raise BenchError(f"no format {form!r}", hint=f"one of {', '.join(FILES)}")
-
-
-def _html(comparison: Comparison) -> str:
-    import haplobench.report
-
-    draw = getattr(haplobench.report, "render_comparison", None)
-    if draw is None:
-        raise BenchError("comparisons can't be drawn as HTML yet", hint="use --format md")
-    text: str = draw(comparison)
-    return text
 
 
 def write_comparison(
