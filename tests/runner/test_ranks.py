@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import psutil
 import pytest
 from rank_toys import RANKS
 
+from haplobench import SuiteError
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner import run_suite
+from haplobench.runner.plan import plan_cells
+from haplobench.runner.store import StageStore
 from haplobench.suite import load_suite
 
 pytest.importorskip("torch", reason="ranks talk over torch.distributed")
@@ -149,3 +154,73 @@ def test_a_restart_goes_on_from_the_checkpoint(
     assert begun.read_text() == "3"
     # What failed for good keeps its progress for the next run; what is done has none.
     assert len(list(out.glob("ranks/stages/checkpoints/fit-*.begun"))) == 4
+
+
+def test_a_later_run_goes_on_from_the_checkpoint(toys: Any, tmp_path: Path) -> None:
+    text = "generators: [{name: shared, label: once, params: {misbehave: kill once, rank: 0}}]"
+    _, first = run(toys, text, tmp_path)
+    died = [r for r in first if r.generator == "once"]
+    assert [(r.status, r.error.splitlines()[0]) for r in died] == [("failed", "killed by SIGKILL")]
+    folder, second = run(toys, text, tmp_path)
+    assert {r.status for r in second if r.generator == "once"} == {"ok"}
+    assert (folder / "artifacts/toy.once.seed1/fit/begun.txt").read_text() == "3"
+    assert list(tmp_path.glob("ranks/stages/checkpoints/*")) == []
+
+
+def test_a_fresh_run_takes_no_checkpoint(tmp_path: Path) -> None:
+    (StageStore(tmp_path).checkpoint("fit", "k") / "progress").touch()
+    assert (StageStore(tmp_path).checkpoint("fit", "k") / "progress").is_file()
+    fresh = StageStore(tmp_path, not_before=time.time() + 60)
+    assert list(fresh.checkpoint("fit", "k").iterdir()) == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("horovod") is None, reason="Horovod is not installed (make horovod)"
+)
+def test_horovod_carries_a_cell_as_well(toys: Any, tmp_path: Path) -> None:
+    text = """
+generators:
+  - {name: shared, label: torch, world_size: 2}
+  - {name: shared, label: horovod, world_size: 2, backend: horovod}
+  - {name: shared, label: raised, world_size: 2, backend: horovod, params: {misbehave: raise}}
+"""
+    _, records = run(toys, text, tmp_path, jobs=4)
+    found = {
+        r.generator: r for r in records if r.role == "generator" and r.metric in ("", "difference")
+    }
+    assert found["torch"].value == found["horovod"].value is not None
+    assert found["torch"].cell_id != found["horovod"].cell_id
+    assert found["raised"].error.startswith("rank 1 of 2: boom in one rank")
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("{name: frequency, world_size: 2}", "frequency runs on one rank only"),
+        ("{name: shared, world_size: [1, 0]}", "expected a number of ranks, or a list"),
+        (
+            "{name: shared, world_size: 2, backend: mpi}",
+            "backend: expected 'torch' or 'horovod', found 'mpi'",
+        ),
+    ],
+)
+def test_a_suite_that_can_not_be_run_is_refused(toys: Any, entry: str, problem: str) -> None:
+    toys.write("toy_ranks", RANKS)
+    registry = toys.registry("toy_ranks")
+    file = toys.suite_file(f"{HEAD}generators: [{entry}]")
+    with pytest.raises(SuiteError) as error:
+        load_suite(file, [], registry)
+    assert any(problem in text for text in error.value.problems), error.value.problems
+
+
+def test_a_suite_of_several_world_sizes_reads_back(toys: Any) -> None:
+    toys.write("toy_ranks", RANKS)
+    registry = toys.registry("toy_ranks")
+    entry = "{name: shared, world_size: [1, 2, 4], limits: {restart: 3}}"
+    suite = load_suite(toys.suite_file(f"{HEAD}generators: [{entry}]"), [], registry)
+    again = load_suite(toys.suite_file(suite.to_yaml()), [], registry)
+    assert again.as_dict() == suite.as_dict()
+    names = [cell.name for cell in plan_cells(again) if cell.label == "shared"]
+    assert names == ["toy/shared/seed1", "toy/shared/seed1/ranks2", "toy/shared/seed1/ranks4"]
+    assert next(e for e in again.generators if e.label == "shared").limits.restart == 3
+    assert "world size 1, 2, 4 (torch)" in suite.describe()

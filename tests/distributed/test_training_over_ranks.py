@@ -1,0 +1,150 @@
+"""The same training, by one rank, torch's, Horovod's: the same loss curve."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch trains")
+
+SCRIPT = Path(__file__).with_name("training_script.py")
+HOROVOD = importlib.util.find_spec("horovod") is not None
+
+
+def started(folder: Path, *launcher: str) -> dict[str, Any]:
+    out = folder / "found.json"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    done = subprocess.run(
+        [*launcher, str(SCRIPT), str(out)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def torchrun(folder: Path, ranks: int) -> dict[str, Any]:
+    options = ["--standalone", "--nproc-per-node", str(ranks)]
+    return started(folder, sys.executable, "-m", "torch.distributed.run", *options)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return started(tmp_path_factory.mktemp("alone"), sys.executable)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return torchrun(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return torchrun(tmp_path_factory.mktemp("four"), 4)
+
+
+@pytest.fixture(scope="module")
+def horovod(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if not HOROVOD:
+        pytest.skip("Horovod is not installed (make horovod)")
+    program = shutil.which("horovodrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert program is not None
+    folder = tmp_path_factory.mktemp("horovod")
+    return started(folder, program, "--gloo", "-np", "2", sys.executable)
+
+
+def curve(found: dict[str, Any], case: str) -> np.ndarray[Any, Any]:
+    return np.array(found[case]["losses"])
+
+
+@pytest.mark.parametrize("case", ["plain", "in one piece", "accumulated"])
+@pytest.mark.parametrize("world", ["alone", "two", "four", "horovod"])
+def test_loss_and_parameters_do_not_depend_on_the_ranks(
+    alone: dict[str, Any], request: pytest.FixtureRequest, world: str, case: str
+) -> None:
+    found = request.getfixturevalue(world)
+    one = curve(alone, "plain")
+    assert one[-1] < 0.6 * one[0]
+    assert found[case]["spread"] == 0.0
+    np.testing.assert_allclose(curve(found, case), one, rtol=1e-5)
+    np.testing.assert_allclose(
+        found[case]["parameters"], alone["plain"]["parameters"], atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize(("world", "case"), [("two", "fp16"), ("horovod", "fp16")])
+def test_half_precision_halves_the_bytes(
+    alone: dict[str, Any], request: pytest.FixtureRequest, world: str, case: str
+) -> None:
+    found = request.getfixturevalue(world)
+    assert found[case]["bytes"] == pytest.approx(found["plain"]["bytes"] / 2, rel=0.01)
+    assert found[case]["spread"] == 0.0
+    np.testing.assert_allclose(curve(found, case), curve(alone, "plain"), rtol=1e-3)
+
+
+def test_powersgd_sends_less_and_learns(alone: dict[str, Any], two: dict[str, Any]) -> None:
+    found = curve(two, "powersgd")
+    # The first ten steps are exact.
+    np.testing.assert_allclose(found[:10], curve(alone, "plain")[:10], rtol=1e-5)
+    assert found[-1] < 0.7 * found[0]
+    assert two["powersgd"]["bytes"] < 0.7 * two["plain"]["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("case", "tolerance"), [("hierarchical", 1e-5), ("hierarchical fp16", 1e-3)]
+)
+def test_two_levels_sum_to_the_same(
+    alone: dict[str, Any], four: dict[str, Any], case: str, tolerance: float
+) -> None:
+    np.testing.assert_allclose(curve(four, case), curve(alone, "plain"), rtol=tolerance)
+    assert four[case]["spread"] == 0.0
+
+
+def test_torch_and_horovod_have_the_same_loss_curve(
+    two: dict[str, Any], horovod: dict[str, Any]
+) -> None:
+    assert (two["backend"], horovod["backend"]) == ("torch", "horovod")
+    np.testing.assert_allclose(curve(horovod, "plain"), curve(two, "plain"), atol=1e-3, rtol=0)
+
+
+def test_what_horovod_does_not_have_is_refused(horovod: dict[str, Any]) -> None:
+    assert "no PowerSGD" in horovod["powersgd"]["refused"]
+    assert "hierarchical" in horovod["hierarchical"]["refused"]
+
+
+@pytest.mark.parametrize("world", ["alone", "two", "four", "horovod"])
+def test_collectives(request: pytest.FixtureRequest, world: str) -> None:
+    found = request.getfixturevalue(world)
+    size = found["size"]
+    total = size * (size + 1) // 2
+    assert found["collectives"] == {
+        "sum": [[0, total, 2 * total], [3 * total, 4 * total, 5 * total]],
+        "dtypes": ["int32", "int64", "float32", "float64"],
+        "broadcast": [[float(size)] * 2] * 2,
+        "gather": [{"rank": rank, "of": size} for rank in range(size)],
+    }
+
+
+def test_steps_are_metered(alone: dict[str, Any], two: dict[str, Any]) -> None:
+    for found in (alone, two):
+        steps = found["plain"]["steps"]
+        assert steps["steps"] == 30
+        assert all(steps[part] > 0 for part in ("data", "forward", "backward", "optimiser"))
+    assert alone["plain"]["steps"]["all_reduce"] == 0.0
+    assert two["plain"]["steps"]["all_reduce"] > 0.0

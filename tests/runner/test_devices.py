@@ -1,0 +1,144 @@
+"""GPUs and slots are handed out in order, each GPU to one stage only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haplobench.runner import executors
+from haplobench.runner.devices import Devices, TooFewError, visible_gpus
+from haplobench.runner.executors import LocalExecutor, StageTask
+from haplobench.runner.jobs import Job
+from haplobench.runner.process import Outcome
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("0,1", ("0", "1")),
+        ("", ()),
+        ("-1", ()),
+        (" 3 , GPU-ab", ("3", "GPU-ab")),
+        ("2,-1,3", ("2",)),
+    ],
+)
+def test_visible_gpus_by_environment(
+    monkeypatch: pytest.MonkeyPatch, named: str, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == expected
+
+
+def test_visible_gpus_by_device_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia3", "nvidia5", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert visible_gpus(tmp_path) == ("0", "1")
+
+
+def task(tmp_path: Path, name: str, world_size: int = 1, *, gpu: bool = True) -> StageTask:
+    job = Job(
+        stage="fit", plugins=(), output="", scratch="", artifacts="", error="", time_limit=60.0,
+        status=str(tmp_path / f"{name}.status"), name=name, world_size=world_size, gpu=gpu,
+    )  # fmt: skip
+    return StageTask(job, tmp_path / f"{name}.json", tmp_path / f"{name}.log", 1 << 30)
+
+
+class Recorded:
+    """Stands in for the processes: notes which GPUs each stage saw, and when."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, set[str]] = {}
+        self.seen: list[tuple[str, str]] = []
+        self.shared = False
+        self.most = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, path: Path, *, environment: Any, ranks: Any, **_: Any) -> Outcome:
+        names = environment["CUDA_VISIBLE_DEVICES"]
+        own = set(names.split(",")) - {""}
+        with self.lock:
+            self.shared |= any(own & others for others in self.now.values())
+            self.now[path.stem] = own
+            self.seen.append((path.stem, names))
+            self.most = max(self.most, len(self.now))
+        time.sleep(0.15)
+        with self.lock:
+            del self.now[path.stem]
+        return Outcome("ok", 0.15, 0)
+
+
+def run_all(executor: LocalExecutor, tasks: list[StageTask]) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+
+    def one(i: int) -> None:
+        outcomes[i] = executor.run(tasks[i], threading.Event(), lambda beat: None)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    return [outcomes[i] for i in range(len(tasks))]
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    found = Recorded()
+    monkeypatch.setattr(executors, "run_limited", found)
+    return found
+
+
+def test_cells_side_by_side_never_share_a_gpu(tmp_path: Path, recorded: Recorded) -> None:
+    executor = LocalExecutor(8, gpus=("0", "1", "GPU-ab"))
+    sizes = [1, 2, 1, 3, 1, 1]
+    outcomes = run_all(executor, [task(tmp_path, f"t{i}", n) for i, n in enumerate(sizes)])
+    assert {outcome.ending for outcome in outcomes} == {"ok"}
+    assert not recorded.shared
+    assert recorded.most > 1
+    seen = dict(recorded.seen)
+    assert [len(seen[f"t{i}"].split(",")) for i in range(len(sizes))] == sizes
+    # In the order asked: the three GPUs of t3 were not given to later, smaller ones for ever.
+    order = [name for name, _ in recorded.seen]
+    assert order.index("t3") < order.index("t5")
+
+
+def test_a_stage_without_use_for_a_gpu_sees_none(tmp_path: Path, recorded: Recorded) -> None:
+    run_all(LocalExecutor(2, gpus=("0",)), [task(tmp_path, "plain", gpu=False)])
+    assert recorded.seen == [("plain", "")]
+
+
+def test_without_gpus_ranks_run_on_cpus(tmp_path: Path, recorded: Recorded) -> None:
+    run_all(LocalExecutor(2, gpus=()), [task(tmp_path, "cpu", 2)])
+    assert recorded.seen == [("cpu", "")]
+
+
+def test_too_few_gpus_are_said(tmp_path: Path, recorded: Recorded) -> None:
+    (outcome,) = run_all(LocalExecutor(2, gpus=("0",)), [task(tmp_path, "two", 2)])
+    assert outcome.ending == "failed"
+    assert outcome.detail.startswith("needs 2 GPUs, one for each rank; 1 is visible")
+    assert recorded.seen == []
+
+
+def test_ranks_count_as_slots(tmp_path: Path, recorded: Recorded) -> None:
+    tasks = [task(tmp_path, f"t{i}", 2, gpu=False) for i in range(4)]
+    run_all(LocalExecutor(3, gpus=()), tasks)
+    assert recorded.most == 1
+
+
+def test_waiting_ends_when_the_run_is_stopped() -> None:
+    devices = Devices(1, ("0",))
+    stop = threading.Event()
+    stop.set()
+    holding = devices.lease(1, 1, threading.Event())
+    with holding, pytest.raises(InterruptedError), devices.lease(1, 1, stop):
+        pass
+    with devices.lease(1, 1, threading.Event()) as lease:
+        assert lease.gpus == ("0",)
+    with pytest.raises(TooFewError), devices.lease(1, 2, threading.Event()):
+        pass
