@@ -22,8 +22,11 @@ from haplobench_privacy import specs
 from haplobench_privacy.figures import (
     draw_adversarial_accuracy,
     draw_copied_tracts,
+    draw_kinship,
     draw_nearest_distances,
 )
+from haplobench_privacy.people_figure import draw_leak_list
+from haplobench_privacy.roc_figure import draw_roc
 
 # What a generator claims doesn't depend on what it makes.
 SPECS = {spec.name: spec for spec in specs.SPECS if spec.name != "privacy-statement"}
@@ -265,6 +268,9 @@ def test_figures_render_within_their_size(
         (draw_adversarial_accuracy, "adversarial-accuracy"),
         (draw_nearest_distances, "nearest-neighbours"),
         (draw_copied_tracts, "copied-tracts"),
+        (draw_kinship, "kinship"),
+        (draw_roc, "membership-likelihood"),
+        (draw_leak_list, "leak-list"),
     ):
         series = measure(SPECS[name], reference, unseen, tmp_path).series
         cohorts = [CohortSeries("floor", "floor", 0, i, series) for i in range(3)]
@@ -278,4 +284,5 @@ def test_figures_render_within_their_size(
         svg = vl_convert.vegalite_to_svg(chart.to_dict())
         assert len(svg) < 130_000
         assert all(label in svg for label in labels)
+        assert not any(str(name) in svg for name in train.samples)
         assert draw([], FigureStyle(order=())) is None

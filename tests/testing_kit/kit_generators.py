@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from haplobench import GeneratorSpec, Panel, Params, PluginError, RunContext, SampleRequest
+from haplobench import (
+    GeneratorSpec,
+    Panel,
+    Params,
+    PluginError,
+    PrivacyStatement,
+    RunContext,
+    SampleRequest,
+)
 
 
 class QuickParams(Params):
@@ -260,6 +268,19 @@ class SamplingRaises(Good):
         def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Any]:
             raise RuntimeError("out of luck")
             yield
+
+
+class ForgetsItsClaim(Good):
+    class fitted(GoodFitted):  # noqa: N801
+        claim: PrivacyStatement | None = None
+
+        def privacy_statement(self) -> PrivacyStatement | None:
+            return self.claim
+
+    def fit(self, train: Panel, params: Any, ctx: RunContext) -> GoodFitted:
+        fitted: Any = super().fit(train, params, ctx)
+        fitted.claim = PrivacyStatement(1.0, 1e-5, "person", "PRV", "Poisson")
+        return fitted  # type: ignore[no-any-return]
 
 
 class Unseeded(Good):

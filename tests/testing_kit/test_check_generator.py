@@ -73,6 +73,7 @@ def test_good_generators_pass() -> None:
         ("Pickles", "save", "state.bin"),
         ("AbsolutePath", "load", "FileNotFoundError"),
         ("KeepsInScratch", "load", "FileNotFoundError"),
+        ("ForgetsItsClaim", "load", "the same PrivacyStatement"),
         ("NoSuchClass", "fit", "NoSuchClass"),
     ],
 )

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from haplobench.errors import BenchError
 from haplobench.panel import Panel
-from haplobench.plugin import Fitted, GeneratorSpec, Params, RunContext, SampleRequest
+from haplobench.plugin import (
+    Fitted,
+    GeneratorSpec,
+    Params,
+    PrivacyStatement,
+    RunContext,
+    SampleRequest,
+)
 from haplobench.registry import Registry, resolve
 from haplobench.testing.descriptions import (
     check_description,
@@ -368,6 +375,19 @@ class _Check:
                 "identical haplotypes after save and load",
                 "Sampling runs in another process than fitting.",
             )
+            self.privacy_claim(fitted, loaded)
+
+    def privacy_claim(self, fitted: Fitted, loaded: Fitted) -> None:
+        """A claim of differential privacy is a PrivacyStatement, and outlives save and load."""
+        claims = [getattr(one, "privacy_statement", lambda: None)() for one in (fitted, loaded)]
+        self.findings.expect(
+            all(claim is None or isinstance(claim, PrivacyStatement) for claim in claims)
+            and claims[0] == claims[1],
+            "load",
+            "the same PrivacyStatement, or None, after save and load",
+            f"{claims[0]!r} and {claims[1]!r}",
+            "The claim is asked of what was loaded, and audited.",
+        )
 
     def conditioning(self, fitted: Fitted) -> None:
         """Each haplotype comes from the population asked for."""
