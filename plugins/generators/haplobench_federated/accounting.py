@@ -67,9 +67,7 @@ class Ledger:
         """ε of everything recorded, and of `more`, at `delta`."""
         return epsilon([*self.charges, *more], delta, accountant)
 
-    def affords(
-        self, charge: Charge, budget: float, delta: float, accountant: Accountant
-    ) -> bool:
+    def affords(self, charge: Charge, budget: float, delta: float, accountant: Accountant) -> bool:
         """Whether the budget covers one more charge."""
         return self.epsilon(delta, accountant, charge) <= budget
 

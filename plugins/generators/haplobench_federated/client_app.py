@@ -75,7 +75,9 @@ class ClientSite:
                 return Ledger.from_json(self.ledger_file.read_text())
             return Ledger()
         record = context.state.get("ledger")
-        return Ledger.from_json(str(record["json"])) if isinstance(record, ConfigRecord) else Ledger()
+        return (
+            Ledger.from_json(str(record["json"])) if isinstance(record, ConfigRecord) else Ledger()
+        )
 
     def keep(self, ledger: Ledger, context: Context) -> None:
         """Keep the ledger with the state, and in the file where there is one."""
@@ -189,9 +191,7 @@ def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
     return app
 
 
-def noised_counts(
-    haplotypes: np.ndarray, noise_multiplier: float, seed: int
-) -> np.ndarray:
+def noised_counts(haplotypes: np.ndarray, noise_multiplier: float, seed: int) -> np.ndarray:
     """Sums over people of the mean allele less 1/2 at each site, noised: (n_sites,) float64.
 
     Parameters

@@ -27,6 +27,11 @@ class FederatedParams(Params):
         Of the Dirichlet distribution: small values give clients of one population.
     partition_file : str or None
         Tab-separated, a line per person: sample name, client name.
+    lacking_sites : float
+        Share of the sites that each client, at random, hasn't typed: clients whose panels differ.
+        Their people's alleles there are missing, and add nothing to the loss.
+    missing_alleles : float
+        Share of alleles that each client, at random, lacks at the sites it has.
     strategy : str
         How the server combines the clients' models: `fedavg`, `fedprox` or `fedadam`.
     proximal_mu : float
@@ -96,6 +101,8 @@ class FederatedParams(Params):
     partition: Literal["iid", "population", "superpopulation", "dirichlet", "file"] = "iid"
     concentration: float = Field(1.0, gt=0)
     partition_file: str | None = None
+    lacking_sites: float = Field(0.0, ge=0, lt=1)
+    missing_alleles: float = Field(0.0, ge=0, lt=1)
     strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
     proximal_mu: float = Field(0.1, ge=0)
     server_learning_rate: float = Field(0.01, gt=0)
@@ -143,6 +150,11 @@ class FederatedParams(Params):
             )
         if self.privacy == "central" and self.clipping != "flat":
             raise ValueError(f"clipping {self.clipping}: expected flat with central privacy")
+        if self.privacy == "central" and self.strategy == "fedadam":
+            raise ValueError(
+                "strategy fedadam: expected fedavg or fedprox with central privacy, whose noise "
+                "is added to an average"
+            )
         if self.frequencies == "noised" and self.privacy == "central":
             raise ValueError(
                 "frequencies noised: expected half or file with central privacy, whose accountant "

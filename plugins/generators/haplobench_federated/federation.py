@@ -1,0 +1,267 @@
+"""A federation within one process: people to clients, clients and server run, result gathered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+
+import haplobench_federated.quiet_flower  # noqa: F401
+from flwr.app import Context, RecordDict
+from haplobench import BenchError, FormatError, Panel, PrivacyStatement, RunContext
+from haplobench_federated.checkpoints import FederationCheckpoint
+from haplobench_federated.client_app import ClientSite, client_app
+from haplobench_federated.contract import ModelFamily, PublicFacts
+from haplobench_federated.grid import Failures, InProcessGrid, new_context
+from haplobench_federated.harmonise import Harmonised, harmonise, thinned
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.partition import partition
+from haplobench_federated.populations import Populations
+from haplobench_federated.seeds import derive
+from haplobench_federated.server_app import Progress, Screen, ServerPlan, server_app
+from haplobench_federated.statement import privacy_statement
+from haplobench_federated.training import People
+
+
+@dataclass(frozen=True, eq=False)
+class Federated:
+    """What a federation leaves.
+
+    Attributes
+    ----------
+    model : nn.Module
+    facts : PublicFacts
+        Frequencies as they were released, if they were.
+    statement : PrivacyStatement
+    report : dict
+        Clients, rounds, bytes, CPU seconds, memory and what harmonisation lost, as plain values.
+    """
+
+    model: nn.Module = field(repr=False)
+    facts: PublicFacts
+    statement: PrivacyStatement
+    report: dict[str, Any]
+
+
+def federate(
+    train: Panel,
+    params: FederatedParams,
+    ctx: RunContext,
+    family: ModelFamily,
+    *,
+    failures: Failures | None = None,
+    screen: Screen | None = None,
+) -> Federated:
+    """Run all rounds; goes on from a checkpoint in `ctx.checkpoint` where one fits.
+
+    `train` holds nobody who withdrew. `failures` is for tests; `screen` chooses which replies
+    are averaged.
+
+    Raises BenchError for partitions, files or budgets that the user must mend.
+    """
+    delta = checked_delta(params, train.n_samples)
+    populations = Populations.of(train)
+    facts = public_facts(train, params, ctx, populations)
+    people, harmonised = _clients(train, params, ctx, populations)
+    names = list(people)
+    sites = [
+        ClientSite(
+            name=name,
+            people=people[name],
+            facts=facts,
+            params=params,
+            family=family,
+            delta=delta,
+            seed=None if params.secure_rng else ctx.seed_for("federated", "client", name),
+            device=ctx.device,
+        )
+        for name in names
+    ]
+    contexts = {client: new_context(client, {}) for client in range(len(sites))}
+    app = client_app(lambda context: sites[int(context.node_config["partition-id"])])
+    checkpoint = _checkpoint(train, params, ctx)
+    progress = checkpoint.read(contexts) if checkpoint is not None else None
+    progress = Progress() if progress is None else progress
+
+    def after_round(now: Progress) -> None:
+        if checkpoint is not None:
+            checkpoint.write(now, contexts)
+        ctx.progress(now.rounds_done / params.rounds, f"round {now.rounds_done} of {params.rounds}")
+
+    def build(frequencies: NDArray[np.float64] | None) -> nn.Module:
+        known = facts if frequencies is None else replace(facts, frequencies=frequencies)
+        model = family.build(known, params.model, derive(ctx.seed, "federated", "weights"))
+        if params.initial is not None:
+            load_initial(model, Path(params.initial))
+        return model
+
+    plan = ServerPlan(
+        params=params,
+        clients=len(sites),
+        delta=delta,
+        seed=ctx.seed_for("federated", "server"),
+        build=build,
+        after_round=after_round,
+    )
+    if screen is not None:
+        plan = replace(plan, screen=screen)
+    grid = InProcessGrid(app, contexts, failures)
+    started = time.process_time()
+    server_app(plan, progress)(grid, Context(1, 1, {}, RecordDict(), {}))
+    if progress.stopped:
+        ctx.log.warning(
+            "vae-federated: stopped after %d rounds: %s", progress.rounds_done, progress.stopped
+        )
+    if progress.frequencies is not None:
+        facts = replace(facts, frequencies=progress.frequencies)
+    if not progress.weights:
+        raise BenchError(f"vae-federated: no round was done: {progress.stopped}")
+    model = family.build(facts, params.model, 0)
+    model.load_state_dict(progress.model_weights)
+    if params.privacy == "central":
+        ledgers = {site.name: progress.ledger for site in sites}
+    else:
+        ledgers = {site.name: site.ledger(contexts[client]) for client, site in enumerate(sites)}
+    noise = {
+        name: max((c.noise_multiplier for c in ledger.charges if c.sampling_rate < 1), default=0.0)
+        if params.privacy == "local"
+        else max((2 * c.noise_multiplier for c in ledger.charges), default=0.0)
+        for name, ledger in ledgers.items()
+    }
+    statement = privacy_statement(params, delta, train.n_samples, ledgers, noise)
+    report = {
+        "clients": {
+            site.name: {
+                "people": len(site.people),
+                "epsilon": statement.per_client[site.name] if params.noised else None,
+                **({} if harmonised is None else {"sites": harmonised[site.name].as_dict()}),
+            }
+            for site in sites
+        },
+        "rounds_asked": params.rounds,
+        "rounds_done": progress.rounds_done,
+        "stopped": progress.stopped,
+        "bytes_down": sum(cost["bytes_down"] for cost in progress.costs),
+        "bytes_up": sum(cost["bytes_up"] for cost in progress.costs),
+        "cpu_seconds": time.process_time() - started,
+        "rounds": progress.costs,
+    }
+    return Federated(model.eval(), facts, statement, report)
+
+
+def checked_delta(params: FederatedParams, people: int) -> float:
+    """δ of the run: given, or 1 / n.
+
+    Raises BenchError for a δ above 1 / n, which allows to publish a random person outright.
+    """
+    if params.delta is None:
+        return 1 / people
+    if params.delta > 1 / people and params.noised:
+        raise BenchError(
+            f"delta: {params.delta:g} for {people} people; expected at most 1 / {people} = "
+            f"{1 / people:.3g}"
+        )
+    return params.delta
+
+
+def public_facts(
+    train: Panel, params: FederatedParams, ctx: RunContext, populations: Populations
+) -> PublicFacts:
+    """What every client and the server know beforehand."""
+    frequencies = None
+    if params.frequencies == "file":
+        assert params.frequencies_file is not None  # checked by the parameters
+        frequencies = read_frequencies(Path(params.frequencies_file), train.positions)
+    return PublicFacts(
+        positions=train.positions,
+        populations=populations.names,
+        ploidy=train.ploidy,
+        recombination_map=ctx.recombination_map,
+        frequencies=frequencies,
+    )
+
+
+def read_frequencies(path: Path, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Alternate allele frequencies at `positions`; 0.5 at sites that the file lacks.
+
+    Raises FormatError for lines that aren't a position and a frequency.
+    """
+    known: dict[int, float] = {}
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"frequencies_file: {path}: can't be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            position, frequency = line.split("\t")
+            known[int(position)] = float(frequency)
+            sound = 0 <= known[int(position)] <= 1
+        except ValueError:
+            sound = False
+        if not sound:
+            raise FormatError(
+                f"{path}: line {number}: found {line[:60]!r}, expected position and frequency "
+                "(0 to 1), separated by a tab"
+            )
+    return np.array([known.get(int(position), 0.5) for position in positions])
+
+
+def load_initial(model: nn.Module, folder: Path) -> None:
+    """Start from a saved model's weights.
+
+    Raises BenchError if there is none, or it is of another shape.
+    """
+    path = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BenchError(f"initial: {path}: not a checkpoint of this model: {said}") from None
+
+
+def _clients(
+    train: Panel, params: FederatedParams, ctx: RunContext, populations: Populations
+) -> tuple[dict[str, People], dict[str, Harmonised] | None]:
+    parts = partition(train, params, ctx.rng("federated", "partition"))
+    uneven = params.lacking_sites > 0 or params.missing_alleles > 0
+    harmonised: dict[str, Harmonised] = {}
+    people = {}
+    for name, index in parts.items():
+        panel = train.select_samples(index)
+        if uneven:
+            rng = ctx.rng("federated", "sites", name)
+            own = thinned(panel, params.lacking_sites, params.missing_alleles, rng)
+            panel, harmonised[name] = harmonise(own, train, name)
+        people[name] = people_of(panel, populations)
+    return people, harmonised if uneven else None
+
+
+def people_of(panel: Panel, populations: Populations) -> People:
+    """A panel's people as a client trains on them."""
+    haplotypes = np.asarray(panel.haplotypes).reshape(panel.n_samples, panel.ploidy, panel.n_sites)
+    return People(np.ascontiguousarray(haplotypes), populations.index(panel.population))
+
+
+def _checkpoint(
+    train: Panel, params: FederatedParams, ctx: RunContext
+) -> FederationCheckpoint | None:
+    if ctx.checkpoint is None or params.secure_rng:
+        # Entropy can't be drawn again: a round begun anew would be a second release.
+        return None
+    identity: Mapping[str, Any] = {
+        "generator": "vae-federated",
+        # Names of people who withdrew are kept nowhere.
+        "params": params.model_dump(mode="json", exclude={"withdrawn"}),
+        "seed": ctx.seed,
+        "train": train.digest,
+    }
+    return FederationCheckpoint(ctx.checkpoint, identity)

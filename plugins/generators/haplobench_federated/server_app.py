@@ -1,0 +1,236 @@
+"""The ServerApp: rounds of a federation, with a budget, a checkpoint after each, and its costs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import haplobench_federated.quiet_flower  # noqa: F401
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from haplobench_federated.accounting import Ledger
+from haplobench_federated.client_app import BUDGET_SPENT
+from haplobench_federated.grid import InProcessGrid, client_of
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.records import to_record, to_tensors
+from haplobench_federated.seeds import derive, global_seed
+from haplobench_federated.strategies import (
+    central_charge,
+    central_noise,
+    make_strategy,
+    restore_strategy,
+    strategy_state,
+)
+
+# Hours that a server without a deadline waits for a client; Flower needs a number.
+_PATIENCE = 12 * 3600.0
+
+Screen = Callable[[int, ArrayRecord, Sequence[Message]], list[Message]]
+"""(round, the server's weights, replies) to the replies that are to be averaged."""
+
+
+@dataclass
+class Progress:
+    """A federation after some rounds.
+
+    Attributes
+    ----------
+    rounds_done : int
+    weights : dict of tensors
+        The server's.
+    average : dict of tensors
+        Moving average of the weights; empty where none is kept.
+    strategy : dict of arrays
+        What the strategy keeps.
+    frequencies : (n_sites,) float64 or None
+        As released by the clients.
+    ledger : Ledger
+        Of central noise.
+    stopped : str
+        Why the federation ended before its last round, or empty.
+    costs : list of dict
+        A record per round: clients drawn, answered and lost, bytes, CPU seconds, memory.
+    """
+
+    rounds_done: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    strategy: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    frequencies: NDArray[np.float64] | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    stopped: str = ""
+    costs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def model_weights(self) -> dict[str, Tensor]:
+        """What is kept as the model."""
+        return self.average or self.weights
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """What a server is to do.
+
+    Attributes
+    ----------
+    params : FederatedParams
+    clients : int
+        That the federation has; the server waits for all of them to connect.
+    delta : float
+    seed : int
+        Of drawing clients, and of central noise.
+    build : callable
+        Frequencies (n_sites,) float64 or None to the model to begin with.
+    after_round : callable
+        Called with the progress after every round.
+    screen : callable
+        Chooses which replies are averaged.
+    """
+
+    params: FederatedParams
+    clients: int
+    delta: float
+    seed: int
+    build: Callable[[NDArray[np.float64] | None], nn.Module]
+    after_round: Callable[[Progress], None] = lambda progress: None
+    screen: Screen = lambda round_number, weights, replies: list(replies)
+
+
+def server_app(plan: ServerPlan, progress: Progress) -> ServerApp:
+    """A ServerApp that goes on from `progress`, and leaves its result in it."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        run_rounds(grid, plan, progress)
+
+    return app
+
+
+def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
+    """All rounds that are not yet done and that the budget covers."""
+    params = plan.params
+    # Flower logs every weight's name and every round on standard error.
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    seed = None if params.secure_rng else plan.seed
+    central = params.privacy == "central" and params.noised
+    multiplier = central_noise(params, plan.delta) if central else 0.0
+    strategy = make_strategy(params, plan.clients, multiplier)
+    if not progress.weights:
+        if params.frequencies == "noised":
+            progress.frequencies = ask_frequencies(grid, plan)
+        progress.weights = _copied(plan.build(progress.frequencies).state_dict())
+    restore_strategy(strategy, progress.strategy)
+    config = ConfigRecord()
+    while progress.rounds_done < params.rounds and not progress.stopped:
+        number = progress.rounds_done + 1
+        if central:
+            charge = central_charge(multiplier)
+            if params.epsilon is not None and not progress.ledger.affords(
+                charge, params.epsilon, plan.delta, params.accountant
+            ):
+                progress.stopped = f"budget: round {number} would exceed epsilon {params.epsilon:g}"
+                break
+        weights = to_record(progress.weights)
+        with global_seed(derive(seed, "server", number)):
+            messages = list(strategy.configure_train(number, weights, config, grid))
+            replies = list(
+                grid.send_and_receive(messages, timeout=params.round_seconds or _PATIENCE)
+            )
+            answered = [reply for reply in replies if reply.has_content()]
+            refused = [
+                reply for reply in replies if reply.has_error() and reply.error.code == BUDGET_SPENT
+            ]
+            if messages and len(refused) == len(messages):
+                progress.stopped = (
+                    f"round {number}: every client refused: {refused[0].error.reason}"
+                )
+                break
+            kept = plan.screen(number, weights, answered)
+            # The sensitivity of an average rises where fewer answer than its noise was made for.
+            if kept and not (central and len(kept) < len(messages)):
+                if central:
+                    progress.ledger.add(central_charge(multiplier))
+                combined, _ = strategy.aggregate_train(number, kept)
+                if combined is not None:
+                    progress.weights = to_tensors(combined)
+        progress.rounds_done = number
+        progress.strategy = strategy_state(strategy)
+        if params.averaging:
+            progress.average = _averaged(progress, params.averaging)
+        progress.costs.append(_cost(number, grid, messages, replies, refused, kept))
+        plan.after_round(progress)
+
+
+def ask_frequencies(grid: Grid, plan: ServerPlan) -> NDArray[np.float64] | None:
+    """Allele frequencies (n_sites,) of all clients together, from their noised counts.
+
+    None if no client answers.
+    """
+    record = RecordDict({"config": ConfigRecord({"server-round": 0})})
+    messages = [Message(record, node, "query.frequencies") for node in grid.get_node_ids()]
+    replies = grid.send_and_receive(messages, timeout=plan.params.round_seconds or _PATIENCE)
+    total, people = np.zeros(()), 0
+    for reply in replies:
+        if reply.has_content():
+            arrays, metrics = reply.content["arrays"], reply.content["metrics"]
+            assert isinstance(arrays, ArrayRecord) and isinstance(metrics, MetricRecord)
+            total = total + arrays.to_numpy_ndarrays()[0]
+            people += int(metrics["num-examples"])  # type: ignore[arg-type]
+    if not people:
+        return None
+    return np.asarray(np.clip(0.5 + total / people, 0.0, 1.0), np.float64)
+
+
+def _averaged(progress: Progress, decay: float) -> dict[str, Tensor]:
+    if not progress.average:
+        return _copied(progress.weights)
+    return {
+        name: decay * progress.average[name] + (1 - decay) * value
+        for name, value in progress.weights.items()
+    }
+
+
+def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def _cost(
+    number: int,
+    grid: Grid,
+    messages: Sequence[Message],
+    replies: Sequence[Message],
+    refused: Sequence[Message],
+    kept: Sequence[Message],
+) -> dict[str, Any]:
+    clients = {}
+    for reply in replies:
+        if reply.has_content():
+            metrics = reply.content["metrics"]
+            assert isinstance(metrics, MetricRecord)
+            clients[str(client_of(reply.metadata.src_node_id))] = {
+                "cpu_seconds": metrics["cpu-seconds"],
+                "peak_rss": metrics["peak-rss"],
+                "epsilon": metrics["epsilon"],
+            }
+    cost: dict[str, Any] = {
+        "round": number,
+        "drawn": len(messages),
+        "answered": len(clients),
+        "averaged": len(kept),
+        "refused": len(refused),
+        "lost": len(messages) - len(replies),
+        "failed": len(replies) - len(clients) - len(refused),
+        "clients": clients,
+    }
+    if isinstance(grid, InProcessGrid):
+        traffic = grid.traffic.take()
+        cost["bytes_down"] = sum(traffic.down.values())
+        cost["bytes_up"] = sum(traffic.up.values())
+    return cost
