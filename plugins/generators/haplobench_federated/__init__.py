@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from haplobench import GeneratorSpec, Module, hookimpl
 from haplobench_federated.params import FederatedParams
+
+# Flower reads its variable on import and reports to its makers by default; Ray likewise. This
+# package is imported before any of its modules imports them.
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 VAE_FEDERATED = GeneratorSpec(
     name="vae-federated",

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from flwr.app import Context
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import haplobench_federated.quiet_flower  # noqa: F401
-from flwr.app import Context
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.server_app import Progress
 
@@ -76,7 +75,7 @@ class FederationCheckpoint:
         _settle(scratch, self.folder / "federation.safetensors")
 
     def read(self, contexts: Mapping[int, Context]) -> Progress | None:
-        """Progress, and the clients' state put into `contexts`; None where there is none of this."""
+        """Progress, the clients' state put into `contexts`; None where there is none."""
         path = self.folder / "federation.safetensors"
         try:
             with safe_open(path, framework="pt") as file:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-import haplobench_federated.quiet_flower  # noqa: F401
 from flwr.app import (
     ArrayRecord,
     ConfigRecord,
@@ -28,6 +26,8 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
 from haplobench_federated.accounting import Charge, Ledger, noise_for
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.params import FederatedParams
@@ -95,7 +95,7 @@ class ClientSite:
             return params.noise_multiplier
         record = context.state.get("noise")
         if isinstance(record, ConfigRecord):
-            return float(record["multiplier"])  # type: ignore[arg-type]
+            return float(record["multiplier"])
         assert params.epsilon is not None  # checked by the parameters
         noise = noise_for(
             params.epsilon,
@@ -113,14 +113,14 @@ def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
     """A ClientApp; `site_of` finds the client's people by its context."""
     app = ClientApp()
 
-    @app.train()
+    @app.train()  # type: ignore[untyped-decorator]
     def train(message: Message, context: Context) -> Message:
         site = site_of(context)
         params = site.params
         started = time.process_time()
         config = message.content["config"]
         assert isinstance(config, ConfigRecord)
-        round_number = int(config["server-round"])  # type: ignore[arg-type]
+        round_number = int(config["server-round"])
         spent, noise = 0.0, 0.0
         if params.noised and params.privacy == "local":
             ledger = site.ledger(context)
@@ -145,7 +145,7 @@ def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
             _local_state(context),
             round_number=round_number,
             noise_multiplier=noise,
-            proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
+            proximal_mu=float(config.get("proximal-mu", 0.0)),
             seed=site.seed,
             device=site.device,
         )
@@ -162,7 +162,7 @@ def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
         reply = RecordDict({"arrays": to_record(model.state_dict()), "metrics": metrics})
         return Message(reply, reply_to=message)
 
-    @app.query("frequencies")
+    @app.query("frequencies")  # type: ignore[untyped-decorator]
     def frequencies(message: Message, context: Context) -> Message:
         site = site_of(context)
         params = site.params
@@ -191,7 +191,9 @@ def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
     return app
 
 
-def noised_counts(haplotypes: np.ndarray, noise_multiplier: float, seed: int) -> np.ndarray:
+def noised_counts(
+    haplotypes: NDArray[np.int8], noise_multiplier: float, seed: int
+) -> NDArray[np.float64]:
     """Sums over people of the mean allele less 1/2 at each site, noised: (n_sites,) float64.
 
     Parameters
@@ -204,7 +206,7 @@ def noised_counts(haplotypes: np.ndarray, noise_multiplier: float, seed: int) ->
     called = haplotypes >= 0
     alternate = (haplotypes == 1).sum(axis=1)
     mean = np.where(called.any(axis=1), alternate / np.maximum(called.sum(axis=1), 1) - 0.5, 0.0)
-    total: np.ndarray = mean.sum(axis=0)
+    total = np.asarray(mean.sum(axis=0), np.float64)
     scale = noise_multiplier * np.sqrt(total.size) / 2
     return total + scale * np.random.default_rng(seed).standard_normal(total.size)
 
@@ -218,7 +220,7 @@ def _local_state(context: Context) -> LocalState:
     clipping = context.state.get("clipping")
     return LocalState(
         to_tensors(moments) if isinstance(moments, ArrayRecord) else {},
-        float(clipping["norm"]) if isinstance(clipping, ConfigRecord) else None,  # type: ignore[arg-type]
+        float(clipping["norm"]) if isinstance(clipping, ConfigRecord) else None,
     )
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flwr.app import Context, RecordDict
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-import haplobench_federated.quiet_flower  # noqa: F401
-from flwr.app import Context, RecordDict
 from haplobench import BenchError, FormatError, Panel, PrivacyStatement, RunContext
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import haplobench_federated.quiet_flower  # noqa: F401
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
@@ -40,7 +39,7 @@ class Traffic:
         return taken
 
 
-class InProcessGrid(Grid):
+class InProcessGrid(Grid):  # type: ignore[misc]
     """Sends messages by calling a ClientApp, each client with a Context of its own.
 
     Messages are serialised both ways, as over a network, so that neither side can change what
@@ -152,5 +151,5 @@ def client_of(node: int) -> int:
 def _round(message: Message) -> int:
     config = message.content.get("config")
     if isinstance(config, ConfigRecord) and "server-round" in config:
-        return int(config["server-round"])  # type: ignore[arg-type]
+        return int(config["server-round"])
     return 0

@@ -63,7 +63,7 @@ def common_sites(panels: Mapping[str, Panel]) -> Panel:
     shared = np.ones(first.n_sites, bool)
     for name, panel in others:
         _same_reference(first_name, first, name, panel)
-        at, matches, swapped = _matched(first, panel)
+        _, matches, swapped = _matched(first, panel)
         shared[~(matches | swapped)] = False
     if not shared.any():
         raise BenchError("harmonisation: no site is common to all clients")

@@ -131,7 +131,7 @@ class FederatedParams(Params):
     frequencies_noise: float = Field(10.0, gt=0)
     initial: str | None = None
     withdrawn: tuple[str, ...] | str = ()
-    model: ModelParams = ModelParams()
+    model: ModelParams = Field(default_factory=lambda: ModelParams.model_validate({}))
 
     @field_validator("withdrawn", mode="before")
     @classmethod

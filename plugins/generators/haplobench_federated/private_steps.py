@@ -6,6 +6,7 @@ ghost clipping Li et al. 2022, arXiv:2110.05679.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,12 +49,15 @@ class Clipping:
     learning_rate: float = 0.2
 
 
-class _AdaptiveClipping(AdaClipDPOptimizer):
+class _AdaptiveClipping(AdaClipDPOptimizer):  # type: ignore[misc]
     """Opacus' adaptive clipping with the count of unclipped people released as published.
 
     Opacus divides the noised count by the number of people in the batch, which is not noised;
     the paper adds up b - 1/2, which one person changes by 1/2, and divides by the expected number.
     """
+
+    max_grad_norm: float
+    unclipped_num: Any
 
     def update_max_grad_norm(self) -> None:
         share = (float(self.unclipped_num) - self.sample_size / 2) / self.expected_batch_size
@@ -170,10 +174,13 @@ class PrivateSteps:
                     parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
             return
         losses = person_losses(self.model, haplotypes, population)
-        if self.ghost:
-            DPTensorFastGradientClipping(self.model, self.optimiser, losses, "sum").backward()
-        else:
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            # Alleles need no gradient, as torch remarks of the hooks on layers that read them.
+            warnings.filterwarnings("ignore", "Full backward hook is firing")
+            if self.ghost:
+                DPTensorFastGradientClipping(self.model, self.optimiser, losses, "sum").backward()
+            else:
+                losses.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _wrapped(

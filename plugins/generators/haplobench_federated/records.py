@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-import haplobench_federated.quiet_flower  # noqa: F401
 from flwr.app import Array, ArrayRecord
+from torch import Tensor, nn
 
 
 def to_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import haplobench_federated.quiet_flower  # noqa: F401
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from flwr.serverapp import Grid, ServerApp
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.client_app import BUDGET_SPENT
 from haplobench_federated.grid import InProcessGrid, client_of
@@ -106,7 +105,7 @@ def server_app(plan: ServerPlan, progress: Progress) -> ServerApp:
     """A ServerApp that goes on from `progress`, and leaves its result in it."""
     app = ServerApp()
 
-    @app.main()
+    @app.main()  # type: ignore[untyped-decorator]
     def main(grid: Grid, context: Context) -> None:
         run_rounds(grid, plan, progress)
 
@@ -116,8 +115,8 @@ def server_app(plan: ServerPlan, progress: Progress) -> ServerApp:
 def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
     """All rounds that are not yet done and that the budget covers."""
     params = plan.params
-    # Flower logs every weight's name and every round on standard error.
-    logging.getLogger("flwr").setLevel(logging.WARNING)
+    # Flower logs every round, and advice that doesn't apply here, on standard error.
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     seed = None if params.secure_rng else plan.seed
     central = params.privacy == "central" and params.noised
     multiplier = central_noise(params, plan.delta) if central else 0.0
@@ -180,9 +179,10 @@ def ask_frequencies(grid: Grid, plan: ServerPlan) -> NDArray[np.float64] | None:
     for reply in replies:
         if reply.has_content():
             arrays, metrics = reply.content["arrays"], reply.content["metrics"]
-            assert isinstance(arrays, ArrayRecord) and isinstance(metrics, MetricRecord)
+            assert isinstance(arrays, ArrayRecord)
+            assert isinstance(metrics, MetricRecord)
             total = total + arrays.to_numpy_ndarrays()[0]
-            people += int(metrics["num-examples"])  # type: ignore[arg-type]
+            people += int(metrics["num-examples"])
     if not people:
         return None
     return np.asarray(np.clip(0.5 + total / people, 0.0, 1.0), np.float64)

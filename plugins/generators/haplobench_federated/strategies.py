@@ -6,9 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
-
-import haplobench_federated.quiet_flower  # noqa: F401
 from flwr.serverapp.strategy import (
     DifferentialPrivacyServerSideFixedClipping,
     FedAdam,
@@ -16,6 +13,8 @@ from flwr.serverapp.strategy import (
     FedProx,
     Strategy,
 )
+from numpy.typing import NDArray
+
 from haplobench_federated.accounting import Charge, noise_for
 from haplobench_federated.params import FederatedParams
 
@@ -58,7 +57,7 @@ def make_strategy(params: FederatedParams, clients: int, central_multiplier: flo
     elif params.strategy == "fedadam":
         strategy = FedAdam(eta=params.server_learning_rate, **common)
     else:
-        strategy = FedAvg(**common)  # type: ignore[arg-type]
+        strategy = FedAvg(**common)
     if params.privacy == "central" and params.noised:
         return DifferentialPrivacyServerSideFixedClipping(
             strategy, central_multiplier, params.clipping_norm, drawn
