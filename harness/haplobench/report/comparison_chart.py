@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 TITLE = "What became of the headline numbers"
 CAPTION = (
     "One square per generator and headline number: an arrow up is improved, a cross regressed or "
-    "failed, a dot unchanged, a question mark what could not be compared."
+    "failed, plain unchanged, a question mark what could not be compared."
 )
 _COLOURS = {
     "improved": "#009e73",
-    "unchanged": "#8b949e",
+    "unchanged": "#b6bec8",
     "regressed": "#c2334d",
     "failed": "#8f1d30",
     "missing": "#d55e00",
@@ -27,7 +27,7 @@ _COLOURS = {
 }
 _MARKS = {
     "improved": "▲",
-    "unchanged": "·",
+    "unchanged": "",
     "regressed": "✕",
     "failed": "✕",
     "missing": "–",
@@ -65,7 +65,9 @@ def comparison_svg(comparison: Comparison) -> str | None:
             "number:N",
             sort=numbers,
             title=None,
-            axis=alt.Axis(labelAngle=-40, orient="top", labelLimit=240),
+            axis=alt.Axis(
+                labelAngle=-40, orient="top", labelLimit=240, labelOverlap=False, domain=False
+            ),
         ),
         y=alt.Y("generator:N", sort=generators, title=None),
     )

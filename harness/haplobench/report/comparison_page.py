@@ -162,7 +162,9 @@ def side_facts(base: Side, head: Side) -> list[tuple[str, str, str]]:
 
 def show_row(row: Row) -> ShownRow:
     """A row as texts: numbers with three digits, the difference with its interval."""
-    number = row.title or row.submetric or row.metric or "(whole generator)"
+    number = row.title or row.submetric or row.metric
+    if not row.metric:
+        number = "(whole generator)"
     relative = row.relative_threshold and row.relative is not None and row.difference is not None
     difference, interval = "", ""
     if row.difference is not None:

@@ -1,0 +1,354 @@
+"""The pages in a real browser: silent, offline, sortable, interactive, printable, accessible."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_browser_fixture import AXE, browser, requests
+from report_comparison_fixture import build_comparison
+from report_fixture import Drawn, build_run
+
+from haplobench.report import render_comparison
+from haplobench.report.figures import draw_boards, draw_figures
+from haplobench.report.html import render_html
+from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.load import load_run
+from haplobench.report.model import Summary
+from haplobench.report.summary import summarise
+
+pytestmark = pytest.mark.xdist_group("browser")
+KINDS = ("run", "packed", "hostile", "comparison", "hostile-comparison")
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with browser() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pages(demo: Summary, drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    hostile = summarise(load_run(build_run(folder / "hostile-run", hostile=True)))
+    boards = leaderboards(demo)
+    figures = [*draw_boards(demo.run, boards), *drawn[0]]
+    whole = render_html(demo, figures, drawn[1], boards)
+    texts = {
+        "run": whole,
+        "packed": render_html(demo, figures, drawn[1], boards, limit=len(whole.encode()) - 60_000),
+        "hostile": render_html(hostile, *draw_figures(hostile.run)),
+        "comparison": render_comparison(build_comparison(copies=5)),
+        "hostile-comparison": render_comparison(build_comparison(hostile=True)),
+    }
+    assert tuple(texts) == KINDS
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in texts}
+
+
+def visit(driver: Any, path: Path) -> None:
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get_log("performance")
+    driver.get(path.as_uri())
+
+
+def keys(driver: Any, *names: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    chain = ActionChains(driver)
+    for name in names:
+        chain.send_keys(getattr(Keys, name, name))
+    chain.perform()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_silent_and_offline(kind: str, driver: Any, pages: dict[str, Path]) -> None:
+    visit(driver, pages[kind])
+    driver.execute_script("scrollTo(0, document.body.scrollHeight)")
+    driver.execute_async_script("requestIdleCallback(() => setTimeout(arguments[0], 50))")
+    assert driver.get_log("browser") == []
+    assert requests(driver) == [pages[kind].as_uri()]
+    assert driver.title
+    assert not driver.find_elements("css selector", "img")
+
+
+def test_the_test_sees_requests_and_complaints(driver: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bad.html"
+    path.write_text("<img src='http://127.0.0.1:9/x.png'><script>nothing()</script>")
+    visit(driver, path)
+    assert "http://127.0.0.1:9/x.png" in requests(driver)
+    assert any("nothing is not defined" in entry["message"] for entry in driver.get_log("browser"))
+
+
+def test_policy_would_stop_what_escaping_missed(
+    driver: Any, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    page = pages["run"].read_text()
+    path.write_text(page.replace("</main>", "<script>document.title = 'owned'</script></main>"))
+    visit(driver, path)
+    assert driver.title != "owned"
+    assert any("Content Security Policy" in entry["message"] for entry in driver.get_log("browser"))
+
+
+NAMES = (
+    "return [...arguments[0].querySelectorAll('tbody.rows tr')].map(r => r.cells[0].dataset.sort)"
+)
+
+
+@pytest.mark.parametrize("how", ["mouse", "keyboard"])
+def test_tables_sort(how: str, driver: Any, pages: dict[str, Path]) -> None:
+    visit(driver, pages["run"])
+    table = driver.find_element("css selector", "table.sortable:not(.board)")
+    button = table.find_elements("css selector", "th button")[2]  # AF RMSE, lower is better
+
+    def choose() -> None:
+        if how == "mouse":
+            button.click()
+        else:
+            driver.execute_script("arguments[0].focus()", button)
+            keys(driver, "ENTER")
+
+    choose()
+    up = driver.execute_script(NAMES, table)
+    head = button.find_element("xpath", "..")
+    assert head.get_attribute("aria-sort") == "ascending"
+    choose()
+    down = driver.execute_script(NAMES, table)
+    assert head.get_attribute("aria-sort") == "descending"
+    assert up[:3] == ["replayed", "patchwork", "slowpoke"]
+    assert down[:3] == ["shuffled", "chain", "network"]
+    # What has no value stays last whichever way.
+    assert set(up[-2:]) == set(down[-2:]) == {"theory", "broken"}
+
+
+def test_leaderboard_and_comparison_sort(driver: Any, pages: dict[str, Path]) -> None:
+    visit(driver, pages["run"])
+    board = driver.find_element("css selector", "table.board")
+    assert driver.execute_script(NAMES, board)[0] == "network"
+    board.find_elements("css selector", "th button")[0].click()
+    names = driver.execute_script(NAMES, board)
+    assert names == sorted(names)
+    visit(driver, pages["comparison"])
+    table = driver.find_element("css selector", "table.compared")
+    table.find_elements("css selector", "th button")[5].click()
+    found = driver.execute_script(
+        "return [...arguments[0].querySelectorAll('tbody.rows tr')]"
+        ".map(r => r.cells[5].dataset.sort).filter(x => x !== undefined).map(Number)",
+        table,
+    )
+    assert found == sorted(found)
+    assert len(found) >= 3
+
+
+def ground(driver: Any) -> str:
+    colour = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    return "dark" if max(map(int, re.findall(r"\d+", colour)[:3])) < 100 else "light"
+
+
+def emulate(driver: Any, **more: Any) -> None:
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", more)
+
+
+def test_light_and_dark_by_system_and_by_choice(driver: Any, pages: dict[str, Path]) -> None:
+    for scheme, other in (("light", "dark"), ("dark", "light")):
+        emulate(driver, features=[{"name": "prefers-color-scheme", "value": scheme}])
+        visit(driver, pages["run"])
+        driver.execute_script("try { localStorage.clear() } catch {}")
+        visit(driver, pages["run"])
+        assert ground(driver) == scheme
+        driver.find_element("id", "theme").click()
+        assert ground(driver) == other
+        driver.find_element("id", "theme").click()
+        assert ground(driver) == scheme
+    driver.execute_script("try { localStorage.clear() } catch {}")
+    emulate(driver, features=[])
+
+
+def chart(driver: Any, title: str, kind: str = "path") -> Any:
+    figure = next(
+        item
+        for item in driver.find_elements("css selector", "figure")
+        if title in item.get_attribute("textContent")
+    )
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", figure)
+    driver.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 60))")
+    return figure
+
+
+def tip(driver: Any) -> str:
+    found: str = driver.execute_script(
+        "const t = document.getElementById('tip'); return t.hidden ? '' : t.textContent"
+    )
+    return found
+
+
+def test_pointer_and_arrow_keys_read_a_lines_points(driver: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    visit(driver, pages["run"])
+    figure = chart(driver, "Decay of LD with distance")
+    line = figure.find_element("css selector", "path[data-v][data-s]")
+    assert tip(driver) == ""
+    # The middle point of the line, on the screen.
+    x, y, value = driver.execute_script(
+        """const line = arguments[0], at = 15;
+        const n = line.getAttribute('d').match(/-?[\\d.]+(?:e-?\\d+)?/g).map(Number);
+        const p = new DOMPoint(n[2 * at], n[2 * at + 1]).matrixTransform(line.getScreenCTM());
+        return [p.x, p.y, line.dataset.v.split(';')[at]]""",
+        line,
+    )
+    ActionChains(driver).w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    actions = ActionChains(driver)
+    actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    actions.perform()
+    distance, _ = value.split("|")
+    shown = tip(driver)
+    assert f"Distance (bp): {distance}" in shown
+    assert "Mean r²: " in shown
+    assert "Generator: " in shown
+    assert driver.find_elements("css selector", "circle.ring")
+    actions = ActionChains(driver)
+    actions.w3c_actions.pointer_action.move_to_location(3, 3)
+    actions.perform()
+    assert tip(driver) == ""
+    driver.execute_script("arguments[0].focus()", figure.find_element("css selector", ".chart"))
+    keys(driver, "ARROW_RIGHT")
+    first = tip(driver)
+    keys(driver, "ARROW_RIGHT")
+    second = tip(driver)
+    assert first != second
+    assert "Distance (bp): 100" in first
+    said = driver.find_element("css selector", "[role=status]").get_attribute("textContent")
+    assert said == second.replace("\n", ", ")
+    keys(driver, "ARROW_DOWN")
+    assert tip(driver) not in ("", second)
+    keys(driver, "ESCAPE")
+    assert tip(driver) == ""
+
+
+@pytest.mark.parametrize("kind", ["run", "packed"])
+def test_generators_can_be_hidden_and_lit(kind: str, driver: Any, pages: dict[str, Path]) -> None:
+    visit(driver, pages[kind])
+    figure = chart(driver, "Decay of LD with distance")
+    section = figure.find_element("xpath", "ancestor::section")
+    button = next(
+        b
+        for b in section.find_elements("css selector", ".series button[data-series]")
+        if b.text == "patchwork"
+    )
+    series = button.get_attribute("data-series")
+    marks = figure.find_elements("css selector", f"svg [data-s='{series}']")
+    assert marks
+    assert all(mark.is_displayed() for mark in marks)
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    off = (
+        "return [...arguments[0].querySelectorAll(arguments[1])]"
+        ".every(m => getComputedStyle(m).display === 'none')"
+    )
+    assert driver.execute_script(off, figure, f"svg [data-s='{series}']")
+    assert not driver.execute_script(off, figure, "svg [data-s]")
+    section.find_element("css selector", "[data-all=false]").click()
+    assert driver.execute_script(off, figure, "svg [data-s]")
+    section.find_element("css selector", "[data-all=true]").click()
+    assert all(mark.is_displayed() for mark in marks)
+    driver.execute_script("arguments[0].focus()", button)
+    assert "dim" in section.get_attribute("class")
+    assert all("lit" in mark.get_attribute("class") for mark in marks)
+
+
+def test_a_figure_is_enlarged_zoomed_and_put_back(driver: Any, pages: dict[str, Path]) -> None:
+    visit(driver, pages["run"])
+    figure = chart(driver, "Decay of LD with distance")
+    whole = figure.find_element("css selector", "svg").get_dom_attribute("viewBox")
+    driver.execute_script(
+        "arguments[0].focus()", figure.find_element("css selector", "button.enlarge")
+    )
+    keys(driver, "ENTER")
+    dialog = driver.find_element("id", "large")
+    svg = dialog.find_element("css selector", "svg")
+    assert dialog.is_displayed()
+    before = svg.size["width"]
+    keys(driver, "+")
+    zoomed = [float(x) for x in svg.get_dom_attribute("viewBox").split()]
+    assert zoomed[2] == pytest.approx(float(whole.split()[2]) * 0.8)
+    assert before > 700
+    keys(driver, "0")
+    assert svg.get_dom_attribute("viewBox").replace(",", " ") == whole
+    keys(driver, "ESCAPE")
+    assert not dialog.is_displayed()
+    assert figure.find_elements("css selector", ".chart svg")
+
+
+def test_prints_everything(driver: Any, pages: dict[str, Path]) -> None:
+    for kind in ("run", "comparison"):
+        visit(driver, pages[kind])
+        pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
+        assert pdf.startswith(b"%PDF")
+        assert len(pdf) > 30_000
+    emulate(driver, media="print")
+    visit(driver, pages["run"])
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert not driver.find_elements("css selector", "details:not([open])")
+    assert ground(driver) == "light"
+    assert not driver.find_element("css selector", "nav").is_displayed()
+    driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert driver.find_elements("css selector", "details:not([open])")
+    emulate(driver, media="")
+
+
+def test_without_script_figures_and_tables_are_there(driver: Any, pages: dict[str, Path]) -> None:
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        visit(driver, pages["run"])
+        assert driver.find_elements("css selector", "figure svg path")
+        for hidden in (".series", "button.enlarge", "#theme"):
+            assert not driver.find_element("css selector", hidden).is_displayed()
+        visit(driver, pages["packed"])
+        assert "Packed to keep this page small" in driver.find_element("css selector", "main").text
+    finally:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("kind", ["run", "comparison"])
+def test_fits_a_narrow_screen(kind: str, driver: Any, pages: dict[str, Path]) -> None:
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        visit(driver, pages[kind])
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["run", "comparison"])
+def test_axe_finds_nothing_serious(
+    kind: str, scheme: str, driver: Any, pages: dict[str, Path]
+) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not in the cache (make oracles)")
+    emulate(driver, features=[{"name": "prefers-color-scheme", "value": scheme}])
+    visit(driver, pages[kind])
+    driver.execute_script("document.querySelector('section:not(#summary) details').open = true")
+    # From the driver, not from the page, whose policy would refuse it.
+    driver.execute_script(AXE.read_text(encoding="utf-8"))
+    driver.set_script_timeout(60)
+    found = driver.execute_async_script(
+        "const done = arguments[1]; axe.run(document, Object.assign({resultTypes: ['violations']},"
+        " arguments[0] ? {runOnly: ['color-contrast']} : {}))"
+        ".then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes.length, v.nodes[0].html])),"
+        " e => done([['critical', String(e), 0, '']]))",
+        scheme == "dark",  # of colours alone, since nothing else differs
+    )
+    emulate(driver, features=[])
+    assert [item for item in found if item[0] in ("serious", "critical")] == []
