@@ -1,13 +1,14 @@
 """How often `bench compare` raises a false alarm, and how often it catches a planted regression.
 
-    python benchmarks/aa_study/study.py run --seeds 100 --out results
+    python benchmarks/aa_study/study.py run --seeds 40 --timing-seeds 40 --out results
     python benchmarks/aa_study/study.py analyse --out results
 
-`run` runs suite.yaml with the harness, in pieces of ten seeds. `analyse` draws two disjoint sets
-of seeds for each comparison, hands one to either side as its seeds 1 to n, as if the code's random
-numbers had changed between the two, and compares. For an A/A comparison both sides are the same
-generators; for a planted regression head's generator is its worsened double (see aa_plants.py).
-Writes aa_study.json and aa_study.md beside this file.
+`run` runs suite.yaml and timing.yaml with the harness, in pieces of ten seeds. `analyse` draws two
+disjoint sets of seeds for each comparison, hands one to either side as its seeds 1 to n, as if the
+code's random numbers had changed between the two, and compares. For an A/A comparison both sides
+are the same generators; for a planted regression head's generator is its worsened double (see
+aa_plants.py), and it counts as caught if that generator regresses in the family that should
+notice. Writes aa_study.json and aa_study.md beside this file.
 """
 
 from __future__ import annotations
@@ -25,12 +26,21 @@ import numpy as np
 
 from haplobench.comparison.compare import compare
 from haplobench.comparison.measured import Cohort, Measured, Number, define, gather
-from haplobench.comparison.model import Comparison, Side
+from haplobench.comparison.model import Side
 from haplobench.comparison.settings import CompareSettings
 from haplobench.results.run_folder import RunFolder, find_runs
 
 HERE = Path(__file__).parent
-GENERATORS = ("independent", "copycat", "markov", "li-stephens")
+SETTINGS = CompareSettings.model_validate(
+    {
+        "rules": [
+            # A leak makes these larger, wherever they stood before: nearer to 0 is no improvement.
+            {"metric": "nearest-neighbours", "submetric": "excess_copies", "direction": "lower"},
+            {"metric": "nearest-neighbours", "submetric": "excess_near", "direction": "lower"},
+            {"metric": "copied-tracts", "submetric": "excess_long", "direction": "lower"},
+        ]
+    }
+)
 PIECE = 10
 
 
@@ -46,13 +56,13 @@ class Plant:
 
 PLANTS = (
     Plant("plant-noise", "li-stephens", "fidelity", "LD 10 % lower (noise on alleles)"),
-    Plant("plant-leak", "li-stephens", "privacy", "5 % of people copied from training"),
+    Plant("plant-leak", "markov", "privacy", "5 % of people copied from training"),
     Plant("plant-slow", "markov", "performance", "1.3 times the processor time"),
 )
 
 
-def run(seeds: int, out: Path) -> None:
-    """Run the suite with seeds 1 to `seeds`."""
+def run(name: str, seeds: int, out: Path) -> None:
+    """Run a suite of this folder with seeds 1 to `seeds`."""
     sys.path.insert(0, str(HERE))
     from haplobench.registry import load_registry
     from haplobench.runner import run_suite
@@ -62,14 +72,13 @@ def run(seeds: int, out: Path) -> None:
     registry = load_registry([*installed, "aa_plants"])
     for first in range(1, seeds + 1, PIECE):
         piece = list(range(first, min(first + PIECE, seeds + 1)))
-        suite = load_suite(HERE / "suite.yaml", [f"seeds={piece}"], registry)
+        suite = load_suite(HERE / name, [f"seeds={piece}"], registry)
         outcome = run_suite(suite, registry, out)
-        print(f"seeds {piece[0]}-{piece[-1]}: {outcome.run_folder}", flush=True)
+        print(f"{name}, seeds {piece[0]}-{piece[-1]}: {outcome.run_folder}", flush=True)
 
 
-def read(out: Path) -> Measured:
-    """All runs of the study as one."""
-    runs: list[RunFolder] = find_runs(out, "aa-study")
+def read(runs: Sequence[RunFolder]) -> Measured:
+    """Several runs as one."""
     rows: list[dict[str, Any]] = []
     for folder in runs:
         rows += [asdict(record) for record in folder.records()]
@@ -78,9 +87,14 @@ def read(out: Path) -> Measured:
     return measured
 
 
-def side(measured: Measured, seeds: Sequence[int], plant: Plant | None = None) -> Measured:
+def side(
+    measured: Measured,
+    seeds: Sequence[int],
+    generators: Sequence[str],
+    plant: Plant | None = None,
+) -> Measured:
     """A run of some seeds, called 1 to n; a planted generator under the name of the sound one."""
-    taken = {name: name for name in GENERATORS}
+    taken = {name: name for name in generators}
     if plant is not None:
         del taken[plant.replaces]
         taken[plant.name] = plant.replaces
@@ -88,6 +102,7 @@ def side(measured: Measured, seeds: Sequence[int], plant: Plant | None = None) -
     for (dataset, generator), cohort in measured.cohorts.items():
         name = taken.get(generator)
         if name is not None:
+            # Controls are left out: they are not gated, and corrected apart from what is.
             made.cohorts[dataset, name] = Cohort(
                 role=cohort.role,
                 cells={at: f"{name}-{at}" for at in range(1, len(seeds) + 1)},
@@ -105,49 +120,46 @@ def side(measured: Measured, seeds: Sequence[int], plant: Plant | None = None) -
     return made
 
 
-def caught(comparison: Comparison, plant: Plant) -> bool:
-    """Whether the planted generator regressed in the family that should notice."""
-    return any(
-        row.generator == plant.replaces and row.family == plant.family for row in comparison.failing
-    )
-
-
 def rates(
-    measured: Measured,
-    n: int,
-    repeats: int,
-    settings: CompareSettings,
-    rng: np.random.Generator,
+    measured: Measured, n: int, repeats: int, plants: Sequence[Plant], generators: Sequence[str]
 ) -> dict[str, Any]:
     """Alarms in A/A comparisons, and catches of each plant, with `n` seeds a side."""
-    seeds = sorted(
-        set.intersection(
-            *(set(measured.cohorts[k].cells) for k in measured.cohorts if k[1] != "floor")
-        )
-    )
-    found: dict[str, Any] = {"seeds_per_side": n, "comparisons": repeats, "pool": len(seeds)}
-    alarms, improved, which = 0, 0, {}
-    hits = {plant.name: 0 for plant in PLANTS}
-    other = dict(hits)
+    rng = np.random.default_rng(n)
+    wanted = {*generators, *(plant.name for plant in plants)}
+    cells = [set(cohort.cells) for key, cohort in measured.cohorts.items() if key[1] in wanted]
+    seeds = sorted(set.intersection(*cells))
+    alarms, improvements = 0, 0
+    where: dict[str, int] = {}
+    hits = dict.fromkeys((plant.name for plant in plants), 0)
+    beside = dict(hits)
     for _ in range(repeats):
         drawn = [int(seed) for seed in rng.choice(seeds, size=2 * n, replace=False)]
-        base = side(measured, drawn[:n])
-        comparison = compare(base, side(measured, drawn[n:]), settings)
+        base = side(measured, drawn[:n], generators)
+        comparison = compare(base, side(measured, drawn[n:], generators), SETTINGS)
         alarms += bool(comparison.failing)
-        improved += any(r.gated and r.status == "improved" for r in comparison.rows)
+        improvements += any(row.gated and row.status == "improved" for row in comparison.rows)
         for row in comparison.failing:
-            which[row.key] = which.get(row.key, 0) + 1
-        for plant in PLANTS:
-            comparison = compare(base, side(measured, drawn[n:], plant), settings)
-            hits[plant.name] += caught(comparison, plant)
-            other[plant.name] += any(row.generator != plant.replaces for row in comparison.failing)
-    found["gated"] = comparison.correction
-    found["false_alarms"] = interval(alarms, repeats)
-    found["false_improvements"] = interval(improved, repeats)
-    found["alarms_by_number"] = dict(sorted(which.items(), key=lambda item: -item[1])[:10])
-    found["caught"] = {name: interval(count, repeats) for name, count in hits.items()}
-    found["alarms_elsewhere"] = {name: interval(count, repeats) for name, count in other.items()}
-    return found
+            where[row.key] = where.get(row.key, 0) + 1
+        for plant in plants:
+            head = side(measured, drawn[n:], generators, plant)
+            failing = compare(base, head, SETTINGS).failing
+            hits[plant.name] += any(
+                row.generator == plant.replaces and row.family == plant.family for row in failing
+            )
+            beside[plant.name] += any(row.generator != plant.replaces for row in failing)
+    return {
+        "seeds_per_side": n,
+        "comparisons": repeats,
+        "seeds": len(seeds),
+        "correction": comparison.correction,
+        "false_alarms": interval(alarms, repeats),
+        "false_improvements": interval(improvements, repeats),
+        "false_alarms_by_number": dict(sorted(where.items(), key=lambda item: -item[1])[:10]),
+        "caught": {name: interval(count, repeats) for name, count in hits.items()},
+        "alarms_of_other_generators": {
+            name: interval(count, repeats) for name, count in beside.items()
+        },
+    }
 
 
 def interval(count: int, total: int) -> dict[str, Any]:
@@ -158,24 +170,98 @@ def interval(count: int, total: int) -> dict[str, Any]:
     return {"count": count, "share": count / total, "low": float(low), "high": float(high)}
 
 
+def analyse(out: Path, repeats: int, sizes: Sequence[int]) -> dict[str, Any]:
+    """All rates, by number of seeds a side: of numbers, and of times alone."""
+    found: dict[str, Any] = {}
+    for name, plants, generators in (
+        ("aa-study", PLANTS[:2], ("markov", "li-stephens")),
+        ("aa-timing", PLANTS[2:], ("markov",)),
+    ):
+        runs = find_runs(out, name)
+        if not runs:
+            continue
+        measured = read(runs)
+        n_seeds = min(
+            len(cohort.cells) for key, cohort in measured.cohorts.items() if key[1] != "floor"
+        )
+        found[name] = {
+            "runs": [run.run_id for run in runs],
+            "git": runs[-1].info()["git"]["sha"],
+            "machine": runs[-1].info()["hardware"]["cpu"],
+            "rates": [],
+        }
+        for n in sizes:
+            if 2 * n <= n_seeds and (name != "aa-timing" or n >= 7):
+                rate = rates(measured, n, repeats, plants, generators)
+                found[name]["rates"].append(rate)
+                print(json.dumps(rate), flush=True)
+        if name == "aa-timing":
+            found[name]["cpu_seconds"] = spread(measured)
+    return found
+
+
+def spread(measured: Measured) -> dict[str, Any]:
+    """Processor seconds of fitting in the runs: quartiles, and how noisy they are."""
+    found = {}
+    for key, number in measured.numbers.items():
+        if key.submetric == "fit_cpu" and number.values:
+            seconds = [draw for seed in number.values.values() for draw in seed.values()]
+            low, middle, high = np.percentile(seconds, [25, 50, 75])
+            found[key.generator] = {
+                "n": len(seconds), "median": middle, "quartiles": [low, high],
+            }  # fmt: skip
+    return found
+
+
+def render(found: dict[str, Any]) -> str:
+    """The study's tables as Markdown."""
+    titles = {plant.name: plant.what for plant in PLANTS}
+    parts = ["# False alarms and missed regressions of `bench compare`\n"]
+    parts.append(
+        "\nMade by `benchmarks/aa_study/study.py`; shares with 95 % Wilson intervals. Base and head "
+        "are real runs with disjoint seeds, drawn anew for each comparison.\n"
+    )
+    for name, part in found.items():
+        plants = list(part["rates"][0]["caught"]) if part["rates"] else []
+        parts.append(f"\n## {name}: commit {part['git'][:9]}, {part['machine']}\n\n")
+        heads = ["seeds a side", "A/A with any regression"]
+        heads += [f"caught: {titles[plant]}" for plant in plants]
+        heads += ["alarms beside a plant", "comparisons", "seeds to draw from"]
+        parts.append("| " + " | ".join(heads) + " |\n" + "|--:" * len(heads) + "|\n")
+        for rate in part["rates"]:
+            beside = rate["alarms_of_other_generators"].values()
+            cells = [str(rate["seeds_per_side"]), share(rate["false_alarms"])]
+            cells += [share(rate["caught"][plant]) for plant in plants]
+            cells.append(", ".join(share(item) for item in beside))
+            cells += [str(rate["comparisons"]), str(rate["seeds"])]
+            parts.append("| " + " | ".join(cells) + " |\n")
+        for generator, seconds in part.get("cpu_seconds", {}).items():
+            low, high = seconds["quartiles"]
+            parts.append(
+                f"\n{generator}: fit takes {seconds['median']:.3f} processor seconds "
+                f"(quartiles {low:.3f}-{high:.3f}, {seconds['n']} runs)\n"
+            )
+    return "".join(parts)
+
+
+def share(item: dict[str, Any]) -> str:
+    """`1.5 % (0.5-4.3)`."""
+    return f"{100 * item['share']:.1f} % ({100 * item['low']:.1f}-{100 * item['high']:.1f})"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=["run", "analyse"])
-    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--timing-seeds", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 5, 7, 10, 15, 20])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 5, 7, 10])
     parser.add_argument("--out", type=Path, default=Path("results"))
-    arguments = parser.parse_args()
-    if arguments.command == "run":
-        run(arguments.seeds, arguments.out)
+    given = parser.parse_args()
+    if given.command == "run":
+        run("suite.yaml", given.seeds, given.out)
+        run("timing.yaml", given.timing_seeds, given.out)
     else:
-        measured = read(arguments.out)
-        for n in arguments.sizes:
-            print(
-                json.dumps(
-                    rates(
-                        measured, n, arguments.repeats, CompareSettings(), np.random.default_rng(n)
-                    ),
-                    indent=1,
-                )
-            )
+        results = analyse(given.out, given.repeats, given.sizes)
+        (HERE / "aa_study.json").write_text(json.dumps(results, indent=1) + "\n")
+        (HERE / "aa_study.md").write_text(render(results))

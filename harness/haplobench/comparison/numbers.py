@@ -194,10 +194,10 @@ def _ranked(
     old, new = shown["base"], shown["head"]
     if old is None or new is None:
         return Judged(**shown)  # type: ignore[arg-type]
-    tested = ranks(first, second, settings.confidence)
+    enough = min(len(first), len(second)) >= MIN_REPEATS
+    tested = ranks(first, second, settings.confidence) if enough else Estimate(new - old)
     ratio = max(old, new) / min(old, new) if min(old, new) > 0 else float("inf")
     effect = old != new and ratio > 1 + definition.min_effect
-    enough = min(len(first), len(second)) >= MIN_REPEATS
     sure = tested.p_value is not None and tested.p_value < RANK_LEVEL
     untestable = ""
     if not enough and effect and definition.direction != "info":

@@ -81,7 +81,8 @@ def ranks(base: Floats, head: Floats, confidence: float = 0.95) -> Estimate:
     The interval is the one that inverts the test (order statistics of all head-less-base
     differences, normal approximation), widened where need be to hold the difference itself.
     """
-    from scipy.stats import mannwhitneyu, norm
+    from scipy.special import ndtri
+    from scipy.stats import mannwhitneyu
 
     first, second = np.asarray(base, np.float64), np.asarray(head, np.float64)
     difference = float(np.median(second) - np.median(first))
@@ -92,7 +93,7 @@ def ranks(base: Floats, head: Floats, confidence: float = 0.95) -> Estimate:
     p_value = float(mannwhitneyu(first, second, alternative="two-sided").pvalue)
     pairs = np.sort((second[:, None] - first[None, :]).ravel())
     spread = math.sqrt(pairs.size * (first.size + second.size + 1) / 12)
-    cut = pairs.size / 2 - float(norm.ppf(0.5 + confidence / 2)) * spread
+    cut = pairs.size / 2 - float(ndtri(0.5 + confidence / 2)) * spread
     at = min(max(0, math.floor(cut)), (pairs.size - 1) // 2)
     low, high = float(pairs[at]), float(pairs[pairs.size - 1 - at])
     return Estimate(difference, min(low, difference), max(high, difference), p_value)

@@ -1,0 +1,129 @@
+"""`bench compare` and `bench baseline` as programs: exit codes, files, messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparison_records import records
+
+from haplobench.cli.main import main
+
+NOISE = np.array([0.0005, -0.0008, 0.0002, 0.0007, -0.0004, -0.0006, 0.0004])
+
+
+@pytest.fixture
+def bench(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the program in an empty folder: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_exit_codes(bench: Callable[..., Any], write_run: Callable[..., Path]) -> None:
+    base = write_run(records(0.1 + NOISE), "1")
+    same = write_run(records(0.1 - NOISE), "2")
+    worse = write_run(records(0.2 - NOISE), "3")
+    other = write_run([{**row, "dataset_digest": "x"} for row in records(0.2 - NOISE)], "4")
+    assert bench("compare", base, same)[0] == 0
+    code, out, _ = bench("compare", base, worse)
+    assert code == 1
+    assert out.startswith("1 regressed: model")
+    assert bench("compare", worse, base)[0] == 0
+    code, out, _ = bench("compare", base, other)
+    assert code == 3
+    assert out.startswith("Nothing could be compared")
+    code, _, err = bench("compare", base, "nosuch")
+    assert code == 2
+    assert err.startswith("error: 'nosuch' is no run folder")
+    assert bench("compare", base)[0] == 2
+
+
+def test_forms_and_files(bench: Callable[..., Any], write_run: Callable[..., Path]) -> None:
+    base, head = write_run(records(0.1 + NOISE), "1"), write_run(records(0.2 - NOISE), "2")
+    code, out, _ = bench("compare", base, head, "--format", "md")
+    assert code == 1
+    assert out.startswith("### ❌")
+    code, out, _ = bench("compare", base, head, "-f", "junit", "-f", "bencher", "--to", "reports")
+    assert code == 1
+    assert "written: reports/comparison.xml" in out
+    assert json.loads(Path("reports/bencher.json").read_text())
+    bench("compare", base, head, "-f", "json", "--to", "one.json")
+    assert json.loads(Path("one.json").read_text())["exit_code"] == 1
+    code, _, err = bench("compare", base, head, "-f", "md", "-f", "json")
+    assert code == 2
+    assert "--to FOLDER" in err
+
+
+def test_a_page(bench: Callable[..., Any], write_run: Callable[..., Path]) -> None:
+    base, head = write_run(records(0.1 + NOISE), "1"), write_run(records(0.2 - NOISE), "2")
+    assert bench("compare", base, head, "-f", "html", "--to", "page.html")[0] == 1
+    assert Path("page.html").read_text().lower().startswith("<!doctype html>")
+
+
+def test_a_suite_overrides(bench: Callable[..., Any], write_run: Callable[..., Path]) -> None:
+    base, head = write_run(records(0.1 + NOISE), "1"), write_run(records(0.2 - NOISE), "2")
+    suite = Path("mine.yaml")
+    suite.write_text("name: mine\ncompare:\n  rules:\n    - {metric: ld, min_effect: 0.5}\n")
+    assert bench("compare", base, head, "--suite", suite)[0] == 0
+    suite.write_text("name: mine\ncompare:\n  rules:\n    - {metric: ld, min_effekt: 0.5}\n")
+    code, _, err = bench("compare", base, head, "--suite", suite)
+    assert code == 2
+    assert "min_effekt" in err
+    assert "mine.yaml" in err
+
+
+def test_baselines(bench: Callable[..., Any], write_run: Callable[..., Path]) -> None:
+    assert bench("baseline", "list")[1].startswith("no baselines in")
+    write_run(records(0.1 + NOISE), "1")
+    code, out, _ = bench("baseline", "save", "tiny")
+    assert code == 0
+    assert out.startswith("written: results/baselines/tiny.jsonl")
+    write_run(records(0.2 - NOISE), "2")
+    # A name that is both is the baseline as BASE and the newest run as HEAD.
+    code, out, _ = bench("compare", "tiny", "tiny")
+    assert code == 1
+    assert "1 regressed" in out
+    assert bench("compare", "baseline:tiny", "baseline:tiny")[0] == 0
+    assert "tiny" in bench("baseline", "list")[1]
+    assert "RMSE" in bench("baseline", "show", "tiny")[1]
+    code, _, err = bench("baseline", "save", "tiny", "--name", "../x")
+    assert code == 2
+    assert "expected letters" in err
+
+
+@pytest.mark.slow
+def test_real_runs(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """Two runs of a real suite: the same seeds are the same numbers; other parameters are not."""
+    suite = tmp_path / "real.yaml"
+    suite.write_text(
+        "name: real\nseeds: [1, 2, 3]\n"
+        "datasets:\n  - name: embedded\n    params: {region: '20:1000000-1100000'}\n"
+        "generators: [{name: markov, params: {order: 8}}]\n"
+        "metrics: [allele-frequency, ld-decay, time]\nfloor: {draws: 2}\n"
+    )
+    for settings in ([], ["--fresh"], ["--set", "generators[0].params.order=1"]):
+        assert bench("run", suite, "--no-report", *settings)[0] == 0
+    code, out, _ = bench("compare", "real@-3", "real@-2")
+    assert code == 0
+    assert out.startswith("No regression")
+    assert "improved" not in out
+    code, out, _ = bench("compare", "real@-2", "real", "--format", "json")
+    rows = {
+        row["submetric"]: row for row in json.loads(out)["rows"] if row["generator"] == "markov"
+    }
+    assert code == 1
+    assert rows["rmse"]["status"] in ("regressed", "unchanged")
+    assert any(row["status"] == "regressed" for row in rows.values())
