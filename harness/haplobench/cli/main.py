@@ -8,7 +8,21 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import baseline, check, compare, data, evaluate, history, listing, new, report, run, schema
+from haplobench.cli import (
+    baseline,
+    check,
+    compare,
+    data,
+    evaluate,
+    explore,
+    generate,
+    history,
+    listing,
+    new,
+    report,
+    run,
+    schema,
+)
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -30,6 +44,8 @@ app.command("history")(history.history)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("generate")(generate.generate)
+app.command("explore")(explore.explore)
 app.command("check")(check.check)
 app.command("new")(new.new)
 app.command("schema")(schema.schema)

@@ -2,6 +2,7 @@
 
 from haplobench.plugin.context import RunContext, SampleRequest, Shadow
 from haplobench.plugin.datasets import Dataset, DatasetSpec, LoadedDataset
+from haplobench.plugin.exploring import Explorable
 from haplobench.plugin.generators import Fitted, Generator, GeneratorSpec
 from haplobench.plugin.metrics import (
     CohortSeries,
@@ -21,8 +22,8 @@ from haplobench.plugin.needs import GPU, Binary, Module, Need, Params
 from haplobench.plugin.privacy import PrivacyStatement
 
 __all__ = [
-    "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Family", "FigureSpec",
-    "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
+    "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable", "Family",
+    "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
     "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyStatement", "Reference",
     "RunContext", "SampleRequest", "Shadow", "StreamingMetric", "SubmetricSpec", "Telemetry",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from haplobench.runner.executors import Executor, StageTask
 from haplobench.runner.failures import last_lines
 from haplobench.runner.jobs import Job, Stage, StageError
 from haplobench.runner.launch import log_of_rank
+from haplobench.runner.models import note_model
 from haplobench.runner.parallel import StoppedError
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.process import Outcome
@@ -286,6 +287,14 @@ def fit_and_sample(
         session, name, "sample", sample_key, entry.limits, {**job, "settings": settings}
     )
     if shadow is None:
+        noted = {
+            "dataset": cell.dataset.label,
+            "generator": cell.label,
+            "name": entry.name,
+            "seed": cell.seed,
+            "world_size": entry.world_size,
+        }
+        note_model(session.folder, cell.name, model, prepared, noted)
         _show_artifacts(session, cell, "fit", fit_key)
         _show_artifacts(session, cell, "sample", sample_key)
     return Sampled(sample_key, fit, sample)

@@ -22,6 +22,8 @@ from haplobench_vae.windows import WindowTiling
 
 _BLOCK = 256
 _HALF = 0.5
+_GOLDEN = (5**0.5 - 1) / 2
+_SPREAD = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +81,12 @@ class FittedVAE:
     ) -> NDArray[np.int8]:
         """Haplotypes on the way from each haplotype of `first` to its like in `second`.
 
-        (steps, n_haplotypes, n_sites) int8. A share t of the way, from 0 to 1, each window has
-        the most probable code under the geometric mixture p(code | first)^(1 - t)
-        p(code | second)^t of both haplotypes' posteriors. Both ends are reconstructions: each
-        site has the likelier allele, given the codes and the windows before.
+        (steps, n_haplotypes, n_sites) int8. Each window has the most probable code under the
+        geometric mixture p(code | first)^(1 - t) p(code | second)^t of both haplotypes'
+        posteriors, t its own share of the way from 0 to 1: windows set out one after the other,
+        evenly spread along the region, since a posterior is sharp and most would otherwise
+        change halfway, all at once. Both ends are reconstructions: each site has the likelier
+        allele, given the codes and the windows before.
 
         Raises BenchError if the panels differ in size or in sites.
         """
@@ -93,13 +97,14 @@ class FittedVAE:
             )
         with reproducible(ctx.threads):
             start, end = (self.books.joint(self._cut(panel)) for panel in (first, second))
-            made = [
-                self._decoded(
-                    torch.lerp(start, end, float(share)).argmax(-1),
-                    np.where(share < _HALF, *(self._population(p) for p in (first, second))),
-                )
-                for share in np.linspace(0, 1, steps)
-            ]
+            # The golden ratio's multiples: any run of windows sets out evenly over time.
+            waits = (torch.arange(self.tiling.n_windows) * _GOLDEN % 1)[:, None, None]
+            labels = self._population(first), self._population(second)
+            made = []
+            for share in np.linspace(0, 1, steps).tolist():
+                own = ((1 + _SPREAD) * share - _SPREAD * waits).clamp(0, 1)
+                codes = torch.lerp(start, end, own).argmax(-1)
+                made.append(self._decoded(codes, labels[share >= _HALF]))
         return np.stack(made)
 
     def traverse(
@@ -191,7 +196,7 @@ class FittedVAE:
         sampler = BlockSampler(self.model, n, self.params.temperature)
         shape = self.model.shape
         levels = np.full((shape.n_windows, n), _HALF, np.float32)
-        allele_levels = np.broadcast_to(levels[..., None], (*levels.shape, shape.sites))
+        allele_levels = np.full((*levels.shape, shape.sites), _HALF, np.float32)
         cut = sampler.draw(population, levels, allele_levels, codes=codes.numpy())
         return self.tiling.join(cut, range(shape.n_windows))
 

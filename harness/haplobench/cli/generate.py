@@ -1,0 +1,69 @@
+"""`bench generate`: a cohort of any size from a fitted generator, streamed to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[
+    str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
+]
+GeneratorOption = Annotated[str, typer.Option("--generator", "-g", help="Its label in the suite.")]
+DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Its label in the suite.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Of the fit; the lowest if none.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of the runs.")]
+
+
+def generate(
+    run: RunArgument,
+    haplotypes: Annotated[int, typer.Option("--haplotypes", "-n", min=1, help="How many.")],
+    to: Annotated[Path, typer.Option("--to", help="The file: .vcz, .bcf, .vcf.gz or .pgen.")],
+    generator: GeneratorOption = "",
+    dataset: DatasetOption = "",
+    seed: SeedOption = None,
+    population: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--population", help="Only of this (super)population, for conditional generators."
+        ),
+    ] = None,
+    sampling_seed: Annotated[int, typer.Option("--sampling-seed", help="Of the draws.")] = 1,
+    start: Annotated[
+        int, typer.Option("--start", min=0, help="Go on from this haplotype of the same draws.")
+    ] = 0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Haplotypes held at once.")] = 1024,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda:N.")] = "cpu",
+    out: OutOption = Path("results"),
+) -> None:
+    """Sample a fitted generator of a run into a file, in memory that doesn't grow with it."""
+    import time
+
+    from rich.console import Console
+
+    from haplobench.registry import load_registry
+    from haplobench.results.run_folder import resolve_run
+    from haplobench.runner.generating import Order, write_cohort
+    from haplobench.runner.models import find_model
+
+    folder = resolve_run(run, out)
+    noted = find_model(folder, generator=generator, dataset=dataset, seed=seed)
+    order = Order(
+        haplotypes=haplotypes,
+        start=start,
+        seed=sampling_seed,
+        populations=tuple(population or ()),
+        batch_size=batch,
+        device=device,
+    )
+    began = time.perf_counter()
+    with Console(stderr=True).status(f"{noted.text}: loading") as status:
+        made = write_cohort(
+            folder, noted, load_registry(), order, to, lambda text: status.update(text)
+        )
+    took = time.perf_counter() - began
+    typer.echo(
+        f"{to}: {made.n_haplotypes:,} haplotypes at {made.n_sites:,} sites of {noted.text} "
+        f"in {took:.1f} s ({made.n_haplotypes * made.n_sites / took / 1e6:.1f} M alleles/s)"
+    )

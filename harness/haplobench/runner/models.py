@@ -1,0 +1,119 @@
+"""The fitted generators of a run: noted in its folder, found and opened again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from haplobench.errors import BenchError
+from haplobench.plugin import GeneratorSpec, RunContext
+from haplobench.registry import Registry, resolve
+from haplobench.results.run_folder import RunFolder
+from haplobench.runner.prepared import Prepared
+from haplobench.runner.store import write_whole
+
+_FOLDER = "models"
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A generator that a run has fitted.
+
+    Attributes
+    ----------
+    dataset, generator : str
+        Labels in the suite.
+    name : str
+        The generator's own name.
+    seed, world_size : int
+    model : str
+        Its saved model, relative to the run folder.
+    prepared : str
+        The prepared dataset, relative to the run folder.
+    """
+
+    dataset: str
+    generator: str
+    name: str
+    seed: int
+    world_size: int
+    model: str
+    prepared: str
+
+    @property
+    def text(self) -> str:
+        """For messages: `chr20/vae, seed 1`."""
+        return f"{self.dataset}/{self.generator}, seed {self.seed}"
+
+
+def note_model(
+    folder: RunFolder, cell_name: str, model: Path, prepared: Path, facts: Mapping[str, Any]
+) -> None:
+    """Note in a run's folder where a cell's model lies; `facts` are the other attributes."""
+    here = folder.path.resolve()
+    noted = FittedModel(
+        model=os.path.relpath(model.resolve(), here),
+        prepared=os.path.relpath(prepared.resolve(), here),
+        **facts,
+    )
+    path = folder.path / _FOLDER / f"{cell_name.replace('/', '.')}.json"
+    write_whole(path, json.dumps(asdict(noted), indent=1) + "\n")
+
+
+def find_model(
+    run: Path, *, generator: str = "", dataset: str = "", seed: int | None = None
+) -> FittedModel:
+    """The one model of a run that fits what is asked; what isn't asked leaves open.
+
+    Without a seed, the lowest is taken. Raises BenchError if none or several fit, with what
+    there is.
+    """
+    there = _models(run)
+    fitting = [
+        model
+        for model in there
+        if generator in ("", model.generator)
+        and dataset in ("", model.dataset)
+        and seed in (None, model.seed)
+    ]
+    if seed is None and fitting:
+        lowest = min(model.seed for model in fitting)
+        fitting = [model for model in fitting if model.seed == lowest]
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = "; ".join(model.text for model in (fitting or there)[:8]) or "none"
+    if fitting:
+        raise BenchError(
+            f"{run}: {len(fitting)} fitted generators fit: {listed}",
+            hint="name one with --generator and --dataset",
+        )
+    raise BenchError(f"{run}: no fitted generator of that kind; there are: {listed}")
+
+
+def open_model(
+    run: Path, noted: FittedModel, registry: Registry, ctx: RunContext
+) -> tuple[GeneratorSpec, Any, Prepared]:
+    """Load a model and its prepared dataset.
+
+    Raises BenchError if either is no longer in the store.
+    """
+    model, prepared = (run / noted.model), (run / noted.prepared)
+    for path in (model, prepared):
+        if not path.is_dir():
+            raise BenchError(f"{path}: no longer there", hint="run the suite again")
+    spec = registry.generator(noted.name)
+    return spec, resolve(spec.target)().load(model, ctx), Prepared.load(prepared)
+
+
+def _models(run: Path) -> list[FittedModel]:
+    found = []
+    for path in sorted((run / _FOLDER).glob("*.json")):
+        try:
+            found.append(FittedModel(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError) as error:
+            raise BenchError(f"{path}: not a note of a model: {error}") from None
+    return found
