@@ -90,7 +90,6 @@ generators:
   - {name: shared, label: killed, world_size: 2, params: {misbehave: kill}}
   - {name: shared, label: raised, world_size: 2, params: {misbehave: raise}}
   - {name: shared, label: left, world_size: 2, params: {misbehave: leave}}
-  - {name: shared, label: hung, world_size: 2, params: {misbehave: hang}, limits: {time: 25s}}
   - {name: shared, label: large, world_size: 2, params: {memory: 300000000}, limits: {memory: 500MB}}
   - name: shared
     label: restarted
@@ -114,7 +113,6 @@ generators:
         ("killed", "failed", "ProcessError", "rank 1 of 2: killed by SIGKILL"),
         ("raised", "failed", "ZeroDivisionError", "rank 1 of 2: boom in one rank"),
         ("left", "failed", "ProcessError", "rank 1 of 2: exit code 3"),
-        ("hung", "timeout", "TimeoutError", "ran past its limit of 25s"),
         ("large", "memory", "MemoryError", "past its limit of 476.8 MiB"),
     ],
 )
@@ -131,10 +129,18 @@ def test_a_rank_that_dies_is_one_row_that_names_it(
     assert row.world_size == 2
 
 
-def test_a_hang_says_where_each_rank_stood(
-    broken: tuple[Path, dict[str, Record], set[int]],
-) -> None:
-    lines = broken[1]["hung"].error.splitlines()
+@pytest.mark.slow
+def test_a_hang_says_where_each_rank_stood(toys: Any, tmp_path: Path) -> None:
+    # Long enough for both ranks to be there on a busy machine.
+    text = """
+generators:
+  - {name: shared, label: hung, world_size: 2, params: {misbehave: hang}, limits: {time: 60s}}
+"""
+    _, records = run(toys, text, tmp_path)
+    (row,) = [r for r in records if r.generator == "hung"]
+    assert (row.status, row.error_type, row.phase) == ("timeout", "TimeoutError", "fit")
+    lines = row.error.splitlines()
+    assert lines[0] == "ran past its limit of 1m00s"
     stood = {line[:6]: line for line in lines if line.startswith("rank ")}
     assert "in linger" in stood["rank 1"]
     assert "all_reduce" in stood["rank 0"]
@@ -153,7 +159,7 @@ def test_a_restart_goes_on_from_the_checkpoint(
     begun = next(out.glob("ranks/*/artifacts/toy.restarted.seed1.ranks2/fit/begun.txt"))
     assert begun.read_text() == "3"
     # What failed for good keeps its progress for the next run; what is done has none.
-    assert len(list(out.glob("ranks/stages/checkpoints/fit-*.begun"))) == 4
+    assert len(list(out.glob("ranks/stages/checkpoints/fit-*.begun"))) == 3
 
 
 def test_a_later_run_goes_on_from_the_checkpoint(toys: Any, tmp_path: Path) -> None:

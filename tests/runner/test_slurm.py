@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from slurm_cluster import SlurmCluster
 
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import run_suite, slurm
+from haplobench.runner import node_agent, run_suite, slurm
 from haplobench.runner.slurm import SlurmExecutor
 from haplobench.suite import load_suite
 from haplobench.suite_schema import ExecutorSettings
@@ -124,6 +125,25 @@ def test_gpus_that_a_node_does_not_have_are_one_clear_row(toys: Any, tmp_path: P
     outcome = executor.run(Task, threading.Event(), lambda beat: None)  # type: ignore[arg-type]
     assert outcome.ending == "failed"
     assert outcome.detail.startswith("needs 2 GPUs a node, one for each rank")
+
+
+def test_a_node_gives_up_when_the_harness_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(node_agent, "ABANDONED", 2.5)
+    lease, stop = tmp_path / "lease", threading.Event()
+    lease.touch()
+    watcher = threading.Thread(target=node_agent._watch_lease, args=(lease, stop), daemon=True)
+    watcher.start()
+    for _ in range(8):
+        time.sleep(0.5)
+        os.utime(lease)
+        assert not stop.is_set()
+    assert stop.wait(10)
+    removed = threading.Event()
+    lease.unlink()
+    node_agent._watch_lease(lease, removed)
+    assert removed.is_set()
 
 
 # --- a real Slurm ---------------------------------------------------------------------------

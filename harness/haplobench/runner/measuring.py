@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from haplobench.plugin import MetricSpec
+from haplobench.plugin import GPU, MetricSpec
 from haplobench.results.records import Status
 from haplobench.runner.cell import Sampled, Session, StageFailedError, explain_failure, run_job
 from haplobench.runner.code import plugin_code
@@ -292,6 +292,8 @@ def _job(
         "plugins": session.modules("metrics", *names),
         "seed": cell.seed,
         "torch": "torch" in modules,
+        "gpu": "torch" in modules
+        or any(isinstance(need, GPU) for item in items for need in item.spec.needs),
         "settings": {
             "prepared": str(prepared.resolve()),
             "cohort": dict(cohorts.source),

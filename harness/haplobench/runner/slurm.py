@@ -165,6 +165,8 @@ class SlurmExecutor:
                 done = [outcome for outcome in found if outcome is not None]
                 bad = [outcome for outcome in done if outcome.ending != "ok"]
                 if bad or len(done) == task.nodes:
+                    if not bad:
+                        self._let_end(job)
                     return _together(bad or done)
                 if ended is not None and time.monotonic() - ended > _GRACE:
                     return self._lost(job, state, folder, time.monotonic() - start)
@@ -197,6 +199,12 @@ class SlurmExecutor:
             lines = path.read_text(errors="replace").strip().splitlines()[-4:]
             text += "".join(f"\n{line}" for line in lines)
         return Outcome(_ENDINGS.get(state.state, "failed"), wall, 0, text)
+
+    def _let_end(self, job: Any) -> None:
+        """Give a job whose nodes are done the time to end by itself."""
+        end = time.monotonic() + _GRACE
+        while not self._state(job).over and time.monotonic() < end:
+            time.sleep(_LOOK)
 
     def _cancel(self, job: Any) -> None:
         """End what is left of a job; one that is over already isn't there to be cancelled."""
