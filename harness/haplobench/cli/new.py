@@ -41,6 +41,6 @@ def new(
         f"  cd {shown}\n"
         "  pip install -e '.[test]'\n"
         f"  bench check {name}\n"
-        "  pytest\n"
+        "  python -m pytest\n"
         "  bench run suite.yaml"
     )
