@@ -57,6 +57,22 @@ def test_randomised_response_is_never_overstated(epsilon: float) -> None:
         assert np.median(bounds) > 0.4 * epsilon
 
 
+@pytest.mark.parametrize("epsilon", [0.3, 1.0, 2.0])
+def test_pairs_of_one_in_and_one_out_are_never_overstated(epsilon: float) -> None:
+    """Everybody's presence is told by randomised response, ε-DP for adding or removing one."""
+    rng = np.random.default_rng(3)
+    coins, truth = 150, math.exp(epsilon) / (1 + math.exp(epsilon))
+    bounds = []
+    for _ in range(400):
+        inside, outside = rng.random((2, coins)) < np.array([[truth], [1 - truth]])
+        margin = inside.astype(int) - outside.astype(int)
+        right, guesses = int((margin > 0).sum()), int(np.count_nonzero(margin))
+        bounds.append(lower_bound(right, guesses, coins, 0.0, 0.05, replaced=True))
+    assert np.mean(np.array(bounds) > epsilon) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+    if epsilon >= 1:
+        assert np.median(bounds) > 0.5 * epsilon
+
+
 def test_choosing_among_tests_is_paid_for() -> None:
     """Laplace noise on every coin, ε-DP; the best of several numbers of guesses is reported."""
     rng = np.random.default_rng(2)

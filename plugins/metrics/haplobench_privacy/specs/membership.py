@@ -168,7 +168,8 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     target="haplobench_privacy.likelihood_attack:LikelihoodAttack",
     summary=(
         "Whether allele frequencies of the synthetic cohort give training people away, as those "
-        "of a pool of DNA do. 0.5 is guessing; needs no haplotype to be near anybody's."
+        "of a pool of DNA do. 0.5 is guessing; intervals leave out the error of the reference, "
+        "which held-out people make up and which the floor's spread shows."
     ),
     family="privacy",
     params=LikelihoodParams,
