@@ -29,7 +29,7 @@ VAE_PAPER = GeneratorSpec(
 
 VAE = GeneratorSpec(
     name="vae",
-    version="1",
+    version="2",
     target="haplobench_vae.vae:VAE",
     summary=(
         "Windowed VAE with discrete codes, a causal transformer with local attention as their "
