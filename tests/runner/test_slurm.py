@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from slurm_cluster import SlurmCluster
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner import node_agent, run_suite, slurm
+from haplobench.runner.process import Outcome, RanksHere, run_limited, stage_environment
 from haplobench.runner.slurm import SlurmExecutor
 from haplobench.suite import load_suite
 from haplobench.suite_schema import ExecutorSettings
@@ -125,6 +127,37 @@ def test_gpus_that_a_node_does_not_have_are_one_clear_row(toys: Any, tmp_path: P
     outcome = executor.run(Task, threading.Event(), lambda beat: None)  # type: ignore[arg-type]
     assert outcome.ending == "failed"
     assert outcome.detail.startswith("needs 2 GPUs a node, one for each rank")
+
+
+class TwoNodes:
+    """Each rank under a guardian of its own, as on two machines that share files."""
+
+    slots = 2
+
+    def run(self, task: Any, stop: threading.Event, watch: Any) -> Outcome:
+        size = task.job.world_size
+        with ThreadPoolExecutor(size) as pool:
+            nodes = [
+                pool.submit(
+                    run_limited,
+                    task.path,
+                    log=task.log,
+                    memory_limit=task.memory_limit,
+                    time_limit=task.job.time_limit,
+                    environment=stage_environment(1),
+                    stop=stop,
+                    ranks=RanksHere(rank, 1, size),
+                )
+                for rank in range(size)
+            ]
+        return slurm._together([node.result() for node in nodes])
+
+
+def test_ranks_of_several_machines_meet(toys: Any, tmp_path: Path) -> None:
+    text = "generators: [{name: shared, label: fine, world_size: [1, 2]}]"
+    found = rows(run(toys, text, tmp_path, executor=TwoNodes()))
+    assert found["fine", 1].status == found["fine", 2].status == "ok"
+    assert found["fine", 1].value == found["fine", 2].value
 
 
 def test_a_node_gives_up_when_the_harness_is_gone(
