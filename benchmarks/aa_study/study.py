@@ -218,8 +218,8 @@ def render(found: dict[str, Any]) -> str:
     titles = {plant.name: plant.what for plant in PLANTS}
     parts = ["# False alarms and missed regressions of `bench compare`\n"]
     parts.append(
-        "\nMade by `benchmarks/aa_study/study.py`; shares with 95 % Wilson intervals. Base and head "
-        "are real runs with disjoint seeds, drawn anew for each comparison.\n"
+        "\nMade by `benchmarks/aa_study/study.py`; shares with 95 % Wilson intervals. Base and "
+        "head are real runs with disjoint seeds, drawn anew for each comparison.\n"
     )
     for name, part in found.items():
         plants = list(part["rates"][0]["caught"]) if part["rates"] else []
