@@ -286,7 +286,7 @@ class Suite:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything asked; limits, executor, compare, title and file name left out."""
+        """SHA-256 (hex) of everything asked; limits, executor, compare, title and path left out."""
         asked = self.as_dict()
         for key in ("title", "limits", "executor", "compare"):
             del asked[key]
