@@ -20,8 +20,32 @@ OURS = sorted(
 )
 REGISTRY = load_registry(OURS)
 
-# Parameters by name, where the defaults are made for real panels and take long.
+COPIES = (
+    "BEGIN {srand(seed)} {row[NR] = $0} "
+    "END {for (i = 0; i < n; i++) print row[1 + int(rand() * NR)]}"
+)
+# Copies training haplotypes of the population asked for.
+OF_POPULATION = (
+    "BEGIN {srand(seed)} FNR == 1 {file++} file == 1 && FNR > 1 {of[FNR - 2] = $2} "
+    "file == 2 {p = of[int((FNR - 1) / 2)]; row[p, ++count[p]] = $0} "
+    "file == 3 && FNR > 1 {for (j = 0; j < 2; j++) print row[$2, 1 + int(rand() * count[$2])]}"
+)
+TWENTY_SITES = (
+    'BEGIN {srand(seed); printf "segsites: 20\\npositions:"; '
+    'for (i = 1; i <= 20; i++) printf " %.6f", i / 21; print ""; '
+    'for (h = 0; h < n; h++) {line = ""; for (i = 0; i < 20; i++) line = line (rand() < 0.3); '
+    "print line}}"
+)
+AWK = ["awk", "-v", "n={n_haplotypes}", "-v", "seed={seed}"]
+MATRIX = {"input_format": "matrix", "output_format": "matrix"}
+# Parameters by name, where there are no defaults, or they are made for real panels.
 QUICK: dict[str, dict[str, Any]] = {
+    "command": {"sample": [*AWK, COPIES, "{train}"], **MATRIX},
+    "command-own-sites": {"sample": [*AWK, TWENTY_SITES], "output_format": "ms"},
+    "command-populations": {
+        "sample": [*AWK, OF_POPULATION, "{train_labels}", "{train}", "{populations}"],
+        **MATRIX,
+    },
     "vae": {"epochs": 3, "window": 32, "codes": 12, "dimension": 16, "reach": 3},
     "vae-paper": {"epochs": 2},
 }
