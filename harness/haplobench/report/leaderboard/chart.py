@@ -51,7 +51,10 @@ def draw_front(
         scale = alt.Scale(type="symlog", constant=1, nice=False, zero=True, padding=8)
         ticks = [0, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000]
         return kind(
-            f"{name}:Q", title=_TITLES[axis], scale=scale, axis=alt.Axis(values=ticks, format=",~f")
+            f"{name}:Q",
+            title=_TITLES[axis],
+            scale=scale,
+            axis=alt.Axis(values=ticks, labelExpr="format(datum.value, ',~r')"),
         )
 
     x, y = encoding("x", alt.X, axes[0]), encoding("y", alt.Y, axes[1])
