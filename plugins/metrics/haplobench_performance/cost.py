@@ -27,7 +27,7 @@ class _Cost:
         Raises PluginError if a time, a size or a count is negative or not a number.
         """
         for name, value in vars(data).items():
-            if value is not None and not value >= 0:
+            if isinstance(value, int | float) and not value >= 0:
                 raise PluginError(f"telemetry: {name} is {value}, expected 0 or more")
         self._telemetry = data
 
