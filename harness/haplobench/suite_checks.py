@@ -226,14 +226,27 @@ class SuiteChecker:
         if file is None:
             return None
         read = file.datasets[i]
+        filters = read.filters
+        if isinstance(filters.withdrawn, str):
+            names = self._names((*key, "filters", "withdrawn"), filters.withdrawn)
+            filters = filters.model_copy(update={"withdrawn": names})
         return DatasetEntry(
             label=read.label or name,
             name=name,
             params=params,
             asked=read.params,
-            filters=read.filters,
+            filters=filters,
             split=read.split,
         )
+
+    def _names(self, key: Key, path: str) -> list[str]:
+        """Names in a file, one a line; none, and a problem, where it can't be read."""
+        try:
+            lines = Path(self._expand(key, path)).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            self.problem(key, f"{path}: can't be read: {error}")
+            return []
+        return sorted({line.strip() for line in lines if line.strip()})
 
     def _expand(self, key: Key, value: Any) -> Any:
         """Expand `${NAME}` and `${NAME:-default}` in the texts of a value."""

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from haplobench.comparison.settings import CompareSettings
 from haplobench.units import format_duration, format_size, parse_duration, parse_size
@@ -65,14 +73,25 @@ class Strict(BaseModel):
 
 
 class Filters(Strict):
-    """Which sites of a dataset are used.
+    """Which sites and people of a dataset are used.
 
     `min_maf`: least minor allele frequency, on the training people.
     `max_missing`: greatest share of missing alleles, among training and among held-out people.
+    `withdrawn`: people, by sample name, who are neither trained on nor held out: they withdrew
+    their consent. A text is a file with a name on each line, read when the suite is.
     """
 
     min_maf: float = Field(default=0.01, ge=0, le=0.5)
     max_missing: float = Field(default=0.0, ge=0, le=1)
+    withdrawn: list[str] | str = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Suites without it keep the digest that they had before there was such a filter.
+        values: dict[str, Any] = handler(self)
+        if not self.withdrawn:
+            del values["withdrawn"]
+        return values
 
 
 class SplitSettings(Strict):

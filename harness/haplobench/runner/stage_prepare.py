@@ -36,11 +36,12 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         raise PluginError(
             f"dataset {job.name}: load() gave {type(loaded).__name__}, expected LoadedDataset"
         )
+    panel = _consenting(loaded.panel, job.settings["filters"].get("withdrawn", []))
     settings = job.settings["split"]
-    split = split_panel(loaded.panel, settings["holdout"], settings["validation"], settings["seed"])
+    split = split_panel(panel, settings["holdout"], settings["validation"], settings["seed"])
     prepared = make_prepared(
-        train=loaded.panel.select_samples(split.train),
-        holdout=loaded.panel.select_samples(split.holdout),
+        train=panel.select_samples(split.train),
+        holdout=panel.select_samples(split.holdout),
         validation=split.validation_in_train,
         recombination_map=loaded.recombination_map,
         sequence=loaded.sequence,
@@ -136,6 +137,14 @@ def make_prepared(
         "surrogate_sequence": sequence.surrogate,
     }
     return Prepared(train, holdout, validation, recombination_map, sequence, facts)
+
+
+def _consenting(panel: Panel, withdrawn: list[str]) -> Panel:
+    """The panel without people who withdrew; names of nobody in it are passed over."""
+    stays = ~np.isin(panel.samples, withdrawn)
+    if not stays.any():
+        raise BenchError("filters.withdrawn: everybody in the panel withdrew; nobody is left")
+    return panel if stays.all() else panel.select_samples(stays)
 
 
 def _counts(*labels: NDArray[np.str_]) -> dict[str, int]:
