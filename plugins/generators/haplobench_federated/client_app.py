@@ -208,7 +208,8 @@ def noised_counts(
     mean = np.where(called.any(axis=1), alternate / np.maximum(called.sum(axis=1), 1) - 0.5, 0.0)
     total = np.asarray(mean.sum(axis=0), np.float64)
     scale = noise_multiplier * np.sqrt(total.size) / 2
-    return total + scale * np.random.default_rng(seed).standard_normal(total.size)
+    noise = np.random.default_rng(seed).standard_normal(total.size)
+    return np.asarray(total + scale * noise, np.float64)
 
 
 def _refused(site: ClientSite) -> str:

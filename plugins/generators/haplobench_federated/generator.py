@@ -19,7 +19,6 @@ from haplobench import BenchError, Panel, PrivacyStatement, RunContext, SampleRe
 from haplobench_federated.consent import withdrawn_names, without_withdrawn
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import federate
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.populations import Populations
@@ -107,6 +106,9 @@ class Federated:
         """
         if not train.n_sites:
             raise BenchError("training panel: found 0 sites, expected at least 1")
+        # Flower and Opacus take seconds to import; sampling needs neither.
+        from haplobench_federated.federation import federate
+
         train, _ = without_withdrawn(train, withdrawn_names(params.withdrawn))
         torch.set_num_threads(max(1, ctx.threads))
         result = federate(train, params, ctx, self._family)

@@ -1,0 +1,133 @@
+"""ε of a ledger against Opacus' and dp-accounting's own figures, and a budget never exceeded."""
+
+from __future__ import annotations
+
+import math
+
+import dp_accounting
+import pytest
+from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opacus.accountants import PRVAccountant, RDPAccountant
+
+from haplobench_federated.accounting import Accountant, Charge, Ledger, epsilon, noise_for
+
+DELTA = 1 / 2003
+# (noise multiplier, sampling rate, steps of a round) of each round.
+SCHEDULES = {
+    "equal rounds": [Charge(1.0, 0.05, 10)] * 20,
+    "two noises": [Charge(1.2, 0.05, 10)] * 10 + [Charge(0.9, 0.02, 5)] * 8,
+    "frequencies first": [Charge(8.0, 1.0, 1)] + [Charge(1.5, 0.1, 20)] * 10,
+    "large batches": [Charge(4.0, 0.3, 25)] * 12,
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("accountant", ["prv", "rdp"])
+def test_epsilon_is_that_of_opacus_and_of_dp_accounting(name: str, accountant: Accountant) -> None:
+    charges = SCHEDULES[name]
+    ledger = Ledger()
+    for charge in charges:
+        ledger.add(charge)
+    found = ledger.epsilon(DELTA, accountant)
+
+    theirs = PRVAccountant() if accountant == "prv" else RDPAccountant()
+    other = PLDAccountant() if accountant == "prv" else RdpAccountant()
+    for charge in charges:
+        for _ in range(charge.steps):
+            theirs.step(noise_multiplier=charge.noise_multiplier, sample_rate=charge.sampling_rate)
+        event = dp_accounting.GaussianDpEvent(charge.noise_multiplier)
+        other.compose(
+            dp_accounting.PoissonSampledDpEvent(charge.sampling_rate, event), charge.steps
+        )
+    assert found == pytest.approx(theirs.get_epsilon(DELTA), rel=0.01)
+    assert found == pytest.approx(other.get_epsilon(DELTA), rel=0.01)
+
+
+def test_prv_is_never_below_dp_accountings_optimistic_figure() -> None:
+    for charges in SCHEDULES.values():
+        other = PLDAccountant()
+        for charge in charges:
+            event = dp_accounting.GaussianDpEvent(charge.noise_multiplier)
+            other.compose(
+                dp_accounting.PoissonSampledDpEvent(charge.sampling_rate, event), charge.steps
+            )
+        # dp-accounting's is an upper bound too, some 1e-4 wide.
+        assert epsilon(charges, DELTA, "prv") > other.get_epsilon(DELTA) * 0.999
+
+
+def test_epsilon_after_a_restart_is_that_of_an_unbroken_run() -> None:
+    whole, broken = Ledger(), Ledger()
+    for number in range(12):
+        charge = Charge(1.1, 0.04, 7)
+        whole.add(charge)
+        if number % 5 == 2:
+            broken = Ledger.from_json(broken.to_json())
+        broken.add(charge)
+    assert broken.epsilon(DELTA, "prv") == whole.epsilon(DELTA, "prv")
+
+
+def test_order_of_charges_does_not_matter() -> None:
+    charges = SCHEDULES["two noises"]
+    assert epsilon(charges, DELTA, "prv") == epsilon(charges[::-1], DELTA, "prv")
+
+
+def test_no_noise_is_no_privacy_and_no_release_costs_nothing() -> None:
+    assert epsilon([Charge(0.0, 0.1, 1)], DELTA, "rdp") == math.inf
+    assert epsilon([], DELTA, "prv") == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(0.3, 20),
+    st.lists(
+        st.tuples(st.floats(0.4, 10), st.floats(0.001, 1), st.integers(1, 200)),
+        min_size=1,
+        max_size=8,
+    ),
+)
+def test_a_budget_is_never_exceeded(
+    budget: float, schedule: list[tuple[float, float, int]]
+) -> None:
+    ledger = Ledger()
+    refused = 0
+    for noise, rate, steps in schedule:
+        charge = Charge(noise, rate, steps)
+        if ledger.affords(charge, budget, DELTA, "rdp"):
+            ledger.add(charge)
+        else:
+            refused += 1
+            beyond = RDPAccountant()
+            beyond.history = [
+                (c.noise_multiplier, c.sampling_rate, c.steps) for c in [*ledger.charges, charge]
+            ]
+            assert beyond.get_epsilon(DELTA) > budget * (1 - 1e-9)
+    oracle = RDPAccountant()
+    oracle.history = [(c.noise_multiplier, c.sampling_rate, c.steps) for c in ledger.charges]
+    assert oracle.get_epsilon(DELTA) <= budget * (1 + 1e-9)
+    assert len(ledger.charges) + refused == len(schedule)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.floats(0.5, 10), st.floats(0.01, 0.5), st.integers(1, 300))
+def test_the_noise_found_uses_the_budget_and_no_more(
+    budget: float, rate: float, steps: int
+) -> None:
+    noise = noise_for(budget, DELTA, rate, steps, "rdp")
+    assert epsilon([Charge(noise, rate, steps)], DELTA, "rdp") <= budget
+    assert epsilon([Charge(noise * 0.99, rate, steps)], DELTA, "rdp") > budget
+
+
+def test_what_was_spent_before_asks_for_more_noise() -> None:
+    spent = (Charge(5.0, 1.0),)
+    fresh = noise_for(2.0, DELTA, 0.1, 50, "rdp")
+    noise = noise_for(2.0, DELTA, 0.1, 50, "rdp", spent)
+    assert noise > fresh
+    assert epsilon([*spent, Charge(noise, 0.1, 50)], DELTA, "rdp") <= 2.0
+
+
+def test_nothing_left_is_said() -> None:
+    with pytest.raises(ValueError, match="no noise multiplier"):
+        noise_for(0.5, DELTA, 0.1, 50, "rdp", (Charge(0.5, 1.0),))

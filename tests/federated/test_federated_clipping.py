@@ -1,0 +1,130 @@
+"""One person more or less changes the clipped sum by at most the clipping norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from haplobench import Panel
+from haplobench_federated.contract import PublicFacts
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import people_of
+from haplobench_federated.model_params import ModelParams
+from haplobench_federated.populations import Populations
+from haplobench_federated.private_steps import Clipping, PrivateSteps
+from haplobench_federated.seeds import torch_generator
+
+MODES = ["flat", "per_layer", "adaptive", "ghost"]
+
+
+def built(panel: Panel) -> nn.Module:
+    facts = PublicFacts(panel.positions, Populations.of(panel).names, panel.ploidy)
+    params = ModelParams.model_validate({"window": 8, "codes": 4})
+    model = WindowCodeFamily().build(facts, params, 1)
+    return model.train()
+
+
+def steps_of(model: nn.Module, mode: str, norm: float, noise: float = 1.0) -> PrivateSteps:
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    return PrivateSteps(model, optimiser, Clipping(mode, norm), noise, 10.0, torch_generator(5))
+
+
+def tensors(panel: Panel) -> tuple[Tensor, Tensor]:
+    people = people_of(panel, Populations.of(panel))
+    return torch.from_numpy(people.haplotypes), torch.from_numpy(people.population)
+
+
+def distance(one: list[Tensor], other: list[Tensor]) -> float:
+    return float(torch.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(one, other, strict=True))))
+
+
+@pytest.mark.parametrize("mode", MODES)
+# Per person, gradients are some tens long: all clipped, some clipped, none clipped.
+@pytest.mark.parametrize("norm", [0.1, 30.0, 1e6])
+def test_a_person_changes_the_clipped_sum_by_at_most_the_norm(
+    people: Panel, mode: str, norm: float
+) -> None:
+    steps = steps_of(built(people), mode, norm)
+    haplotypes, population = tensors(people)
+    whole = steps.clipped_sum(haplotypes, population, 16)
+    changes = []
+    for person in (0, 7, 23, people.n_samples - 1):
+        others = torch.arange(len(population)) != person
+        without = steps.clipped_sum(haplotypes[others], population[others], 16)
+        changes.append(distance(whole, without))
+    assert max(changes) <= norm * (1 + 1e-4) + 1e-3
+    if norm == 0.1:
+        assert min(changes) > 0.0999 * (0.5 if mode == "per_layer" else 0.99)
+
+
+@pytest.mark.parametrize("mode", ["flat", "ghost"])
+def test_the_clipped_sum_is_that_of_gradients_taken_one_by_one(people: Panel, mode: str) -> None:
+    norm = 25.0
+    haplotypes, population = tensors(people)
+    model = built(people)
+    expected = [torch.zeros_like(p) for p in model.parameters()]
+    norms = []
+    for person in range(len(population)):
+        model.zero_grad()
+        model(haplotypes[person : person + 1], population[person : person + 1]).sum().backward()
+        own = [p.grad.clone() for p in model.parameters()]
+        length = float(torch.sqrt(sum((g**2).sum() for g in own)))
+        norms.append(length)
+        for total, gradient in zip(expected, own, strict=True):
+            total += gradient * min(1.0, norm / (length + 1e-6))
+    assert min(norms) < norm < max(norms), "the test wants clipped and unclipped people"
+    found = steps_of(built(people), mode, norm).clipped_sum(haplotypes, population, 7)
+    assert distance(found, expected) < 1e-3 * norm
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_noise_is_as_wide_as_claimed(people: Panel, mode: str) -> None:
+    haplotypes, population = tensors(people)
+    norm, noise, found = 2.0, 3.0, []
+    model = built(people)
+    before = [p.detach().clone() for p in model.parameters()]
+    steps = steps_of(model, mode, norm, noise)
+    clipped = steps.clipped_sum(haplotypes, population, 16)
+    steps.step(haplotypes, population, 16)
+    for old, new, total in zip(before, model.parameters(), clipped, strict=True):
+        # SGD with rate 0.1 on a sum over 10 expected people.
+        found.append(((old - new.detach()) * 100 - total).flatten())
+    spread = float(torch.cat(found).std())
+    expected = noise * norm
+    if mode == "adaptive":  # part of the privacy goes to the count of the unclipped
+        expected = norm * (noise**-2 - (2 * noise) ** -2) ** -0.5
+    size = sum(f.numel() for f in found)
+    assert spread == pytest.approx(expected, rel=5 / np.sqrt(2 * size))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_of_nobody_is_noised_all_the_same(people: Panel, mode: str) -> None:
+    haplotypes, population = tensors(people)
+    model = built(people)
+    before = [p.detach().clone() for p in model.parameters()]
+    steps_of(model, mode, 1.0).step(haplotypes[:0], population[:0], 16)
+    after = [p.detach() for p in model.parameters()]
+    assert all((a != b).any() and a.isfinite().all() for a, b in zip(after, before, strict=True))
+
+
+def test_adaptive_clipping_follows_its_quantile(people: Panel) -> None:
+    haplotypes, population = tensors(people)
+    model = built(people)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    clipping = Clipping("adaptive", 1.0, quantile=0.5, learning_rate=0.5)
+    steps: Any = PrivateSteps(
+        model, optimiser, clipping, 1e-3, float(people.n_samples), torch_generator(1)
+    )
+    for _ in range(40):
+        steps.step(haplotypes, population, 64)
+    lengths = []
+    for person in range(people.n_samples):
+        gradient = steps_of(built(people), "flat", 1e9).clipped_sum(
+            haplotypes[person : person + 1], population[person : person + 1], 1
+        )
+        lengths.append(distance(gradient, [torch.zeros_like(g) for g in gradient]))
+    assert np.quantile(lengths, 0.3) < steps.clipping_norm < np.quantile(lengths, 0.7)

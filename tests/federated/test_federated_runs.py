@@ -1,0 +1,241 @@
+"""Whole federations: determinism, restart, budget, failures, consent, statement."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from conftest import QUICK, fit, params, weights
+
+from haplobench import BenchError, Panel
+from haplobench.testing import example_context
+from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import Federated, federate
+
+
+class KilledError(Exception):
+    """Stands for a process that dies."""
+
+
+def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = example_context(folder, panel, 0)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), failures=failures)
+
+
+def state(result: Federated) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in result.model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"clipping": "ghost", "strategy": "fedprox"},
+        {"clipping": "per_layer", "strategy": "fedadam"},
+        {"clipping": "adaptive", "averaging": 0.5, "optimiser": "sgd"},
+        {"privacy": "central"},
+        {"privacy": "none", "lacking_sites": 0.2, "missing_alleles": 0.05},
+        {"frequencies": "noised", "fraction": 0.67},
+    ],
+)
+def test_the_same_seed_gives_the_same_bytes_with_and_without_a_restart(
+    tmp_path: Path, people: Panel, changes: dict[str, Any]
+) -> None:
+    whole = fit(tmp_path / "whole", people, **changes)
+
+    def die(fraction: float, message: str) -> None:
+        if fraction >= 0.6:
+            raise KilledError
+
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    from haplobench_federated.generator import Federated as Generator
+
+    ctx = example_context(tmp_path / "broken", people, 0, checkpoint=folder)
+    with pytest.raises(KilledError):
+        Generator().fit(people, params(**changes), replace(ctx, progress=die))
+    rounds: list[str] = []
+    again = Generator().fit(
+        people, params(**changes), replace(ctx, progress=lambda f, m: rounds.append(m))
+    )
+    assert rounds == ["round 3 of 3"]
+    assert weights(again) == weights(whole)
+    assert again.statement == whole.statement
+    assert weights(fit(tmp_path / "other", people, seed=1, **changes)) != weights(whole)
+
+
+def test_the_statement_is_what_dp_accounting_says_of_the_rounds(
+    tmp_path: Path, people: Panel
+) -> None:
+    fitted = fit(tmp_path, people, accountant="prv", frequencies="noised", frequencies_noise=6.0)
+    statement = fitted.privacy_statement()
+    charges = [Charge(6.0, 1.0), Charge(1.0, 0.2, 6)]
+    assert statement.epsilon == epsilon(charges, 1 / 48, "prv")
+    assert (statement.unit, statement.delta, statement.n_records) == ("person", 1 / 48, 48)
+    assert set(statement.per_client) == {"client-0", "client-1", "client-2"}
+    assert statement.choices["allele frequencies at the start"] == "paid"
+    assert statement.choices["MAF filter"].startswith("not covered")
+    assert json.loads((tmp_path / "artifacts" / "privacy.json").read_text())["unit"] == "person"
+
+
+@pytest.mark.parametrize("privacy", ["local", "central"])
+def test_the_federation_stops_before_the_round_that_would_exceed_the_budget(
+    tmp_path: Path, people: Panel, privacy: str
+) -> None:
+    one = Charge(1.0, 0.2, 2) if privacy == "local" else Charge(0.5, 1.0)
+    budget = epsilon([one] * 2, 1 / 48, "rdp") + 1e-6
+    result = run(tmp_path, people, privacy=privacy, epsilon=budget)
+    assert result.report["rounds_done"] == 2
+    assert "budget" in result.report["stopped"]
+    assert budget - 1e-5 < result.statement.epsilon <= budget
+    shorter = run(tmp_path / "two", people, privacy=privacy, rounds=2, schedule="constant")
+    longer = run(tmp_path / "stopped", people, privacy=privacy, epsilon=budget, schedule="constant")
+    assert state(longer) == state(shorter)
+
+
+def test_the_noise_is_searched_for_the_whole_schedule(tmp_path: Path, people: Panel) -> None:
+    result = run(tmp_path, people, noise_multiplier=None, epsilon=3.0)
+    assert result.report["rounds_done"] == 3
+    assert 2.95 < result.statement.epsilon <= 3.0
+
+
+def test_without_noise_nothing_is_claimed(tmp_path: Path, people: Panel) -> None:
+    for changes in ({"privacy": "none"}, {"epsilon": math.inf, "noise_multiplier": None}):
+        assert run(tmp_path, people, **changes).statement.epsilon == math.inf
+
+
+@pytest.mark.parametrize("fate", ["before", "after", "late"])
+def test_a_client_that_vanishes_costs_its_round_only(
+    tmp_path: Path, people: Panel, fate: str
+) -> None:
+    def vanish(number: int, client: int) -> str:
+        return fate if (number, client) == (2, 1) else ""
+
+    result = run(tmp_path, people, vanish)
+    rounds = result.report["rounds"]
+    assert [one["averaged"] for one in rounds] == [3, 2, 3]
+    assert [one["lost"] for one in rounds] == [0, 1, 0]
+    spent = result.statement.per_client
+    # Who vanished before it trained released nothing; who trained is charged, seen or not.
+    assert (spent["client-1"] < spent["client-0"]) == (fate == "before")
+    assert spent["client-0"] == spent["client-2"]
+
+
+def test_all_clients_vanishing_costs_the_round(tmp_path: Path, people: Panel) -> None:
+    lost = run(tmp_path, people, lambda number, client: "before" if number == 2 else "")
+    assert [one["averaged"] for one in lost.report["rounds"]] == [3, 0, 3]
+
+
+def test_central_noise_is_not_released_on_fewer_updates_than_it_was_made_for(
+    tmp_path: Path, people: Panel
+) -> None:
+    result = run(
+        tmp_path, people, lambda number, client: "late" if number == client else "",
+        privacy="central",
+    )  # fmt: skip
+    assert result.statement.epsilon == epsilon([Charge(0.5, 1.0)], 1 / 48, "rdp")
+
+
+def test_bytes_are_those_of_the_weights_and_little_more(tmp_path: Path, people: Panel) -> None:
+    result = run(tmp_path, people)
+    size = len(state(result))
+    for one in result.report["rounds"]:
+        assert 3 * size < one["bytes_up"] < 3 * size + 3 * 2000
+        assert 3 * size < one["bytes_down"] < 3 * size + 3 * 2000
+        assert all(client["cpu_seconds"] > 0 for client in one["clients"].values())
+
+
+@pytest.mark.parametrize("partition", ["iid", "dirichlet", "population"])
+def test_who_withdrew_leaves_no_trace(tmp_path: Path, people: Panel, partition: str) -> None:
+    left = np.ones(people.n_samples, bool)
+    left[[3, 17]] = False
+    never = people.select_samples(left)
+    names = [str(name) for name in people.samples[~left]]
+    options: dict[str, Any] = {"partition": partition, "clients": 2, "frequencies": "noised"}
+    found = {}
+    for name, panel, withdrawn in (("never", never, []), ("withdrew", people, names)):
+        folder = tmp_path / name
+        (folder / "checkpoint").mkdir(parents=True)
+        fitted = fit(
+            folder, panel, checkpoint=folder / "checkpoint", withdrawn=withdrawn, **options
+        )
+        (folder / "model").mkdir()
+        fitted.save(folder / "model")
+        found[name] = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in (
+                folder / "checkpoint" / "federation.safetensors",
+                *sorted((folder / "model").iterdir()),
+                folder / "artifacts" / "privacy.json",
+            )
+        }
+    assert found["never"] == found["withdrew"]
+    assert not any(n.encode() in data for data in found["withdrew"].values() for n in names)
+    assert found["never"] != {}
+    full = fit(tmp_path / "all", people, **options)
+    assert weights(full) != weights(fit(tmp_path / "again", never, **options))
+
+
+def test_a_file_of_names_is_honoured_too(tmp_path: Path, people: Panel) -> None:
+    listed = tmp_path / "withdrawn.txt"
+    listed.write_text(f"{people.samples[5]}\nsomebody else\n")
+    by_file = fit(tmp_path / "file", people, withdrawn=str(listed))
+    by_list = fit(tmp_path / "list", people, withdrawn=[str(people.samples[5])])
+    assert weights(by_file) == weights(by_list)
+    with pytest.raises(BenchError, match="everybody"):
+        fit(tmp_path / "none", people, withdrawn=[str(name) for name in people.samples])
+
+
+def test_starting_from_a_checkpoint(tmp_path: Path, people: Panel) -> None:
+    first = fit(tmp_path / "first", people)
+    (tmp_path / "model").mkdir()
+    first.save(tmp_path / "model")
+    changes: dict[str, Any] = {"initial": str(tmp_path / "model"), "learning_rate": 1e-12}
+    warm = fit(tmp_path / "warm", people, **changes)
+    for one, other in zip(
+        first.model.state_dict().values(), warm.model.state_dict().values(), strict=True
+    ):
+        assert np.allclose(one.numpy(), other.numpy(), atol=1e-6)
+    assert warm.statement.choices["starting weights"].startswith("public")
+    with pytest.raises(BenchError, match="not a checkpoint of this model"):
+        fit(tmp_path / "bad", people, **(changes | {"model": {"window": 4, "codes": 4}}))
+
+
+def test_nothing_is_left_running_and_nothing_listens(tmp_path: Path, people: Panel) -> None:
+    run(tmp_path, people)
+    assert threading.active_count() == 1 or all(
+        "flwr" not in thread.name and "grpc" not in thread.name for thread in threading.enumerate()
+    )
+    process = psutil.Process()
+    assert not process.children(recursive=True)
+    assert not [one for one in process.net_connections() if one.status != "NONE"]
+
+
+def test_a_delta_above_one_in_n_is_refused(tmp_path: Path, people: Panel) -> None:
+    with pytest.raises(BenchError, match="at most 1 / 48"):
+        run(tmp_path, people, delta=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epsilon": None, "noise_multiplier": None}, "neither epsilon nor noise_multiplier"),
+        ({"privacy": "central", "clipping": "ghost"}, "expected flat with central"),
+        ({"privacy": "central", "strategy": "fedadam"}, "expected fedavg or fedprox"),
+        ({"partition": "file"}, "partition_file is missing"),
+        ({"accountant": "gdp"}, "prv"),
+        ({"withdrawn": ["a", "a"]}, "listed twice"),
+    ],
+)
+def test_parameters_that_contradict_each_other(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        type(params()).model_validate(QUICK | changes)
