@@ -58,6 +58,7 @@ ALLELE_FREQUENCY = MetricSpec(
     input="batches",
     phased=False,
     params=AlleleFrequencyParams,
+    citations=("Yelmen et al. 2021, PLoS Genetics 17:e1009303",),
     submetrics=(
         SubmetricSpec(
             "r",
