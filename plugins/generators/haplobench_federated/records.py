@@ -11,9 +11,15 @@ from torch import Tensor, nn
 
 
 def to_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
-    """Named tensors as an ArrayRecord, in their order."""
+    """Named tensors as an ArrayRecord, sorted by name.
+
+    Flower's clipping pairs the weights of two records by their order, not by name.
+    """
     return ArrayRecord(
-        {name: Array(np.array(value.detach().cpu().numpy())) for name, value in tensors.items()}
+        {
+            name: Array(np.array(value.detach().cpu().numpy()))
+            for name, value in sorted(tensors.items())
+        }
     )
 
 
