@@ -28,7 +28,12 @@ from haplobench.registry import resolve
 resolve(target)
 """
 # What brings a module along with it.
-BRINGS = {"msprime": ("tskit",), "stdpopsim": ("msprime", "tskit"), "sklearn": ("scipy",)}
+BRINGS = {
+    "msprime": ("tskit",),
+    "stdpopsim": ("msprime", "tskit"),
+    "sklearn": ("scipy",),
+    "opacus": ("scipy",),
+}
 
 
 def test_targets_import_without_what_their_specs_do_not_name() -> None:

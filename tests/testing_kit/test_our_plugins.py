@@ -47,6 +47,14 @@ QUICK: dict[str, dict[str, Any]] = {
         **MATRIX,
     },
     "vae": {"epochs": 3, "window": 32, "codes": 12, "dimension": 16, "reach": 3},
+    "vae-federated": {
+        "privacy": "none",
+        "rounds": 6,
+        "local_steps": 20,
+        "sampling_rate": 0.5,
+        "learning_rate": 0.1,
+        "model": {"window": 16, "codes": 16},
+    },
     "vae-paper": {"epochs": 2},
 }
 # Datasets that can be had without a file or a network.
