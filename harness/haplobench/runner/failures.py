@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from haplobench.errors import BenchError, PluginError
 from haplobench.runner.jobs import StageError
 
 _LINES = 12
+# Bytes: a model or a cohort needs more.
+_PROBE = 1 << 16
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -35,6 +39,22 @@ def describe_error(error: BaseException) -> StageError:
 def is_no_space(error: BaseException) -> bool:
     """Whether an error says that files can't be written at all: disk full or read-only."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def is_full(folder: Path) -> bool:
+    """Whether a folder can take nothing more: disk full, quota used up, or read-only.
+
+    A process on a full disk may die in ways that don't say so: numpy's message has no error
+    number, a mapped page kills by SIGBUS, and the report of the failure can't be written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return is_no_space(error)
+    return False
 
 
 def last_lines(log: Path, n: int = _LINES) -> str:

@@ -17,6 +17,7 @@ from typing import Literal
 
 import psutil
 
+from haplobench.runner.failures import is_full
 from haplobench.runner.jobs import EXIT_NO_SPACE
 
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -126,7 +127,7 @@ def run_limited(
         return Outcome(ending, wall, peak)
     if code == 0:
         return Outcome("ok", wall, peak)
-    if code == EXIT_NO_SPACE:
+    if code == EXIT_NO_SPACE or is_full(job.parent):
         return Outcome("no-space", wall, peak)
     rank = _first_to_fail(job, ranks)
     signalled = -code if code < 0 else code - 128 if code > 128 else 0
