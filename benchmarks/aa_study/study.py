@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from haplobench.comparison.compare import compare
-from haplobench.comparison.measured import Cohort, Measured, Number, define, gather
+from haplobench.comparison.measured import Cohort, Definition, Measured, Number, define, gather
 from haplobench.comparison.model import Side
+from haplobench.comparison.numbers import compare_numbers
 from haplobench.comparison.settings import CompareSettings
 from haplobench.results.run_folder import RunFolder, find_runs
 
@@ -70,6 +71,9 @@ def run(name: str, seeds: int, out: Path) -> None:
 
     installed = [entry.value for entry in importlib.metadata.entry_points(group="haplobench")]
     registry = load_registry([*installed, "aa_plants"])
+    if name == "timing.yaml":
+        for control in [spec.name for spec in registry.generators.values() if spec.control]:
+            del registry.generators[control]  # of no use here, and half of the time
     for first in range(1, seeds + 1, PIECE):
         piece = list(range(first, min(first + PIECE, seeds + 1)))
         suite = load_suite(HERE / name, [f"seeds={piece}"], registry)
@@ -197,6 +201,38 @@ def analyse(out: Path, repeats: int, sizes: Sequence[int]) -> dict[str, Any]:
                 print(json.dumps(rate), flush=True)
         if name == "aa-timing":
             found[name]["cpu_seconds"] = spread(measured)
+            found[name]["simulated"] = simulated(repeats)
+    return found
+
+
+def simulated(repeats: int) -> list[dict[str, Any]]:
+    """How noisy a machine's times may be: alarms and catches of a 1.3 times slow-down.
+
+    Times are drawn (log-normal, of a given coefficient of variation) and compared as one number.
+    """
+    timed = Definition("Fit", "s", "lower", family="performance", min_effect=SETTINGS.slower)
+    found = []
+    for noise in (0.02, 0.05, 0.1, 0.15, 0.2, 0.35):
+        for n in (7, 10, 20):
+            rng = np.random.default_rng(n)
+            counts = {1.0: 0, 1.3: 0}
+            for _ in range(repeats):
+                for factor in counts:
+                    seconds = rng.lognormal(0, np.sqrt(np.log1p(noise**2)), size=(2, n))
+                    sides = [
+                        {seed: {0: float(value)} for seed, value in enumerate(side)}
+                        for side in (seconds[0], seconds[1] * factor)
+                    ]
+                    judged = compare_numbers(*sides, timed, SETTINGS, timed=True)
+                    counts[factor] += judged.beyond and judged.worse
+            found.append(
+                {
+                    "noise": noise,
+                    "repeats": n,
+                    "false_alarms": interval(counts[1.0], repeats),
+                    "caught": interval(counts[1.3], repeats),
+                }
+            )
     return found
 
 
@@ -204,7 +240,7 @@ def spread(measured: Measured) -> dict[str, Any]:
     """Processor seconds of fitting in the runs: quartiles, and how noisy they are."""
     found = {}
     for key, number in measured.numbers.items():
-        if key.submetric == "fit_cpu" and number.values:
+        if key.submetric == "fit_cpu" and key.generator in ("markov", "plant-slow"):
             seconds = [draw for seed in number.values.values() for draw in seed.values()]
             low, middle, high = np.percentile(seconds, [25, 50, 75])
             found[key.generator] = {
@@ -241,6 +277,17 @@ def render(found: dict[str, Any]) -> str:
                 f"\n{generator}: fit takes {seconds['median']:.3f} processor seconds "
                 f"(quartiles {low:.3f}-{high:.3f}, {seconds['n']} runs)\n"
             )
+        if part.get("simulated"):
+            parts.append(
+                "\nWhat noise of times a machine may have (simulated, one number, log-normal):\n\n"
+                "| coefficient of variation | repeats a side | false alarms | 1.3 times caught |\n"
+                "|--:|--:|--:|--:|\n"
+            )
+            parts += [
+                f"| {row['noise']:.0%} | {row['repeats']} | {share(row['false_alarms'])} | "
+                f"{share(row['caught'])} |\n"
+                for row in part["simulated"]
+            ]
     return "".join(parts)
 
 
