@@ -8,7 +8,9 @@ Windows share no parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,6 +39,11 @@ class CodebookSettings:
     smoothing: float = 0.1
     dead: float = 1.5
 
+    @property
+    def reseeding(self) -> int:
+        """After how many iterations codes are re-seeded: the last third is left alone."""
+        return self.iterations * 2 // 3
+
 
 @dataclass(frozen=True, eq=False)
 class Codebooks:
@@ -62,7 +69,13 @@ class Codebooks:
 
     def joint(self, alleles: Tensor) -> Tensor:
         """log of p(code) p(alleles | code), nats: (n_windows, n, codes) float32."""
-        return joint_log_likelihood(indicators(alleles), self.logits, self.log_weights)
+        observed = indicators(alleles)
+        return torch.baddbmm(self.log_weights[:, None], observed, self._log_p.transpose(1, 2))
+
+    @cached_property
+    def _log_p(self) -> Tensor:
+        # Every training step encodes: worked out once.
+        return log_probabilities(self.logits)
 
     def order(self, window: int) -> Tensor:
         """The codes of a window along the first principal component of their tables: (codes,).
@@ -83,23 +96,30 @@ def indicators(alleles: Tensor) -> Tensor:
 
 def joint_log_likelihood(observed: Tensor, logits: Tensor, log_weights: Tensor) -> Tensor:
     """log of p(code) p(alleles | code), nats: (n_windows, n, codes)."""
+    return torch.baddbmm(log_weights[:, None], observed, log_probabilities(logits).transpose(1, 2))
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """log p of the alternate and of the reference allele, side by side: (…, 2 × sites)."""
     log_sigmoid = torch.nn.functional.logsigmoid
-    log_p = torch.cat([log_sigmoid(logits), log_sigmoid(-logits)], dim=-1)
-    return torch.baddbmm(log_weights[:, None], observed, log_p.transpose(1, 2))
+    return torch.cat([log_sigmoid(logits), log_sigmoid(-logits)], dim=-1)
 
 
-def fit_codebooks(
-    alleles: Tensor, settings: CodebookSettings, generator: torch.Generator
-) -> Codebooks:
-    """Fit all windows' codebooks to (n_windows, n, sites) int8 alleles.
+def fit_codebooks(alleles: Tensor, settings: CodebookSettings, seeds: Sequence[int]) -> Codebooks:
+    """Fit windows' codebooks to (n_windows, n, sites) int8 alleles.
 
     The last tables are those of the haplotypes that `Codebooks.encode` gives each code, since
-    that is what a prior over codes is trained on. All randomness comes from `generator` (CPU).
+    that is what a prior over codes is trained on. `seeds` holds a seed for each window: of all
+    its randomness, so that it doesn't depend on which windows are fitted beside it.
     """
-    n_windows, n, _ = alleles.shape
+    n_windows, n, sites = alleles.shape
+    if not n_windows:
+        empty = torch.zeros(0, settings.codes, sites, device=alleles.device)
+        return Codebooks(empty, empty[..., 0])
+    levels = torch.stack([_levels(settings, seed) for seed in seeds]).to(alleles.device)
     size = max(1, _GROUP_CELLS // max(1, n * settings.codes))
     parts = [
-        _fit_group(alleles[first : first + size], settings, generator)
+        _fit_group(alleles[first : first + size], settings, levels[first : first + size])
         for first in range(0, n_windows, size)
     ]
     return Codebooks(
@@ -107,23 +127,30 @@ def fit_codebooks(
     )
 
 
-def _fit_group(
-    alleles: Tensor, settings: CodebookSettings, generator: torch.Generator
-) -> Codebooks:
+def _levels(settings: CodebookSettings, seed: int) -> Tensor:
+    """Uniform levels of one window: of its seeds, then of its re-seeds by iteration and code."""
+    n = settings.codes * (1 + settings.reseeding) + 1
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed))
+
+
+def _fit_group(alleles: Tensor, settings: CodebookSettings, levels: Tensor) -> Codebooks:
     observed = indicators(alleles)
     counts = observed.sum(dim=1, keepdim=True)
     alternate, reference = counts.chunk(2, dim=-1)
     frequencies = (alternate + 0.5) / (alternate + reference + 1)
-    books = _tables(_seeds(observed, settings.codes, generator), frequencies, settings.smoothing)
-    codes = books.log_weights.shape[1]
+    codes = settings.codes
+    levels_of_seeds, levels = levels.split([codes + 1, codes * settings.reseeding], dim=1)
+    seeds = _seeds(observed, levels_of_seeds)
+    books = _tables(seeds, frequencies, settings.smoothing)
     for iteration in range(settings.iterations):
         joint = joint_log_likelihood(observed, books.logits, books.log_weights)
         evidence = joint.logsumexp(dim=-1)
         share = (joint - evidence[..., None]).exp()
         uses = share.sum(dim=1)
         statistics = torch.cat([share.transpose(1, 2) @ observed, uses[..., None]], dim=-1)
-        if iteration < settings.iterations * 2 // 3:
-            statistics = _reseed(statistics, observed, evidence, settings.dead, generator)
+        if iteration < settings.reseeding:
+            level = levels[:, iteration * codes : (iteration + 1) * codes]
+            statistics = _reseed(statistics, observed, evidence, settings.dead, level)
         books = _tables(statistics, frequencies, settings.smoothing)
     hard = torch.nn.functional.one_hot(books.encode(alleles), codes).float()
     statistics = torch.cat([hard.transpose(1, 2) @ observed, hard.sum(dim=1)[..., None]], dim=-1)
@@ -145,25 +172,27 @@ def _tables(statistics: Tensor, frequencies: Tensor, smoothing: float) -> Codebo
     return Codebooks(logits, (weights / weights.sum(-1, keepdim=True)).log())
 
 
-def _seeds(observed: Tensor, codes: int, generator: torch.Generator) -> Tensor:
-    """First statistics: single haplotypes far apart, by k-means++ (Arthur & Vassilvitskii 2007)."""
+def _seeds(observed: Tensor, levels: Tensor) -> Tensor:
+    """First statistics: single haplotypes far apart, by k-means++ (Arthur & Vassilvitskii 2007).
+
+    `levels` (n_windows, codes + 1) are uniform: the first picks the first haplotype.
+    """
     n_windows, n, _ = observed.shape
     window = torch.arange(n_windows, device=observed.device)
-    chosen = torch.randint(n, (n_windows,), generator=generator).to(observed.device)
+    chosen = (levels[:, 0] * n).long().clamp_max(n - 1)
     squares = observed.sum(-1)
     nearest = torch.full((n_windows, n), torch.inf, device=observed.device)
     seeds = []
-    for _ in range(codes):
+    for level in levels[:, 1:].split(1, dim=1):
         seed = observed[window, chosen]
         seeds.append(seed)
         products = torch.bmm(observed, seed[..., None])[..., 0]
         # Indicators of 0 and 1: the squared distance counts each differing allele twice.
         distance = squares + seed.sum(-1, keepdim=True) - 2 * products
         nearest = torch.minimum(nearest, distance.clamp_min(0))
-        level = torch.rand(n_windows, 1, generator=generator).to(observed.device)
         chosen = _draw(nearest + 1e-6, level)[:, 0]
     made = torch.stack(seeds, dim=1)
-    return torch.cat([made, made.new_ones(n_windows, codes, 1)], dim=-1)
+    return torch.cat([made, made.new_ones(n_windows, len(seeds), 1)], dim=-1)
 
 
 def _reseed(
@@ -171,11 +200,13 @@ def _reseed(
     observed: Tensor,
     evidence: Tensor,
     dead: float,
-    generator: torch.Generator,
+    level: Tensor,
 ) -> Tensor:
-    """Give codes that fewer than `dead` haplotypes use to haplotypes that are badly explained."""
+    """Give codes that fewer than `dead` haplotypes use to haplotypes that are badly explained.
+
+    `level` (n_windows, codes) picks them, uniform.
+    """
     n_windows, codes = statistics.shape[:2]
-    level = torch.rand(n_windows, codes, generator=generator).to(observed.device)
     excess = (evidence.mean(dim=1, keepdim=True) - evidence).clamp_min(0) + 1e-6
     drawn = _draw(excess, level)
     seeds = observed.gather(1, drawn[..., None].expand(-1, -1, observed.shape[-1]))

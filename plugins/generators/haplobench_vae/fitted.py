@@ -33,6 +33,7 @@ class FittedVAE:
     Attributes
     ----------
     params : VAEParams
+        Its temperature is the calibrated one.
     tiling : WindowTiling
     populations : Populations
     ploidy : int
@@ -145,12 +146,16 @@ class FittedVAE:
         state = {**self.model.state_dict(), "log_weights": self.books.log_weights}
         write_model(directory, head, state)
 
+    @property
+    def _temperature(self) -> float:
+        return 1.0 if self.params.temperature is None else self.params.temperature
+
     def _batches(
         self, request: SampleRequest, ctx: RunContext, *, probabilities: bool
     ) -> Iterator[tuple[NDArray[np.int8], NDArray[np.float32]]]:
         """Yield alleles and their probabilities (with no rows where they aren't wanted)."""
         with reproducible(ctx.threads):
-            sampler = BlockSampler(self.model, _BLOCK, self.params.temperature)
+            sampler = BlockSampler(self.model, _BLOCK, self._temperature)
         done = 0
         for block, wanted, into in request.blocks(_BLOCK):
             labels = None if request.populations is None else request.populations[into]
@@ -193,7 +198,7 @@ class FittedVAE:
     def _decoded(self, codes: torch.Tensor, population: NDArray[np.int64]) -> NDArray[np.int8]:
         """The likelier alleles of codes (n_windows, n) int64: (n, n_sites) int8."""
         n = codes.shape[1]
-        sampler = BlockSampler(self.model, n, self.params.temperature)
+        sampler = BlockSampler(self.model, n, self._temperature)
         shape = self.model.shape
         levels = np.full((shape.n_windows, n), _HALF, np.float32)
         allele_levels = np.full((*levels.shape, shape.sites), _HALF, np.float32)

@@ -20,13 +20,16 @@ class Mosaics:
         The training haplotypes.
     group : (n,) int64
         Whom each haplotype recombines with: those of its own group.
-    switch : (n_groups, n_sites) float32
-        Probability that copying switches between the site before and this one.
+    morgans : (n_sites,) float64
+        Genetic distance from the first site, never falling.
+    rate : (n_groups,) float64
+        Switches per Morgan of a haplotype that recombines.
     """
 
     haplotypes: NDArray[np.int8]
     group: NDArray[np.int64]
-    switch: NDArray[np.float32]
+    morgans: NDArray[np.float64]
+    rate: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -37,34 +40,48 @@ class Mosaics:
         recombination_map: RecombinationMap | None,
         ne: float,
     ) -> Mosaics:
-        """Switch at 1 - exp(-4 Ne d / n), d in Morgans (1 cM/Mb where there is no map)."""
+        """Switch at a rate of 4 Ne / n per Morgan (1 cM/Mb where there is no map)."""
         if recombination_map is None:
             start, end = int(positions[0]), int(positions[-1])
             recombination_map = RecombinationMap.uniform(start, end)
-        morgans = np.diff(recombination_map.at(positions), prepend=np.nan) / 100
+        morgans = recombination_map.at(positions) / 100
         sizes = np.bincount(group)
-        switch = -np.expm1(-4 * ne * morgans[None] / np.maximum(sizes, 1)[:, None])
-        switch[:, 0] = 0.0
-        return cls(haplotypes, group, switch.astype(np.float32))
+        return cls(haplotypes, group, morgans - morgans[0], 4 * ne / np.maximum(sizes, 1))
 
     def draw(
-        self, rows: NDArray[np.int64], share: float, rng: np.random.Generator
+        self,
+        rows: NDArray[np.int64],
+        share: float,
+        rng: np.random.Generator,
+        part: slice = slice(None),
     ) -> NDArray[np.int8]:
-        """Haplotypes (rows, n_sites) int8 that begin as `rows` do; a `share` of them recombines."""
+        """Haplotypes (n, n_sites) int8 that begin as `rows` do; a `share` of them recombines.
+
+        Only those of a `part` of the rows, which are the same whatever the part.
+        """
         n, n_sites = rows.size, self.haplotypes.shape[1]
         group = self.group[rows]
-        switches = rng.random((n, n_sites), np.float32) < self.switch[group]
-        switches &= (rng.random(n) < share)[:, None]
-        row, site = np.nonzero(switches)
+        recombines = rng.random(n) < share
+        length = self.morgans[-1]
+        # A Poisson process: an interval has a switch with 1 - exp(-rate × Morgans).
+        counts = rng.poisson(self.rate[group] * length * recombines)
+        row = np.repeat(np.arange(n), counts)
+        where, whom = rng.random((2, row.size))
+        mine = np.arange(n)[part]
+        chosen = np.isin(row, mine)
+        row, where, whom = row[chosen], where[chosen], whom[chosen]
+        site = np.searchsorted(self.morgans, where * length, side="right").clip(max=n_sites - 1)
         order = np.argsort(self.group, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(self.group))])
         sizes = np.diff(starts)[group[row]]
-        partner = (rng.random(row.size) * sizes).astype(np.int64)
+        partner = order[starts[group[row]] + (whom * sizes).astype(np.int64)]
         # A source stays until the next switch of its row.
-        since = np.zeros((n, n_sites), np.int32)
-        since[row, site] = np.arange(1, row.size + 1)
-        since[:, 0] = 0
-        latest = np.maximum.accumulate(since, axis=1)
-        sources = np.concatenate([[-1], order[starts[group[row]] + partner]])[latest]
-        sources = np.where(latest == 0, rows[:, None], sources)
-        return np.asarray(self.haplotypes[sources, np.arange(n_sites)])
+        begins = np.concatenate([mine * n_sites, row * n_sites + site])
+        in_order = np.argsort(begins, kind="stable")
+        until = np.append(begins[in_order][1:], 0)
+        ends = np.where(until // n_sites == begins[in_order] // n_sites, until, 0)
+        own = begins[in_order] // n_sites
+        lengths = np.where(ends > 0, ends, (own + 1) * n_sites) - begins[in_order]
+        sources = np.repeat(np.concatenate([rows[mine], partner])[in_order], lengths)
+        drawn = self.haplotypes[sources.reshape(mine.size, n_sites), np.arange(n_sites)]
+        return np.asarray(drawn)

@@ -110,11 +110,14 @@ class VAEParams(Params):
         time they are shown.
     ne : float
         Effective population size, for the rate of that recombination: 4 Ne / n per Morgan.
-    temperature : float
-        Divides the logits of alleles when sampling: below 1 fewer rare alleles.
+    temperature : float or None
+        Divides the logits of alleles when sampling: below 1 fewer rare alleles and more LD.
+        None: found after training, so that samples have the training haplotypes' LD.
     validation : float
         Share of the training people on whom the likelihood is validated, where the suite's
         split sets none apart; they train nothing.
+    compression, accumulate, overlap, hierarchical
+        How several ranks train together, see `haplobench.distributed.data_parallel`.
     """
 
     window: int | None = Field(None, ge=2, le=4096)
@@ -137,10 +140,14 @@ class VAEParams(Params):
     patience: int = Field(4, ge=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    recombined: float = Field(0.5, ge=0, le=1)
+    recombined: float = Field(0.75, ge=0, le=1)
     ne: float = Field(10_000, gt=0)
-    temperature: float = Field(0.7, gt=0, le=2)
+    temperature: float | None = Field(None, gt=0, le=2)
     validation: float = Field(0.1, gt=0, lt=1)
+    compression: Literal["none", "fp16", "powersgd"] = "none"
+    accumulate: int = Field(1, ge=1, le=1024)
+    overlap: bool = True
+    hierarchical: bool = False
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

@@ -6,7 +6,7 @@ Attention is local (the latest `reach` windows), so that cost is linear in the n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +52,7 @@ class PriorShape:
 class Block(nn.Module):
     """A pre-norm transformer layer (Vaswani et al. 2017) with learnt relative position biases."""
 
-    def __init__(self, shape: PriorShape, dropout: float) -> None:
+    def __init__(self, shape: PriorShape) -> None:
         super().__init__()
         d = shape.dimension
         self.heads, self.reach = shape.heads, shape.reach
@@ -64,7 +64,6 @@ class Block(nn.Module):
         self.narrow = nn.Linear(shape.feed_forward * d, d)
         # Of the distance 0 … reach - 1.
         self.distance_bias = nn.Parameter(torch.zeros(shape.heads, shape.reach))
-        self.dropout = nn.Dropout(dropout)
 
     def split(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (n, heads, length, dimension / heads)."""
@@ -73,22 +72,27 @@ class Block(nn.Module):
         q, k, v = qkv.view(n, length, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Residual paths after attention; both are (…, dimension)."""
-        merged = self.merge(attended)
-        hidden = hidden + self.dropout(merged)
+    def finish(
+        self, hidden: Tensor, attended: Tensor, kept: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Residual paths after attention; all are (…, dimension), `kept` as in `forward`."""
+        merged: Tensor = self.merge(attended)
+        hidden = hidden + (merged if kept is None else merged * kept[0])
         inner = functional.relu(self.widen(self.feed_norm(hidden)))
-        fed: Tensor = self.dropout(self.narrow(inner))
-        return hidden + fed
+        fed: Tensor = self.narrow(inner)
+        return hidden + (fed if kept is None else fed * kept[1])
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(n, length, dimension) to the same shape; position i sees i - reach + 1 … i."""
+    def forward(self, hidden: Tensor, kept: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(n, length, dimension) to the same shape; position i sees i - reach + 1 … i.
+
+        `kept` are factors of what attention and feed-forward add: dropout's.
+        """
         q, k, v = self.split(hidden)
         length = q.shape[2]
         if length <= self.reach:
             bias = self._band(length, length, 0)
             attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-            return self.finish(hidden, attended.transpose(1, 2).flatten(2))
+            return self.finish(hidden, attended.transpose(1, 2).flatten(2), kept)
         # Chunks of `reach` positions, each with the chunk before: linear in the length.
         size = self.reach
         chunks = -(-length // size)
@@ -111,7 +115,7 @@ class Block(nn.Module):
             attn_mask=bias.flatten(0, 1)[None],
         )
         attended = attended.view(n, heads, chunks * size, width)[:, :, :length]
-        return self.finish(hidden, attended.transpose(1, 2).flatten(2))
+        return self.finish(hidden, attended.transpose(1, 2).flatten(2), kept)
 
     def _band(self, queries: int, keys: int, offset: int) -> Tensor:
         """Biases (heads, queries, keys): query i stands at key offset + i; -inf out of reach."""
@@ -142,7 +146,6 @@ class WindowPrior(nn.Module):
         shape: PriorShape,
         books: Codebooks,
         generator: torch.Generator,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -154,14 +157,13 @@ class WindowPrior(nn.Module):
         self.superpopulation_embedding = nn.Parameter(
             torch.empty(max(shape.superpopulation) + 1, d)
         )
-        self.blocks = nn.ModuleList(Block(shape, dropout) for _ in range(shape.layers))
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(d)
         self.head = nn.Parameter(torch.empty(windows, d, codes))
         self.head_bias = nn.Parameter(books.log_weights.clone())
         self.residual_state = nn.Linear(d, shape.residual)
         self.residual_code = nn.Parameter(torch.empty(windows * codes, shape.residual))
         self.residual_out = nn.Parameter(torch.zeros(windows, shape.residual, sites))
-        self.dropout = nn.Dropout(dropout)
         self.register_buffer("logits", books.logits.clone())
         self.register_buffer("superpopulation", torch.tensor(shape.superpopulation))
         self._initialise(generator)
@@ -202,7 +204,9 @@ class WindowPrior(nn.Module):
             + self.superpopulation_embedding[self.superpopulation[population]]
         )
 
-    def scores(self, codes: Tensor, alleles: Tensor, population: Tensor) -> tuple[Tensor, Tensor]:
+    def scores(
+        self, codes: Tensor, alleles: Tensor, population: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What each window's codes and alleles are predicted to be, given those before.
 
         Parameters
@@ -211,6 +215,8 @@ class WindowPrior(nn.Module):
         alleles : (n_windows, n, sites) int8
             Negative where missing.
         population : (n,) int64
+        kept : (n, 1 + 2 × layers, n_windows, dimension) float32 or None
+            Factors of the tokens and of what each layer adds, in training: see `dropout`.
 
         Returns
         -------
@@ -226,9 +232,12 @@ class WindowPrior(nn.Module):
         )
         tokens = functional.pad(tokens, (0, 0, 0, 0, 1, 0))
         hidden = tokens + self.window_embedding[:, None] + self.condition(population)[None]
-        hidden = self.dropout(hidden).transpose(0, 1)
-        for block in self.layers():
-            hidden = block(hidden)
+        hidden = hidden.transpose(0, 1)
+        if kept is not None:
+            hidden = hidden * kept[:, 0]
+        for i, block in enumerate(self.layers()):
+            own = None if kept is None else (kept[:, 2 * i + 1], kept[:, 2 * i + 2])
+            hidden = block(hidden, own)
         state = self.norm(hidden).transpose(0, 1)
         scores = torch.baddbmm(self.head_bias[:, None], state, self.head)
         inner = functional.relu(
@@ -236,12 +245,14 @@ class WindowPrior(nn.Module):
         )
         return scores, tables + torch.bmm(inner, self.residual_out)
 
-    def forward(self, codes: Tensor, alleles: Tensor, population: Tensor) -> Tensor:
+    def forward(
+        self, codes: Tensor, alleles: Tensor, population: Tensor, kept: Tensor | None = None
+    ) -> Tensor:
         """Negative log-likelihood, nats: (n, 2), of the codes and of the alleles given them.
 
         Arguments are those of `scores`; missing alleles cost nothing.
         """
-        scores, logits = self.scores(codes, alleles, population)
+        scores, logits = self.scores(codes, alleles, population, kept)
         code_loss = functional.cross_entropy(
             scores.flatten(0, 1), codes.flatten(), reduction="none"
         )
@@ -249,3 +260,17 @@ class WindowPrior(nn.Module):
             logits, alleles.clamp_min(0).float(), weight=(alleles >= 0).float(), reduction="none"
         )
         return torch.stack([code_loss.view(codes.shape).sum(0), allele_loss.sum((0, 2))], dim=1)
+
+
+def dropout(shape: PriorShape, rate: float, seeds: Sequence[int], device: torch.device) -> Tensor:
+    """Factors of dropout (Srivastava et al. 2014): 0 at `rate`, else 1 / (1 - rate).
+
+    (len(seeds), 1 + 2 × layers, n_windows, dimension) float32; those of a haplotype depend on
+    its own seed alone, not on the haplotypes beside it.
+    """
+    cells = 1 + 2 * shape.layers, shape.n_windows, shape.dimension
+    kept = torch.empty(len(seeds), *cells, device=device)
+    generator = torch.Generator(device)
+    for row, seed in zip(kept, seeds, strict=True):
+        row.bernoulli_(1 - rate, generator=generator.manual_seed(seed))
+    return kept.div_(1 - rate)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from haplobench import BenchError, Panel, RunContext
+from haplobench_vae.calibration import calibrated
 from haplobench_vae.checkpoints import CheckpointFile
 from haplobench_vae.codebooks import Codebooks, CodebookSettings, fit_codebooks
 from haplobench_vae.fitted import FittedVAE
@@ -83,9 +84,12 @@ class VAE:
 
             checkpoint = _checkpoint(train, params, ctx)
             history = train_prior(model, books, tiling, data, params, ctx, report, checkpoint)
+        fitted = FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
+        if params.temperature is None:
+            fitted = calibrated(fitted, fitting, population[~held], ctx)
         if ctx.group.rank == 0:
-            _write_history(ctx.artifacts / "training.json", history)
-        return FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
+            _write_history(ctx.artifacts / "training.json", history, fitted.params.temperature)
+        return fitted
 
     def load(self, directory: Path, ctx: RunContext) -> FittedVAE:
         """Read what `FittedVAE.save` wrote.
@@ -135,11 +139,12 @@ def _checkpoint(train: Panel, params: VAEParams, ctx: RunContext) -> CheckpointF
     return CheckpointFile(ctx.checkpoint / "prior.safetensors", identity)
 
 
-def _write_history(path: Path, history: PriorHistory) -> None:
-    """Validation losses of every epoch, and which was kept."""
+def _write_history(path: Path, history: PriorHistory, temperature: float | None) -> None:
+    """Validation losses of every epoch, which was kept, and the temperature of samples."""
     record = {
         "best_epoch": history.best_epoch,
         "validation_code_loss_nats": history.code_loss,
         "validation_allele_loss_nats": history.allele_loss,
+        "temperature": temperature,
     }
     path.write_text(json.dumps(record) + "\n")
