@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import dp_accounting
 import pytest
@@ -24,6 +25,22 @@ SCHEDULES = {
 }
 
 
+def _loss_distribution() -> PLDAccountant:
+    return PLDAccountant(value_discretization_interval=1e-3)
+
+
+def _composed(accountant: dp_accounting.PrivacyAccountant, charges: list[Charge]) -> float:
+    steps: Counter[tuple[float, float]] = Counter()
+    for charge in charges:
+        steps[charge.noise_multiplier, charge.sampling_rate] += charge.steps
+    for (noise, rate), n in steps.items():
+        event = dp_accounting.GaussianDpEvent(noise)
+        accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, event), n)
+    return float(accountant.get_epsilon(DELTA))
+
+
+# Opacus takes the logarithm of 0 on its way where everybody is in the batch.
+@pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("accountant", ["prv", "rdp"])
 def test_epsilon_is_that_of_opacus_and_of_dp_accounting(name: str, accountant: Accountant) -> None:
@@ -34,28 +51,19 @@ def test_epsilon_is_that_of_opacus_and_of_dp_accounting(name: str, accountant: A
     found = ledger.epsilon(DELTA, accountant)
 
     theirs = PRVAccountant() if accountant == "prv" else RDPAccountant()
-    other = PLDAccountant() if accountant == "prv" else RdpAccountant()
     for charge in charges:
         for _ in range(charge.steps):
             theirs.step(noise_multiplier=charge.noise_multiplier, sample_rate=charge.sampling_rate)
-        event = dp_accounting.GaussianDpEvent(charge.noise_multiplier)
-        other.compose(
-            dp_accounting.PoissonSampledDpEvent(charge.sampling_rate, event), charge.steps
-        )
+    other = _loss_distribution() if accountant == "prv" else RdpAccountant()
     assert found == pytest.approx(theirs.get_epsilon(DELTA), rel=0.01)
-    assert found == pytest.approx(other.get_epsilon(DELTA), rel=0.01)
+    assert found == pytest.approx(_composed(other, charges), rel=0.01)
 
 
-def test_prv_is_never_below_dp_accountings_optimistic_figure() -> None:
+def test_prv_is_not_below_dp_accountings_figure() -> None:
     for charges in SCHEDULES.values():
-        other = PLDAccountant()
-        for charge in charges:
-            event = dp_accounting.GaussianDpEvent(charge.noise_multiplier)
-            other.compose(
-                dp_accounting.PoissonSampledDpEvent(charge.sampling_rate, event), charge.steps
-            )
-        # dp-accounting's is an upper bound too, some 1e-4 wide.
-        assert epsilon(charges, DELTA, "prv") > other.get_epsilon(DELTA) * 0.999
+        # dp-accounting's is an upper bound too.
+        theirs = _composed(_loss_distribution(), charges)
+        assert epsilon(charges, DELTA, "prv") > theirs * 0.999
 
 
 def test_epsilon_after_a_restart_is_that_of_an_unbroken_run() -> None:
@@ -79,13 +87,13 @@ def test_no_noise_is_no_privacy_and_no_release_costs_nothing() -> None:
     assert epsilon([], DELTA, "prv") == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.floats(0.3, 20),
     st.lists(
-        st.tuples(st.floats(0.4, 10), st.floats(0.001, 1), st.integers(1, 200)),
+        st.tuples(st.floats(0.4, 10), st.sampled_from([0.01, 0.1, 0.4, 1.0]), st.integers(1, 200)),
         min_size=1,
-        max_size=8,
+        max_size=5,
     ),
 )
 def test_a_budget_is_never_exceeded(
@@ -110,7 +118,7 @@ def test_a_budget_is_never_exceeded(
     assert len(ledger.charges) + refused == len(schedule)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.floats(0.5, 10), st.floats(0.01, 0.5), st.integers(1, 300))
 def test_the_noise_found_uses_the_budget_and_no_more(
     budget: float, rate: float, steps: int

@@ -43,8 +43,8 @@ def distance(one: list[Tensor], other: list[Tensor]) -> float:
 
 
 @pytest.mark.parametrize("mode", MODES)
-# Per person, gradients are some tens long: all clipped, some clipped, none clipped.
-@pytest.mark.parametrize("norm", [0.1, 30.0, 1e6])
+# Gradients of a person are 2.5 to 3.5 long: all clipped, some clipped, none clipped.
+@pytest.mark.parametrize("norm", [0.1, 2.8, 1e6])
 def test_a_person_changes_the_clipped_sum_by_at_most_the_norm(
     people: Panel, mode: str, norm: float
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_person_changes_the_clipped_sum_by_at_most_the_norm(
 
 @pytest.mark.parametrize("mode", ["flat", "ghost"])
 def test_the_clipped_sum_is_that_of_gradients_taken_one_by_one(people: Panel, mode: str) -> None:
-    norm = 25.0
+    norm = 2.8
     haplotypes, population = tensors(people)
     model = built(people)
     expected = [torch.zeros_like(p) for p in model.parameters()]
@@ -127,4 +127,5 @@ def test_adaptive_clipping_follows_its_quantile(people: Panel) -> None:
             haplotypes[person : person + 1], population[person : person + 1], 1
         )
         lengths.append(distance(gradient, [torch.zeros_like(g) for g in gradient]))
-    assert np.quantile(lengths, 0.3) < steps.clipping_norm < np.quantile(lengths, 0.7)
+    # From 1.0; the noised count leaves it within some percent of the median.
+    assert steps.clipping_norm == pytest.approx(np.median(lengths), rel=0.2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
 from numpy.typing import NDArray
 
 from haplobench_federated.accounting import Charge, Ledger, noise_for
@@ -109,9 +110,9 @@ class ClientSite:
         return noise
 
 
-def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
-    """A ClientApp; `site_of` finds the client's people by its context."""
-    app = ClientApp()
+def client_app(site_of: Callable[[Context], ClientSite], mods: Sequence[Mod] = ()) -> ClientApp:
+    """A ClientApp; `site_of` finds the client's people by its context, `mods` lie around it."""
+    app = ClientApp(mods=list(mods))
 
     @app.train()  # type: ignore[untyped-decorator]
     def train(message: Message, context: Context) -> Message:
@@ -155,6 +156,7 @@ def client_app(site_of: Callable[[Context], ClientSite]) -> ClientApp:
                 # Equal weights where the server noises: the largest weight is the sensitivity.
                 "num-examples": 1 if params.privacy == "central" else len(site.people),
                 "epsilon": spent,
+                "server-round": round_number,
                 "cpu-seconds": time.process_time() - started,
                 "peak-rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             }

@@ -17,6 +17,7 @@ from torch import nn
 from haplobench import BenchError, FormatError, Panel, PrivacyStatement, RunContext
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
+from haplobench_federated.client_mods import client_mods, poisoned
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
 from haplobench_federated.harmonise import Harmonised, harmonise, thinned
@@ -24,7 +25,7 @@ from haplobench_federated.params import FederatedParams
 from haplobench_federated.partition import partition
 from haplobench_federated.populations import Populations
 from haplobench_federated.seeds import derive
-from haplobench_federated.server_app import Progress, Screen, ServerPlan, server_app
+from haplobench_federated.server_app import Progress, ServerPlan, server_app
 from haplobench_federated.statement import privacy_statement
 from haplobench_federated.training import People
 
@@ -56,12 +57,10 @@ def federate(
     family: ModelFamily,
     *,
     failures: Failures | None = None,
-    screen: Screen | None = None,
 ) -> Federated:
     """Run all rounds; goes on from a checkpoint in `ctx.checkpoint` where one fits.
 
-    `train` holds nobody who withdrew. `failures` is for tests; `screen` chooses which replies
-    are averaged.
+    `train` holds nobody who withdrew. `failures` is for tests.
 
     Raises BenchError for partitions, files or budgets that the user must mend.
     """
@@ -69,6 +68,9 @@ def federate(
     populations = Populations.of(train)
     facts = public_facts(train, params, ctx, populations)
     people, harmonised = _clients(train, params, ctx, populations)
+    if params.attack.kind == "label_flip":
+        for name in list(people)[: params.attack.clients]:
+            people[name] = poisoned(people[name], len(populations.names))
     names = list(people)
     sites = [
         ClientSite(
@@ -84,7 +86,9 @@ def federate(
         for name in names
     ]
     contexts = {client: new_context(client, {}) for client in range(len(sites))}
-    app = client_app(lambda context: sites[int(context.node_config["partition-id"])])
+    app = client_app(
+        lambda context: sites[int(context.node_config["partition-id"])], client_mods(params)
+    )
     checkpoint = _checkpoint(train, params, ctx)
     progress = checkpoint.read(contexts) if checkpoint is not None else None
     progress = Progress() if progress is None else progress
@@ -108,9 +112,8 @@ def federate(
         seed=ctx.seed_for("federated", "server"),
         build=build,
         after_round=after_round,
+        log=ctx.log,
     )
-    if screen is not None:
-        plan = replace(plan, screen=screen)
     grid = InProcessGrid(app, contexts, failures)
     started = time.process_time()
     server_app(plan, progress)(grid, Context(1, 1, {}, RecordDict(), {}))
@@ -147,12 +150,23 @@ def federate(
         "rounds_asked": params.rounds,
         "rounds_done": progress.rounds_done,
         "stopped": progress.stopped,
+        "quarantined": _quarantined(progress.costs, [site.name for site in sites]),
         "bytes_down": sum(cost["bytes_down"] for cost in progress.costs),
         "bytes_up": sum(cost["bytes_up"] for cost in progress.costs),
         "cpu_seconds": time.process_time() - started,
         "rounds": progress.costs,
     }
     return Federated(model.eval(), facts, statement, report)
+
+
+def _quarantined(costs: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, int]]:
+    """How often each client's updates were left out, by reason."""
+    counts: dict[str, dict[str, int]] = {}
+    for cost in costs:
+        for one in cost["quarantined"]:
+            of_client = counts.setdefault(names[one["client"]], {})
+            of_client[one["reason"]] = of_client.get(one["reason"], 0) + 1
+    return counts
 
 
 def checked_delta(params: FederatedParams, people: int) -> float:

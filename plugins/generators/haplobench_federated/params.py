@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from haplobench import BenchError, Params
 from haplobench_federated.model_params import ModelParams
+from haplobench_federated.robust_params import AttackParams, RobustParams
 
 
 class FederatedParams(Params):
@@ -94,6 +95,10 @@ class FederatedParams(Params):
         Folder of a saved model (`model.safetensors`) to start from: transfer learning.
     withdrawn : tuple[str, ...] or str
         Sample names, or a file with one a line, of people who withdrew their consent.
+    robust : RobustParams
+        Guards against hostile or broken clients.
+    attack : AttackParams
+        Simulated hostile clients.
     model : ModelParams
     """
 
@@ -131,6 +136,8 @@ class FederatedParams(Params):
     frequencies_noise: float = Field(10.0, gt=0)
     initial: str | None = None
     withdrawn: tuple[str, ...] | str = ()
+    robust: RobustParams = Field(default_factory=lambda: RobustParams.model_validate({}))
+    attack: AttackParams = Field(default_factory=lambda: AttackParams.model_validate({}))
     model: ModelParams = Field(default_factory=lambda: ModelParams.model_validate({}))
 
     @field_validator("withdrawn", mode="before")
@@ -160,9 +167,27 @@ class FederatedParams(Params):
                 "frequencies noised: expected half or file with central privacy, whose accountant "
                 "counts updates only"
             )
+        self._check_robust()
         if self.withdrawn_twice:
             raise ValueError(f"withdrawn: {self.withdrawn_twice!r} is listed twice")
         return self
+
+    def _check_robust(self) -> None:
+        robust = self.robust
+        drawn = max(1, int(self.fraction * self.clients))
+        needed = robust.least_clients(robust.hostile)
+        if drawn < needed:
+            raise ValueError(
+                f"robust.rule {robust.rule}: {drawn} clients a round; expected at least {needed} "
+                f"to bear {robust.hostile} hostile ones"
+            )
+        if self.privacy == "central" and self.noised and robust.rule != "mean":
+            raise ValueError(
+                f"robust.rule {robust.rule}: expected mean with central privacy, whose noise is "
+                "made for an average"
+            )
+        if self.attack.clients > self.clients:
+            raise ValueError(f"attack: {self.attack.clients} clients of {self.clients}")
 
     @property
     def noised(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from haplobench_federated.client_app import BUDGET_SPENT
 from haplobench_federated.grid import InProcessGrid, client_of
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import to_record, to_tensors
+from haplobench_federated.robust import combine
+from haplobench_federated.screening import screen
 from haplobench_federated.seeds import derive, global_seed
 from haplobench_federated.strategies import (
     central_charge,
@@ -26,12 +29,10 @@ from haplobench_federated.strategies import (
     restore_strategy,
     strategy_state,
 )
+from haplobench_federated.updates import number_in
 
 # Hours that a server without a deadline waits for a client; Flower needs a number.
 _PATIENCE = 12 * 3600.0
-
-Screen = Callable[[int, ArrayRecord, Sequence[Message]], list[Message]]
-"""(round, the server's weights, replies) to the replies that are to be averaged."""
 
 
 @dataclass
@@ -88,8 +89,8 @@ class ServerPlan:
         Frequencies (n_sites,) float64 or None to the model to begin with.
     after_round : callable
         Called with the progress after every round.
-    screen : callable
-        Chooses which replies are averaged.
+    log : logging.Logger
+        Told of updates that are left out.
     """
 
     params: FederatedParams
@@ -98,7 +99,7 @@ class ServerPlan:
     seed: int
     build: Callable[[NDArray[np.float64] | None], nn.Module]
     after_round: Callable[[Progress], None] = lambda progress: None
-    screen: Screen = lambda round_number, weights, replies: list(replies)
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
 
 
 def server_app(plan: ServerPlan, progress: Progress) -> ServerApp:
@@ -151,19 +152,34 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
                     f"round {number}: every client refused: {refused[0].error.reason}"
                 )
                 break
-            kept = plan.screen(number, weights, answered)
+            screened = screen(number, weights, answered, params)
+            kept = screened.kept
+            for one in screened.quarantined:
+                plan.log.warning(
+                    "round %d: client %d quarantined: %s: %s",
+                    number,
+                    one.client,
+                    one.reason,
+                    one.found,
+                )
             # The sensitivity of an average rises where fewer answer than its noise was made for.
-            if kept and not (central and len(kept) < len(messages)):
+            if central and len(kept) < len(messages):
+                kept = []
+            combinable = combine(params.robust, number, weights, kept, len(screened.quarantined))
+            if combinable:
                 if central:
                     progress.ledger.add(central_charge(multiplier))
-                combined, _ = strategy.aggregate_train(number, kept)
+                combined, _ = strategy.aggregate_train(number, combinable)
                 if combined is not None:
                     progress.weights = to_tensors(combined)
         progress.rounds_done = number
         progress.strategy = strategy_state(strategy)
         if params.averaging:
             progress.average = _averaged(progress, params.averaging)
-        progress.costs.append(_cost(number, grid, messages, replies, refused, kept))
+        cost = _cost(number, grid, messages, replies, refused)
+        cost["averaged"] = len(kept) if combinable else 0
+        cost["quarantined"] = [asdict(one) for one in screened.quarantined]
+        progress.costs.append(cost)
         plan.after_round(progress)
 
 
@@ -207,23 +223,22 @@ def _cost(
     messages: Sequence[Message],
     replies: Sequence[Message],
     refused: Sequence[Message],
-    kept: Sequence[Message],
 ) -> dict[str, Any]:
     clients = {}
     for reply in replies:
         if reply.has_content():
-            metrics = reply.content["metrics"]
-            assert isinstance(metrics, MetricRecord)
+            said = {
+                "cpu_seconds": number_in(reply, "cpu-seconds"),
+                "peak_rss": number_in(reply, "peak-rss"),
+                "epsilon": number_in(reply, "epsilon"),
+            }
             clients[str(client_of(reply.metadata.src_node_id))] = {
-                "cpu_seconds": metrics["cpu-seconds"],
-                "peak_rss": metrics["peak-rss"],
-                "epsilon": metrics["epsilon"],
+                key: value if math.isfinite(value) else None for key, value in said.items()
             }
     cost: dict[str, Any] = {
         "round": number,
         "drawn": len(messages),
         "answered": len(clients),
-        "averaged": len(kept),
         "refused": len(refused),
         "lost": len(messages) - len(replies),
         "failed": len(replies) - len(clients) - len(refused),
