@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench test test-slow lint format benchmarks schema ci-example oracles horovod clean help
+.PHONY: bench test test-slow lint format benchmarks benchmarks-against docs schema ci-example oracles horovod clean help
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
 
 bench: $(VENV)/.all ## Install, then run the main job: generators side by side on real haplotypes
 	$(BIN)/bench run suites/1kg.yaml --jobs 2
@@ -29,7 +29,13 @@ format: $(VENV)/.dev ## Let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 
 benchmarks: $(VENV)/.dev ## Measure the kernels' speed beside other tools'
-	$(BIN)/python -m pytest benchmarks -m "" --benchmark-only $(PYTEST_ARGS)
+	$(BIN)/python -m pytest benchmarks -m "" --benchmark-only --benchmark-autosave $(PYTEST_ARGS)
+
+benchmarks-against: $(VENV)/.dev ## Measure them beside another commit's, in turn: BASE=main
+	$(BIN)/python benchmarks/against.py $(BASE) $(AGAINST_ARGS)
+
+docs: $(VENV)/.dev ## Build the documentation into build/site, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 schema: $(VENV)/.dev ## Write docs/suite.schema.json, for completion and checking in editors
 	$(BIN)/bench schema --to docs/suite.schema.json

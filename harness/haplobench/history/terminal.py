@@ -29,7 +29,7 @@ def print_history(history: History, console: Console, *, plots: bool) -> None:
         f"{changed} with a change of level",
         highlight=False,
     )
-    for (suite, dataset, hardware), group in _groups(history).items():
+    for (suite, dataset, hardware), group in grouped(history).items():
         title = " · ".join(
             part for part in (suite, dataset, history.machines.get(hardware, hardware)) if part
         )
@@ -43,7 +43,7 @@ def print_history(history: History, console: Console, *, plots: bool) -> None:
         table.add_column("last change", overflow="fold")
         for series in group:
             table.add_row(
-                _name(series),
+                name_of(series),
                 series.key.generator + ranks(series),
                 str(len(series.points)),
                 number(series.points[0].value),
@@ -95,14 +95,16 @@ def _last_change(series: Series) -> str:
     return f"[{STYLES[change.verdict]}]{described(series, change)}[/]"
 
 
-def _name(series: Series) -> str:
+def name_of(series: Series) -> str:
+    """Metric, number, labels and unit of a series."""
     key = series.key
     labels = "".join(f" {name}={value}" for name, value in key.labels)
     unit = f" ({series.unit})" if series.unit else ""
     return f"{key.metric}/{key.submetric}{labels}{unit}"
 
 
-def _groups(history: History) -> dict[tuple[str, str, str], list[Series]]:
+def grouped(history: History) -> dict[tuple[str, str, str], list[Series]]:
+    """Series by suite, dataset and hardware fingerprint, in the order of their numbers."""
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for series in history.series:
         key = series.key
@@ -117,9 +119,9 @@ def _plots(group: Sequence[Series], console: Console) -> None:
     import plotext
     from rich.text import Text
 
-    names = dict.fromkeys(_name(series) for series in group)
+    names = dict.fromkeys(name_of(series) for series in group)
     for name in names:
-        chosen = [series for series in group if _name(series) == name]
+        chosen = [series for series in group if name_of(series) == name]
         order = sorted({(p.started, p.run_id, p.commit) for s in chosen for p in s.points})
         place = {run: index for index, (_, run, _) in enumerate(order)}
         plotext.clear_figure()

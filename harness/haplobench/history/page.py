@@ -1,0 +1,170 @@
+"""A history as one HTML page that works offline: changes first, then a plot for every number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from haplobench.history.model import History, Series
+from haplobench.history.terminal import described, grouped, name_of, number, ranks
+from haplobench.runner.store import write_whole
+
+LIMIT = 2_000_000
+"""Bytes that a page may have: beyond, the last plots are left to the tables."""
+_STATUS = {"better": "improved", "worse": "regressed", "changed": "unchanged"}
+_CAPTION = (
+    "A point a run, oldest first: the mean over its seeds and draws, the bar their standard "
+    "deviation. Dashed: a change of level begins there."
+)
+
+
+def write_page(history: History, to: Path) -> None:
+    """Write the page, whole or not at all.
+
+    Raises BenchError if the extra `report` is missing.
+    """
+    write_whole(to, render_history(history))
+
+
+def render_history(history: History, limit: int = LIMIT) -> str:
+    """The page as text, of at most `limit` bytes as long as any plot is left to drop."""
+    from haplobench.report import page
+
+    groups = [
+        _group(history, head, series, number)
+        for number, (head, series) in enumerate(grouped(history).items())
+    ]
+    runs = len(history.runs)
+    changed = sum(bool(series.changes) for series in history.series)
+    context: dict[str, Any] = {
+        "title": "History",
+        "subtitle": ", ".join(dict.fromkeys(s.key.suite for s in history.series if s.key.suite)),
+        "lead": f"{runs} run{'s' if runs != 1 else ''}, {len(history.series)} series, {changed} "
+        "with a change of level.",
+        "changes": _changes(history),
+        "skipped": ", ".join(f"{n:,} {why}" for why, n in sorted(history.skipped.items())),
+        "groups": groups,
+    }
+    text = page.render("history.html.jinja", context)
+    while len(text.encode()) > limit and any(group["figures"] for group in groups):
+        most = max(groups, key=lambda group: len(group["figures"]))
+        cut = max(1, len(most["figures"]) // 4)
+        del most["figures"][-cut:]
+        most["undrawn"] += cut
+        text = page.render("history.html.jinja", context)
+    return text
+
+
+def _changes(history: History) -> list[Mapping[str, Any]]:
+    rows = [
+        {
+            "generator": series.key.generator + ranks(series),
+            "number": name_of(series),
+            "dataset": " · ".join(p for p in (series.key.suite, series.key.dataset) if p),
+            "verdict": change.verdict,
+            "status": _STATUS[change.verdict],
+            "commit": series.points[change.index].commit,
+            "started": series.points[change.index].started[:19].replace("T", " "),
+            "before": change.before,
+            "after": change.after,
+            "before_text": number(change.before),
+            "after_text": number(change.after),
+        }
+        for series in history.series
+        for change in series.changes
+    ]
+    return sorted(rows, key=lambda row: str(row["started"]), reverse=True)
+
+
+def _group(
+    history: History, head: tuple[str, str, str], group: Sequence[Series], place: int
+) -> dict[str, Any]:
+    suite, dataset, hardware = head
+    figures = []
+    for index, (name, found) in enumerate(groupby(group, key=name_of)):
+        figures.append(_figure(name, list(found), f"h{place}-{index}-"))
+    return {
+        "title": " · ".join(part for part in (suite, dataset) if part) or "Benchmarks",
+        "machine": history.machines.get(hardware, hardware),
+        "figures": figures,
+        "undrawn": 0,
+        "rows": [
+            {
+                "generator": series.key.generator + ranks(series),
+                "number": name_of(series),
+                "runs": len(series.points),
+                "first": series.points[0].value,
+                "last": series.points[-1].value,
+                "first_text": number(series.points[0].value),
+                "last_text": number(series.points[-1].value),
+                "change": described(series, series.changes[-1]) if series.changes else "",
+            }
+            for series in group
+        ],
+    }
+
+
+def _figure(name: str, group: Sequence[Series], prefix: str) -> dict[str, Any]:
+    """A line for each generator over the runs, its changes of level marked."""
+    import altair as alt
+    import pandas as pd
+    from markupsafe import Markup
+
+    from haplobench.report.figures import render_chart
+    from haplobench.report.style import FigureStyle
+    from haplobench.report.svg import clean, size
+
+    title = group[0].title
+    labels = [(series.key.generator or title) + ranks(series) for series in group]
+    order = sorted({(p.started, p.run_id) for series in group for p in series.points})
+    place = {run: index + 1 for index, (_, run) in enumerate(order)}
+    rows = [
+        {
+            "run": place[point.run_id],
+            "commit": point.commit,
+            "started": point.started[:10],
+            "generator": label,
+            "line": f"{label} {series.key.version}",
+            "value": point.value,
+            "low": point.value - point.deviation,
+            "high": point.value + point.deviation,
+        }
+        for series, label in zip(group, labels, strict=True)
+        for point in series.points
+    ]
+    marks = [
+        {"run": place[series.points[change.index].run_id], "generator": label}
+        for series, label in zip(group, labels, strict=True)
+        for change in series.changes
+    ]
+    style = FigureStyle(order=tuple(dict.fromkeys(labels)))
+    unit = f" ({group[0].unit})" if group[0].unit else ""
+    base = alt.Chart(pd.DataFrame(rows))
+    axis = alt.Axis(tickMinStep=1, format="d")
+    x = alt.X("run:Q", title="run", axis=axis, scale=alt.Scale(nice=False))
+    y = alt.Y("value:Q", title=f"{title}{unit}", scale=alt.Scale(zero=False))
+    colour = alt.Color("generator:N", scale=style.scale(list(style.order)), title=None)
+    layers = [
+        base.mark_rule(opacity=0.35).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
+        base.mark_line().encode(x=x, y=y, color=colour, detail="line:N", description="line:N"),
+        base.mark_point(filled=True, size=22).encode(
+            x=x, y=y, color=colour, detail=["commit:N", "started:N"]
+        ),
+    ]
+    if marks:
+        at = alt.Chart(pd.DataFrame(marks))
+        layers.append(at.mark_rule(strokeDash=[4, 3]).encode(x="run:Q", color=colour))
+    chart = alt.layer(*layers).properties(width=style.width, height=style.height)
+    svg = clean(
+        render_chart(chart, style), prefix=prefix, ink="currentColor", label=name, interactive=True
+    )
+    width, height = size(svg)
+    return {
+        "title": f"{title}{unit}",
+        "caption": f"{name}. {_CAPTION}",
+        "svg": Markup(svg),
+        "width": round(width),
+        "height": round(height),
+    }
