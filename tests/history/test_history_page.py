@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from history_records import record, write_run
+
 from haplobench.history.page import render_history
 from haplobench.history.reading import read_history, sources_of
-
-from history_records import record, write_run
 
 
 def page(root: Path, **more: int) -> str:
