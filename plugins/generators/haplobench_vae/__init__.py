@@ -38,6 +38,7 @@ VAE = GeneratorSpec(
     params=VAEParams,
     needs=NEEDS,
     conditional=True,
+    distributed=True,
     citations=(
         "van den Oord et al. 2017, Neural Discrete Representation Learning, NeurIPS, "
         "arXiv:1711.00937",

@@ -139,8 +139,7 @@ def _fit_group(alleles: Tensor, settings: CodebookSettings, levels: Tensor) -> C
     alternate, reference = counts.chunk(2, dim=-1)
     frequencies = (alternate + 0.5) / (alternate + reference + 1)
     codes = settings.codes
-    levels_of_seeds, levels = levels.split([codes + 1, codes * settings.reseeding], dim=1)
-    seeds = _seeds(observed, levels_of_seeds)
+    seeds = _seeds(observed, levels[:, : codes + 1])
     books = _tables(seeds, frequencies, settings.smoothing)
     for iteration in range(settings.iterations):
         joint = joint_log_likelihood(observed, books.logits, books.log_weights)
@@ -149,7 +148,7 @@ def _fit_group(alleles: Tensor, settings: CodebookSettings, levels: Tensor) -> C
         uses = share.sum(dim=1)
         statistics = torch.cat([share.transpose(1, 2) @ observed, uses[..., None]], dim=-1)
         if iteration < settings.reseeding:
-            level = levels[:, iteration * codes : (iteration + 1) * codes]
+            level = levels[:, 1 + (iteration + 1) * codes :][:, :codes]
             statistics = _reseed(statistics, observed, evidence, settings.dead, level)
         books = _tables(statistics, frequencies, settings.smoothing)
     hard = torch.nn.functional.one_hot(books.encode(alleles), codes).float()
@@ -183,14 +182,14 @@ def _seeds(observed: Tensor, levels: Tensor) -> Tensor:
     squares = observed.sum(-1)
     nearest = torch.full((n_windows, n), torch.inf, device=observed.device)
     seeds = []
-    for level in levels[:, 1:].split(1, dim=1):
+    for step in range(1, levels.shape[1]):
         seed = observed[window, chosen]
         seeds.append(seed)
         products = torch.bmm(observed, seed[..., None])[..., 0]
         # Indicators of 0 and 1: the squared distance counts each differing allele twice.
         distance = squares + seed.sum(-1, keepdim=True) - 2 * products
         nearest = torch.minimum(nearest, distance.clamp_min(0))
-        chosen = _draw(nearest + 1e-6, level)[:, 0]
+        chosen = _draw(nearest + 1e-6, levels[:, step : step + 1])[:, 0]
     made = torch.stack(seeds, dim=1)
     return torch.cat([made, made.new_ones(n_windows, len(seeds), 1)], dim=-1)
 

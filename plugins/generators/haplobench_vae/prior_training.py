@@ -1,9 +1,15 @@
-"""Training of the window prior: recombined batches, weight averaging, early stopping."""
+"""Training of the window prior over ranks: recombined batches, weight averaging, early stopping.
+
+The global batch of a step, how each of its haplotypes recombines and what dropout leaves of
+it depend on the seed, the epoch and the place in the batch, never on the rank. So training
+gives the same, whatever the world size, but for the order in which floats are summed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haplobench import RunContext
+from haplobench import BenchError, RunContext
+from haplobench.distributed import ProcessGroup, data_parallel, shard
 from haplobench_vae.checkpoints import (
     CheckpointFile,
     load_optimiser,
@@ -23,10 +30,11 @@ from haplobench_vae.checkpoints import (
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.mosaics import Mosaics
 from haplobench_vae.params import VAEParams
-from haplobench_vae.prior import WindowPrior
+from haplobench_vae.prior import WindowPrior, dropout
 from haplobench_vae.windows import WindowTiling
 
 _VALIDATION_BATCH = 256
+_VALIDATION_CELLS = 1 << 25  # scores held at once
 _FEWEST_EPOCHS = 24
 _FEWEST_STEPS = 800
 _COMPILE_STEPS = 20_000
@@ -82,46 +90,64 @@ def train_prior(
 ) -> PriorHistory:
     """Minimise the negative log-likelihood with AdamW; keep the best averaged weights.
 
-    The global batch of a step (who is in it, and how each recombines) depends on the seed,
-    the epoch and the step alone. `report` is told the epoch, the upper bound of
-    epochs and the validation loss. With a
-    `checkpoint`, training goes on after the last epoch that was written there, to the same
-    weights as if it had never been broken off.
+    All ranks of `ctx.group` train together and end with the same weights. `report` is told
+    the epoch, the upper bound of epochs and the validation loss. With a `checkpoint`, training
+    goes on after the last epoch that was written there, to the same weights as if it had never
+    been broken off.
+
+    Raises BenchError if the ranks don't find the same checkpoint.
     """
     progress = _Progress.begin(model, data, params)
+    device = model.logits.device
+    precision = _precision(params.precision, device)
+    half = precision is torch.float16
+    trainer = data_parallel(
+        model,
+        progress.optimiser,
+        ctx.group,
+        device=ctx.device,
+        compression=params.compression,
+        accumulate=params.accumulate,
+        overlap=params.overlap,
+        hierarchical=params.hierarchical,
+        scaler=torch.amp.GradScaler(device.type) if half else None,
+    )
+    # What several ranks step with may be another object, with a state of its own.
+    progress.optimiser = trainer.optimizer
     if checkpoint is not None and (left := checkpoint.read()) is not None:
         progress.restore(*left)
         ctx.log.info("going on after epoch %d", progress.epoch)
-    device = model.logits.device
-    precision = _precision(params.precision, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-    loss_of = _compiled(model, params, progress.steps)
-    optimiser = progress.optimiser
+    _agree(progress.epoch, ctx.group)
     everything = range(tiling.n_windows)
     n = data.population.size
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with _compiled(model, params, progress.steps):
         while progress.epoch < progress.epochs and not progress.stopped(params.patience):
-            rng = ctx.rng("vae", "epoch", progress.epoch)
-            # Dropout draws from the device's own generator.
-            torch.manual_seed(ctx.seed_for("vae", "dropout", progress.epoch))
-            model.train()
-            for rows in np.array_split(rng.permutation(n), progress.n_batches):
-                haplotypes = data.mosaics.draw(rows, params.recombined, rng)
-                alleles = torch.from_numpy(tiling.cut(haplotypes, everything)).to(device)
-                population = torch.from_numpy(data.population[rows]).to(device)
-                codes = books.encode(alleles)
-                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    loss = loss_of(codes, alleles, population).sum(1).mean()
-                for group in optimiser.param_groups:
+            epoch = progress.epoch
+            trainer.meter.restart()
+            order = np.arange(n)
+            ctx.rng("vae", "epoch", epoch).shuffle(order)
+            for batch in np.array_split(np.arange(n), progress.n_batches):
+                rows = order[batch]
+                for part, share in trainer.parts(rows.size):
+                    rng = ctx.rng("vae", "recombination", epoch, int(batch[0]))
+                    haplotypes = data.mosaics.draw(rows, params.recombined, rng, part)
+                    alleles = torch.from_numpy(tiling.cut(haplotypes, everything)).to(device)
+                    population = torch.from_numpy(data.population[rows[part]]).to(device)
+                    codes = books.encode(alleles)
+                    kept = None
+                    if params.dropout:
+                        seeds = [ctx.seed_for("vae", "dropout", epoch, i) for i in batch[part]]
+                        kept = dropout(model.shape, params.dropout, seeds, device)
+                    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                        loss = trainer.model(codes, alleles, population, kept).sum(1).mean()
+                    trainer.backward(loss, share)
+                for group in progress.optimiser.param_groups:
                     group["lr"] = params.learning_rate * _rate(progress.step, progress.steps)
-                optimiser.zero_grad()
-                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-                scaler.unscale_(optimiser)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip * tiling.n_windows)
-                scaler.step(optimiser)
-                scaler.update()
+                trainer.step(params.clip * tiling.n_windows)
                 progress.stepped(params.averaging)
-            progress.epoch_ended(*_validate(model, progress.average, books, tiling, data))
+                trainer.meter.lap("optimiser")
+            losses = _validate(model, progress.average, books, tiling, data, ctx.group)
+            progress.epoch_ended(*losses)
             report(progress.epoch - 1, progress.epochs, progress.losses[-1])
             if checkpoint is not None and ctx.group.rank == 0:
                 checkpoint.write(*progress.state())
@@ -138,7 +164,7 @@ class _Progress:
         self.n_batches = n_batches
         self.epochs = params.epochs or max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / n_batches))
         self.steps = self.epochs * n_batches
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
             _weight_groups(model, params.weight_decay), lr=params.learning_rate, fused=True
         )
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -222,13 +248,29 @@ def _precision(wanted: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
 
 
-def _compiled(model: WindowPrior, params: VAEParams, steps: int) -> Callable[..., Tensor]:
-    """The model's loss, compiled if wanted: on CUDA where training is long enough to repay it."""
+@contextlib.contextmanager
+def _compiled(model: WindowPrior, params: VAEParams, steps: int) -> Iterator[None]:
+    """Compile the model while in it, if wanted: on CUDA where training repays it."""
     long = model.logits.device.type == "cuda" and steps >= _COMPILE_STEPS
-    if params.compile == "on" or (params.compile == "auto" and long):
-        compiled: Callable[..., Tensor] = torch.compile(model)
-        return compiled
-    return model
+    if params.compile == "off" or (params.compile == "auto" and not long):
+        yield
+        return
+    # The model itself, within whatever the ranks have wrapped it in.
+    model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del model.forward
+
+
+def _agree(epoch: int, group: ProcessGroup) -> None:
+    """Raise BenchError on a rank that goes on from another epoch than rank 0."""
+    first = int(group.broadcast(np.array([epoch]))[0])
+    if first != epoch:
+        raise BenchError(
+            f"checkpoint: rank {group.rank} found epoch {epoch}, rank 0 epoch {first}",
+            hint="results must lie in a folder that all nodes share",
+        )
 
 
 def _weight_groups(model: WindowPrior, decay: float) -> list[dict[str, object]]:
@@ -253,20 +295,27 @@ def _validate(
     books: Codebooks,
     tiling: WindowTiling,
     data: TrainingData,
+    group: ProcessGroup,
 ) -> tuple[float, float]:
-    """Validation loss of the averaged weights, nats per haplotype: of codes, of alleles."""
+    """Validation loss of the averaged weights, nats per haplotype: of codes, of alleles.
+
+    Each rank takes some of the haplotypes; all have the same sums.
+    """
     live = {name: value.detach().clone() for name, value in model.named_parameters()}
     model.load_state_dict(average, strict=False)
     model.eval()
     total = torch.zeros(2, dtype=torch.float64)
     n = data.validation.shape[0]
     device = model.logits.device
-    for start in range(0, n, _VALIDATION_BATCH):
-        rows = slice(start, start + _VALIDATION_BATCH)
+    cells = model.shape.n_windows * model.shape.codes
+    size = max(1, min(_VALIDATION_BATCH, _VALIDATION_CELLS // cells))
+    own = shard(n, group.rank, group.size)
+    for start in range(own.start, own.stop, size):
+        rows = slice(start, min(start + size, own.stop))
         alleles = tiling.cut(data.validation[rows], range(tiling.n_windows))
         cut = torch.from_numpy(alleles).to(device)
         population = torch.from_numpy(data.validation_population[rows]).to(device)
         total += model(books.encode(cut), cut, population).sum(0).double().cpu()
     model.load_state_dict(live, strict=False)
-    code, allele = (total / n).tolist()
+    code, allele = (group.all_reduce(total.numpy()) / n).tolist()
     return code, allele

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel, RunContext
+from haplobench.distributed import shard
 from haplobench_vae.calibration import calibrated
 from haplobench_vae.checkpoints import CheckpointFile
 from haplobench_vae.codebooks import Codebooks, CodebookSettings, fit_codebooks
@@ -18,6 +20,7 @@ from haplobench_vae.params import VAEParams
 from haplobench_vae.populations import Populations
 from haplobench_vae.prior import PriorShape, WindowPrior
 from haplobench_vae.prior_training import PriorHistory, TrainingData, train_prior
+from haplobench_vae.ranks import all_windows
 from haplobench_vae.storage import reading_model
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 from haplobench_vae.windows import WindowTiling
@@ -27,7 +30,7 @@ _CODEBOOK_SHARE = 0.05
 
 
 class VAE:
-    """A windowed VAE with discrete latents (van den Oord et al. 2017), on one process.
+    """A windowed VAE with discrete latents (van den Oord et al. 2017), over any number of ranks.
 
     Each window of adjacent sites has a codebook; a causal transformer with local attention is
     the prior over the codes, conditioned on the population; the decoder adds to a code's table
@@ -66,15 +69,12 @@ class VAE:
             population[held],
         )
         with reproducible(ctx.threads):
-            cut = torch.from_numpy(tiling.cut(fitting, range(tiling.n_windows))).to(ctx.device)
             ctx.progress(0.0, f"codebooks of {tiling.n_windows} windows")
-            generator = cpu_generator(ctx.seed_for("vae", "codebooks"))
-            books = fit_codebooks(cut, settings, generator)
-            del cut
+            on_cpu = _codebooks(fitting, tiling, settings, ctx)
+            books = Codebooks(on_cpu.logits.to(ctx.device), on_cpu.log_weights.to(ctx.device))
             shape = _shape(params, tiling, settings.codes, populations)
             generator = cpu_generator(ctx.seed_for("vae", "weights"))
-            on_cpu = Codebooks(books.logits.cpu(), books.log_weights.cpu())
-            model = WindowPrior(shape, on_cpu, generator, params.dropout).to(ctx.device)
+            model = WindowPrior(shape, on_cpu, generator).to(ctx.device)
 
             def report(epoch: int, epochs: int, loss: float) -> None:
                 ctx.progress(
@@ -106,6 +106,22 @@ class VAE:
             model.load_state_dict(state)
             ploidy = int(head["ploidy"])
         return FittedVAE(params, tiling, populations, ploidy, model.eval().to(ctx.device), books)
+
+
+def _codebooks(
+    haplotypes: NDArray[np.int8], tiling: WindowTiling, settings: CodebookSettings, ctx: RunContext
+) -> Codebooks:
+    """Codebooks of all windows, each fitted by one rank; on the CPU."""
+    n, group = tiling.n_windows, ctx.group
+    own = shard(n, group.rank, group.size)
+    windows = range(own.start, own.stop)
+    cut = torch.from_numpy(tiling.cut(haplotypes, windows)).to(ctx.device)
+    seeds = [ctx.seed_for("vae", "codebooks", window) for window in windows]
+    books = fit_codebooks(cut, settings, seeds)
+    logits, log_weights = (
+        all_windows(values, own, n, group) for values in (books.logits, books.log_weights)
+    )
+    return Codebooks(logits, log_weights)
 
 
 def _shape(
