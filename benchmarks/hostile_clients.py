@@ -1,0 +1,147 @@
+"""What two hostile clients of eight cost `vae-federated`, by rule of aggregation: LD-decay RMSE.
+
+    python benchmarks/hostile_clients.py --region 20:1000000-1200000 --out hostile.json
+
+Trains the model anew for every case, all with the same people, seeds and schedule, and measures
+cohorts of the held-out people's size against them. `--epsilon 8` trains with differential privacy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haplobench import Panel, Reference, RunContext, SampleRequest
+from haplobench.registry import load_registry, resolve
+from haplobench.split import split_panel
+from haplobench_federated.generator import Federated
+from haplobench_federated.params import FederatedParams
+
+CLIENTS, HOSTILE, DRAWS = 8, 2, 5
+ATTACKS = {
+    "sign_flip": {"kind": "sign_flip", "clients": HOSTILE, "factor": 5.0},
+    "scale": {"kind": "scale", "clients": HOSTILE, "factor": 50.0},
+    "label_flip": {"kind": "label_flip", "clients": HOSTILE},
+    "free_ride": {"kind": "free_ride", "clients": HOSTILE},
+}
+RULES = {
+    "mean": {},
+    "screen": {"screen": True},
+    "krum": {"rule": "krum", "hostile": HOSTILE},
+    "multi_krum": {"rule": "multi_krum", "hostile": HOSTILE},
+    "trimmed_mean": {"rule": "trimmed_mean", "hostile": HOSTILE},
+    "median": {"rule": "median", "hostile": HOSTILE},
+}
+
+
+def panels(options: argparse.Namespace, ctx: RunContext) -> tuple[Panel, Panel]:
+    """Training and held-out people, at sites that are common among the former."""
+    registry = load_registry()
+    if options.vcf:
+        spec = registry.dataset("file")
+        params: dict[str, Any] = {"path": options.vcf, "panel_file": options.panel_file}
+    else:
+        spec = registry.dataset("embedded")
+        params = {"region": options.region}
+    panel = resolve(spec.target)().load(spec.params.model_validate(params), ctx).panel
+    split = split_panel(panel, 0.2, 0.1, 1)
+    train = panel.select_samples(split.train)
+    sites = train.common_sites(options.min_maf)
+    return train.select_sites(sites), panel.select_samples(split.holdout).select_sites(sites)
+
+
+def measure(train: Panel, holdout: Panel, params: FederatedParams, seed: int) -> dict[str, Any]:
+    """LD-decay RMSE of a federation's model, over cohorts, and what was quarantined."""
+    registry = load_registry()
+    spec = registry.metric("ld-decay")
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        log = logging.getLogger("hostile")
+        log.setLevel(logging.ERROR)
+        started = time.process_time()
+        ctx = RunContext(seed=seed, artifacts=here, scratch=here, log=log)
+        fitted = Federated().fit(train, params, ctx)
+        seconds = time.process_time() - started
+        report = json.loads((here / "federation.json").read_text())
+        values = []
+        for draw in range(DRAWS):
+            ctx = RunContext(seed=seed * 1000 + draw, artifacts=here, scratch=here)
+            request = SampleRequest(
+                holdout.n_haplotypes, populations=holdout.haplotype_populations
+            )
+            cohort = holdout.with_haplotypes(np.concatenate(list(fitted.sample(request, ctx))))
+            metric = resolve(spec.target)(Reference(train, holdout), spec.params(), ctx)
+            metric.update(cohort)
+            found = metric.result().measurements["rmse"]
+            values.append(float(found[0].value if isinstance(found, list) else found.value))
+    return {
+        "rmse": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)),
+        "quarantined": report["quarantined"],
+        "epsilon": fitted.statement.epsilon if params.noised else None,
+        "cpu_seconds": seconds,
+    }
+
+
+def main() -> None:
+    """Run the cases that are asked for and print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--region", default="20:1000000-1200000")
+    parser.add_argument("--vcf")
+    parser.add_argument("--panel-file")
+    parser.add_argument("--min-maf", type=float, default=0.05)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--local-steps", type=int, default=10)
+    parser.add_argument("--sampling-rate", type=float, default=0.5)
+    parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--epsilon", type=float)
+    parser.add_argument("--model", default="{}", help="its parameters, as JSON")
+    parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--attacks", default=",".join(ATTACKS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        train, holdout = panels(options, RunContext(seed=1, artifacts=here, scratch=here))
+    print(f"{train.n_samples} people, {train.n_sites} sites, held out {holdout.n_samples}")
+    common: dict[str, Any] = {
+        "clients": CLIENTS,
+        "rounds": options.rounds,
+        "local_steps": options.local_steps,
+        "sampling_rate": options.sampling_rate,
+        "learning_rate": options.learning_rate,
+        "privacy": "local" if options.epsilon else "none",
+        "epsilon": options.epsilon or 8.0,
+        "model": json.loads(options.model),
+    }
+    found: dict[str, Any] = {"options": {k: str(v) for k, v in vars(options).items()}}
+    clean = None
+    cases = [("none", "mean")] + [
+        (attack, rule) for attack in options.attacks.split(",") for rule in options.rules.split(",")
+    ]
+    for attack, rule in cases:
+        params = FederatedParams.model_validate(
+            common | {"attack": ATTACKS.get(attack, {}), "robust": RULES[rule]}
+        )
+        one = found[f"{attack}/{rule}"] = measure(train, holdout, params, options.seed)
+        clean = clean or one["rmse"]
+        left_out = {name: sum(of.values()) for name, of in one["quarantined"].items()}
+        print(
+            f"{attack:11s} {rule:13s} RMSE {one['rmse']:.4f} ± {one['deviation']:.4f}  "
+            f"{one['rmse'] / clean:5.2f} × clean  {one['cpu_seconds']:.0f} s CPU  {left_out or ''}",
+            flush=True,
+        )
+        if options.out:
+            options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
