@@ -20,6 +20,7 @@ VAE_PAPER = GeneratorSpec(
     ),
     params=PaperVAEParams,
     needs=NEEDS,
+    distributed=True,
     citations=(
         "Saxena et al. 2026, Synthetic Data Generation in Genome Sector, IJERT 14(05), "
         "doi:10.17577/IJERTCONV14IS050053",

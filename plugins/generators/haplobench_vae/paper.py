@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
+from haplobench.distributed import shard
 from haplobench_vae.paper_model import STRIDE, Shape, WindowVAEs
 from haplobench_vae.params import PaperVAEParams
+from haplobench_vae.ranks import all_windows
 from haplobench_vae.storage import reading_model, write_model
 from haplobench_vae.training import (
     WindowHistory,
@@ -28,10 +32,11 @@ _BLOCK = 128
 
 
 class PaperVAE:
-    """The windowed convolutional VAE of GenSynthVAE, on one process.
+    """The windowed convolutional VAE of GenSynthVAE, over any number of ranks.
 
     Each window of adjacent sites has its own encoder and decoder and a prior N(0, I); windows
-    are sampled independently, so that LD across a window border is lost by design.
+    are sampled independently, so that LD across a window border is lost by design. Each rank
+    trains some of the windows, without communication.
     """
 
     def fit(self, train: Panel, params: PaperVAEParams, ctx: RunContext) -> FittedPaperVAE:
@@ -46,16 +51,17 @@ class PaperVAE:
             train, params.validation, ctx.rng("vae", "validation"), ctx.validation
         )
         groups = list(tiling.groups(params.windows_per_group))
+        own = shard(len(groups), ctx.group.rank, ctx.group.size)
         models: list[WindowVAEs] = []
         histories: list[WindowHistory] = []
         with reproducible(ctx.threads):
-            for number, windows in enumerate(groups):
+            for number, windows in enumerate(groups[own]):
 
                 def report(
                     epoch: int, loss: float, windows: range = windows, k: int = number
                 ) -> None:
                     ctx.progress(
-                        (k + (epoch + 1) / params.epochs) / len(groups),
+                        (k + (epoch + 1) / params.epochs) / (own.stop - own.start),
                         f"windows {windows.start + 1}-{windows.stop} of {tiling.n_windows}, "
                         f"epoch {epoch + 1} of {params.epochs}: validation loss {loss:.2f} nats",
                     )
@@ -63,8 +69,12 @@ class PaperVAE:
                 model, history = _fit_windows(train, tiling, windows, held, params, ctx, report)
                 models.append(model)
                 histories.append(history)
+        found = ctx.group.gather(histories)
         if ctx.group.rank == 0:
-            _write_history(ctx.artifacts / "training.json", histories)
+            everyone = [history for rank in found for history in cast("list[WindowHistory]", rank)]
+            _write_history(ctx.artifacts / "training.json", everyone)
+        if ctx.group.size > 1:
+            models = _of_all_ranks(models, groups, own, tiling, params, ctx)
         return FittedPaperVAE(params, tiling, models)
 
     def load(self, directory: Path, ctx: RunContext) -> FittedPaperVAE:
@@ -75,17 +85,10 @@ class PaperVAE:
         with reading_model(directory, "vae-paper") as (head, state):
             params = PaperVAEParams.model_validate(head["params"])
             tiling = WindowTiling(head["n_sites"], head["width"], STRIDE)
-            models = []
-            for windows in tiling.groups(params.windows_per_group):
-                part = {
-                    name: values[windows.start : windows.stop] for name, values in state.items()
-                }
-                shape = _shape(tiling, windows, params)
-                model = WindowVAEs(
-                    shape, torch.zeros(len(windows), tiling.padded), cpu_generator(0)
-                )
-                model.load_state_dict(part)
-                models.append(model.to(ctx.device))
+            models = [
+                _restored(state, windows, tiling, params, ctx.device)
+                for windows in tiling.groups(params.windows_per_group)
+            ]
         return FittedPaperVAE(params, tiling, models)
 
 
@@ -146,6 +149,51 @@ class FittedPaperVAE:
                 cut = (logits > 0).cpu().numpy()
             alleles[:, self.tiling.sites(windows)] = self.tiling.join(cut.view(np.int8), windows)
         return alleles
+
+
+def _untrained(tiling: WindowTiling, windows: range, params: PaperVAEParams) -> WindowVAEs:
+    shape = _shape(tiling, windows, params)
+    return WindowVAEs(shape, torch.zeros(len(windows), tiling.padded), cpu_generator(0))
+
+
+def _restored(
+    state: Mapping[str, Tensor],
+    windows: range,
+    tiling: WindowTiling,
+    params: PaperVAEParams,
+    device: str,
+) -> WindowVAEs:
+    """The model of a run of windows, of all windows' weights."""
+    model = _untrained(tiling, windows, params)
+    model.load_state_dict(
+        {name: values[windows.start : windows.stop] for name, values in state.items()}
+    )
+    return model.to(device)
+
+
+def _of_all_ranks(
+    models: Sequence[WindowVAEs],
+    groups: Sequence[range],
+    own: slice,
+    tiling: WindowTiling,
+    params: PaperVAEParams,
+    ctx: RunContext,
+) -> list[WindowVAEs]:
+    """Every rank's models, of which this rank trained those of `groups[own]`."""
+    mine = groups[own]
+    windows = slice(mine[0].start, mine[-1].stop) if mine else slice(0, 0)
+    # A rank without windows hands over none, of the same shapes.
+    empty = _untrained(tiling, range(0), params)
+    state = {
+        name: all_windows(
+            torch.cat([like[:0].cpu(), *(model.state_dict()[name].cpu() for model in models)]),
+            windows,
+            tiling.n_windows,
+            ctx.group,
+        )
+        for name, like in empty.state_dict().items()
+    }
+    return [_restored(state, run, tiling, params, ctx.device) for run in groups]
 
 
 def _fit_windows(
