@@ -194,6 +194,8 @@ def _number_row(
         return None
     definition = _definition(base, head, key, new if new.values else old)
     definition, ignored = _overridden(definition, key, settings)
+    if definition.direction == "info" and not (old.values and new.values):
+        return None  # baselines leave them out
     family = new.family or old.family or definition.family
     timed = family == PERFORMANCE
     gated = (
