@@ -201,7 +201,8 @@ def test_samples_follow_the_model() -> None:
     model = random_model(shape, seed=5)
     n = 40_000
     rows = sample(model, np.ones(n, np.int64), np.random.default_rng(2), temperature=1.0)
-    assert rows.shape == (n, 4) and rows.dtype == np.int8
+    assert rows.shape == (n, 4)
+    assert rows.dtype == np.int8
     counts = np.bincount(rows @ np.array([8, 4, 2, 1]), minlength=16)
     for index, alleles in enumerate(itertools.product([0, 1], repeat=4)):
         expected = n * math.exp(-enumerated_loss(model, np.array([alleles], np.int8), 1))

@@ -38,7 +38,7 @@ class WindowDecoder(nn.Module):
         """
         scores = torch.bmm(_by_window(alleles), self.logits)
         scores = scores - torch.bmm(_by_window(observed), functional.softplus(self.logits))
-        return scores.transpose(0, 1).unflatten(0, alleles.shape[:2])
+        return scores.transpose(0, 1).reshape(*alleles.shape[:3], -1)
 
 
 class CodeWeights(nn.Module):
@@ -82,7 +82,6 @@ def _by_window(values: Tensor) -> Tensor:
     return values.flatten(0, 1).transpose(0, 1)
 
 
-@register_grad_sampler(WindowDecoder)
 def decoder_gradients(
     layer: WindowDecoder, activations: list[Tensor], backprops: Tensor
 ) -> Gradients:
@@ -95,15 +94,16 @@ def decoder_gradients(
     return {layer.logits: alternate.addcmul_(called, layer.logits.detach().sigmoid(), value=-1)}
 
 
-@register_norm_sampler(WindowDecoder)
 def decoder_norms(layer: WindowDecoder, activations: list[Tensor], backprops: Tensor) -> Gradients:
     """Norm of each person's gradient of the decoder's logits (people,)."""
     alleles, observed = (_by_window(values) for values in activations)
     shape = backprops.shape[:2]
     probability = layer.logits.detach().sigmoid()
-    posterior = _by_window(backprops).unflatten(1, shape)
+    posterior, x, o = (
+        values.reshape(len(probability), *shape, -1)
+        for values in (_by_window(backprops), alleles, observed)
+    )
     squared = backprops.new_zeros(shape[0])
-    x, o = alleles.unflatten(1, shape), observed.unflatten(1, shape)
     for first in range(shape[1]):
         for second in range(first, shape[1]):
             # Sum over sites of (x - o p)(x' - o' p), for every code.
@@ -116,7 +116,6 @@ def decoder_norms(layer: WindowDecoder, activations: list[Tensor], backprops: Te
     return {layer.logits: squared.clamp_min_(0).sqrt_()}
 
 
-@register_grad_sampler(CodeWeights)
 def weight_gradients(layer: CodeWeights, activations: list[Tensor], backprops: Tensor) -> Gradients:
     """Each person's gradients of both tables."""
     (population,) = activations
@@ -127,7 +126,6 @@ def weight_gradients(layer: CodeWeights, activations: list[Tensor], backprops: T
     }
 
 
-@register_norm_sampler(CodeWeights)
 def weight_norms(layer: CodeWeights, activations: list[Tensor], backprops: Tensor) -> Gradients:
     """Norms of each person's gradients of both tables."""
     return {
@@ -136,7 +134,6 @@ def weight_norms(layer: CodeWeights, activations: list[Tensor], backprops: Tenso
     }
 
 
-@register_grad_sampler(Recombination)
 def recombination_gradients(
     layer: Recombination, activations: list[Tensor], backprops: Tensor
 ) -> Gradients:
@@ -144,9 +141,16 @@ def recombination_gradients(
     return {layer.logits: backprops}
 
 
-@register_norm_sampler(Recombination)
 def recombination_norms(
     layer: Recombination, activations: list[Tensor], backprops: Tensor
 ) -> Gradients:
     """Norm of each person's gradient of the logits."""
     return {layer.logits: backprops.norm(dim=1)}
+
+
+register_grad_sampler(WindowDecoder)(decoder_gradients)
+register_norm_sampler(WindowDecoder)(decoder_norms)
+register_grad_sampler(CodeWeights)(weight_gradients)
+register_norm_sampler(CodeWeights)(weight_norms)
+register_grad_sampler(Recombination)(recombination_gradients)
+register_norm_sampler(Recombination)(recombination_norms)

@@ -55,7 +55,7 @@ class MarginalLikelihood(torch.autograd.Function):
         return (scale.log() + highest).sum(dim=0)[:, 0]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Posterior expectations times `gradient` (n,)."""
         likelihood, drawn, r, filtered, scale = ctx.saved_tensors

@@ -83,16 +83,16 @@ class WindowCodes(nn.Module):
         people, ploidy, n_sites = haplotypes.shape
         padded = haplotypes.new_full((people, ploidy, shape.n_windows * shape.window), -1)
         padded[:, :, :n_sites] = haplotypes
-        cut = padded.unflatten(2, (shape.n_windows, shape.window))
+        cut = padded.view(people, ploidy, shape.n_windows, shape.window)
         emission = self.decoder((cut == 1).float(), (cut >= 0).float())
         weight = self.weights(population)[:, None].expand_as(emission)
         recombination = self.recombination(population)[:, None].expand(-1, ploidy, -1)
-        likelihood = MarginalLikelihood.apply(
+        likelihood: Tensor = MarginalLikelihood.apply(  # type: ignore[no-untyped-call]
             emission.flatten(0, 1).transpose(0, 1),
             weight.flatten(0, 1).transpose(0, 1),
             recombination.flatten(0, 1).transpose(0, 1),
         )
-        return -likelihood.unflatten(0, (people, ploidy)).sum(dim=1)
+        return -likelihood.view(people, ploidy).sum(dim=1)
 
 
 def build(

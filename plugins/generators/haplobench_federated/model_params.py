@@ -20,6 +20,6 @@ class ModelParams(Params):
         Divides the decoder's logits when sampling: below 1 fewer rare alleles.
     """
 
-    window: int = Field(32, ge=2, le=4096)
+    window: int = Field(16, ge=2, le=4096)
     codes: int = Field(32, ge=2, le=4096)
     temperature: float = Field(0.7, gt=0, le=2)
