@@ -32,16 +32,7 @@ from haplobench.comparison.settings import CompareSettings
 from haplobench.results.run_folder import RunFolder, find_runs
 
 HERE = Path(__file__).parent
-SETTINGS = CompareSettings.model_validate(
-    {
-        "rules": [
-            # A leak makes these larger, wherever they stood before: nearer to 0 is no improvement.
-            {"metric": "nearest-neighbours", "submetric": "excess_copies", "direction": "lower"},
-            {"metric": "nearest-neighbours", "submetric": "excess_near", "direction": "lower"},
-            {"metric": "copied-tracts", "submetric": "excess_long", "direction": "lower"},
-        ]
-    }
-)
+SETTINGS = CompareSettings()
 PIECE = 10
 
 

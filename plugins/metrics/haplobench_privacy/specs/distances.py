@@ -200,8 +200,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
             name="excess_copies",
             title="Excess of exact copies",
             definition="Exact copies minus the held-out people's own share.",
-            direction="closer",
-            ideal=0.0,
+            direction="lower",
             min_effect=0.01,
         ),
         SubmetricSpec(
@@ -221,8 +220,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
                 "Where 1 % of held-out haplotypes or more are exact copies this is the excess of "
                 "exact copies again, and near copies show in the nearest distance."
             ),
-            direction="closer",
-            ideal=0.0,
+            direction="lower",
             min_effect=0.01,
         ),
         SubmetricSpec(

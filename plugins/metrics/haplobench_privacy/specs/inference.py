@@ -121,8 +121,7 @@ def _degree(
             name=f"excess_{name}",
             title=f"{words}, excess",
             definition=f"{words}: the share of synthetic people minus that of held-out people.",
-            direction="closer",
-            ideal=0.0,
+            direction="lower",
             min_effect=0.02,
             headline=headline,
         ),
@@ -164,8 +163,7 @@ KINSHIP = MetricSpec(
                 "second-degree relative in train (KING-robust kinship of at least 2^-3.5 = .0884), "
                 "minus the held-out people's share."
             ),
-            direction="closer",
-            ideal=0.0,
+            direction="lower",
             min_effect=0.02,
         ),
         *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354", headline=True),

@@ -83,8 +83,7 @@ COPIED_TRACTS = MetricSpec(
                 "at least as long as the 99th percentile of the held-out haplotypes', minus "
                 "their own share (above 1 % where lengths tie)."
             ),
-            direction="closer",
-            ideal=0.0,
+            direction="lower",
             min_effect=0.01,
         ),
         SubmetricSpec(
