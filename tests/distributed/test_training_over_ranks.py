@@ -135,7 +135,7 @@ def test_collectives(request: pytest.FixtureRequest, world: str) -> None:
     total = size * (size + 1) // 2
     assert found["collectives"] == {
         "sum": [[0, total, 2 * total], [3 * total, 4 * total, 5 * total]],
-        "dtypes": ["int32", "int64", "float32", "float64"],
+        "dtypes": ["int8", "int16", "int32", "int64", "float32", "float64"],
         "broadcast": [[float(size)] * 2] * 2,
         "gather": [{"rank": rank, "of": size} for rank in range(size)],
     }

@@ -73,7 +73,7 @@ def collectives(group: ProcessGroup) -> dict[str, Any]:
         "sum": group.all_reduce(np.arange(6).reshape(2, 3) * own).tolist(),
         "dtypes": [
             str(group.all_reduce(np.array(own, dtype)).dtype)
-            for dtype in ("int32", "int64", "float32", "float64")
+            for dtype in ("int8", "int16", "int32", "int64", "float32", "float64")
         ],
         "broadcast": group.broadcast(
             np.full((2, 2), own, np.float32), root=group.size - 1

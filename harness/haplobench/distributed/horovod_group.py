@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from haplobench.distributed.group import Counters
 from haplobench.distributed.torch_group import as_tensor
 
+_SMALLEST_INTEGER = 4  # bytes that Horovod sums
+
 
 class HorovodGroup:
     """The ranks that Horovod started with; see `ProcessGroup`."""
@@ -53,10 +55,12 @@ class HorovodGroup:
     def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
         """See `ProcessGroup.all_reduce`."""
         tensor = as_tensor(values)
+        if not tensor.is_floating_point() and tensor.element_size() < _SMALLEST_INTEGER:
+            tensor = tensor.int()
         with self.counters.timed("all_reduce", tensor.nbytes):
             # Horovod takes no array without dimensions.
             summed = hvd.allreduce(tensor.reshape(-1), op=hvd.Sum, name="all_reduce")
-        return np.asarray(summed.numpy()).reshape(np.shape(values))
+        return np.asarray(summed.numpy()).astype(values.dtype).reshape(np.shape(values))
 
     def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
         """See `ProcessGroup.broadcast`."""

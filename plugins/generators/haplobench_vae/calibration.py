@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import RunContext, SampleRequest
-from haplobench_vae.fitted import FittedVAE
+from haplobench.distributed import shard
+from haplobench_vae.fitted import BLOCK, FittedVAE
 
 _LOWEST, _HIGHEST = 0.3, 1.1
 _HALVINGS = 5
@@ -34,6 +35,7 @@ def calibrated(
     By bisection over 0.3-1.1, always with the same random numbers: haplotypes of the same
     number and populations as up to 512 of the training haplotypes (n, n_sites) int8, whose
     populations (n,) int64 are given. 0.7 where fewer than two sites have a MAF over 5 %.
+    Ranks share the haplotypes of a sample among them.
     """
     rows = np.arange(haplotypes.shape[0])
     if rows.size > _MOST_HAPLOTYPES:
@@ -47,16 +49,22 @@ def calibrated(
     labels = np.array(fitted.populations.names)[population[rows]]
     # Even, as requests are; other random numbers than those of samples.
     even = rows.size + rows.size % 2
-    request = SampleRequest(even, populations=np.resize(labels, even))
+    group = ctx.group
+    own = shard(even, group.rank, group.size, align=BLOCK)
+    request = SampleRequest(
+        own.stop - own.start, own.start, populations=np.resize(labels, even)[own]
+    )
     quiet = replace(
         ctx, seed=ctx.seed_for("vae", "calibration"), progress=lambda fraction, message: None
     )
     low, high = _LOWEST, _HIGHEST
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        sampled = np.concatenate(
-            [batch[:, sites] for batch in _at(fitted, middle).sample(request, quiet)]
-        )
+        sampled = np.zeros((even, sites.size), np.int8)
+        if request.n_haplotypes:
+            batches = _at(fitted, middle).sample(request, quiet)
+            sampled[own] = np.concatenate([batch[:, sites] for batch in batches])
+        sampled = group.all_reduce(sampled)
         if mean_r2(sampled[: rows.size]) > target:
             low = middle
         else:

@@ -20,7 +20,8 @@ from haplobench_vae.storage import write_model
 from haplobench_vae.training import reproducible
 from haplobench_vae.windows import WindowTiling
 
-_BLOCK = 256
+BLOCK = 256
+"""Haplotypes that are sampled at a time, whole: randomness is keyed by block."""
 _HALF = 0.5
 _GOLDEN = (5**0.5 - 1) / 2
 _SPREAD = 3.0
@@ -155,9 +156,9 @@ class FittedVAE:
     ) -> Iterator[tuple[NDArray[np.int8], NDArray[np.float32]]]:
         """Yield alleles and their probabilities (with no rows where they aren't wanted)."""
         with reproducible(ctx.threads):
-            sampler = BlockSampler(self.model, _BLOCK, self._temperature)
+            sampler = BlockSampler(self.model, BLOCK, self._temperature)
         done = 0
-        for block, wanted, into in request.blocks(_BLOCK):
+        for block, wanted, into in request.blocks(BLOCK):
             labels = None if request.populations is None else request.populations[into]
             with reproducible(ctx.threads):
                 alleles, found = self._block(sampler, block, wanted, labels, ctx, probabilities)
@@ -177,16 +178,16 @@ class FittedVAE:
         ctx: RunContext,
         probabilities: bool,
     ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """One whole block (_BLOCK, n_sites); rows nobody wants are of any population."""
-        people = ctx.rng("vae", "people", block).random(-(-_BLOCK // self.ploidy))
-        level = np.repeat(people, self.ploidy)[:_BLOCK]
+        """One whole block (BLOCK, n_sites); rows nobody wants are of any population."""
+        people = ctx.rng("vae", "people", block).random(-(-BLOCK // self.ploidy))
+        level = np.repeat(people, self.ploidy)[:BLOCK]
         population = self.populations.draw(None, level)
         if labels is not None:
             population[wanted] = self.populations.draw(labels, level[wanted])
         rng = ctx.rng("vae", "sample", block)
         windows, sites = self.model.shape.n_windows, self.model.shape.sites
-        code_levels = rng.random((windows, _BLOCK), np.float32)
-        allele_levels = rng.random((windows, _BLOCK, sites), np.float32)
+        code_levels = rng.random((windows, BLOCK), np.float32)
+        allele_levels = rng.random((windows, BLOCK, sites), np.float32)
         found = np.empty(allele_levels.shape, np.float32) if probabilities else None
         cut = sampler.draw(population, code_levels, allele_levels, probabilities=found)
         everything = range(windows)
