@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.distributed.group import Counters
-from haplobench.distributed.torch_group import as_tensor
-
-_SMALLEST_INTEGER = 4  # bytes that Horovod sums
+from haplobench.distributed.torch_group import as_tensor, summable
 
 
 class HorovodGroup:
@@ -54,9 +52,7 @@ class HorovodGroup:
 
     def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
         """See `ProcessGroup.all_reduce`."""
-        tensor = as_tensor(values)
-        if not tensor.is_floating_point() and tensor.element_size() < _SMALLEST_INTEGER:
-            tensor = tensor.int()
+        tensor = summable(values)
         with self.counters.timed("all_reduce", tensor.nbytes):
             # Horovod takes no array without dimensions.
             summed = hvd.allreduce(tensor.reshape(-1), op=hvd.Sum, name="all_reduce")

@@ -66,10 +66,10 @@ class TorchGroup:
 
     def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
         """See `ProcessGroup.all_reduce`."""
-        tensor = as_tensor(values)
+        tensor = summable(values)
         with self.counters.timed("all_reduce", tensor.nbytes):
             dist.all_reduce(tensor)
-        return tensor.numpy()
+        return tensor.numpy().astype(values.dtype, copy=False)
 
     def broadcast(self, values: NDArray[Any], root: int = 0) -> NDArray[Any]:
         """See `ProcessGroup.broadcast`."""
@@ -119,3 +119,10 @@ def as_tensor(values: NDArray[Any]) -> torch.Tensor:
     if array.dtype.kind not in "iuf":
         raise TypeError(f"found an array of {array.dtype}, expected integers or floats")
     return torch.from_numpy(array)
+
+
+def summable(values: NDArray[Any]) -> torch.Tensor:
+    """As `as_tensor`, in a type that gloo and Horovod sum: small integers in 32 bits."""
+    tensor = as_tensor(values)
+    small = not tensor.is_floating_point() and tensor.element_size() < torch.int32.itemsize
+    return tensor.int() if small else tensor
