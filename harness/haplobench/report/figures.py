@@ -76,7 +76,10 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     rows = rows.drop_duplicates(["dataset", "metric", "series"])
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
-    files: set[str] = {f"{slug(dataset)}/leaderboard".lower() for dataset in run.datasets}
+    own = ("leaderboard", "claims-fidelity", "claims-privacy", "claims-performance")
+    files: set[str] = {
+        f"{slug(dataset)}/{name}".lower() for dataset in run.datasets for name in own
+    }
     for dataset in run.datasets:
         for metric in run.metrics.values():
             if not metric.figures:

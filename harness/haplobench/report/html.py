@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haplobench.report import facts, page, view
+from haplobench.report.claims import read_claims
 from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
 from haplobench.report.generators import generator_views
 from haplobench.report.leaderboard import texts
@@ -118,6 +119,7 @@ def _context(
     anchors = slugs(summary.datasets)
     ids = slugs(run.cohorts)
     style = figure_style(run)
+    claims = read_claims(run)
     return {
         "title": info.get("title") or f"{info.get('suite') or run.folder.name}: comparison",
         "subtitle": " · ".join(
@@ -152,6 +154,11 @@ def _context(
                 "params_text": _params(cohort.params),
                 "id": f"generator-{ids[cohort.label]}",
                 "colour": style.colour(cohort.label),
+                "claims": [
+                    (dataset, rows[cohort.label].text)
+                    for dataset, rows in claims.items()
+                    if cohort.label in rows
+                ],
                 "views": [] if cohort.role == "floor" else generator_views(
                     summary, cohort.label, boards
                 ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from haplobench.errors import BenchError
 from haplobench.report import FORMATS, ReportPaths
+from haplobench.report.claims_chart import draw_claims
 from haplobench.report.csv import render_tidy, render_wide
 from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
@@ -33,7 +34,7 @@ def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> Repor
     drawn = draw_figures(run) if set(formats) - {"csv"} else ([], [])
     figures, problems = drawn
     if set(formats) - {"csv"}:
-        figures = [*draw_boards(run, boards), *figures]
+        figures = [*draw_boards(run, boards), *draw_claims(summary), *figures]
     html = markdown = None
     tables: list[Path] = []
     files: list[Path] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from haplobench.plugin import MetricSpec
+from haplobench.plugin import MetricSpec, PrivacyStatement
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
 from haplobench.runner.cell import Session
+from haplobench.runner.plan import Cell
 from haplobench.runner.recording import distribution_of
 from haplobench.runner.store import write_whole
 from haplobench.suite_schema import Suite
@@ -26,8 +28,12 @@ def describe_run(
     run_id: str,
     origin: Provenance,
     facts: Mapping[str, Mapping[str, Any]],
+    claims: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Suite, datasets (`facts` by label), generators and metrics of a run as plain values."""
+    """Suite, datasets (`facts` by label), generators and metrics of a run as plain values.
+
+    `claims`: the differential privacy that cells claim, see `claim_of`, by the cell's name.
+    """
     return {
         "run_id": run_id,
         "suite": suite.name,
@@ -49,6 +55,7 @@ def describe_run(
         "metrics": {
             entry.name: _metric(registry, registry.metric(entry.name)) for entry in suite.metrics
         },
+        "claims": [dict(claims[name]) for name in sorted(claims)] if claims else [],
         "seeds": list(suite.seeds),
         "draws": suite.sample.draws,
         "floor_draws": suite.floor.draws,
@@ -72,6 +79,24 @@ def run_lines(
     }
 
 
+def claim_of(cell: Cell, path: Path) -> dict[str, Any] | None:
+    """What a cell's generator claims, of the file that the sample stage left; None without one.
+
+    An infinite ε (trained without noise) is None, as in the file.
+    """
+    try:
+        statement = PrivacyStatement.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return {
+        "dataset": cell.dataset.label,
+        "generator": cell.label,
+        "seed": cell.seed,
+        "world_size": cell.generator.world_size if cell.generator else 1,
+        **json.loads(statement.to_json()),
+    }
+
+
 def _dataset(registry: Registry, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     spec = registry.datasets.get(name)
     return {
@@ -86,7 +111,7 @@ def _generator(
     registry: Registry, name: str, role: str, params: Mapping[str, Any], missing: tuple[str, ...]
 ) -> dict[str, Any]:
     spec = registry.generators.get(name)
-    described: dict[str, Any] = {"name": name, "role": role, "params": dict(params)}
+    described: dict[str, Any] = {"name": name, "role": role, "params": _plain(params)}
     if spec is not None:
         described |= {
             "version": spec.version,
@@ -98,6 +123,15 @@ def _generator(
             "conditional": spec.conditional,
         }
     return described | {"missing": list(missing)}
+
+
+def _plain(value: Any) -> Any:
+    """Parameters as JSON can hold them: infinite numbers as texts, `inf`."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:

@@ -27,13 +27,13 @@ from haplobench.runner.cell import (
     fit_shadows,
     run_stage,
 )
-from haplobench.runner.describe import describe_run, read_json, run_lines, write_json
+from haplobench.runner.describe import claim_of, describe_run, read_json, run_lines, write_json
 from haplobench.runner.executors import Executor, make_executor
 from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
 from haplobench.runner.opening import open_run
 from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
-from haplobench.runner.prepared import read_facts
+from haplobench.runner.prepared import PRIVACY_FILE, read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Failure, Ledger, Recorder
 from haplobench.runner.store import StageStore, write_whole
@@ -190,6 +190,7 @@ class _Run:
         self.origin = origin
         self.info = info
         self.failed: list[str] = []
+        self.claims: dict[str, dict[str, Any]] = {}
         self.timings_path = session.store.root / "timings.json"
         self.timings: dict[str, float] = read_json(self.timings_path) or {}
         self.lock = threading.Lock()
@@ -224,7 +225,7 @@ class _Run:
         facts = {label: dataset.facts for label, dataset in prepared.items()}
         session = self.session
         described = describe_run(
-            session.suite, session.registry, session.folder.run_id, self.origin, facts
+            session.suite, session.registry, session.folder.run_id, self.origin, facts, self.claims
         )
         described |= run_lines(self.info, status, self.failed, session)
         write_json(session.folder.path / "run.json", described)
@@ -307,6 +308,10 @@ class _Run:
             limits = cell.generator.limits
             spec = session.registry.generator(cell.generator.name)
             sampled = fit_and_sample(session, cell, dataset.folder, dataset.facts)
+            claim = claim_of(cell, session.store.folder("sample", sampled.key) / PRIVACY_FILE)
+            if claim is not None:
+                with self.lock:
+                    self.claims[cell.name] = claim
             cohorts = sampled_cohorts(session, cell, sampled, spec.site_matched)
             try:
                 shadows = fit_shadows(session, cell, dataset.folder, dataset.facts)
