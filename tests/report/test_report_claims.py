@@ -1,0 +1,161 @@
+"""Figures against claimed ε: who is joined to a line, what is drawn where, and what is not."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_fixture
+
+from haplobench.report import write_report
+from haplobench.report.claims import Claim, distinct, lines, read_claims
+from haplobench.report.claims_chart import draw_claims
+from haplobench.report.load import load_run
+from haplobench.report.model import Summary
+from haplobench.report.summary import summarise
+
+EPSILONS = (1.0, 8.0, math.inf)
+CLIENTS = (1, 4)
+
+
+def _label(clients: int, epsilon: float) -> str:
+    return f"private-{clients}-{epsilon:g}"
+
+
+@pytest.fixture(scope="module")
+def claimed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generators of one plugin at three ε and two numbers of clients, beside one without claim."""
+    generators: dict[str, dict[str, Any]] = {
+        "replayed": {"role": "control", "quality": 1.0, "leak": 40.0},
+        "chain": {"role": "generator", "quality": 3.0, "leak": 0.1},
+    }
+    for clients in CLIENTS:
+        for epsilon in EPSILONS:
+            quality = (2 + 6 / epsilon) * clients**0.3
+            generators[_label(clients, epsilon)] = {
+                "role": "generator", "quality": quality, "leak": 0.02 * min(epsilon, 10),
+            }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_fixture, "GENERATORS", generators)
+        folder = report_fixture.build_run(tmp_path_factory.mktemp("claims") / "run")
+    info = json.loads((folder / "run.json").read_text())
+    info["claims"] = []
+    for clients in CLIENTS:
+        for epsilon in EPSILONS:
+            label = _label(clients, epsilon)
+            bound = None if math.isinf(epsilon) else epsilon
+            info["generators"][label] |= {
+                "name": "private",
+                "params": {"model": {"window": 8}, "budget": str(epsilon), "clients": clients},
+            }
+            for seed in report_fixture.SEEDS:
+                # The largest over the seeds is the row's.
+                spent = bound and bound * (1 - 0.001 * seed)
+                info["claims"].append(
+                    {"dataset": "chr1", "generator": label, "seed": seed, "world_size": 1,
+                     "epsilon": spent, "delta": 1e-3, "unit": "person", "accountant": "PRV"}
+                )  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(info))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def claimed(claimed_run: Path) -> Summary:
+    return summarise(load_run(claimed_run))
+
+
+def test_claims_are_read_by_row_the_largest_over_seeds(claimed: Summary) -> None:
+    claims = read_claims(claimed.run)
+    assert set(claims) == {"chr1"}
+    assert claims["chr1"][_label(1, 8.0)].epsilon == pytest.approx(8 * 0.999)
+    assert math.isinf(claims["chr1"][_label(4, math.inf)].epsilon)
+    assert "chain" not in claims["chr1"]
+    assert claims["chr1"][_label(4, 1.0)].text.startswith("ε\xa00.999, δ\xa00.001 per person")
+
+
+def test_one_seed_without_a_bound_leaves_none(claimed_run: Path, tmp_path: Path) -> None:
+    info = json.loads((claimed_run / "run.json").read_text())
+    for entry in info["claims"]:
+        if entry["generator"] == _label(1, 8.0) and entry["seed"] == 2:
+            entry["epsilon"] = None
+    (tmp_path / "run.json").write_text(json.dumps(info))
+    (tmp_path / "records.jsonl").write_bytes((claimed_run / "records.jsonl").read_bytes())
+    claims = read_claims(load_run(tmp_path))
+    assert math.isinf(claims["chr1"][_label(1, 8.0)].epsilon)
+
+
+def test_lines_join_who_differs_in_the_budget_alone(claimed: Summary) -> None:
+    found = lines(claimed.run, read_claims(claimed.run)["chr1"])
+    assert {line.label: line.cohorts for line in found} == {
+        f"clients {clients}": tuple(_label(clients, epsilon) for epsilon in EPSILONS)
+        for clients in CLIENTS
+    }
+
+
+def test_generators_with_nothing_in_common_stand_alone(claimed: Summary) -> None:
+    claims = {"chain": Claim(2.0, 1e-3), _label(1, 1.0): Claim(1.0, 1e-3)}
+    found = lines(claimed.run, claims)
+    assert sorted(line.cohorts for line in found) == [("chain",), (_label(1, 1.0),)]
+    assert len({line.label for line in found}) == 2
+
+
+def test_ticks_are_the_budgets_met() -> None:
+    assert distinct([7.98, 8.0, 0.999, math.inf, 1.0, 7.991]) == [1.0, 8.0]
+
+
+def _points(svg: str) -> list[dict[str, str]]:
+    """What the points of a figure say, as the page's script reads it."""
+    told = [text.replace("&#10;", "\n") for text in re.findall(r'data-t="([^"]*)"', svg)]
+    rows = [
+        dict(line.split(": ", 1) for line in text.splitlines() if ": " in line) for text in told
+    ]
+    return [row for row in rows if "Claimed ε" in row and "Generator" in row]
+
+
+def test_every_headline_number_is_drawn_once_per_claim(claimed: Summary) -> None:
+    figures = {figure.name: figure for figure in draw_claims(claimed)}
+    assert set(figures) == {f"{n}-by-epsilon" for n in ("fidelity", "privacy", "performance")}
+    dataset = claimed.datasets["chr1"]
+    for family in ("fidelity", "privacy", "performance"):
+        figure = figures[f"{family}-by-epsilon"]
+        columns = dataset.headline(family)
+        points = _points(figure.svg)
+        assert len(points) == len(columns) * len(EPSILONS) * len(CLIENTS)
+        for column in columns:
+            for clients in CLIENTS:
+                for epsilon in EPSILONS:
+                    label = _label(clients, epsilon)
+                    (point,) = (
+                        row for row in points if row["Generator"] == label and column.title in row
+                    )
+                    value = dataset.cell(label, column).value
+                    assert value is not None
+                    drawn = float(point[column.title].replace("−", "-"))
+                    assert drawn == pytest.approx(value, rel=1e-3)
+                    expected = "none" if math.isinf(epsilon) else f"{epsilon * 0.999:.3g}"
+                    assert point["Claimed ε"] == expected
+        assert ">none<" in figure.svg
+        assert all(f">{line}<" in figure.svg for line in ("clients 1", "clients 4"))
+        assert ("Grey: the floor" in figure.caption) is (family != "performance")
+        assert "least to greatest over seeds" in figure.caption
+
+
+def test_nothing_is_drawn_without_two_degrees_of_privacy(demo: Summary) -> None:
+    assert draw_claims(demo) == []
+
+
+def test_the_report_holds_the_figures(claimed_run: Path, tmp_path: Path) -> None:
+    paths = write_report(claimed_run, tmp_path, ("html", "md", "svg"))
+    assert {path.name for path in paths.figures} >= {
+        "claims-fidelity.svg", "claims-privacy.svg", "claims-performance.svg",
+    }  # fmt: skip
+    assert paths.html is not None
+    assert paths.markdown is not None
+    page = paths.html.read_text()
+    assert page.count("Fidelity against claimed ε") >= 1
+    assert "PRV" in page  # stated where the generator is described
+    assert "claims-privacy.svg" in paths.markdown.read_text()
