@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Context
+from flwr.app import Context, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from haplobench_federated.accounting import Ledger
+from haplobench_federated.secure_aggregation_messages import RECORD
 from haplobench_federated.server_app import Progress
 
 _KEY = "federation"
@@ -57,7 +58,9 @@ class FederationCheckpoint:
         if progress.frequencies is not None:
             tensors["frequencies"] = torch.from_numpy(progress.frequencies)
         for client, context in contexts.items():
-            wire = recorddict_to_proto(context.state).SerializeToString(deterministic=True)
+            # Keys of secure aggregation live for a round and are written nowhere.
+            kept = RecordDict({k: v for k, v in context.state.items() if k != RECORD})
+            wire = recorddict_to_proto(kept).SerializeToString(deterministic=True)
             tensors[f"client/{client}"] = (
                 torch.frombuffer(bytearray(wire), dtype=torch.uint8)
                 if wire

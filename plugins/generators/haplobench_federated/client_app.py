@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from flwr.app import (
@@ -26,7 +27,7 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
+from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from haplobench_federated.accounting import Charge, Ledger, noise_for
@@ -110,9 +111,18 @@ class ClientSite:
         return noise
 
 
-def client_app(site_of: Callable[[Context], ClientSite], mods: Sequence[Mod] = ()) -> ClientApp:
-    """A ClientApp; `site_of` finds the client's people by its context, `mods` lie around it."""
+def client_app(
+    site_of: Callable[[Context], ClientSite],
+    mods: Sequence[Mod] = (),
+    stages: Mapping[str, ClientAppCallable] = MappingProxyType({}),
+) -> ClientApp:
+    """A ClientApp; `site_of` finds the client's people by its context.
+
+    `mods` lie around all it does; `stages` are more queries that it answers, by action.
+    """
     app = ClientApp(mods=list(mods))
+    for action, answer in stages.items():
+        app.query(action)(answer)
 
     @app.train()  # type: ignore[untyped-decorator]
     def train(message: Message, context: Context) -> Message:

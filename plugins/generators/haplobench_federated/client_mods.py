@@ -8,15 +8,19 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.robust_params import AttackParams
+from haplobench_federated.secure_aggregation_client import secagg_mod, secagg_stages
 from haplobench_federated.training import People
-from haplobench_federated.updates import Update, arrays_of, difference, flat, moved
-
-
-def is_training(message: Message) -> bool:
-    """Whether a message asks for a round's training."""
-    return str(message.metadata.message_type).split(".")[0] == "train"
+from haplobench_federated.updates import (
+    Update,
+    arrays_of,
+    difference,
+    flat,
+    is_training,
+    moved,
+)
 
 
 def update_norm_mod(bound: float) -> Mod:
@@ -52,11 +56,24 @@ def poisoned(people: People, populations: int) -> People:
 def client_mods(params: FederatedParams) -> list[Mod]:
     """The mods that parameters ask for, outermost first."""
     mods: list[Mod] = []
+    if params.secure.kind == "secagg":
+        mods.append(secagg_mod)
+    elif params.secure.kind == "homomorphic":
+        mods.append(homomorphic_mod)
     if params.attack.kind not in ("none", "label_flip"):
         mods.append(attack_mod(params.attack))
     if params.robust.update_norm is not None:
         mods.append(update_norm_mod(params.robust.update_norm))
     return mods
+
+
+def client_stages(
+    params: FederatedParams, people_of: Callable[[Context], int]
+) -> dict[str, ClientAppCallable]:
+    """Handlers of queries by action; `people_of` is a client's weight."""
+    if params.secure.kind == "secagg":
+        return secagg_stages(people_of)
+    return homomorphic_stages(people_of) if params.secure.kind == "homomorphic" else {}
 
 
 def _changing(change: Callable[[Update, Context], Update]) -> Mod:

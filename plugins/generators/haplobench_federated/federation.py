@@ -17,7 +17,7 @@ from torch import nn
 from haplobench import BenchError, FormatError, Panel, PrivacyStatement, RunContext
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
-from haplobench_federated.client_mods import client_mods, poisoned
+from haplobench_federated.client_mods import client_mods, client_stages, poisoned
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
 from haplobench_federated.harmonise import Harmonised, harmonise, thinned
@@ -86,9 +86,12 @@ def federate(
         for name in names
     ]
     contexts = {client: new_context(client, {}) for client in range(len(sites))}
-    app = client_app(
-        lambda context: sites[int(context.node_config["partition-id"])], client_mods(params)
-    )
+
+    def site_of(context: Context) -> ClientSite:
+        return sites[int(context.node_config["partition-id"])]
+
+    stages = client_stages(params, lambda context: len(site_of(context).people))
+    app = client_app(site_of, client_mods(params), stages)
     checkpoint = _checkpoint(train, params, ctx)
     progress = checkpoint.read(contexts) if checkpoint is not None else None
     progress = Progress() if progress is None else progress

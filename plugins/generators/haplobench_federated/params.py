@@ -7,9 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from haplobench import BenchError, Params
+from haplobench import BenchError, Module, Params
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.robust_params import AttackParams, RobustParams
+from haplobench_federated.secure_params import SecureParams
 
 
 class FederatedParams(Params):
@@ -95,6 +96,8 @@ class FederatedParams(Params):
         Folder of a saved model (`model.safetensors`) to start from: transfer learning.
     withdrawn : tuple[str, ...] or str
         Sample names, or a file with one a line, of people who withdrew their consent.
+    secure : SecureParams
+        Whether the server only sees the sum of updates.
     robust : RobustParams
         Guards against hostile or broken clients.
     attack : AttackParams
@@ -136,6 +139,7 @@ class FederatedParams(Params):
     frequencies_noise: float = Field(10.0, gt=0)
     initial: str | None = None
     withdrawn: tuple[str, ...] | str = ()
+    secure: SecureParams = Field(default_factory=lambda: SecureParams.model_validate({}))
     robust: RobustParams = Field(default_factory=lambda: RobustParams.model_validate({}))
     attack: AttackParams = Field(default_factory=lambda: AttackParams.model_validate({}))
     model: ModelParams = Field(default_factory=lambda: ModelParams.model_validate({}))
@@ -168,6 +172,7 @@ class FederatedParams(Params):
                 "counts updates only"
             )
         self._check_robust()
+        self._check_secure()
         if self.withdrawn_twice:
             raise ValueError(f"withdrawn: {self.withdrawn_twice!r} is listed twice")
         return self
@@ -189,6 +194,28 @@ class FederatedParams(Params):
         if self.attack.clients > self.clients:
             raise ValueError(f"attack: {self.attack.clients} clients of {self.clients}")
 
+    def _check_secure(self) -> None:
+        kind = self.secure.kind
+        if kind == "none":
+            return
+        drawn = max(1, int(self.fraction * self.clients))
+        if drawn < 3:
+            raise ValueError(
+                f"secure.kind {kind}: {drawn} clients a round; expected at least 3, as each of "
+                "two learns the other's update from the sum"
+            )
+        if self.robust.single_updates:
+            raise ValueError(
+                f"secure.kind {kind}: can't be combined with {self.robust.single_updates}, which "
+                "needs to see single updates; only robust.update_norm, which clients put on "
+                "their own, is left"
+            )
+        if self.privacy == "central" and self.noised:
+            raise ValueError(
+                f"secure.kind {kind}: can't be combined with central privacy, whose server clips "
+                "each update"
+            )
+
     @property
     def noised(self) -> bool:
         """Whether there is any differential privacy."""
@@ -200,6 +227,12 @@ class FederatedParams(Params):
         if isinstance(self.withdrawn, str):
             return ""
         return next((n for i, n in enumerate(self.withdrawn) if n in self.withdrawn[:i]), "")
+
+    def needed(self) -> tuple[Module, ...]:
+        """TenSEAL where updates are to be encrypted with it."""
+        if self.secure.kind == "homomorphic":
+            return (Module("tenseal", "haplobench[homomorphic]"),)
+        return ()
 
     def fingerprint(self) -> str:
         """Size and time of the files that are named. Raises BenchError where one can't be read."""

@@ -16,11 +16,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import ArrayRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, Message
 
 from haplobench_federated.grid import client_of
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.updates import Update, arrays_of, difference, flat, metrics_of
+from haplobench_federated.updates import (
+    Update,
+    arrays_of,
+    difference,
+    flat,
+    number_in,
+    people_of,
+)
 
 _ROUNDING = 1e-5  # of a norm, relative: weights travel as float32
 
@@ -34,7 +41,8 @@ class Quarantined:
     client : int
     reason : str
         `malformed`, `stale`, `not-finite`, `bound`, `budget`, `people`, `long`, `short` or
-        `direction`.
+        `direction`; of secure aggregation also `share` (changed) and `protocol` (the client
+        stopped, as somebody broke the protocol).
     found : str
         What was found and expected.
     """
@@ -78,11 +86,12 @@ def screen(
         client = client_of(reply.metadata.src_node_id)
         try:
             update = difference(arrays_of(reply), start)
-            metrics = metrics_of(reply)
         except (KeyError, TypeError, ValueError) as error:
             quarantined.append(Quarantined(client, "malformed", " ".join(str(error).split())))
             continue
-        reason, found = _by_itself(round_number, update, metrics, params)
+        reason, found = said_beside(round_number, reply, params)
+        if not reason:
+            reason, found = _by_itself(update, params)
         if reason:
             quarantined.append(Quarantined(client, reason, found))
         else:
@@ -100,12 +109,24 @@ def screen(
     return Screened([reply for reply, _ in kept], quarantined)
 
 
-def _by_itself(
-    round_number: int, update: Update, metrics: MetricRecord, params: FederatedParams
-) -> tuple[str, str]:
-    said = metrics.get("server-round")
+def said_beside(round_number: int, reply: Message, params: FederatedParams) -> tuple[str, str]:
+    """What is wrong with what a reply says beside its update: reason and finding, or empty."""
+    said = number_in(reply, "server-round")
     if said != round_number:
-        return "stale", f"round {said}, expected {round_number}"
+        return "stale", f"round {said:g}, expected {round_number}"
+    people = people_of(reply)
+    if not (math.isfinite(people) and people > 0):
+        return "people", f"{people:g}, expected a positive number"
+    if params.privacy == "central" and people != 1:
+        return "people", f"weight {people:g}, expected 1 with central privacy"
+    if params.noised and params.privacy == "local" and params.epsilon is not None:
+        spent = number_in(reply, "epsilon")
+        if not spent <= params.epsilon:
+            return "budget", f"epsilon {spent:g}, expected at most {params.epsilon:g}"
+    return "", ""
+
+
+def _by_itself(update: Update, params: FederatedParams) -> tuple[str, str]:
     vector = flat(update)
     if not np.isfinite(vector).all():
         return "not-finite", f"{int((~np.isfinite(vector)).sum())} values of {vector.size}"
@@ -113,15 +134,6 @@ def _by_itself(
     bound = params.robust.update_norm
     if bound is not None and norm > bound * (1 + _ROUNDING):
         return "bound", f"norm {norm:.4g}, declared at most {bound:g}"
-    people = metrics.get("num-examples")
-    if not isinstance(people, int | float) or not (math.isfinite(people) and people > 0):
-        return "people", f"{people}, expected a positive number"
-    if params.privacy == "central" and people != 1:
-        return "people", f"weight {people}, expected 1 with central privacy"
-    if params.noised and params.privacy == "local" and params.epsilon is not None:
-        spent = metrics.get("epsilon")
-        if not isinstance(spent, int | float) or not spent <= params.epsilon:
-            return "budget", f"epsilon {spent}, expected at most {params.epsilon:g}"
     return "", ""
 
 

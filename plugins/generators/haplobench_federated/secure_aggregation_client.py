@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message
-from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
+from flwr.clientapp.typing import ClientAppCallable
 
 from haplobench_federated.secure_aggregation_crypto import (
     KEY_BYTES,
@@ -31,50 +31,38 @@ from haplobench_federated.secure_aggregation_crypto import (
     unseal,
 )
 from haplobench_federated.secure_aggregation_messages import (
-    BROKEN,
-    KEYS,
+    BREACHES,
     RECORD,
-    SHARES,
-    UNMASK,
-    content_of,
+    ProtocolError,
+    handlers,
+    stopped,
     values_of,
 )
 from haplobench_federated.secure_aggregation_quantisation import Quantisation
-from haplobench_federated.updates import arrays_of, difference, flat
+from haplobench_federated.updates import arrays_of, difference, flat, is_training
 
 Secrets = dict[str, Any]
 
 
-class ProtocolError(Exception):
-    """The server asked for what would show a single update."""
+def secagg_stages(people_of: Callable[[Context], int]) -> dict[str, ClientAppCallable]:
+    """Handlers of the stages beside training, by action; `people_of` is the client's weight."""
+    return handlers(
+        lambda asked, context: _keys(asked, context, people_of(context)), _shares, _unmask
+    )
 
 
-def secagg_mod(people_of: Callable[[Context], int]) -> Mod:
-    """A mod that masks what a client's training gives; `people_of` is the client's weight."""
-
-    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        kind = message.metadata.message_type
-        try:
-            if kind == KEYS:
-                values = _keys(values_of(message), context, people_of(context))
-            elif kind == SHARES:
-                values = _shares(values_of(message), context)
-            elif kind == UNMASK:
-                values = _unmask(values_of(message), context)
-            elif kind == "train":
-                return _train(message, context, call_next)
-            else:
-                return call_next(message, context)
-        except (ProtocolError, CorruptedError, KeyError, ValueError) as error:
-            context.state.pop(RECORD, None)
-            return Message(Error(BROKEN, f"secure aggregation: {error}"), reply_to=message)
-        return Message(content_of(values), reply_to=message)
-
-    return mod
+def secagg_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """A mod that masks what a client's training gives."""
+    if not is_training(message):
+        return call_next(message, context)
+    try:
+        return _train(message, context, call_next)
+    except BREACHES as error:
+        return stopped(message, context, error)
 
 
 def _keys(asked: dict[str, Any], context: Context, people: int) -> dict[str, Any]:
-    secrets = {"round": int(asked["round"]), "cipher": new_key(), "mask": new_key()}
+    secrets: Secrets = {"round": int(asked["round"]), "cipher": new_key(), "mask": new_key()}
     secrets |= {"people": people, "stage": "keys"}
     _keep(secrets, context)
     return {

@@ -81,15 +81,17 @@ def unseal(key: bytes, sealed: bytes, about: bytes) -> bytes:
 
 def split_secret(secret: bytes, threshold: int, shares: int) -> list[bytes]:
     """Shamir shares of a secret, `threshold` of which give it back and fewer tell nothing."""
-    return create_shares(secret, threshold, shares)
+    made: list[bytes] = create_shares(secret, threshold, shares)
+    return made
 
 
 def join_shares(shares: Sequence[bytes]) -> bytes:
     """Undo `split_secret`. Raises CorruptedError where the shares don't belong together."""
     try:
-        return combine_shares(list(shares))
+        secret: bytes = combine_shares(list(shares))
     except ValueError as error:
         raise CorruptedError(f"shares: {error}") from None
+    return secret
 
 
 def about(round_number: int, owner: int, holder: int, kind: str) -> bytes:

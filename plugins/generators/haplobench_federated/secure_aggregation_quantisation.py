@@ -42,7 +42,7 @@ class Quantisation:
     @property
     def levels(self) -> int:
         """Greatest quantised value."""
-        return 2**self.bits - 1
+        return int(2**self.bits - 1)
 
     @property
     def step(self) -> float:
@@ -70,7 +70,9 @@ class Quantisation:
             raise ValueError(f"people: found {people}, expected 1 to {self.people}")
         bound = self.clipping_range
         index = np.rint((np.clip(vector, -bound, bound) + bound) / self.step)
-        return index.astype(self.dtype) * self.dtype.type(people)
+        values: NDArray[np.unsignedinteger] = index.astype(self.dtype)
+        values *= self.dtype.type(people)
+        return values
 
     def average(self, total: NDArray[np.unsignedinteger], people: int) -> NDArray[np.float64]:
         """Average by people of the updates whose sum `total` is, (n_parameters,) float64."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from haplobench_federated.grid import InProcessGrid, client_of
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import to_record, to_tensors
 from haplobench_federated.robust import combine
-from haplobench_federated.screening import screen
+from haplobench_federated.screening import Quarantined, screen
+from haplobench_federated.secure_aggregation import SecureAggregation
+from haplobench_federated.secure_kinds import secure_aggregation
 from haplobench_federated.seeds import derive, global_seed
 from haplobench_federated.strategies import (
     central_charge,
@@ -127,6 +129,7 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
             progress.frequencies = ask_frequencies(grid, plan)
         progress.weights = _copied(plan.build(progress.frequencies).state_dict())
     restore_strategy(strategy, progress.strategy)
+    secure = secure_aggregation(params)
     config = ConfigRecord()
     while progress.rounds_done < params.rounds and not progress.stopped:
         number = progress.rounds_done + 1
@@ -140,47 +143,82 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
         weights = to_record(progress.weights)
         with global_seed(derive(seed, "server", number)):
             messages = list(strategy.configure_train(number, weights, config, grid))
-            replies = list(
-                grid.send_and_receive(messages, timeout=params.round_seconds or _PATIENCE)
-            )
-            answered = [reply for reply in replies if reply.has_content()]
+            outcome = _exchanged(grid, plan, secure, number, messages, weights)
             refused = [
-                reply for reply in replies if reply.has_error() and reply.error.code == BUDGET_SPENT
+                reply
+                for reply in outcome.replies
+                if reply.has_error() and reply.error.code == BUDGET_SPENT
             ]
             if messages and len(refused) == len(messages):
                 progress.stopped = (
                     f"round {number}: every client refused: {refused[0].error.reason}"
                 )
                 break
-            screened = screen(number, weights, answered, params)
-            kept = screened.kept
-            for one in screened.quarantined:
-                plan.log.warning(
-                    "round %d: client %d quarantined: %s: %s",
-                    number,
-                    one.client,
-                    one.reason,
-                    one.found,
-                )
             # The sensitivity of an average rises where fewer answer than its noise was made for.
-            if central and len(kept) < len(messages):
-                kept = []
-            combinable = combine(params.robust, number, weights, kept, len(screened.quarantined))
-            if combinable:
+            if central and outcome.averaged < len(messages):
+                outcome = replace(outcome, combinable=[], averaged=0)
+            if outcome.combinable:
                 if central:
                     progress.ledger.add(central_charge(multiplier))
-                combined, _ = strategy.aggregate_train(number, combinable)
+                combined, _ = strategy.aggregate_train(number, outcome.combinable)
                 if combined is not None:
                     progress.weights = to_tensors(combined)
         progress.rounds_done = number
         progress.strategy = strategy_state(strategy)
         if params.averaging:
             progress.average = _averaged(progress, params.averaging)
-        cost = _cost(number, grid, messages, replies, refused)
-        cost["averaged"] = len(kept) if combinable else 0
-        cost["quarantined"] = [asdict(one) for one in screened.quarantined]
+        cost = _cost(number, grid, messages, outcome.replies, refused)
+        cost["averaged"] = outcome.averaged
+        cost["quarantined"] = [asdict(one) for one in outcome.quarantined]
+        cost["abandoned"] = outcome.abandoned
         progress.costs.append(cost)
         plan.after_round(progress)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A round's replies, what the strategy is to aggregate, and of how many clients it is."""
+
+    replies: list[Message]
+    combinable: list[Message]
+    averaged: int
+    quarantined: list[Quarantined]
+    abandoned: str = ""
+
+
+def _exchanged(
+    grid: Grid,
+    plan: ServerPlan,
+    secure: SecureAggregation | None,
+    number: int,
+    messages: Sequence[Message],
+    weights: ArrayRecord,
+) -> _Outcome:
+    """Have clients train, and leave out what no average may hold."""
+    params = plan.params
+    timeout = params.round_seconds or _PATIENCE
+    if secure is not None:
+        found = secure.collect(grid, number, messages, weights, timeout)
+        combinable = [] if found.average is None else [found.average]
+        outcome = _Outcome(
+            found.replies, combinable, len(found.clients), found.quarantined, found.abandoned
+        )
+    else:
+        replies = list(grid.send_and_receive(messages, timeout=timeout))
+        answered = [reply for reply in replies if reply.has_content()]
+        screened = screen(number, weights, answered, params)
+        combinable = combine(
+            params.robust, number, weights, screened.kept, len(screened.quarantined)
+        )
+        averaged = len(screened.kept) if combinable else 0
+        outcome = _Outcome(replies, combinable, averaged, screened.quarantined)
+    for one in outcome.quarantined:
+        plan.log.warning(
+            "round %d: client %d quarantined: %s: %s", number, one.client, one.reason, one.found
+        )
+    if outcome.abandoned:
+        plan.log.warning("round %d: abandoned: %s", number, outcome.abandoned)
+    return outcome
 
 
 def ask_frequencies(grid: Grid, plan: ServerPlan) -> NDArray[np.float64] | None:

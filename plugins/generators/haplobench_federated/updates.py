@@ -12,19 +12,16 @@ from numpy.typing import NDArray
 Update = dict[str, NDArray[np.float64]]
 
 
+def is_training(message: Message) -> bool:
+    """Whether a message asks for a round's training."""
+    return str(message.metadata.message_type).split(".")[0] == "train"
+
+
 def arrays_of(message: Message) -> ArrayRecord:
     """The weights that a message carries. Raises KeyError or TypeError where it has none."""
     record = message.content["arrays"]
     if not isinstance(record, ArrayRecord):
         raise TypeError(f"arrays: found {type(record).__name__}, expected an ArrayRecord")
-    return record
-
-
-def metrics_of(message: Message) -> MetricRecord:
-    """The metrics that a message carries. Raises KeyError or TypeError where it has none."""
-    record = message.content["metrics"]
-    if not isinstance(record, MetricRecord):
-        raise TypeError(f"metrics: found {type(record).__name__}, expected a MetricRecord")
     return record
 
 

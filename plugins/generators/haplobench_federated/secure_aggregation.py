@@ -1,0 +1,412 @@
+"""The server's side of a round whose updates only become known as a sum.
+
+Two kinds, one interface: SecAgg+ here, and CKKS in `haplobench_federated.homomorphic`. What they
+protect, and from whom, is said in `haplobench_federated.secure_params`.
+
+No check that looks at a single update can be made: norm and cosine screening, Krum, multi-Krum,
+trimmed mean, median, quarantine of values that aren't finite or of updates that are too long. What
+remains is what each client does to its own update (the bound on its norm, the clipping range), and
+what a reply says beside its update (round, ε).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from haplobench_federated.grid import client_of
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.screening import Quarantined, said_beside
+from haplobench_federated.secure_aggregation_crypto import (
+    CorruptedError,
+    about,
+    agreed_key,
+    commitment,
+    join_shares,
+    mask,
+    public_key,
+)
+from haplobench_federated.secure_aggregation_messages import (
+    BROKEN,
+    KEYS,
+    RECORD,
+    SHARES,
+    UNMASK,
+    content_of,
+    values_of,
+)
+from haplobench_federated.secure_aggregation_quantisation import Quantisation
+from haplobench_federated.updates import arrays_of, message_of, moved, unflat
+
+Vector = NDArray[np.unsignedinteger]
+
+
+@dataclass
+class SecureRound:
+    """What a round left.
+
+    Attributes
+    ----------
+    replies : list of Message
+        Of the clients that were asked to train: masked updates, or errors.
+    clients : list of int
+        Whose updates are in the average.
+    average : Message or None
+        As of one client with all their people. None: the round was abandoned.
+    abandoned : str
+        Why.
+    quarantined : list of Quarantined
+        Clients caught breaking the protocol, or whose reply couldn't be used.
+    """
+
+    replies: list[Message] = field(default_factory=list)
+    clients: list[int] = field(default_factory=list)
+    average: Message | None = None
+    abandoned: str = ""
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
+class SecureAggregation(Protocol):
+    """A way to learn only the sum of a round's updates."""
+
+    def collect(
+        self,
+        grid: Grid,
+        round_number: int,
+        messages: Sequence[Message],
+        start: ArrayRecord,
+        timeout: float,
+    ) -> SecureRound:
+        """Have the clients of `messages` train from `start`, and average what they answer.
+
+        Each exchange of messages waits `timeout` seconds at most.
+        """
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a client gave out before it trained."""
+
+    people: int
+    cipher_key: bytes
+    mask_key: bytes
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """A client's commitments to its seed and to the shares of its secrets, by holder."""
+
+    seed: bytes
+    seed_shares: dict[int, bytes]
+    key_shares: dict[int, bytes]
+
+
+class AbandonedError(Exception):
+    """A round that can't end in a sum that is right."""
+
+
+class SecAggPlus:
+    """SecAgg+ (Bell et al. 2020, doi:10.1145/3372297.3417885) over Flower messages.
+
+    Parameters
+    ----------
+    params : FederatedParams
+    """
+
+    def __init__(self, params: FederatedParams) -> None:
+        self.params = params
+
+    def collect(
+        self,
+        grid: Grid,
+        round_number: int,
+        messages: Sequence[Message],
+        start: ArrayRecord,
+        timeout: float,
+    ) -> SecureRound:
+        """See `SecureAggregation`; neighbours are drawn from the global `random`."""
+        found = SecureRound()
+        talk = Talk(grid, round_number, timeout, found)
+        try:
+            self._run(talk, messages, start)
+        except AbandonedError as error:
+            found.abandoned, found.average, found.clients = str(error), None, []
+        return found
+
+    def _run(self, talk: Talk, messages: Sequence[Message], start: ArrayRecord) -> None:
+        found = talk.found
+        by_node = {message.metadata.dst_node_id: message for message in messages}
+        offers = talk.offers(list(by_node))
+        graph = neighbourhoods(list(offers), self.params.secure.neighbours)
+        thresholds = {
+            node: max(2, math.ceil(self.params.secure.threshold * len(near)))
+            for node, near in graph.items()
+        }
+        dealt, sealed = self._deal(talk, offers, graph, thresholds)
+        quantisation = Quantisation(
+            self.params.secure.bits,
+            self.params.secure.clipping_range,
+            sum(offers[node].people for node in dealt),
+        )
+        vectors = self._train(talk, by_node, dealt, sealed, quantisation)
+        answered = sorted(vectors)
+        vanished = sorted(set(dealt) - set(vectors))
+        shares = self._shares(talk, graph, dealt, answered, vanished)
+        total = _summed(list(vectors.values()))
+        for node in answered:
+            seed = _reconstructed(node, "seed", shares[node], thresholds[node])
+            if commitment(seed, about(talk.round_number, node, node, "seed")) != dealt[node].seed:
+                raise AbandonedError(f"client {client_of(node)}: its seed isn't what it committed")
+            total = total - mask(seed, total.size, total.dtype)
+        for node in vanished:
+            near = [other for other in graph[node] if other in vectors]
+            if not near:
+                continue
+            key = _reconstructed(node, "key", shares[node], thresholds[node])
+            if public_key(key) != offers[node].mask_key:
+                raise AbandonedError(f"client {client_of(node)}: its key isn't what it gave out")
+            for other in near:
+                pair = agreed_key(key, offers[other].mask_key, "mask", talk.round_number)
+                one = mask(pair, total.size, total.dtype)
+                total = total - one if other > node else total + one
+        people = sum(offers[node].people for node in answered)
+        update = unflat(quantisation.average(total, people), start)
+        found.average = message_of(moved(start, update), people)
+        found.clients = [client_of(node) for node in answered]
+
+    def _deal(
+        self,
+        talk: Talk,
+        offers: Mapping[int, Offer],
+        graph: Mapping[int, list[int]],
+        thresholds: Mapping[int, int],
+    ) -> tuple[dict[int, Dealt], dict[int, dict[int, bytes]]]:
+        """Commitments by owner, and sealed shares by holder and owner."""
+        asked = {
+            node: {
+                "nodes": near,
+                "cipher-keys": [offers[other].cipher_key for other in near],
+                "mask-keys": [offers[other].mask_key for other in near],
+                "threshold": thresholds[node],
+            }
+            for node, near in graph.items()
+        }
+        dealt: dict[int, Dealt] = {}
+        sealed: dict[int, dict[int, bytes]] = {node: {} for node in graph}
+        for owner, values in talk.ask(SHARES, asked).items():
+            near = graph[owner]
+            others = [node for node in near if node != owner]
+            try:
+                given = dict(zip(values["destinations"], values["sealed"], strict=True))
+                seed_shares = dict(zip(near, values["seed-share-commitments"], strict=True))
+                key_shares = dict(zip(near, values["key-share-commitments"], strict=True))
+                if sorted(given) != sorted(others):
+                    raise ValueError("shares for other clients than its neighbours")
+                one = Dealt(values["seed-commitment"], seed_shares, key_shares)
+            except (KeyError, TypeError, ValueError) as error:
+                talk.caught(owner, "malformed", str(error))
+                continue
+            dealt[owner] = one
+            for holder, content in given.items():
+                sealed[holder][owner] = content
+        return dealt, {
+            node: {owner: content for owner, content in by_owner.items() if owner in dealt}
+            for node, by_owner in sealed.items()
+            if node in dealt
+        }
+
+    def _train(
+        self,
+        talk: Talk,
+        by_node: Mapping[int, Message],
+        dealt: Mapping[int, Dealt],
+        sealed: Mapping[int, Mapping[int, bytes]],
+        quantisation: Quantisation,
+    ) -> dict[int, Vector]:
+        """Masked updates by node."""
+        asked = []
+        for node, by_owner in sealed.items():
+            values: dict[str, Any] = {
+                "round": talk.round_number,
+                "sources": list(by_owner),
+                "sealed": list(by_owner.values()),
+                "seed-share-commitments": [dealt[o].seed_shares[node] for o in by_owner],
+                "key-share-commitments": [dealt[o].key_shares[node] for o in by_owner],
+                "bits": quantisation.bits,
+                "clipping-range": quantisation.clipping_range,
+                "people": quantisation.people,
+            }
+            asked.append(with_record(by_node[node], values))
+        vectors = {}
+        size = None
+        for reply in talk.train(asked, self.params):
+            node = reply.metadata.src_node_id
+            try:
+                vector = arrays_of(reply)["masked"].numpy()
+                size = size or _size(by_node[node])
+                if vector.dtype != quantisation.dtype or vector.shape != (size,):
+                    raise ValueError(f"masked update: {vector.dtype} {vector.shape}")
+            except (KeyError, TypeError, ValueError) as error:
+                talk.caught(node, "malformed", str(error))
+                continue
+            vectors[node] = vector
+        if not vectors:
+            raise AbandonedError("no client answered")
+        return vectors
+
+    def _shares(
+        self,
+        talk: Talk,
+        graph: Mapping[int, list[int]],
+        dealt: Mapping[int, Dealt],
+        answered: Sequence[int],
+        vanished: Sequence[int],
+    ) -> dict[int, list[bytes]]:
+        """Shares by owner that are what the owner committed to."""
+        asked = {
+            node: {
+                "answered": [other for other in graph[node] if other in answered],
+                "vanished": [other for other in graph[node] if other in vanished],
+            }
+            for node in answered
+        }
+        shares: dict[int, list[bytes]] = {node: [] for node in dealt}
+        for holder, values in talk.ask(UNMASK, asked).items():
+            expected = asked[holder]["answered"] + asked[holder]["vanished"]
+            if list(values.get("nodes", [])) != expected or len(values["shares"]) != len(expected):
+                talk.caught(holder, "malformed", "shares of other clients than asked for")
+                continue
+            for owner, share in zip(expected, values["shares"], strict=True):
+                kind = "seed" if owner in answered else "key"
+                of_owner = dealt[owner].seed_shares if kind == "seed" else dealt[owner].key_shares
+                if commitment(share, about(talk.round_number, owner, holder, kind)) == of_owner.get(
+                    holder
+                ):
+                    shares[owner].append(share)
+                else:
+                    talk.caught(holder, "share", f"client {client_of(owner)}'s {kind}: changed")
+        return shares
+
+
+class Talk:
+    """Exchanges of a round with the clients."""
+
+    def __init__(self, grid: Grid, round_number: int, timeout: float, found: SecureRound) -> None:
+        self.grid = grid
+        self.round_number = round_number
+        self.timeout = timeout
+        self.found = found
+
+    def caught(self, node: int, reason: str, found: str) -> None:
+        """Record a client that broke the protocol."""
+        self.found.quarantined.append(Quarantined(client_of(node), reason, found))
+
+    def ask(self, kind: str, values: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Ask each node; the answers of those that gave one."""
+        messages = [
+            Message(content_of({"round": self.round_number, **one}), node, kind)
+            for node, one in values.items()
+        ]
+        answers = {}
+        for reply in self.grid.send_and_receive(messages, timeout=self.timeout):
+            node = reply.metadata.src_node_id
+            if self._sound(reply):
+                try:
+                    answers[node] = values_of(reply)
+                except (KeyError, TypeError) as error:
+                    self.caught(node, "malformed", str(error))
+        return dict(sorted(answers.items()))
+
+    def offers(self, nodes: Sequence[int]) -> dict[int, Offer]:
+        """Keys and numbers of people of the nodes that answer."""
+        offers = {}
+        for node, values in self.ask(KEYS, {node: {} for node in nodes}).items():
+            try:
+                offer = Offer(
+                    int(values["people"]), bytes(values["cipher-key"]), bytes(values["mask-key"])
+                )
+                if offer.people < 1:
+                    raise ValueError(f"people: {offer.people}")
+            except (KeyError, TypeError, ValueError) as error:
+                self.caught(node, "malformed", str(error))
+                continue
+            offers[node] = offer
+        if len(offers) < 2:
+            raise AbandonedError(f"{len(offers)} clients gave keys; expected at least 2")
+        return offers
+
+    def train(self, messages: Sequence[Message], params: FederatedParams) -> list[Message]:
+        """Replies to training that may be summed; all that came are kept in the round."""
+        replies = list(self.grid.send_and_receive(messages, timeout=self.timeout))
+        self.found.replies = replies
+        usable = []
+        for reply in replies:
+            if self._sound(reply):
+                reason, found = said_beside(self.round_number, reply, params)
+                if reason:
+                    self.caught(reply.metadata.src_node_id, reason, found)
+                else:
+                    usable.append(reply)
+        return usable
+
+    def _sound(self, reply: Message) -> bool:
+        if reply.has_error() and reply.error.code == BROKEN:
+            self.caught(reply.metadata.src_node_id, "protocol", reply.error.reason)
+        return bool(reply.has_content())
+
+
+def neighbourhoods(nodes: Sequence[int], neighbours: int | None) -> dict[int, list[int]]:
+    """Each node's neighbours and itself, sorted; by a random ring, from the global `random`.
+
+    None, or as many as there are others: all.
+    """
+    ring = sorted(nodes)
+    random.shuffle(ring)
+    n = len(ring)
+    reach = n if neighbours is None else math.ceil(neighbours / 2)
+    if 2 * reach + 1 >= n:
+        return {node: sorted(ring) for node in sorted(ring)}
+    near = {
+        node: sorted(ring[(place + step) % n] for step in range(-reach, reach + 1))
+        for place, node in enumerate(ring)
+    }
+    return dict(sorted(near.items()))
+
+
+def with_record(message: Message, values: Mapping[str, Any]) -> Message:
+    """A copy of a message with a record of secure aggregation's values more."""
+    content = RecordDict(dict(message.content.items()))
+    content[RECORD] = ConfigRecord(dict(values))
+    metadata = message.metadata
+    return Message(content, metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id)
+
+
+def _size(message: Message) -> int:
+    return sum(int(np.prod(array.shape, dtype=np.int64)) for array in arrays_of(message).values())
+
+
+def _summed(vectors: Sequence[Vector]) -> Vector:
+    total = np.zeros_like(vectors[0])
+    for vector in vectors:
+        total = total + vector
+    return total
+
+
+def _reconstructed(node: int, kind: str, shares: Sequence[bytes], threshold: int) -> bytes:
+    if len(shares) < threshold:
+        raise AbandonedError(
+            f"client {client_of(node)}: {len(shares)} sound shares of its {kind}; "
+            f"expected at least {threshold}"
+        )
+    try:
+        return join_shares(shares[:threshold])
+    except CorruptedError as error:
+        raise AbandonedError(f"client {client_of(node)}: its {kind}: {error}") from None
