@@ -16,7 +16,7 @@ from haplobench import RunContext, SampleRequest
 from haplobench.distributed import shard
 from haplobench_vae.fitted import BLOCK, FittedVAE
 
-_LOWEST, _HIGHEST = 0.3, 1.1
+_LOWEST, _HIGHEST = 0.5, 1.0
 _HALVINGS = 5
 _MOST_HAPLOTYPES = 512
 _MIN_MAF = 0.05
@@ -32,7 +32,7 @@ def calibrated(
 ) -> FittedVAE:
     """The model with the temperature at which samples have the LD of `haplotypes`.
 
-    By bisection over 0.3-1.1, always with the same random numbers: haplotypes of the same
+    By bisection over 0.5-1.0, always with the same random numbers: haplotypes of the same
     number and populations as up to 512 of the training haplotypes (n, n_sites) int8, whose
     populations (n,) int64 are given. 0.7 where fewer than two sites have a MAF over 5 %.
     Ranks share the haplotypes of a sample among them.

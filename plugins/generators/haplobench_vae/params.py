@@ -96,7 +96,7 @@ class VAEParams(Params):
     batch_size : int
         Haplotypes per step, of all ranks together.
     epochs : int or None
-        Upper bound. None: 24, or as many as 800 steps take where there are few haplotypes.
+        Upper bound. None: 24, or as many as 450 steps take where there are few haplotypes.
         There is no wall-clock limit: the same seed always gives the same model.
     patience : int
         Stop when the validation likelihood hasn't improved for so many epochs.
@@ -140,7 +140,7 @@ class VAEParams(Params):
     patience: int = Field(4, ge=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    recombined: float = Field(0.75, ge=0, le=1)
+    recombined: float = Field(0.5, ge=0, le=1)
     ne: float = Field(10_000, gt=0)
     temperature: float | None = Field(None, gt=0, le=2)
     validation: float = Field(0.1, gt=0, lt=1)

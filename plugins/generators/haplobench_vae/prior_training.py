@@ -36,7 +36,7 @@ from haplobench_vae.windows import WindowTiling
 _VALIDATION_BATCH = 256
 _VALIDATION_CELLS = 1 << 25  # scores held at once
 _FEWEST_EPOCHS = 24
-_FEWEST_STEPS = 800
+_FEWEST_STEPS = 450
 _COMPILE_STEPS = 20_000
 
 
