@@ -51,7 +51,9 @@ def create(kind: str, name: str, to: Path, registry: Registry) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=to))
     try:
         for template, path in made.items():
-            text = files("haplobench.scaffold").joinpath("templates", template).read_text("utf-8")
+            # No tool takes a template for the Python or TOML that it isn't yet.
+            source = files("haplobench.scaffold").joinpath("templates", f"{template}.template")
+            text = source.read_text("utf-8")
             file = scratch / path.format(module=names.module, kind=kind)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(Template(text).substitute(values), encoding="utf-8")
