@@ -106,6 +106,7 @@ def screen(
             else:
                 passed.append((reply, update))
         kept = passed
+    quarantined.sort(key=lambda one: one.client)
     return Screened([reply for reply, _ in kept], quarantined)
 
 
