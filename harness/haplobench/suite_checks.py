@@ -286,6 +286,9 @@ class SuiteChecker:
         if file is None:
             return None
         read = file.generators[i]
+        for size in read.world_size if read.scaling.per_rank else ():
+            times = {name: value * size for name, value in read.scaling.per_rank.items()}
+            self._params((*key, "scaling", "per_rank"), spec.params, {**given, **times})
         restart = read.limits.restart
         return GeneratorEntry(
             label=read.label or name,
@@ -295,6 +298,8 @@ class SuiteChecker:
             seeds=tuple(read.seeds or file.seeds),
             world_sizes=tuple(read.world_size),
             backend=read.backend,
+            scaling=read.scaling,
+            profile=read.profile,
             limits=Limits(
                 time=read.limits.time or file.limits.time,
                 memory=read.limits.memory or file.limits.memory,

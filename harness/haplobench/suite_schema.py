@@ -170,12 +170,26 @@ class DatasetItem(Strict):
     split: SplitSettings = SplitSettings()
 
 
+class ScalingSettings(Strict):
+    """How the work of a generator's cells depends on their world size.
+
+    `mode`: `strong`, the same work for every world size; or `weak`, the work grows with the
+    ranks: a cell of p ranks, of at most P, is fitted on p / P of the training people and samples
+    p / P of the haplotypes. `per_rank`: parameters that are multiplied by the number of ranks
+    (a batch size).
+    """
+
+    mode: Literal["strong", "weak"] = "strong"
+    per_rank: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+
+
 class GeneratorItem(Strict):
     """A generator as the YAML names it.
 
     `optional`: where something it needs is missing, say so in the results instead of refusing
     the suite. `world_size`: ranks that fit and sample it together; a list makes a cell of each.
-    `backend`: what carries their communication.
+    `backend`: what carries their communication. `profile`: profile fitting and sampling with
+    torch.profiler, which costs time.
     """
 
     name: str
@@ -183,6 +197,8 @@ class GeneratorItem(Strict):
     params: dict[str, Any] = Field(default_factory=dict)
     world_size: WorldSizes = [1]
     backend: Literal["torch", "horovod"] = "torch"
+    scaling: ScalingSettings = ScalingSettings()
+    profile: bool = False
     seeds: Seeds | None = None
     limits: GeneratorLimits = GeneratorLimits()
     optional: bool = False
@@ -253,7 +269,8 @@ class GeneratorEntry:
 
     `role` is `generator` or `control`; `params` are validated and complete; `missing` says
     what this machine lacks of its needs (empty: ready); `fingerprint` identifies files that
-    the parameters name. `world_sizes`: a cell for each.
+    the parameters name. `world_sizes`: a cell for each. `people`: the share of the training
+    people on whom it is fitted, and of the haplotypes it samples.
     """
 
     label: str
@@ -263,6 +280,9 @@ class GeneratorEntry:
     seeds: tuple[int, ...]
     world_sizes: tuple[int, ...] = (1,)
     backend: Literal["torch", "horovod"] = "torch"
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
+    people: float = 1.0
+    profile: bool = False
     limits: Limits = field(default_factory=Limits)
     missing: tuple[str, ...] = ()
     fingerprint: str = ""
@@ -339,6 +359,12 @@ class Suite:
                     "seeds": list(entry.seeds),
                     "world_size": list(entry.world_sizes),
                     "backend": entry.backend,
+                    **(
+                        {"scaling": entry.scaling.model_dump()}
+                        if entry.scaling != ScalingSettings()
+                        else {}
+                    ),
+                    **({"profile": True} if entry.profile else {}),
                     "limits": entry.limits.model_dump(),
                     "optional": bool(entry.missing),
                 }
@@ -383,7 +409,8 @@ class Suite:
             ranks = ""
             if generator.world_sizes != (1,):
                 sizes = ", ".join(map(str, generator.world_sizes))
-                ranks = f", world size {sizes} ({generator.backend})"
+                weak = ", weak" if generator.scaling.mode == "weak" else ""
+                ranks = f", world size {sizes} ({generator.backend}{weak})"
             lines.append(
                 f"  {generator.role:10s} {generator.label}{name}: "
                 + (

@@ -14,11 +14,13 @@ class StepMeter:
 
     On a CUDA device marks are events of the current stream, so that the device's time is
     measured without waiting for it. `all_reduce` is the communication that was waited for:
-    what overlaps the backward pass costs nothing and isn't in it.
+    what overlaps the backward pass costs nothing and isn't in it. Who trains may count
+    `epochs`.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.steps = 0
+        self.epochs = 0
         self._cuda = device.startswith("cuda")
         self._device = device
         self._seconds = dict.fromkeys(PARTS, 0.0)
@@ -56,6 +58,6 @@ class StepMeter:
         self._pending.clear()
 
     def facts(self) -> dict[str, float]:
-        """`steps` (how many) and seconds of each part."""
+        """`steps` and `epochs` (how many) and seconds of each part."""
         self._settle()
-        return {"steps": float(self.steps), **self._seconds}
+        return {"steps": float(self.steps), "epochs": float(self.epochs), **self._seconds}

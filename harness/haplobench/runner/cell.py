@@ -16,6 +16,7 @@ from haplobench.registry import Registry
 from haplobench.results.records import Phase, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.code import plugin_code
+from haplobench.runner.costs import note_cost
 from haplobench.runner.executors import Executor, StageTask
 from haplobench.runner.failures import last_lines
 from haplobench.runner.jobs import Job, Stage, StageError
@@ -274,7 +275,12 @@ def fit_and_sample(
     name = cell.name if shadow is None else f"{cell.name}/shadow{shadow}"
     fit_key = session.keys.fit(spec, entry, cell.seed, str(facts["content"]), shadow)
     _refuse_known(session, cell, "fit", fit_key)
-    settings: dict[str, Any] = {"prepared": str(prepared.resolve()), "shadow": shadow}
+    settings: dict[str, Any] = {
+        "prepared": str(prepared.resolve()),
+        "shadow": shadow,
+        "people": entry.people,
+        "profile": entry.profile and shadow is None,
+    }
     fit = run_stage(session, name, "fit", fit_key, entry.limits, {**job, "settings": settings})
     asked = cell.sample.model_dump() | {"train_cohort": _train_cohort(session)}
     if shadow is not None:
@@ -295,6 +301,7 @@ def fit_and_sample(
             "world_size": entry.world_size,
         }
         note_model(session.folder, cell.name, model, prepared, noted)
+        note_cost(session.folder, cell, fit, sample, int(facts["n_train_haplotypes"]))
         _show_artifacts(session, cell, "fit", fit_key)
         _show_artifacts(session, cell, "sample", sample_key)
     return Sampled(sample_key, fit, sample)

@@ -68,6 +68,8 @@ class Cell:
             }
             if self.generator.world_size > 1 and self.generator.backend != "torch":
                 asked["backend"] = self.generator.backend
+            if self.generator.people < 1:
+                asked["people"] = self.generator.people
         return digest_of(asked)[:16]
 
 
@@ -95,8 +97,15 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
 
 
 def by_world_size(entry: GeneratorEntry) -> list[GeneratorEntry]:
-    """An entry for each of its world sizes."""
-    return [replace(entry, world_sizes=(size,)) for size in entry.world_sizes]
+    """An entry for each of its world sizes, with the work that is its ranks'."""
+    most = max(entry.world_sizes)
+    entries = []
+    for size in entry.world_sizes:
+        times = {name: value * size for name, value in entry.scaling.per_rank.items()}
+        people = size / most if entry.scaling.mode == "weak" else entry.people
+        params = {**entry.params, **times}
+        entries.append(replace(entry, world_sizes=(size,), params=params, people=people))
+    return entries
 
 
 # --- keys -----------------------------------------------------------------------------------
@@ -149,6 +158,8 @@ class Keys:
                 "seed": seed,
                 "world_size": entry.world_size,
                 "backend": entry.backend if entry.world_size > 1 else "",
+                **({"people": entry.people} if entry.people < 1 else {}),
+                **({"profile": True} if entry.profile else {}),
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
                     "haplobench.runner.stage_fit",

@@ -1,4 +1,4 @@
-"""Shadow fits: the people that each is trained on."""
+"""Fits on some of the people: shadows, and cells whose work grows with the ranks."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ def shadow_prepared(prepared: Prepared, shadow: int) -> Prepared:
         holdout=_people(prepared, ~own[0], ~own[1]),
         validation=stratified_sample(train, everyone, n, f"shadow validation {shadow}"),
     )
+
+
+def part_prepared(prepared: Prepared, people: float) -> Prepared:
+    """The dataset with a share of its training people, and of those for early stopping.
+
+    Stratified by population, at least two people; held-out people and sites stay.
+    """
+    everyone = np.arange(prepared.train.n_samples, dtype=np.int64)
+    n = min(everyone.size, max(2, round(people * everyone.size)))
+    train = prepared.train.select_samples(
+        stratified_sample(prepared.train, everyone, n, f"part {people}")
+    )
+    chosen = np.arange(n, dtype=np.int64)
+    m = round(n * prepared.validation.size / everyone.size)
+    validation = stratified_sample(train, chosen, m, f"part validation {people}")
+    return replace(prepared, train=train, validation=validation)
 
 
 def _people(prepared: Prepared, train: NDArray[np.bool_], holdout: NDArray[np.bool_]) -> Panel:

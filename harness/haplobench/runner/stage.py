@@ -65,6 +65,10 @@ def _stage(
         from haplobench.runner.shadowing import shadow_prepared
 
         prepared = shadow_prepared(prepared, shadow)
+    if (people := job.settings.get("people", 1.0)) < 1:
+        from haplobench.runner.shadowing import part_prepared
+
+        prepared = part_prepared(prepared, people)
     ctx = with_dataset(ctx, prepared)
     if job.stage == "fit":
         from haplobench.runner.stage_fit import fit

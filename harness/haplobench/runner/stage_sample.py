@@ -34,7 +34,8 @@ def sample(
 ) -> dict[str, Any]:
     """Draw cohorts into `draw0/`, `draw1/`, … and, if asked, one as large as train into `train/`.
 
-    Settings: `model` (folder), `draws`, `haplotypes`, `batch_size`, `train_cohort`.
+    Settings: `model` (folder), `draws`, `haplotypes`, `batch_size`, `train_cohort`; and
+    `people`, the share of the haplotypes that is sampled.
 
     With several ranks each draws a part of every cohort. The facts hold, for each draw, what
     sampling cost (see `gather_cost`) and the cohort's size. Checking and saving are not counted.
@@ -44,6 +45,7 @@ def sample(
     n = job.settings["haplotypes"]
     if n == "holdout":
         n = prepared.holdout.n_haplotypes
+    n = max(1, round(n * job.settings.get("people", 1.0)))
     n += -n % prepared.train.ploidy
     group = ctx.group
     # Each rank is asked for its own haplotypes: to the generator it is alone.

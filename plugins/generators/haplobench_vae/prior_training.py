@@ -146,6 +146,7 @@ def train_prior(
                 trainer.step(params.clip * tiling.n_windows)
                 progress.stepped(params.averaging)
                 trainer.meter.lap("optimiser")
+            trainer.meter.epochs += 1
             losses = _validate(model, progress.average, books, tiling, data, ctx.group)
             progress.epoch_ended(*losses)
             report(progress.epoch - 1, progress.epochs, progress.losses[-1])

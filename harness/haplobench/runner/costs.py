@@ -1,0 +1,44 @@
+"""Keep in a run's folder what its cells cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from haplobench.results.costs import FOLDER, CellCost
+from haplobench.results.run_folder import RunFolder
+from haplobench.runner.plan import Cell
+from haplobench.runner.store import write_whole
+
+_STAGE = ("wall", "cpu", "peak_rss", "base_rss", "peak_gpu_memory", "ranks")
+_DRAW = (*_STAGE, "n_haplotypes", "n_sites", "span")
+
+
+def note_cost(
+    folder: RunFolder, cell: Cell, fit: Mapping[str, Any], sample: Mapping[str, Any], n_train: int
+) -> None:
+    """Note what fitting and sampling a cell cost; `n_train` haplotypes are the dataset's."""
+    entry = cell.generator
+    if entry is None:
+        raise ValueError("the floor costs nothing")
+    cost = CellCost(
+        dataset=cell.dataset.label,
+        generator=cell.label,
+        name=entry.name,
+        params={name: _plain(value) for name, value in entry.params.items()},
+        seed=cell.seed,
+        world_size=entry.world_size,
+        backend=entry.backend if entry.world_size > 1 else "",
+        mode=entry.scaling.mode,
+        n_train=round(n_train * entry.people),
+        fit={key: fit[key] for key in _STAGE},
+        draws=tuple({key: draw[key] for key in _DRAW} for draw in sample["draws"]),
+    )
+    name = cell.name.replace("/", ".")
+    write_whole(folder.path / FOLDER / f"{name}.json", cost.to_json())
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON can hold it."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
