@@ -73,9 +73,7 @@ def measure(train: Panel, holdout: Panel, params: FederatedParams, seed: int) ->
         values = []
         for draw in range(DRAWS):
             ctx = RunContext(seed=seed * 1000 + draw, artifacts=here, scratch=here)
-            request = SampleRequest(
-                holdout.n_haplotypes, populations=holdout.haplotype_populations
-            )
+            request = SampleRequest(holdout.n_haplotypes, populations=holdout.haplotype_populations)
             cohort = holdout.with_haplotypes(np.concatenate(list(fitted.sample(request, ctx))))
             metric = resolve(spec.target)(Reference(train, holdout), spec.params(), ctx)
             metric.update(cohort)

@@ -35,6 +35,10 @@ def parameters(**changes: Any) -> FederatedParams:
     return FederatedParams.model_validate(QUICK | changes)
 
 
+# A grid gives messages the identity that Flower's runtime would; tests make some before any grid.
+InProcessGrid(ClientApp(), {})
+
+
 @dataclass
 class Network:
     """What happens to messages.

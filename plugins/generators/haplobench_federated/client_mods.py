@@ -8,10 +8,13 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from haplobench_federated.client_app import ClientSite
+from haplobench_federated.compression import compression_mod
 from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.robust_params import AttackParams
 from haplobench_federated.secure_aggregation_client import secagg_mod, secagg_stages
+from haplobench_federated.seeds import derive
 from haplobench_federated.training import People
 from haplobench_federated.updates import (
     Update,
@@ -53,13 +56,20 @@ def poisoned(people: People, populations: int) -> People:
     return People(np.ascontiguousarray(flipped), (people.population + 1) % populations)
 
 
-def client_mods(params: FederatedParams) -> list[Mod]:
-    """The mods that parameters ask for, outermost first."""
+def client_mods(params: FederatedParams, site_of: Callable[[Context], ClientSite]) -> list[Mod]:
+    """The mods that parameters ask for, outermost first; `site_of` finds a client's seed."""
     mods: list[Mod] = []
     if params.secure.kind == "secagg":
         mods.append(secagg_mod)
     elif params.secure.kind == "homomorphic":
         mods.append(homomorphic_mod)
+    if params.edge.compression != "none":
+        mods.append(
+            compression_mod(
+                params.edge,
+                lambda context, number: derive(site_of(context).seed, "compression", number),
+            )
+        )
     if params.attack.kind not in ("none", "label_flip"):
         mods.append(attack_mod(params.attack))
     if params.robust.update_norm is not None:
@@ -70,7 +80,7 @@ def client_mods(params: FederatedParams) -> list[Mod]:
 def client_stages(
     params: FederatedParams, people_of: Callable[[Context], int]
 ) -> dict[str, ClientAppCallable]:
-    """Handlers of queries by action; `people_of` is a client's weight."""
+    """Handlers of queries by action; `people_of` counts a client's people."""
     if params.secure.kind == "secagg":
         return secagg_stages(people_of)
     return homomorphic_stages(people_of) if params.secure.kind == "homomorphic" else {}

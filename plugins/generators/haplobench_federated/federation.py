@@ -91,7 +91,7 @@ def federate(
         return sites[int(context.node_config["partition-id"])]
 
     stages = client_stages(params, lambda context: len(site_of(context).people))
-    app = client_app(site_of, client_mods(params), stages)
+    app = client_app(site_of, client_mods(params, site_of), stages)
     checkpoint = _checkpoint(train, params, ctx)
     progress = checkpoint.read(contexts) if checkpoint is not None else None
     progress = Progress() if progress is None else progress

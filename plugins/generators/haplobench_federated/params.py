@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from haplobench import BenchError, Module, Params
+from haplobench_federated.edge_params import EdgeParams
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.robust_params import AttackParams, RobustParams
 from haplobench_federated.secure_params import SecureParams
@@ -102,6 +103,8 @@ class FederatedParams(Params):
         Guards against hostile or broken clients.
     attack : AttackParams
         Simulated hostile clients.
+    edge : EdgeParams
+        Compression of updates.
     model : ModelParams
     """
 
@@ -142,6 +145,7 @@ class FederatedParams(Params):
     secure: SecureParams = Field(default_factory=lambda: SecureParams.model_validate({}))
     robust: RobustParams = Field(default_factory=lambda: RobustParams.model_validate({}))
     attack: AttackParams = Field(default_factory=lambda: AttackParams.model_validate({}))
+    edge: EdgeParams = Field(default_factory=lambda: EdgeParams.model_validate({}))
     model: ModelParams = Field(default_factory=lambda: ModelParams.model_validate({}))
 
     @field_validator("withdrawn", mode="before")
@@ -209,6 +213,11 @@ class FederatedParams(Params):
                 f"secure.kind {kind}: can't be combined with {self.robust.single_updates}, which "
                 "needs to see single updates; only robust.update_norm, which clients put on "
                 "their own, is left"
+            )
+        if self.edge.compression != "none":
+            raise ValueError(
+                f"secure.kind {kind}: can't be combined with edge.compression "
+                f"{self.edge.compression}; expected none, and fewer secure.bits"
             )
         if self.privacy == "central" and self.noised:
             raise ValueError(

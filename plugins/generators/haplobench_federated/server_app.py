@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.client_app import BUDGET_SPENT
+from haplobench_federated.compression import decompressed
 from haplobench_federated.grid import InProcessGrid, client_of
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import to_record, to_tensors
@@ -204,7 +205,10 @@ def _exchanged(
             found.replies, combinable, len(found.clients), found.quarantined, found.abandoned
         )
     else:
-        replies = list(grid.send_and_receive(messages, timeout=timeout))
+        replies = [
+            decompressed(reply, weights, params.edge)
+            for reply in grid.send_and_receive(messages, timeout=timeout)
+        ]
         answered = [reply for reply in replies if reply.has_content()]
         screened = screen(number, weights, answered, params)
         combinable = combine(
