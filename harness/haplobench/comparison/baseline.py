@@ -14,8 +14,8 @@ from typing import Any
 
 from haplobench.comparison.measured import Cohort, Definition, Key, Measured, Number
 from haplobench.comparison.model import Side
-from haplobench.comparison.reading import check_schema
 from haplobench.errors import FormatError
+from haplobench.results.records import check_schema
 
 SCHEMA = 1
 DIGITS = 6
@@ -123,7 +123,8 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
         try:
             row = json.loads(line)
             if at == 1:
-                check_schema(row, SCHEMA, f"{place}:{at}")
+                schema = row.get("schema") if isinstance(row, dict) else None
+                check_schema(schema, f"{place}:{at}", SCHEMA)
                 measured.side = _side(side, row)
                 measured.settings = row.get("compare")
             elif "digest" in row:

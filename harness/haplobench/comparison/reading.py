@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from haplobench.comparison.measured import Measured, define, gather
 from haplobench.comparison.model import Side
 from haplobench.errors import BenchError, FormatError
-from haplobench.results.records import SCHEMA
+from haplobench.results.records import check_schema
 
 _RUN = re.compile(rb'"run_id": ?"((?:[^"\\]|\\.)*)"')
 
@@ -101,23 +101,12 @@ def _rows(lines: Iterable[bytes], place: str) -> Iterator[Mapping[str, Any]]:
             row = json.loads(line)
         except ValueError:
             continue  # torn by a killed writer
-        check_schema(row, SCHEMA, place)
+        check_schema(row.get("schema") if isinstance(row, dict) else None, place)
         try:
             row["dataset"], row["generator"], row["seed"]
         except KeyError as error:
             raise FormatError(f"{place}: not a whole record: no {error}") from None
         yield row
-
-
-def check_schema(row: Any, newest: int, place: str) -> None:
-    """Raise FormatError if a line isn't an object with a schema that this program knows."""
-    schema = row.get("schema") if isinstance(row, dict) else None
-    if not isinstance(schema, int):
-        raise FormatError(f"{place}: not a haplobench record (no schema)")
-    if schema > newest:
-        raise FormatError(
-            f"{place}: schema {schema} is newer than {newest}", hint="upgrade haplobench"
-        )
 
 
 def read_folder(folder: Path, side: Side) -> Measured:

@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 from haplobench.errors import BenchError, FormatError
 from haplobench.history.changes import find_changes
 from haplobench.history.model import History, Point, Series, SeriesKey
-from haplobench.results.records import SCHEMA
+from haplobench.results.records import SCHEMA, check_schema
 from haplobench.results.run_folder import DESCRIPTION, RECORDS
 
 # What the machine does to these is most of what they say.
@@ -98,7 +98,7 @@ class Collector:
                         self._skip("torn lines")
                     continue
                 if not 1 <= line.schema <= SCHEMA:
-                    self._refuse(path, number, line.schema)
+                    check_schema(line.schema, f"{path}, line {number}")
                 value = line.value
                 if value is None:
                     fine = line.status in ("ok", "not-applicable")
@@ -238,14 +238,6 @@ class Collector:
 
     def _skip(self, why: str) -> None:
         self.skipped[why] = self.skipped.get(why, 0) + 1
-
-    def _refuse(self, path: Path, number: int, schema: int) -> None:
-        if schema > SCHEMA:
-            raise FormatError(
-                f"{path}, line {number}: schema {schema} is newer than {SCHEMA}",
-                hint="upgrade haplobench",
-            )
-        raise FormatError(f"{path}, line {number}: not a haplobench record (no schema)")
 
 
 def sources_of(texts: Iterable[str], out: Path) -> tuple[list[Path], list[Path]]:

@@ -153,14 +153,18 @@ def parse_record(row: dict[str, Any], place: str) -> Record:
 
     Raises FormatError if it is none, or of a newer schema.
     """
-    schema = row.get("schema") if isinstance(row, dict) else None
-    if not isinstance(schema, int):
-        raise FormatError(f"{place}: not a haplobench record (no schema)")
-    if schema > SCHEMA:
-        raise FormatError(
-            f"{place}: schema {schema} is newer than {SCHEMA}", hint="upgrade haplobench"
-        )
+    check_schema(row.get("schema") if isinstance(row, dict) else None, place)
     try:
         return Record(**{key: value for key, value in row.items() if key in _FIELDS})
     except TypeError as error:
         raise FormatError(f"{place}: not a whole record: {error}") from None
+
+
+def check_schema(schema: object, place: str, newest: int = SCHEMA) -> None:
+    """Raise FormatError, naming the place, if a line's schema isn't one that this program knows."""
+    if not isinstance(schema, int) or schema < 1:
+        raise FormatError(f"{place}: not a haplobench record (no schema)")
+    if schema > newest:
+        raise FormatError(
+            f"{place}: schema {schema} is newer than {newest}", hint="upgrade haplobench"
+        )
