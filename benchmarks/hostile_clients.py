@@ -27,7 +27,7 @@ from haplobench_federated.params import FederatedParams
 CLIENTS, HOSTILE, DRAWS = 8, 2, 5
 ATTACKS = {
     "sign_flip": {"kind": "sign_flip", "clients": HOSTILE, "factor": 5.0},
-    "scale": {"kind": "scale", "clients": HOSTILE, "factor": 50.0},
+    "scale": {"kind": "scale", "clients": HOSTILE, "factor": 1000.0},
     "label_flip": {"kind": "label_flip", "clients": HOSTILE},
     "free_ride": {"kind": "free_ride", "clients": HOSTILE},
 }

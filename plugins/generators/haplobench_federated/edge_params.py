@@ -9,8 +9,29 @@ from pydantic import Field, model_validator
 from haplobench import Params
 
 
+class StudentParams(Params):
+    """A small model fitted to samples of the federation's, and kept in its place.
+
+    Attributes
+    ----------
+    window : int
+        Sites per window.
+    codes : int
+        Codes per window.
+    people : int
+        Drawn from the federation's model.
+    rounds : int
+        Of `local_steps` steps each, on a tenth of the people at a time.
+    """
+
+    window: int = Field(32, ge=2, le=4096)
+    codes: int = Field(8, ge=2, le=4096)
+    people: int = Field(2000, ge=10, le=1_000_000)
+    rounds: int = Field(20, ge=1, le=100_000)
+
+
 class EdgeParams(Params):
-    """How updates are compressed on their way up.
+    """How updates are compressed on their way up, and whether a smaller model is made in the end.
 
     With local privacy, what is compressed has been noised already: it costs no privacy. Secure
     aggregation sums integers of its own (`secure.bits`) and can't be combined with it.
@@ -27,11 +48,14 @@ class EdgeParams(Params):
         Of `quantise`: 8 or 4.
     top_share : float
         Of `top_k`: share of the values that are sent.
+    student : StudentParams or None
+        None: the federation's own model is kept.
     """
 
     compression: Literal["none", "quantise", "top_k"] = "none"
     bits: int = 8
     top_share: float = Field(0.05, gt=0, le=1)
+    student: StudentParams | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

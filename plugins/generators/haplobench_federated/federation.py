@@ -19,8 +19,10 @@ from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
 from haplobench_federated.client_mods import client_mods, client_stages, poisoned
 from haplobench_federated.contract import ModelFamily, PublicFacts
+from haplobench_federated.distillation import distil, student_model
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
 from haplobench_federated.harmonise import Harmonised, harmonise, thinned
+from haplobench_federated.model_params import ModelParams
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.partition import partition
 from haplobench_federated.populations import Populations
@@ -37,6 +39,8 @@ class Federated:
     Attributes
     ----------
     model : nn.Module
+    model_params : ModelParams
+        Of that model: the student's where there is one.
     facts : PublicFacts
         Frequencies as they were released, if they were.
     statement : PrivacyStatement
@@ -45,6 +49,7 @@ class Federated:
     """
 
     model: nn.Module = field(repr=False)
+    model_params: ModelParams
     facts: PublicFacts
     statement: PrivacyStatement
     report: dict[str, Any]
@@ -130,6 +135,12 @@ def federate(
         raise BenchError(f"vae-federated: no round was done: {progress.stopped}")
     model = family.build(facts, params.model, 0)
     model.load_state_dict(progress.model_weights)
+    sizes = {"parameters": _size(model)}
+    model_params, student = params.model, params.edge.student
+    if student is not None:
+        model = distil(model.eval(), facts, populations, params, student, family, ctx)
+        model_params = student_model(params, student)
+        sizes["student_parameters"] = _size(model)
     if params.privacy == "central":
         ledgers = {site.name: progress.ledger for site in sites}
     else:
@@ -157,9 +168,10 @@ def federate(
         "bytes_down": sum(cost["bytes_down"] for cost in progress.costs),
         "bytes_up": sum(cost["bytes_up"] for cost in progress.costs),
         "cpu_seconds": time.process_time() - started,
+        "model": sizes,
         "rounds": progress.costs,
     }
-    return Federated(model.eval(), facts, statement, report)
+    return Federated(model.eval(), model_params, facts, statement, report)
 
 
 def _quarantined(costs: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, int]]:
@@ -170,6 +182,10 @@ def _quarantined(costs: list[dict[str, Any]], names: list[str]) -> dict[str, dic
             of_client = counts.setdefault(names[one["client"]], {})
             of_client[one["reason"]] = of_client.get(one["reason"], 0) + 1
     return counts
+
+
+def _size(model: nn.Module) -> int:
+    return sum(value.numel() for value in model.state_dict().values())
 
 
 def checked_delta(params: FederatedParams, people: int) -> float:

@@ -119,7 +119,7 @@ class Federated:
             train.positions,
             Populations.of(train),
             train.ploidy,
-            params.model,
+            result.model_params,
             result.statement,
             self._family,
         )
