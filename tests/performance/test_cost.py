@@ -24,6 +24,31 @@ CELL = Telemetry(
     n_haplotypes=1000,
     n_sites=742,
     span=140_000,
+    fit_ranks=[
+        {
+            "rank": rank,
+            "wall": 12.0,
+            "cpu": 8.0 + 4 * rank,
+            "peak_rss": 400 + 100 * rank,
+            "peak_gpu_memory": None,
+            "communication": {
+                "calls": 30,
+                "bytes": 6000,
+                "seconds": 1.5,
+                "operations": {},
+                "steps": {
+                    "steps": 20.0,
+                    "epochs": 4.0,
+                    "data": 1.0,
+                    "forward": 3.0,
+                    "backward": 4.0,
+                    "all_reduce": 1.0 + rank,
+                    "optimiser": 0.5,
+                },
+            },
+        }
+        for rank in range(2)
+    ],
 )
 
 
@@ -121,3 +146,48 @@ def test_a_generator_without_a_rate_leaves_the_others_drawn() -> None:
         [CohortSeries(n, "generator", 0, 0, s) for n, s in (("a", instant), ("b", usual))], style
     )
     assert "'b'" in str(chart.to_dict())
+
+
+def labelled(telemetry: Telemetry, name: str) -> dict[str, Any]:
+    return {
+        next(iter(one.labels.values())): one
+        for one in measure(specs.RANKS, telemetry).measurements[name]
+    }
+
+
+def test_ranks_share_their_steps_out() -> None:
+    found = measure(specs.RANKS, CELL).measurements
+    # 9.5 and 10.5 seconds of twenty steps, four epochs.
+    assert found["step_time"].value == pytest.approx(10.0 / 20)
+    assert found["epoch_time"].value == pytest.approx(10.0 / 4)
+    shares = labelled(CELL, "step_share")
+    assert sum(one.value for one in shares.values()) == pytest.approx(1.0)
+    assert shares["all-reduce"].value == pytest.approx(0.15)
+    assert found["bytes_per_step"].value == 300.0
+    assert found["bytes_per_epoch"].value == 1500.0
+    assert found["communication"].value == 1.5
+    assert labelled(CELL, "imbalance")["fit"].value == pytest.approx(0.2)
+    assert labelled(CELL, "peak_rss_of_rank")["fit"].value == 500.0
+
+
+def test_what_ranks_do_not_have_is_not_applicable() -> None:
+    one = {**CELL.fit_ranks[0], "communication": {"bytes": 0, "seconds": 0.0, "steps": {}}}
+    alone = replace(CELL, fit_ranks=[one])
+    found = measure(specs.RANKS, alone).measurements
+    for name in ("step_time", "epoch_time", "bytes_per_step", "communication"):
+        assert found[name].value is None
+        assert found[name].note
+    assert labelled(alone, "imbalance")["fit"].note == "one rank"
+    assert labelled(alone, "gpu_utilisation")["fit"].note == "no GPU"
+    assert measure(specs.RANKS, alone).series == {}
+
+
+def test_gpus_of_ranks_are_put_together() -> None:
+    ranks = [
+        {**rank, "gpu_utilisation": share, "gpu_energy": 100.0, "gpu_note": ""}
+        for rank, share in zip(CELL.fit_ranks, (0.8, 1.0), strict=True)
+    ]
+    with_gpus = replace(CELL, fit_ranks=ranks)
+    assert labelled(with_gpus, "gpu_utilisation")["fit"].value == pytest.approx(0.9)
+    assert labelled(with_gpus, "gpu_energy")["fit"].value == 200.0
+    assert labelled(with_gpus, "gpu_energy")["sample"].value is None

@@ -21,6 +21,7 @@ from haplobench.cli import (
     new,
     report,
     run,
+    scale,
     schema,
 )
 from haplobench.errors import BenchError, SuiteError
@@ -46,6 +47,7 @@ app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.command("explore")(explore.explore)
+app.command("scale")(scale.scale)
 app.command("check")(check.check)
 app.command("new")(new.new)
 app.command("schema")(schema.schema)

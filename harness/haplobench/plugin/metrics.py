@@ -47,9 +47,10 @@ class Telemetry:
     peak_gpu_memory : int or None
         Bytes, of the rank that used most; None without a GPU.
     fit_ranks, sample_ranks : sequence of mappings
-        For each rank: `rank`, `wall`, `cpu`, `base_rss`, `peak_rss`, `peak_gpu_memory` as above,
-        and `communication`: `calls`, `bytes`, `seconds`, `operations` (the same by operation)
-        and `steps` (`steps`, how many, and seconds of `data`, `forward`, `backward`,
+        For each rank: `rank`, `wall`, `cpu`, `base_rss`, `peak_rss`, `peak_gpu_memory` as above;
+        `gpu_utilisation` (0-1) and `gpu_energy` (J), None where `gpu_note` says why; and
+        `communication`: `calls`, `bytes`, `seconds`, `operations` (the same by operation)
+        and `steps` (`steps` and `epochs`, how many, and seconds of `data`, `forward`, `backward`,
         `all_reduce`, `optimiser`; empty unless trained by `data_parallel`). Times of several
         ranks above are the longest wall time and the sum of CPU times.
     """

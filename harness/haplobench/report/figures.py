@@ -76,7 +76,11 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     rows = rows.drop_duplicates(["dataset", "metric", "series"])
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
-    own = ("leaderboard", "claims-fidelity", "claims-privacy", "claims-performance")
+    own = (
+        "leaderboard",
+        *(f"claims-{family}" for family in ("fidelity", "privacy", "performance")),
+        *(f"scaling-{name}" for name in ("speed-up", "step-shares", "all-reduce", "memory")),
+    )
     files: set[str] = {
         f"{slug(dataset)}/{name}".lower() for dataset in run.datasets for name in own
     }

@@ -18,6 +18,7 @@ from haplobench.report.load import load_run
 from haplobench.report.markdown import render_markdown
 from haplobench.report.summary import summarise
 from haplobench.report.svg import clean, to_png
+from haplobench.scaling.figures import draw_scaling
 
 _ALL = (*FORMATS, "png")
 
@@ -34,7 +35,8 @@ def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> Repor
     drawn = draw_figures(run) if set(formats) - {"csv"} else ([], [])
     figures, problems = drawn
     if set(formats) - {"csv"}:
-        figures = [*draw_boards(run, boards), *draw_claims(summary), *figures]
+        own = [*draw_boards(run, boards), *draw_claims(summary), *draw_scaling(run)]
+        figures = [*own, *figures]
     html = markdown = None
     tables: list[Path] = []
     files: list[Path] = []

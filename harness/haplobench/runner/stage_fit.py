@@ -7,6 +7,7 @@ from typing import Any
 
 from haplobench.plugin import RunContext
 from haplobench.registry import Registry, resolve
+from haplobench.runner.gpu import GPUWatch
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared
 from haplobench.runner.ranks import gather_cost
@@ -22,9 +23,9 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
     params = spec.params.model_validate(job.params)
     generator = resolve(spec.target)()
     ctx.group.barrier()
-    with Meter() as meter:
+    with GPUWatch(ctx.device) as gpu, Meter() as meter:
         fitted = generator.fit(prepared.train, params, ctx)
-    facts = gather_cost(ctx.group, meter.facts(), ctx.group.counters.facts())
+    facts = gather_cost(ctx.group, meter.facts() | gpu.facts(), ctx.group.counters.facts())
     if ctx.group.rank == 0:
         model = Path(job.output) / "model"
         model.mkdir()

@@ -23,6 +23,7 @@ from haplobench.plugin import (
 )
 from haplobench.registry import Registry, resolve
 from haplobench.runner.collected import Collected
+from haplobench.runner.gpu import GPUWatch
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, save_sequence
 from haplobench.runner.ranks import gather_cost
@@ -102,18 +103,19 @@ def _draw(
 ) -> tuple[dict[str, Any], Panel | None]:
     """What drawing a cohort cost, and the cohort: on rank 0; nothing of either elsewhere."""
     collected = Collected(spec, request, prepared.train, Path(job.scratch), group)
-    with Meter() as meter:
-        batches = _sampling(fitted, collected.part, ctx, spec)
-    cost = meter.facts()
-    while True:
+    with GPUWatch(ctx.device) as gpu:
         with Meter() as meter:
-            batch = next(batches, None)
-        cost = _add(cost, meter.facts())
-        if batch is None:
-            break
-        collected.take(batch)
+            batches = _sampling(fitted, collected.part, ctx, spec)
+        cost = meter.facts()
+        while True:
+            with Meter() as meter:
+                batch = next(batches, None)
+            cost = _add(cost, meter.facts())
+            if batch is None:
+                break
+            collected.take(batch)
     cohort = collected.cohort(prepared)
-    return gather_cost(group, cost, {}), cohort
+    return gather_cost(group, cost | gpu.facts(), {}), cohort
 
 
 def _like_train(prepared: Prepared, spec: GeneratorSpec, batch_size: int) -> SampleRequest:

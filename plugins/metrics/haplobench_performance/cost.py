@@ -15,7 +15,7 @@ from haplobench import (
 )
 
 
-class _Cost:
+class Cost:
     """A metric that is told one Telemetry."""
 
     def __init__(self, reference: Reference | None, params: Params, ctx: RunContext) -> None:
@@ -33,11 +33,12 @@ class _Cost:
 
     @property
     def telemetry(self) -> Telemetry:
+        """What was told."""
         assert self._telemetry is not None, "result before update"
         return self._telemetry
 
 
-class Time(_Cost):
+class Time(Cost):
     """Wall and processor seconds of fitting and of sampling."""
 
     def result(self) -> MetricResult:
@@ -51,7 +52,7 @@ class Time(_Cost):
         )
 
 
-class Throughput(_Cost):
+class Throughput(Cost):
     """Haplotypes, alleles and sequence sampled per second."""
 
     def result(self) -> MetricResult:
@@ -72,7 +73,7 @@ class Throughput(_Cost):
         return MetricResult(measurements, series)
 
 
-class PeakMemory(_Cost):
+class PeakMemory(Cost):
     """Peak resident memory of fitting and of sampling, whole and above the base."""
 
     def result(self) -> MetricResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from haplobench import FigureSpec, MetricSpec, SubmetricSpec
+from haplobench_performance.rank_specs import RANKS
 
 TIME = MetricSpec(
     name="time",
@@ -183,4 +184,4 @@ PEAK_MEMORY = MetricSpec(
     ),
 )
 
-SPECS = (TIME, THROUGHPUT, PEAK_MEMORY)
+SPECS = (TIME, THROUGHPUT, PEAK_MEMORY, RANKS)

@@ -1,0 +1,74 @@
+"""Scaling curves as rows of plain values, for CSV and the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from haplobench.distributed.steps import PARTS
+from haplobench.scaling.curves import Curve
+from haplobench.scaling.model import Projected
+from haplobench.scaling.points import Point
+
+
+def rows_of(curve: Curve) -> list[dict[str, Any]]:
+    """A row for each world size, measured and projected; None where a number doesn't exist."""
+    rows = []
+    points: list[Point | Projected] = [*curve.points, *curve.projected]
+    for point in points:
+        row: dict[str, Any] = {
+            "dataset": curve.dataset,
+            "generator": curve.generator,
+            "stage": curve.stage,
+            "mode": curve.mode,
+            "ranks": point.ranks,
+            "kind": "measured" if isinstance(point, Point) else "projected",
+            "haplotypes": point.amount,
+            "seconds": point.seconds,
+            "speedup": curve.speedup(point),
+            "efficiency": curve.efficiency(point),
+            "waited_seconds": point.waited,
+            "left_out_error": curve.error,
+        }
+        row |= _measured(point) if isinstance(point, Point) else {}
+        rows.append(row)
+    return rows
+
+
+def _measured(point: Point) -> dict[str, Any]:
+    per_step = point.steps or None
+    epochs = point.epochs or None
+    in_steps = sum(point.parts.values())
+    return {
+        "n": point.n,
+        "seconds_low": point.low,
+        "seconds_high": point.high,
+        "haplotypes_per_second": point.amount * (point.epochs or 1) / point.seconds,
+        "seconds_per_epoch": in_steps / epochs if epochs else None,
+        "seconds_per_step": in_steps / per_step if per_step else None,
+        "all_reduce_seconds_per_step": point.waited / per_step if per_step else None,
+        "bytes_per_step": point.sent / per_step if per_step else None,
+        "bytes_per_epoch": point.sent / epochs if epochs else None,
+        **{f"share_{name}": point.shares.get(name) for name in PARTS},
+        "imbalance": point.imbalance,
+        "peak_rss": point.peak_rss,
+        "peak_gpu_memory": point.peak_gpu_memory,
+    }
+
+
+def render_csv(curves: Sequence[Curve]) -> str:
+    """All rows as CSV; what doesn't exist is empty."""
+    rows = [row for curve in curves for row in rows_of(curve)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,216 @@
+"""Scaling curves: known laws are found again, projections can be checked, figures are drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from haplobench import BenchError
+from haplobench.cli.main import app
+from haplobench.results.costs import CellCost, read_costs
+from haplobench.results.run_folder import RunFolder
+from haplobench.scaling.curves import Curve, require_curves, scaling_curves
+from haplobench.scaling.model import fit_model
+from haplobench.scaling.tables import render_csv, rows_of
+from haplobench.scaling.text import print_curves
+
+# Of one rank: serial seconds, seconds per haplotype; of all-reduce: per call and byte.
+SERIAL, RATE, ALPHA, BETA = 2.0, 0.01, 1e-4, 1e-9
+CALLS, SENT, STEPS = 1000, 4e8, 500
+
+
+def waited(ranks: int) -> float:
+    ring = 2 * (ranks - 1) / ranks
+    return ALPHA * CALLS * math.log2(ranks) + BETA * SENT * ring
+
+
+def cost(ranks: int, seed: int = 1, mode: str = "strong", label: str = "vae") -> CellCost:
+    n = 4000 * (ranks if mode == "weak" else 1)
+    seconds = SERIAL + RATE * n / ranks + waited(ranks)
+    parts = {"data": 1.0, "forward": 2.0, "backward": 3.0, "optimiser": 0.5}
+    return CellCost(
+        dataset="people",
+        generator=label,
+        name="vae",
+        params={"batch_size": 64 * ranks},
+        seed=seed,
+        world_size=ranks,
+        backend="torch" if ranks > 1 else "",
+        mode=mode,
+        n_train=n,
+        fit=work(seconds, ranks, {**parts, "all_reduce": waited(ranks), "steps": STEPS}),
+        draws=({**work(n * 1e-3 / ranks, ranks, {}), "n_haplotypes": n, "n_sites": 9, "span": 9},),
+    )
+
+
+def work(seconds: float, ranks: int, steps: dict[str, float]) -> dict[str, Any]:
+    talk = {"calls": CALLS, "bytes": SENT, "seconds": 0.1}
+    return {
+        "wall": seconds,
+        "cpu": seconds * ranks,
+        "peak_rss": 10 * ranks,
+        "base_rss": 5 * ranks,
+        "peak_gpu_memory": None,
+        "ranks": [
+            {
+                "rank": rank,
+                "wall": seconds,
+                "cpu": seconds * (1 + (rank == 0) * 0.1),
+                "peak_rss": 10 + rank,
+                "peak_gpu_memory": None,
+                "communication": {
+                    "bytes": SENT,
+                    "seconds": 0.0 if not steps else 0.1,
+                    "operations": {"all_reduce": talk} if ranks > 1 and steps else {},
+                    "steps": steps,
+                },
+            }
+            for rank in range(ranks)
+        ],
+    }
+
+
+def write(folder: Path, costs: list[CellCost]) -> Path:
+    (folder / "costs").mkdir(parents=True, exist_ok=True)
+    for i, one in enumerate(costs):
+        (folder / "costs" / f"{i}.json").write_text(one.to_json())
+    (folder / "run.json").write_text(json.dumps({"suite": "s", "datasets": {"people": {}}}))
+    (folder / "records.jsonl").write_text("")
+    return folder
+
+
+def curve(folder: Path, stage: str = "training", label: str = "vae") -> Curve:
+    (found,) = [
+        one for one in scaling_curves(folder) if (one.stage, one.generator) == (stage, label)
+    ]
+    return found
+
+
+def test_the_law_that_made_the_times_is_found(tmp_path: Path) -> None:
+    model = fit_model(curve(write(tmp_path, [cost(p) for p in (1, 2, 4, 8)])).points)
+    assert model.serial == pytest.approx(SERIAL)
+    assert model.rate == pytest.approx(RATE)
+    assert model.alpha == pytest.approx(ALPHA)
+    assert model.beta == pytest.approx(BETA)
+
+
+@pytest.mark.parametrize("mode", ["strong", "weak"])
+def test_projections_follow_the_law_and_their_error_is_told(tmp_path: Path, mode: str) -> None:
+    found = curve(write(tmp_path, [cost(p, mode=mode) for p in (1, 2, 4, 8)]))
+    assert [point.ranks for point in found.projected] == [16, 32, 64]
+    for point in found.projected:
+        assert point.seconds == pytest.approx(cost(point.ranks, mode=mode).fit["wall"])
+    assert found.error == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_projection_that_is_off_says_by_how_much(tmp_path: Path) -> None:
+    slow = cost(4)
+    late = {**slow.fit, "wall": 2 * slow.fit["wall"]}
+    worse = CellCost(**{**vars(slow), "fit": late})
+    found = curve(write(tmp_path, [cost(1), cost(2), worse]))
+    # One measured all-reduce can't tell latency from bandwidth: hence the tolerance.
+    assert found.error == pytest.approx(-0.5, abs=0.02)
+
+
+def test_speedup_and_efficiency_of_both_kinds_of_scaling(tmp_path: Path) -> None:
+    write(tmp_path, [cost(p) for p in (1, 2)] + [cost(p, mode="weak", label="w") for p in (1, 2)])
+    strong, weak = curve(tmp_path), curve(tmp_path, label="w")
+    one, two = (cost(p).fit["wall"] for p in (1, 2))
+    assert strong.speedup(strong.points[1]) == pytest.approx(one / two)
+    assert strong.efficiency(strong.points[1]) == pytest.approx(one / two / 2)
+    one, two = (cost(p, mode="weak").fit["wall"] for p in (1, 2))
+    assert weak.speedup(weak.points[1]) == pytest.approx(2 * one / two)
+    assert weak.efficiency(weak.points[1]) == pytest.approx(one / two)
+    generation = curve(tmp_path, "generation")
+    assert generation.efficiency(generation.points[1]) == pytest.approx(1.0)
+
+
+def test_seeds_make_one_point(tmp_path: Path) -> None:
+    write(tmp_path, [cost(p, seed) for p in (1, 2) for seed in (1, 2, 3)])
+    assert [point.n for point in curve(tmp_path).points] == [3, 3]
+    assert curve(tmp_path).error is None
+
+
+def test_rows_hold_what_was_measured(tmp_path: Path) -> None:
+    write(tmp_path, [cost(p) for p in (1, 2)])
+    rows = rows_of(curve(tmp_path))
+    assert [row["kind"] for row in rows] == ["measured"] * 2 + ["projected"] * 3
+    assert rows[1]["bytes_per_step"] == SENT / STEPS
+    assert rows[1]["share_all_reduce"] == pytest.approx(waited(2) / (6.5 + waited(2)))
+    assert rows[1]["imbalance"] == pytest.approx(1.1 / 1.05 - 1)
+    assert rows[1]["peak_rss"] == 11
+    table = list(csv.DictReader(io.StringIO(render_csv(scaling_curves(tmp_path)))))
+    assert len(table) == 10
+    assert float(table[1]["seconds"]) == pytest.approx(cost(2).fit["wall"], rel=1e-5)
+
+
+def test_figures_are_drawn_and_projections_labelled(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
+    write(
+        tmp_path, [cost(p) for p in (1, 2, 4)] + [cost(p, mode="weak", label="w") for p in (1, 2)]
+    )
+    from haplobench.report.load import load_run
+    from haplobench.scaling.figures import draw_scaling
+
+    figures = {figure.name: figure for figure in draw_scaling(load_run(tmp_path))}
+    assert set(figures) == {"speed-up", "step-shares", "all-reduce"}
+    assert "projected" in figures["speed-up"].svg
+    assert "stroke-dasharray" in figures["speed-up"].svg
+    assert "error" in figures["speed-up"].caption
+
+
+def test_memory_is_drawn_against_batch_size(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
+    one = cost(1)
+    write(
+        tmp_path,
+        [
+            CellCost(**{**vars(one), "generator": f"b{size}", "params": {"batch_size": size}})
+            for size in (32, 64)
+        ],
+    )
+    from haplobench.report.load import load_run
+    from haplobench.scaling.figures import draw_scaling
+
+    assert [figure.name for figure in draw_scaling(load_run(tmp_path))] == ["memory"]
+
+
+def test_the_program_prints_and_writes(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
+    write(tmp_path / "run", [cost(p) for p in (1, 2)])
+    to = tmp_path / "to"
+    asked = ["scale", str(tmp_path / "run"), "--ranks", "32", "--to", str(to)]
+    done = CliRunner().invoke(app, asked, env={"COLUMNS": "140"})
+    assert done.exit_code == 0, done.output
+    assert "strong scaling" in done.output
+    assert re.search(r"32 .*projected", done.output)
+    assert (to / "scaling.csv").is_file()
+    assert len(list(to.rglob("*.svg"))) == 3
+
+
+def test_what_has_no_curves_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, [cost(1)])
+    with pytest.raises(BenchError, match="two world sizes"):
+        require_curves(tmp_path, ())
+    (tmp_path / "costs" / "0.json").write_text("{")
+    with pytest.raises(BenchError, match="not a cell's cost"):
+        read_costs(RunFolder(tmp_path))
+
+
+def test_the_terminal_shows_measured_and_projected(tmp_path: Path) -> None:
+    write(tmp_path, [cost(p) for p in (1, 2, 4)])
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_curves(scaling_curves(tmp_path), console)
+    text = console.export_text()
+    assert text.count("projected") == 2 * 3
+    assert "█" in text
+    assert "░" in text
