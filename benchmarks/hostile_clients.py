@@ -85,11 +85,14 @@ def measure(train: Panel, holdout: Panel, params: FederatedParams, seed: int) ->
         "quarantined": report["quarantined"],
         "epsilon": fitted.statement.epsilon if params.noised else None,
         "cpu_seconds": seconds,
+        "bytes_up": report["bytes_up"] / report["rounds_done"] / params.clients,
+        "bytes_down": report["bytes_down"] / report["rounds_done"] / params.clients,
+        "parameters": report["model"],
     }
 
 
-def main() -> None:
-    """Run the cases that are asked for and print a table."""
+def parser_of_trainings() -> argparse.ArgumentParser:
+    """Options of people, schedule and model."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--region", default="20:1000000-1200000")
     parser.add_argument("--vcf")
@@ -101,25 +104,40 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--epsilon", type=float)
     parser.add_argument("--model", default="{}", help="its parameters, as JSON")
-    parser.add_argument("--rules", default=",".join(RULES))
-    parser.add_argument("--attacks", default=",".join(ATTACKS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    return parser
+
+
+def begun(options: argparse.Namespace) -> tuple[Panel, Panel, dict[str, Any]]:
+    """People to train on, held-out people, and parameters that all cases share."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         train, holdout = panels(options, RunContext(seed=1, artifacts=here, scratch=here))
     print(f"{train.n_samples} people, {train.n_sites} sites, held out {holdout.n_samples}")
-    common: dict[str, Any] = {
-        "clients": CLIENTS,
-        "rounds": options.rounds,
-        "local_steps": options.local_steps,
-        "sampling_rate": options.sampling_rate,
-        "learning_rate": options.learning_rate,
-        "privacy": "local" if options.epsilon else "none",
-        "epsilon": options.epsilon or 8.0,
-        "model": json.loads(options.model),
-    }
+    return (
+        train,
+        holdout,
+        {
+            "clients": CLIENTS,
+            "rounds": options.rounds,
+            "local_steps": options.local_steps,
+            "sampling_rate": options.sampling_rate,
+            "learning_rate": options.learning_rate,
+            "privacy": "local" if options.epsilon else "none",
+            "epsilon": options.epsilon or 8.0,
+            "model": json.loads(options.model),
+        },
+    )
+
+
+def main() -> None:
+    """Run the cases that are asked for and print a table."""
+    parser = parser_of_trainings()
+    parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--attacks", default=",".join(ATTACKS))
+    options = parser.parse_args()
+    train, holdout, common = begun(options)
     found: dict[str, Any] = {"options": {k: str(v) for k, v in vars(options).items()}}
     clean = None
     cases = [("none", "mean")] + [

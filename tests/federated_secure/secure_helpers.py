@@ -27,6 +27,7 @@ QUICK: dict[str, Any] = {
     "local_steps": 2,
     "sampling_rate": 0.3,
     "privacy": "none",
+    "frequencies": "half",
     "model": {"window": 8, "codes": 4},
 }
 

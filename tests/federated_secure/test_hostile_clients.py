@@ -266,6 +266,10 @@ def test_what_needs_single_updates_is_refused_with_secure_aggregation(
             {"robust": {"rule": "median"}, "privacy": "central", "noise_multiplier": 1.0},
             "made for an average",
         ),
+        (
+            {"robust": {"screen": True}, "privacy": "central", "noise_multiplier": 1.0},
+            "robust.screen: can't be combined with central privacy",
+        ),
         ({"attack": {"kind": "scale"}}, "expected both or neither"),
         ({"attack": {"kind": "scale", "clients": 4}}, "4 clients of 3"),
     ],
@@ -273,23 +277,3 @@ def test_what_needs_single_updates_is_refused_with_secure_aggregation(
 def test_parameters_that_contradict_each_other(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parameters(**changes)
-
-
-@pytest.mark.parametrize("secure", [{"kind": "secagg"}, {"kind": "homomorphic"}])
-def test_a_federation_with_secure_aggregation_is_the_plain_one(
-    tmp_path: Path, secure: dict[str, Any]
-) -> None:
-    if secure["kind"] == "homomorphic":
-        pytest.importorskip("tenseal", reason="TenSEAL is absent: pip install tenseal")
-    one_round = {"strategy": "fedprox", "privacy": "local", "noise_multiplier": 1.0}
-    plain = run(tmp_path / "plain", "", **one_round)
-    hidden = run(tmp_path / "hidden", "", secure=secure, **one_round)
-    again = run(tmp_path / "again", "", secure=secure, **one_round)
-    # Three rounds, the second and third of which start from slightly different weights.
-    assert np.abs(vector(hidden) - vector(plain)).max() < 1e-3
-    if secure["kind"] == "secagg":  # masks are fresh, and cancel exactly
-        assert vector(hidden).tobytes() == vector(again).tobytes()
-    assert hidden.statement == plain.statement
-    assert [one["averaged"] for one in hidden.report["rounds"]] == [8, 8, 8]
-    assert not any(one["abandoned"] for one in hidden.report["rounds"])
-    assert hidden.report["bytes_up"] > plain.report["bytes_up"]
