@@ -214,3 +214,30 @@ def test_the_terminal_shows_measured_and_projected(tmp_path: Path) -> None:
     assert text.count("projected") == 2 * 3
     assert "█" in text
     assert "░" in text
+
+
+def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
+    from haplobench.report.load import load_run
+    from haplobench.scaling.figures import draw_scaling
+    from haplobench.scaling.profiles import print_profiles, profiles_of
+
+    one = cost(1)
+    operators = [
+        {"name": f"aten::{i}", "calls": 9, "seconds": 0.1 / (i + 1), "device_seconds": 0.0}
+        for i in range(20)
+    ]
+    fit = {**one.fit, "profile": {"operators": operators, "parts": operators[:1]}}
+    write(tmp_path, [CellCost(**{**vars(one), "fit": fit})])
+    profiles = profiles_of(read_costs(RunFolder(tmp_path)))
+    assert [(one.stage, one.kind) for one in profiles] == [
+        ("training", "operators"),
+        ("training", "parts"),
+    ]
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_profiles(profiles, console)
+    assert "aten::0" in console.export_text()
+    (figure,) = draw_scaling(load_run(tmp_path))
+    assert figure.name == "profile"
+    assert "aten::11" in figure.svg
+    assert "aten::12" not in figure.svg

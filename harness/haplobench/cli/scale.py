@@ -21,17 +21,20 @@ def scale(
         Path | None, typer.Option("--to", help="Folder for scaling.csv and the figures (SVG).")
     ] = None,
 ) -> None:
-    """Print speed-up, efficiency and communication by ranks, measured and projected."""
+    """Print speed-up, efficiency and communication by ranks, measured and projected; profiles."""
     from rich.console import Console
 
-    from haplobench.results.run_folder import resolve_run
+    from haplobench.results.costs import read_costs
+    from haplobench.results.run_folder import RunFolder, resolve_run
     from haplobench.scaling.curves import require_curves
+    from haplobench.scaling.profiles import print_profiles, profiles_of
     from haplobench.scaling.tables import render_csv
     from haplobench.scaling.text import print_curves
 
     folder = resolve_run(run, out)
     curves = require_curves(folder, ranks or ())
     print_curves(curves, Console())
+    print_profiles(profiles_of(read_costs(RunFolder(folder))), Console())
     if to is None:
         return
     from haplobench.scaling.figures import write_scaling_figures

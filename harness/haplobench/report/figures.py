@@ -79,7 +79,10 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     own = (
         "leaderboard",
         *(f"claims-{family}" for family in ("fidelity", "privacy", "performance")),
-        *(f"scaling-{name}" for name in ("speed-up", "step-shares", "all-reduce", "memory")),
+        *(
+            f"scaling-{name}"
+            for name in ("speed-up", "step-shares", "all-reduce", "memory", "profile")
+        ),
     )
     files: set[str] = {
         f"{slug(dataset)}/{name}".lower() for dataset in run.datasets for name in own

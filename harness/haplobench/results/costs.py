@@ -33,7 +33,8 @@ class CellCost:
         Haplotypes that it was fitted on.
     fit : dict
         `wall`, `cpu`, `peak_rss`, `base_rss`, `peak_gpu_memory` of all ranks together, and
-        `ranks`: each one's, see `Telemetry.fit_ranks`.
+        `ranks`: each one's, see `Telemetry.fit_ranks`. Where the suite asks for it, `profile`:
+        `operators` and `parts`, rows of `name`, `calls`, `seconds` and `device_seconds`.
     draws : tuple of dict
         The same of every cohort sampled, with `n_haplotypes`, `n_sites` and `span` (bp).
     """

@@ -32,11 +32,17 @@ def note_cost(
         backend=entry.backend if entry.world_size > 1 else "",
         mode=entry.scaling.mode,
         n_train=round(n_train * entry.people),
-        fit={key: fit[key] for key in _STAGE},
-        draws=tuple({key: draw[key] for key in _DRAW} for draw in sample["draws"]),
+        fit=_part(fit, _STAGE),
+        draws=tuple(_part(draw, _DRAW) for draw in sample["draws"]),
     )
     name = cell.name.replace("/", ".")
     write_whole(folder.path / FOLDER / f"{name}.json", cost.to_json())
+
+
+def _part(facts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: facts[name] for name in names} | (
+        {"profile": facts["profile"]} if "profile" in facts else {}
+    )
 
 
 def _plain(value: Any) -> Any:

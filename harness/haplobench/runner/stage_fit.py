@@ -10,6 +10,7 @@ from haplobench.registry import Registry, resolve
 from haplobench.runner.gpu import GPUWatch
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared
+from haplobench.runner.profiling import Profile
 from haplobench.runner.ranks import gather_cost
 from haplobench.runner.telemetry import Meter
 
@@ -23,9 +24,12 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
     params = spec.params.model_validate(job.params)
     generator = resolve(spec.target)()
     ctx.group.barrier()
-    with GPUWatch(ctx.device) as gpu, Meter() as meter:
+    wanted = bool(job.settings.get("profile")) and ctx.group.rank == 0
+    profile = Profile(wanted, ctx.artifacts / "profile-fit.json.gz", ctx.device)
+    with GPUWatch(ctx.device) as gpu, Meter() as meter, profile:
         fitted = generator.fit(prepared.train, params, ctx)
     facts = gather_cost(ctx.group, meter.facts() | gpu.facts(), ctx.group.counters.facts())
+    facts |= profile.facts()
     if ctx.group.rank == 0:
         model = Path(job.output) / "model"
         model.mkdir()

@@ -26,6 +26,7 @@ from haplobench.runner.collected import Collected
 from haplobench.runner.gpu import GPUWatch
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, save_sequence
+from haplobench.runner.profiling import Profile
 from haplobench.runner.ranks import gather_cost
 from haplobench.runner.telemetry import Heartbeat, Meter
 
@@ -103,7 +104,10 @@ def _draw(
 ) -> tuple[dict[str, Any], Panel | None]:
     """What drawing a cohort cost, and the cohort: on rank 0; nothing of either elsewhere."""
     collected = Collected(spec, request, prepared.train, Path(job.scratch), group)
-    with GPUWatch(ctx.device) as gpu:
+    wanted = bool(job.settings.get("profile")) and group.rank == 0 and request.start == 0
+    trace = ctx.artifacts / "profile-sample.json.gz"
+    profile = Profile(wanted, trace, ctx.device, sampling=True)
+    with GPUWatch(ctx.device) as gpu, profile:
         with Meter() as meter:
             batches = _sampling(fitted, collected.part, ctx, spec)
         cost = meter.facts()
@@ -111,11 +115,12 @@ def _draw(
             with Meter() as meter:
                 batch = next(batches, None)
             cost = _add(cost, meter.facts())
+            profile.step()
             if batch is None:
                 break
             collected.take(batch)
     cohort = collected.cohort(prepared)
-    return gather_cost(group, cost | gpu.facts(), {}), cohort
+    return gather_cost(group, cost | gpu.facts(), {}) | profile.facts(), cohort
 
 
 def _like_train(prepared: Prepared, spec: GeneratorSpec, batch_size: int) -> SampleRequest:

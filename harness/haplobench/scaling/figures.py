@@ -11,6 +11,7 @@ from haplobench.results.costs import read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.charts import draw_all_reduce, draw_memory, draw_shares, draw_speedup
 from haplobench.scaling.curves import Curve, scaling_curves
+from haplobench.scaling.profiles import draw_profiles, profiles_of
 
 METRIC = "scaling"
 _PROJECTED = (
@@ -30,6 +31,11 @@ _TEXTS = {
     "memory": (
         "Memory by batch size",
         "Peak resident memory of the largest rank in training, mean over seeds.",
+    ),
+    "profile": (
+        "Time by operator and by model part",
+        "Ten training steps, and ten batches sampled, by torch.profiler: operators' own time; of "
+        "model parts the forward pass with all that they call.",
     ),
 }
 
@@ -53,6 +59,7 @@ def draw_scaling(run: Run, ranks: Sequence[int] = ()) -> list[Figure]:
             "step-shares": draw_shares(here, style),
             "all-reduce": draw_all_reduce(here, style),
             "memory": draw_memory(own, style),
+            "profile": draw_profiles(profiles_of(own)),
         }
         for name, chart in charts.items():
             if chart is None:

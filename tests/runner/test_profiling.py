@@ -1,0 +1,73 @@
+"""Profiling of a stage: operators and model parts of some training steps, and a trace."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch.profiler profiles")
+
+from haplobench.runner.profiling import Profile  # noqa: E402
+
+
+class Model(torch.nn.Module):  # type: ignore[name-defined, misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.Sequential(torch.nn.Linear(200, 400), torch.nn.ReLU())
+        self.head = torch.nn.Linear(400, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blocks(values))
+
+
+def train(profile: Profile, steps: int) -> None:
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with profile:
+        for _ in range(steps):
+            loss = model(torch.randn(64, 200)).square().mean()
+            loss.backward()
+            optimizer.step()
+
+
+def test_training_steps_are_profiled_by_operator_and_part(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.json.gz"
+    profile = Profile(True, trace, "cpu")
+    train(profile, 20)
+    found = profile.facts()["profile"]
+    operators = {row["name"]: row for row in found["operators"]}
+    parts = {row["name"]: row for row in found["parts"]}
+    # Two linear layers, ten steps.
+    assert operators["aten::addmm"]["calls"] == 20
+    assert operators["aten::addmm"]["seconds"] > 0
+    assert set(parts) == {"Model", "blocks", "blocks.0", "blocks.1", "head"}
+    assert all(row["calls"] == 10 for row in parts.values())
+    assert parts["blocks.0"]["seconds"] <= parts["blocks"]["seconds"] <= parts["Model"]["seconds"]
+    costs = [row["seconds"] for row in found["operators"]]
+    assert costs == sorted(costs, reverse=True)
+    assert json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    from torch.nn.modules import module
+
+    before = dict(module._global_forward_hooks), dict(module._global_forward_pre_hooks)
+    with pytest.raises(ZeroDivisionError), Profile(True, tmp_path / "t.json.gz", "cpu"):
+        raise ZeroDivisionError
+    assert (dict(module._global_forward_hooks), dict(module._global_forward_pre_hooks)) == before
+
+
+def test_without_being_asked_nothing_is_profiled(tmp_path: Path) -> None:
+    profile = Profile(False, tmp_path / "trace.json.gz", "cpu")
+    train(profile, 20)
+    assert profile.facts() == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_of_too_few_steps_has_no_profile(tmp_path: Path) -> None:
+    profile = Profile(True, tmp_path / "trace.json.gz", "cpu")
+    train(profile, 3)
+    assert profile.facts() == {}
