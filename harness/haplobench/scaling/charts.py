@@ -28,6 +28,7 @@ Chart = Any
 def draw_speedup(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
     """Speed-up against ranks, a panel per stage and mode; the projection dashed, ideal dotted."""
     panels = []
+    labels = [curve.generator for curve in curves]
     for mode in ("strong", "weak"):
         for stage in STAGES:
             here = [curve for curve in curves if (curve.mode, curve.stage) == (mode, stage)]
@@ -35,7 +36,6 @@ def draw_speedup(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
                 rows = [row for curve in here for row in _rows(curve, curve.speedup)]
                 rows += _ideal(here)
                 title = f"{stage.capitalize()}, {mode} scaling"
-                labels = [curve.generator for curve in here]
                 panels.append(_lines(rows, labels, style, title, "Speed-up", log=True))
     return _grid(panels)
 
@@ -136,7 +136,9 @@ def draw_memory(costs: Sequence[CellCost], style: FigureStyle) -> Chart | None:
     dash = alt.StrokeDash("kind:N", title=None, legend=None)
     chart: Chart = alt.layer(
         base.mark_line().encode(x=x, y=y, color=colour, strokeDash=dash),
-        base.mark_point(filled=True, opacity=1).encode(x=x, y=y, color=colour, shape="kind:N"),
+        base.mark_point(filled=True, opacity=1).encode(
+            x=x, y=y, color=colour, shape=alt.Shape("kind:N", legend=None)
+        ),
     ).properties(width=_WIDTH, height=_HEIGHT)
     return chart
 
@@ -203,7 +205,7 @@ def _lines(
         axis=alt.Axis(values=ticks, format="d"),
     )
     scale = alt.Scale(type="log", base=2, nice=False, padding=8) if log else alt.Scale(zero=True)
-    y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(format=",~r", tickCount=6))
     legend = alt.Legend(orient="bottom", symbolDash=[1, 0], values=names)
     colour = alt.Color(
         "generator:N",
