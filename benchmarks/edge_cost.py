@@ -1,6 +1,6 @@
 """What `vae-federated` costs at the edge, and what saving it costs: bytes, CPU, LD-decay RMSE.
 
-    python benchmarks/edge_cost.py --rounds 60 --learning-rate 0.1 --out edge.json
+    python benchmarks/edge_cost.py --out edge.json
 
 Bytes are those of a client in a round, as serialised for the wire.
 """
@@ -21,7 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "top 10 %": {"edge": {"compression": "top_k", "top_share": 0.1}},
     "top 1 %": {"edge": {"compression": "top_k", "top_share": 0.01}},
     "8 codes": {"model": {"codes": 8}},
-    "student of 8 codes": {"edge": {"student": {"window": 16, "codes": 8, "rounds": 60}}},
+    "student of 8 codes": {"edge": {"student": {"window": 16, "codes": 8}}},
     "SecAgg+": {"secure": {"kind": "secagg"}},
     "SecAgg+, 4 neighbours": {"secure": {"kind": "secagg", "neighbours": 4}},
     "CKKS": {"secure": {"kind": "homomorphic"}},

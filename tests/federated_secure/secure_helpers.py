@@ -28,6 +28,10 @@ QUICK: dict[str, Any] = {
     "sampling_rate": 0.3,
     "privacy": "none",
     "frequencies": "half",
+    "strategy": "fedavg",
+    "optimiser": "adam",
+    "learning_rate": 0.05,
+    "averaging": 0.0,
     "model": {"window": 8, "codes": 4},
 }
 

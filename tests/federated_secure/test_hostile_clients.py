@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from secure_helpers import parameters, start
@@ -119,6 +119,7 @@ def combined(updates: list[Any], quarantined: int = 0, **robust: Any) -> Any:
     return flat(difference(one.content["arrays"], start(SIZE)))
 
 
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000))
 def test_trimmed_mean_and_median_are_those_of_scipy_and_numpy(seed: int) -> None:
     updates = [np.asarray(u, np.float64) for u in honest(8, seed)]
@@ -128,6 +129,7 @@ def test_trimmed_mean_and_median_are_those_of_scipy_and_numpy(seed: int) -> None
     assert np.allclose(combined(updates, rule="median", hostile=2), np.median(updates, 0), **near)
 
 
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000))
 def test_krum_is_the_paper_s(seed: int) -> None:
     """Scores from the definition: distances to the n - f - 2 nearest others (Blanchard 2017)."""
@@ -161,6 +163,7 @@ def test_too_few_replies_for_a_rule_give_nothing() -> None:
     assert combine(params, 1, start(SIZE), [], 0) == []
 
 
+@settings(deadline=None, max_examples=25)
 @given(norm=st.floats(1e-3, 1e3), bound=st.floats(1e-2, 1e2))
 def test_clients_keep_to_the_declared_bound(norm: float, bound: float) -> None:
     update = np.asarray(honest(1)[0])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from secure_helpers import parameters, start
 
@@ -36,6 +36,7 @@ def edge(compression: str, **changes: Any) -> EdgeParams:
     return EdgeParams.model_validate({"compression": compression} | changes)
 
 
+@settings(deadline=None, max_examples=25)
 @given(bits=st.sampled_from([4, 8]), seed=st.integers(0, 2**32), scale=st.floats(1e-6, 1e6))
 def test_a_quantised_value_is_one_of_the_two_levels_around_it(
     bits: int, seed: int, scale: float
@@ -78,6 +79,7 @@ def test_constant_and_broken_arrays() -> None:
     assert np.isnan(back[:30]).all()
 
 
+@settings(deadline=None, max_examples=25)
 @given(share=st.floats(0.01, 1), seed=st.integers(0, 2**32))
 def test_top_k_sends_the_largest(share: float, seed: int) -> None:
     vector = np.random.default_rng(seed).standard_normal(SIZE)
