@@ -13,18 +13,16 @@ from haplobench.testing import example_context, example_panel
 from haplobench_federated.generator import Federated, FittedFederated
 
 TEACHER = {"window": 10, "codes": 12}
-STUDENT = {"window": 10, "codes": 4, "people": 300, "rounds": 15}
+STUDENT = {"window": 10, "codes": 4, "people": 300, "rounds": 10}
 
 
 def fit(folder: Path, **changes: Any) -> FittedFederated:
     folder.mkdir(parents=True, exist_ok=True)
     panel = example_panel(n_samples=96, n_sites=60, seed=3)
     params = parameters(
-        rounds=15,
-        local_steps=5,
+        **({"rounds": 8, "local_steps": 5} | changes),
         learning_rate=0.1,
         model=TEACHER,
-        **({"privacy": "none"} | changes),
     )
     return Federated().fit(panel, params, example_context(folder, panel, 0))
 
@@ -56,8 +54,9 @@ def test_a_student_is_smaller_and_draws_what_its_teacher_draws(tmp_path: Path) -
 
 def test_a_student_is_saved_and_loaded_and_keeps_the_statement(tmp_path: Path) -> None:
     private = {"privacy": "local", "noise_multiplier": 1.0, "epsilon": None, "accountant": "rdp"}
-    teacher = fit(tmp_path / "teacher", **private)
-    student = fit(tmp_path / "student", edge={"student": STUDENT}, **private)
+    short = private | {"rounds": 1, "local_steps": 1}
+    teacher = fit(tmp_path / "teacher", **short)
+    student = fit(tmp_path / "student", edge={"student": STUDENT | {"rounds": 1}}, **short)
     assert student.privacy_statement() == teacher.privacy_statement()
     (tmp_path / "model").mkdir()
     student.save(tmp_path / "model")

@@ -58,7 +58,7 @@ def test_a_quantised_value_is_one_of_the_two_levels_around_it(
 def test_quantisation_keeps_the_expectation(bits: int) -> None:
     rng = np.random.default_rng(1)
     vector = rng.standard_normal(SIZE)
-    params, n = edge("quantise", bits=bits), 4000
+    params, n = edge("quantise", bits=bits), 1000
     mean = sum(restored(quantised(vector, SIZES, bits, rng), start(SIZE), params) for _ in range(n))
     steps = [np.ptp(part) / (2**bits - 1) for part in np.split(vector, [30])]
     step = np.repeat(steps, SIZES)
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_quarantined(arrays: dict[str, Any]) -> None:
 def run(folder: Path, **changes: Any) -> Federated:
     folder.mkdir(parents=True, exist_ok=True)
     panel = example_panel(n_samples=48, n_sites=200, seed=3)
-    params = parameters(rounds=4, model={"window": 10, "codes": 8}, **changes)
+    params = parameters(rounds=3, model={"window": 10, "codes": 8}, **changes)
     return federate(panel, params, example_context(folder, panel, 0), WindowCodeFamily())
 
 
