@@ -71,3 +71,19 @@ def test_a_training_of_too_few_steps_has_no_profile(tmp_path: Path) -> None:
     profile = Profile(True, tmp_path / "trace.json.gz", "cpu")
     train(profile, 3)
     assert profile.facts() == {}
+
+
+def test_parts_called_by_themselves_are_known_by_their_owner(tmp_path: Path) -> None:
+    class Fitted:
+        def __init__(self) -> None:
+            self.model = Model()
+
+    fitted = Fitted()
+    trace = tmp_path / "trace.json.gz"
+    with Profile(True, trace, "cpu", sampling=True, owner=fitted) as profile:
+        for _ in range(6):
+            fitted.model.blocks[0](torch.randn(8, 200))
+            profile.step()
+    # The first step warms up; the profile ends before ten.
+    (part,) = profile.facts()["profile"]["parts"]
+    assert (part["name"], part["calls"]) == ("model.blocks.0", 5)

@@ -31,10 +31,27 @@ class Profile:
     device : str
     sampling : bool
         Steps are short of warm-up: all but the first are profiled.
+    owner : object
+        Torch modules among its attributes are known by their place in it, also where only
+        parts of them are called.
     """
 
-    def __init__(self, wanted: bool, trace: Path, device: str, *, sampling: bool = False) -> None:
+    def __init__(
+        self,
+        wanted: bool,
+        trace: Path,
+        device: str,
+        *,
+        sampling: bool = False,
+        owner: object = None,
+    ) -> None:
         self._wanted = wanted
+        self._owned = {
+            id(module): f"{attribute}.{name}".rstrip(".")
+            for attribute, value in getattr(owner, "__dict__", {}).items()
+            if wanted and hasattr(value, "named_modules")
+            for name, module in value.named_modules()
+        }
         self._trace = trace
         self._device = device
         self._sampling = sampling
@@ -97,7 +114,8 @@ class Profile:
         stack: list[tuple[Any, Any, str]] = []
 
         def before(module: Any, inputs: object) -> None:
-            name = _name(module, stack[0][0]) if stack else type(module).__name__
+            outermost = stack[0][0] if stack else module
+            name = self._owned.get(id(module)) or _name(module, outermost)
             marked = record_function(f"{_PART}{name}")
             marked.__enter__()  # type: ignore[no-untyped-call]
             stack.append((module, marked, name))

@@ -106,7 +106,7 @@ def _draw(
     collected = Collected(spec, request, prepared.train, Path(job.scratch), group)
     wanted = bool(job.settings.get("profile")) and group.rank == 0 and request.start == 0
     trace = ctx.artifacts / "profile-sample.json.gz"
-    profile = Profile(wanted, trace, ctx.device, sampling=True)
+    profile = Profile(wanted, trace, ctx.device, sampling=True, owner=fitted)
     with GPUWatch(ctx.device) as gpu, profile:
         with Meter() as meter:
             batches = _sampling(fitted, collected.part, ctx, spec)
