@@ -14,7 +14,7 @@ import typer.main
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from haplobench import DatasetSpec, GeneratorSpec, MetricSpec, Params, SubmetricSpec
+from haplobench import DatasetSpec, GeneratorSpec, MetricSpec, SubmetricSpec
 from haplobench.cli.main import app
 from haplobench.plugin.metrics import Family
 from haplobench.registry import load_registry
@@ -236,7 +236,7 @@ def _parameter(item: Any) -> tuple[str, str, str]:
 # --- pieces ---------------------------------------------------------------------------------
 
 
-def _attributes(model: type[Params]) -> dict[str, str]:
+def _attributes(model: type[BaseModel]) -> dict[str, str]:
     """What a params class says of its fields: its docstring's Attributes, its parents' too."""
     meanings: dict[str, str] = {}
     for cls in reversed(model.__mro__):
@@ -251,14 +251,19 @@ def _attributes(model: type[Params]) -> dict[str, str]:
     return meanings
 
 
-def _params(model: type[Params]) -> str:
-    """A plugin's parameters: a table, and what their docstring says beside it."""
-    if not model.model_fields:
-        return ""
-    meanings = _attributes(model)
-    if meanings:
-        return _fields_table(model, meanings)
-    return f"{_prose(model)}\n\n{_fields_table(model, meanings)}"
+def _params(model: type[BaseModel]) -> str:
+    """A plugin's parameters: a table, what their docstring says beside it, and those within."""
+    parts = []
+    for level, found in enumerate(_models(model)):
+        if not found.model_fields:
+            continue
+        if level:
+            parts.append(f"#### {_heading(found)}")
+        meanings = _attributes(found)
+        if level or not meanings:
+            parts.append(_prose(found))
+        parts.append(_fields_table(found, meanings))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _fields_table(model: type[BaseModel], meanings: Mapping[str, str]) -> str:

@@ -1,0 +1,122 @@
+"""The documentation builds without a warning, and what it tells the reader to type works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from haplobench.registry import load_registry
+from haplobench.suite import load_suite
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
+PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+
+
+def blocks(page: str) -> list[tuple[str, str, str]]:
+    """(language, file name or empty, text) of a page's code blocks, in order."""
+    return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
+
+
+def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="needs the extra `docs`")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    registry = load_registry()
+    metrics = (tmp_path / "reference" / "metrics" / "index.html").read_text()
+    for name, spec in registry.metrics.items():
+        assert f'id="{name}"' in metrics
+        assert all(item.name in metrics for item in spec.submetrics)
+    generators = (tmp_path / "reference" / "generators" / "index.html").read_text()
+    assert all(f'id="{name}"' in generators for name in registry.generators)
+    for page in tmp_path.rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]+)"', page.read_text()
+        )
+        assert not loaded, f"{page.name} asks others for {loaded}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_shown_exists(page: str) -> None:
+    from typer.main import get_command
+
+    from haplobench.cli.main import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for language, _, text in blocks(page):
+        if language == "sh":
+            assert set(re.findall(r"^bench ([\w-]+)", text, re.MULTILINE)) <= set(commands)
+            assert set(re.findall(r"^make ([\w-]+)", text, re.MULTILINE)) <= targets
+    prose = (DOCS / page).read_text()
+    assert set(re.findall(r"`bench ([a-z]+)", prose)) <= set(commands)
+    assert set(re.findall(r"`make ([a-z-]+)", prose)) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pieces_of_suites_validate(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "withdrawn.txt").write_text("NA12878\n")  # as a piece names it
+    pieces = [text for language, name, text in blocks(page) if language == "yaml" and not name]
+    for number, piece in enumerate(pieces):
+        whole = {"name": "name: piece", "datasets": "datasets: [embedded]"}
+        whole["generators"] = "generators: [markov]"
+        text = "\n".join(line for key, line in whole.items() if f"\n{key}:" not in f"\n{piece}")
+        path = tmp_path / f"piece{number}.yaml"
+        path.write_text(f"{text}\n{piece}")
+        load_suite(path, [], load_registry())
+
+
+def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
+    """In an environment of its own, that takes its libraries from this one."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    site = next((venv / "lib").glob("python*/site-packages"))
+    here = {sysconfig.get_path("purelib"), *(p for p in sys.path if p.endswith("site-packages"))}
+    # `site` follows the .pth files of added folders, an editable haplobench's among them.
+    (site / "outer.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in here))
+    bench = venv / "bin" / "bench"
+    bench.write_text(f"#!{venv}/bin/python\nfrom haplobench.cli import main\nmain()\n")
+    bench.chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
+    environment |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "COLUMNS": "200"}
+    ran = []
+    for language, name, text in blocks("tutorial.md"):
+        if name:
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_text(text)
+        elif language == "sh":
+            # No network in a test: what the distribution needs is here already.
+            lines = text.replace(
+                "pip install", f"{venv}/bin/python -m pip install --no-deps --no-build-isolation"
+            )
+            done = subprocess.run(
+                ["sh", "-e", "-c", lines],
+                cwd=work,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            ran.append(done.stdout)
+    shown = next(text for text in ran if "my-chain-smoothed" in text)
+    assert "li-stephens" in shown
+    assert "floor" in shown
