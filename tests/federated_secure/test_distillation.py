@@ -13,7 +13,7 @@ from haplobench.testing import example_context, example_panel
 from haplobench_federated.generator import Federated, FittedFederated
 
 TEACHER = {"window": 10, "codes": 12}
-STUDENT = {"window": 10, "codes": 4, "people": 300, "rounds": 10}
+STUDENT = {"window": 10, "codes": 4, "people": 300, "steps": 100}
 
 
 def fit(folder: Path, **changes: Any) -> FittedFederated:
@@ -56,7 +56,7 @@ def test_a_student_is_saved_and_loaded_and_keeps_the_statement(tmp_path: Path) -
     private = {"privacy": "local", "noise_multiplier": 1.0, "epsilon": None, "accountant": "rdp"}
     short = private | {"rounds": 1, "local_steps": 1}
     teacher = fit(tmp_path / "teacher", **short)
-    student = fit(tmp_path / "student", edge={"student": STUDENT | {"rounds": 1}}, **short)
+    student = fit(tmp_path / "student", edge={"student": STUDENT | {"steps": 10}}, **short)
     assert student.privacy_statement() == teacher.privacy_statement()
     (tmp_path / "model").mkdir()
     student.save(tmp_path / "model")

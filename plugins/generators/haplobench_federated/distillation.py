@@ -8,6 +8,7 @@ outputs; here they are haplotypes).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from haplobench_federated.populations import Populations
 from haplobench_federated.training import LocalState, People, train_locally
 
 _TAKEN = 0.1  # of the drawn people, in a step
+_STEPS = 10  # between changes of the learning rate
 _LEAST = 0.005  # frequency to begin with
 
 
@@ -51,17 +53,21 @@ def distil(
         student_model(params, student),
         ctx.seed_for("federated", "student", "weights"),
     )
+    rounds = math.ceil(student.steps / _STEPS)
     fitting = params.model_copy(
         update={
             "privacy": "none",
-            "rounds": student.rounds,
+            "strategy": "fedavg",  # the schedule is then the steps' own
+            "rounds": rounds,
+            "local_steps": _STEPS,
+            "learning_rate": student.learning_rate,
             "sampling_rate": _TAKEN,
             "optimiser": "adam",
             "schedule": "cosine",
         }
     )
     state = LocalState()
-    for number in range(1, student.rounds + 1):
+    for number in range(1, rounds + 1):
         state = train_locally(
             model,
             People(np.ascontiguousarray(haplotypes), population),

@@ -20,14 +20,17 @@ class StudentParams(Params):
         Codes per window.
     people : int
         Drawn from the federation's model.
-    rounds : int
-        Of `local_steps` steps each, on a tenth of the people at a time.
+    steps : int
+        Of Adam, in tens, on a tenth of the people at a time.
+    learning_rate : float
+        At first; falls to 0 by a cosine.
     """
 
     window: int = Field(32, ge=2, le=4096)
     codes: int = Field(8, ge=2, le=4096)
     people: int = Field(2000, ge=10, le=1_000_000)
-    rounds: int = Field(20, ge=1, le=100_000)
+    steps: int = Field(600, ge=10, le=1_000_000)
+    learning_rate: float = Field(0.1, gt=0)
 
 
 class EdgeParams(Params):
