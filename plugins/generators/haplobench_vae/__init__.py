@@ -30,7 +30,7 @@ VAE_PAPER = GeneratorSpec(
 
 VAE = GeneratorSpec(
     name="vae",
-    version="2",
+    version="3",
     target="haplobench_vae.vae:VAE",
     summary=(
         "Windowed VAE with discrete codes, a causal transformer with local attention as their "
