@@ -11,16 +11,9 @@ import haplobench
 from haplobench.errors import SuiteError
 from haplobench.marked_yaml import MarkedTree, apply_override, read_marked
 from haplobench.registry import Registry
+from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite
 from haplobench.suite_checks import SuiteChecker, check_profiles, write_out
-from haplobench.suite_schema import (
-    DatasetEntry,
-    FloorSettings,
-    GeneratorEntry,
-    Limits,
-    MetricEntry,
-    SampleSettings,
-    Suite,
-)
+from haplobench.suite_schema import FloorSettings, Limits, SampleSettings
 from haplobench.validation import near_names
 
 __all__ = [

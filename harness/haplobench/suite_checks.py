@@ -15,15 +15,8 @@ from haplobench.errors import PluginError
 from haplobench.marked_yaml import Key, MarkedTree, key_text, leaves
 from haplobench.plugin import Need, Params
 from haplobench.registry import Registry, missing_needs
-from haplobench.suite_schema import (
-    FLOOR,
-    DatasetEntry,
-    GeneratorEntry,
-    Limits,
-    MetricEntry,
-    Suite,
-    SuiteFile,
-)
+from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite
+from haplobench.suite_schema import FLOOR, Limits, SuiteFile
 from haplobench.validation import explain, near_names, structural_problems
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

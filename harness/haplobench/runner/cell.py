@@ -13,6 +13,7 @@ from haplobench.errors import BenchError
 from haplobench.hookspecs import StageEvent
 from haplobench.plugin import GPU
 from haplobench.registry import Registry
+from haplobench.resolved_suite import Suite
 from haplobench.results.records import Phase, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.code import plugin_code
@@ -29,7 +30,7 @@ from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.recording import Failure, Ledger
 from haplobench.runner.store import StageStore, link_or_copy
 from haplobench.runner.telemetry import Beat
-from haplobench.suite_schema import Limits, Suite
+from haplobench.suite_schema import Limits
 from haplobench.units import format_duration, format_size
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from haplobench.plugin import Binary, Need
-from haplobench.suite_schema import digest_of
+from haplobench.resolved_suite import digest_of
 
 HARNESS = "haplobench"
 # Modules of the harness that every stage rests on; a stage adds its own.

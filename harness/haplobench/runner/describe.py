@@ -14,12 +14,12 @@ from typing import Any
 
 from haplobench.plugin import MetricSpec, PrivacyStatement
 from haplobench.registry import Registry
+from haplobench.resolved_suite import Suite
 from haplobench.results.provenance import Provenance
 from haplobench.runner.cell import Session
 from haplobench.runner.plan import Cell
 from haplobench.runner.recording import distribution_of
 from haplobench.runner.store import write_whole
-from haplobench.suite_schema import Suite
 
 
 def describe_run(

@@ -15,6 +15,7 @@ from haplobench.panel import Panel
 from haplobench.plugin import RunContext
 from haplobench.recombination import RecombinationMap
 from haplobench.registry import Registry, missing_needs
+from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
 from haplobench.runner.cell import Session, StageFailedError
@@ -30,18 +31,7 @@ from haplobench.runner.recording import Ledger, Recorder
 from haplobench.runner.run import RunOutcome, observer, plugin_modules, writing
 from haplobench.runner.store import StageStore, write_whole
 from haplobench.sequence import ReferenceSequence
-from haplobench.suite_schema import (
-    DatasetEntry,
-    Filters,
-    FloorSettings,
-    GeneratorEntry,
-    Limits,
-    MetricEntry,
-    SampleSettings,
-    SplitSettings,
-    Suite,
-    digest_of,
-)
+from haplobench.suite_schema import Filters, FloorSettings, Limits, SampleSettings, SplitSettings
 
 NAME = "evaluate"
 NEEDS_TRAIN = "needs the training panel (--train)"

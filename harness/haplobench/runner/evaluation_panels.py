@@ -10,11 +10,11 @@ from haplobench.errors import BenchError
 from haplobench.panel import Panel
 from haplobench.plugin import RunContext
 from haplobench.recombination import RecombinationMap
+from haplobench.resolved_suite import digest_of
 from haplobench.runner.matching import MatchedSites, match_sites
 from haplobench.runner.prepared import Prepared
 from haplobench.runner.stage_prepare import make_prepared
 from haplobench.sequence import ReferenceSequence
-from haplobench.suite_schema import digest_of
 
 _MOSTLY = 0.5
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from haplobench.plugin import GPU, MetricSpec
+from haplobench.resolved_suite import MetricEntry, digest_of
 from haplobench.results.records import Status
 from haplobench.runner.cell import Sampled, Session, StageFailedError, explain_failure, run_job
 from haplobench.runner.code import plugin_code
@@ -16,7 +17,7 @@ from haplobench.runner.plan import Cell
 from haplobench.runner.recording import Failure, Recorder
 from haplobench.runner.store import link_or_copy
 from haplobench.runner.telemetry import Beat
-from haplobench.suite_schema import Limits, MetricEntry, digest_of
+from haplobench.suite_schema import Limits
 
 NO_TELEMETRY = "nothing was fitted or sampled"
 SITES_DIFFER = "sites differ"

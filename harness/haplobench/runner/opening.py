@@ -13,10 +13,10 @@ from typing import Any
 
 import filelock
 
+from haplobench.resolved_suite import Suite
 from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.store import holder_of
-from haplobench.suite_schema import Suite
 
 
 @contextlib.contextmanager

@@ -7,16 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
+from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
 from haplobench.runner.code import harness_code, plugin_code
-from haplobench.suite_schema import (
-    FLOOR,
-    DatasetEntry,
-    GeneratorEntry,
-    MetricEntry,
-    SampleSettings,
-    Suite,
-    digest_of,
-)
+from haplobench.suite_schema import FLOOR, SampleSettings
 
 _ROLES = {"floor": 0, "control": 1, "generator": 2}
 

@@ -18,6 +18,7 @@ from haplobench.errors import BenchError, SuiteError
 from haplobench.hookspecs import StageEvent
 from haplobench.plugin import GeneratorSpec, MetricSpec
 from haplobench.registry import Registry, resolve
+from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, Suite, digest_of
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
 from haplobench.runner.cell import (
@@ -37,7 +38,6 @@ from haplobench.runner.prepared import PRIVACY_FILE, read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Failure, Ledger, Recorder
 from haplobench.runner.store import StageStore, write_whole
-from haplobench.suite_schema import DatasetEntry, GeneratorEntry, Suite, digest_of
 
 LOG = logging.getLogger("haplobench.runner")
 
