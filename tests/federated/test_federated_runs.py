@@ -16,7 +16,7 @@ from conftest import QUICK, fit, params, weights
 
 from haplobench import BenchError, Panel
 from haplobench.testing import example_context
-from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.accounting import Charge, epsilon, noise_for
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 
@@ -39,7 +39,12 @@ def state(result: Federated) -> bytes:
     "changes",
     [
         {},
-        {"clipping": "ghost", "strategy": "fedprox"},
+        {"clipping": "flat", "strategy": "fedprox"},
+        {
+            "noise": "shared",
+            "local_steps": 1,
+            "secure": {"kind": "secagg", "clipping_range": 16.0},
+        },
         {"clipping": "per_layer", "strategy": "fedadam"},
         {"clipping": "adaptive", "averaging": 0.5, "optimiser": "sgd"},
         {"privacy": "central"},
@@ -76,10 +81,12 @@ def test_the_same_seed_gives_the_same_bytes_with_and_without_a_restart(
 def test_the_statement_is_what_dp_accounting_says_of_the_rounds(
     tmp_path: Path, people: Panel
 ) -> None:
-    fitted = fit(tmp_path, people, accountant="prv", frequencies="noised", frequencies_noise=6.0)
+    fitted = fit(tmp_path, people, accountant="prv", frequencies="noised", frequencies_share=0.1)
     statement = fitted.privacy_statement()
-    charges = [Charge(6.0, 1.0), Charge(1.0, 0.2, 6)]
-    assert statement.epsilon == epsilon(charges, 1 / 48, "prv")
+    # A tenth of 1 / noise², that of the steps being rate² steps / noise².
+    share = 1 / (0.2**2 * 6 / 9) ** 0.5
+    charges = [Charge(share, 1.0), Charge(1.0, 0.2, 6)]
+    assert statement.epsilon == pytest.approx(epsilon(charges, 1 / 48, "prv"), abs=1e-6)
     assert (statement.unit, statement.delta, statement.n_records) == ("person", 1 / 48, 48)
     assert set(statement.per_client) == {"client-0", "client-1", "client-2"}
     assert statement.choices["allele frequencies at the start"] == "paid"
@@ -93,18 +100,34 @@ def test_the_federation_stops_before_the_round_that_would_exceed_the_budget(
 ) -> None:
     one = Charge(1.0, 0.2, 2) if privacy == "local" else Charge(0.5, 1.0)
     budget = epsilon([one] * 2, 1 / 48, "rdp") + 1e-6
-    result = run(tmp_path, people, privacy=privacy, epsilon=budget)
+    result = run(tmp_path, people, privacy=privacy, frequencies="half", epsilon=budget)
     assert result.report["rounds_done"] == 2
     assert "budget" in result.report["stopped"]
     assert budget - 1e-5 < result.statement.epsilon <= budget
-    shorter = run(tmp_path / "two", people, privacy=privacy, rounds=2, schedule="constant")
-    longer = run(tmp_path / "stopped", people, privacy=privacy, epsilon=budget, schedule="constant")
+    shorter = run(
+        tmp_path / "two", people, privacy=privacy, frequencies="half", rounds=2, schedule="constant"
+    )
+    longer = run(
+        tmp_path / "stopped",
+        people,
+        privacy=privacy,
+        frequencies="half",
+        epsilon=budget,
+        schedule="constant",
+    )
     assert state(longer) == state(shorter)
 
 
 def test_the_noise_is_searched_for_the_whole_schedule(tmp_path: Path, people: Panel) -> None:
     result = run(tmp_path, people, noise_multiplier=None, epsilon=3.0)
     assert result.report["rounds_done"] == 3
+    assert 2.95 < result.statement.epsilon <= 3.0
+
+
+def test_frequencies_and_steps_use_up_the_budget_together(tmp_path: Path, people: Panel) -> None:
+    result = run(tmp_path, people, noise_multiplier=None, epsilon=3.0, frequencies_share=0.3)
+    alone = noise_for(3.0, 1 / 48, 1.0, 1, "rdp")
+    assert f"Gaussian noise {alone / 0.3**0.5:.4g} on allele counts" in result.statement.mechanism
     assert 2.95 < result.statement.epsilon <= 3.0
 
 
@@ -199,7 +222,7 @@ def test_starting_from_a_checkpoint(tmp_path: Path, people: Panel) -> None:
     first = fit(tmp_path / "first", people)
     (tmp_path / "model").mkdir()
     first.save(tmp_path / "model")
-    changes: dict[str, Any] = {"initial": str(tmp_path / "model"), "learning_rate": 1e-12}
+    changes: dict[str, Any] = {"initial": str(tmp_path / "model"), "server_learning_rate": 1e-12}
     warm = fit(tmp_path / "warm", people, **changes)
     for one, other in zip(
         first.model.state_dict().values(), warm.model.state_dict().values(), strict=True

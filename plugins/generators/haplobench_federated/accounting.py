@@ -127,6 +127,37 @@ def _composed(
         return float(loss.get_epsilon(delta, eps_error=error))
 
 
+def share_noise(
+    share: float,
+    budget: float | None,
+    delta: float,
+    accountant: Accountant,
+    others: Charge,
+) -> float:
+    """Noise multiplier of one Gaussian release that takes a share of a budget.
+
+    A share of 1 / multiplier², which adds up over Gaussian mechanisms (Bun & Steinke 2016,
+    arXiv:1605.02065); subsampled ones are taken for Gaussian ones of multiplier / rate, which is
+    their limit over many steps (Dong, Roth & Su 2019, arXiv:1905.02383). That only sets the noise:
+    what it costs is for the accountant to say.
+
+    Parameters
+    ----------
+    share : float
+        Between 0 and 1.
+    budget : float or None
+        ε that all releases may spend. None: what the release and `others` come to.
+    delta : float
+    accountant : str
+    others : Charge
+        All other releases; its noise multiplier counts where there is no budget.
+    """
+    if budget is not None:
+        return noise_for(budget, delta, 1.0, 1, accountant) / math.sqrt(share)
+    whole = others.noise_multiplier / (others.sampling_rate * math.sqrt(others.steps))
+    return whole * math.sqrt((1 - share) / share)
+
+
 @lru_cache(maxsize=256)
 def noise_for(
     budget: float,

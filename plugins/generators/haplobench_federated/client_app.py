@@ -1,7 +1,8 @@
 """The ClientApp: what a hospital runs. Its people's data never leave it.
 
-Messages: `train` takes the server's weights and gives back the client's after its local steps;
-`query.frequencies` gives noised allele counts. A client keeps its own ledger, decides itself how
+Messages: `train` takes the server's weights and gives back the client's after its local steps,
+or, where the server asks for that, its noised allele frequencies, for which secure aggregation
+works in the same way. A client keeps its own ledger, decides itself how
 much noise its budget asks for, and refuses, with an error, what would exceed the budget.
 
 It never reports a training loss: that would be a release of its own.
@@ -18,6 +19,7 @@ from types import MappingProxyType
 
 import numpy as np
 from flwr.app import (
+    Array,
     ArrayRecord,
     ConfigRecord,
     Context,
@@ -30,12 +32,19 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from haplobench_federated.accounting import Charge, Ledger, noise_for
+from haplobench_federated.accounting import Charge, Ledger, noise_for, share_noise
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import load_weights, to_record, to_tensors
 from haplobench_federated.seeds import derive
+from haplobench_federated.shared_noise import (
+    misfit_of_frequencies,
+    misfit_of_updates,
+    own_noise,
+    shares_noise,
+)
 from haplobench_federated.training import LocalState, People, train_locally
+from haplobench_federated.updates import FREQUENCIES, asks_frequencies
 
 BUDGET_SPENT = 9001  # error code of a client that refuses
 _REFUSED = "budget: the round would exceed epsilon {epsilon:g} at delta {delta:g}"
@@ -99,16 +108,34 @@ class ClientSite:
         if isinstance(record, ConfigRecord):
             return float(record["multiplier"])
         assert params.epsilon is not None  # checked by the parameters
+        spent = tuple(self.ledger(context).charges)
+        if shares_noise(params):
+            # What clients add has to be alike: what one spent elsewhere can only make it refuse.
+            noised = params.frequencies == "noised"
+            spent = (Charge(self.frequencies_noise(), 1.0),) if noised else ()
         noise = noise_for(
             params.epsilon,
             self.delta,
             params.sampling_rate,
             params.rounds * params.local_steps,
             params.accountant,
-            tuple(self.ledger(context).charges),
+            spent,
         )
         context.state["noise"] = ConfigRecord({"multiplier": noise})
         return noise
+
+    def frequencies_noise(self) -> float:
+        """The noise multiplier of allele frequencies; 0 without privacy."""
+        params = self.params
+        if not params.noised:
+            return 0.0
+        steps = params.rounds * params.local_steps
+        given = params.noise_multiplier or 0.0
+        assert given or params.epsilon is not None  # checked by the parameters
+        others = Charge(given, params.sampling_rate, steps)
+        return share_noise(
+            params.frequencies_share, params.epsilon, self.delta, params.accountant, others
+        )
 
 
 def client_app(
@@ -131,6 +158,8 @@ def client_app(
         started = time.process_time()
         config = message.content["config"]
         assert isinstance(config, ConfigRecord)
+        if asks_frequencies(message):
+            return _frequencies(message, context, site)
         round_number = int(config["server-round"])
         spent, noise = 0.0, 0.0
         if params.noised and params.privacy == "local":
@@ -143,6 +172,9 @@ def client_app(
             spent = ledger.epsilon(site.delta, params.accountant, charge)
             if params.epsilon is not None and spent > params.epsilon:
                 return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
+            misfit = misfit_of_updates(params, len(site.people), noise)
+            if misfit:
+                return Message(Error(BUDGET_SPENT, misfit), reply_to=message)
             ledger.add(charge)
             site.keep(ledger, context)
         model = site.family.build(site.facts, params.model, 0)
@@ -155,7 +187,7 @@ def client_app(
             params,
             _local_state(context),
             round_number=round_number,
-            noise_multiplier=noise,
+            noise_multiplier=own_noise(params, noise),
             proximal_mu=float(config.get("proximal-mu", 0.0)),
             seed=site.seed,
             device=site.device,
@@ -174,33 +206,38 @@ def client_app(
         reply = RecordDict({"arrays": to_record(model.state_dict()), "metrics": metrics})
         return Message(reply, reply_to=message)
 
-    @app.query("frequencies")  # type: ignore[untyped-decorator]
-    def frequencies(message: Message, context: Context) -> Message:
-        site = site_of(context)
-        params = site.params
-        ledger = site.ledger(context)
-        charge = Charge(params.frequencies_noise if params.noised else 0.0, 1.0)
-        if params.noised:
-            if params.epsilon is not None and not ledger.affords(
-                charge, params.epsilon, site.delta, params.accountant
-            ):
-                return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
-            ledger.add(charge)
-            site.keep(ledger, context)
-        counts = noised_counts(
-            site.people.haplotypes, charge.noise_multiplier, derive(site.seed, "frequencies")
-        )
-        return Message(
-            RecordDict(
-                {
-                    "arrays": ArrayRecord([counts]),
-                    "metrics": MetricRecord({"num-examples": len(site.people)}),
-                }
-            ),
-            reply_to=message,
-        )
-
     return app
+
+
+def _frequencies(message: Message, context: Context, site: ClientSite) -> Message:
+    """Noised allele frequencies less 1/2, as an update of what the message has."""
+    params = site.params
+    people = len(site.people)
+    noise = site.frequencies_noise()
+    if params.noised:
+        charge = Charge(noise, 1.0)
+        ledger = site.ledger(context)
+        refused = misfit_of_frequencies(params, people, site.facts.n_sites, noise)
+        if params.epsilon is not None and not ledger.affords(
+            charge, params.epsilon, site.delta, params.accountant
+        ):
+            refused = _refused(site)
+        if refused:
+            return Message(Error(BUDGET_SPENT, refused), reply_to=message)
+        ledger.add(charge)
+        site.keep(ledger, context)
+    counts = noised_counts(
+        site.people.haplotypes, own_noise(params, noise), derive(site.seed, FREQUENCIES)
+    )
+    metrics = MetricRecord(
+        {
+            "num-examples": people,
+            "epsilon": site.ledger(context).epsilon(site.delta, params.accountant),
+            "server-round": 0,
+        }
+    )
+    arrays = ArrayRecord({FREQUENCIES: Array(counts / people)})
+    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
 
 def noised_counts(

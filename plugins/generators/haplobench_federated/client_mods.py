@@ -15,10 +15,12 @@ from haplobench_federated.params import FederatedParams
 from haplobench_federated.robust_params import AttackParams
 from haplobench_federated.secure_aggregation_client import secagg_mod, secagg_stages
 from haplobench_federated.seeds import derive
+from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.training import People
 from haplobench_federated.updates import (
     Update,
     arrays_of,
+    asks_frequencies,
     difference,
     flat,
     is_training,
@@ -34,7 +36,7 @@ def update_norm_mod(bound: float) -> Mod:
         factor = min(1.0, bound / norm) if norm else 1.0
         return {name: factor * value for name, value in update.items()}
 
-    return _changing(change)
+    return _changing(change, only_weights=True)
 
 
 def attack_mod(attack: AttackParams) -> Mod:
@@ -82,13 +84,13 @@ def client_stages(
 ) -> dict[str, ClientAppCallable]:
     """Handlers of queries by action; `people_of` counts a client's people."""
     if params.secure.kind == "secagg":
-        return secagg_stages(people_of)
+        return secagg_stages(people_of, max(2, least_clients(params)))
     return homomorphic_stages(people_of) if params.secure.kind == "homomorphic" else {}
 
 
-def _changing(change: Callable[[Update, Context], Update]) -> Mod:
+def _changing(change: Callable[[Update, Context], Update], *, only_weights: bool = False) -> Mod:
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        if not is_training(message):
+        if not is_training(message) or (only_weights and asks_frequencies(message)):
             return call_next(message, context)
         start = ArrayRecord(dict(arrays_of(message).items()))
         reply = call_next(message, context)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from haplobench_federated.edge_params import EdgeParams
 from haplobench_federated.updates import (
     arrays_of,
+    asks_frequencies,
     difference,
     flat,
     is_training,
@@ -30,7 +31,7 @@ def compression_mod(params: EdgeParams, seed_of: Callable[[Context, int], int]) 
     """A mod that compresses a client's update; `seed_of` (context, round) seeds its rounding."""
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        if not is_training(message):
+        if not is_training(message) or asks_frequencies(message):
             return call_next(message, context)
         start = ArrayRecord(dict(arrays_of(message).items()))
         config = message.content["config"]

@@ -117,6 +117,7 @@ def federate(
         params=params,
         clients=len(sites),
         delta=delta,
+        n_sites=train.n_sites,
         seed=ctx.seed_for("federated", "server"),
         build=build,
         after_round=after_round,
@@ -131,7 +132,7 @@ def federate(
         )
     if progress.frequencies is not None:
         facts = replace(facts, frequencies=progress.frequencies)
-    if not progress.weights:
+    if not progress.rounds_done:
         raise BenchError(f"vae-federated: no round was done: {progress.stopped}")
     model = family.build(facts, params.model, 0)
     model.load_state_dict(progress.model_weights)
@@ -145,13 +146,15 @@ def federate(
         ledgers = {site.name: progress.ledger for site in sites}
     else:
         ledgers = {site.name: site.ledger(contexts[client]) for client, site in enumerate(sites)}
-    noise = {
-        name: max((c.noise_multiplier for c in ledger.charges if c.sampling_rate < 1), default=0.0)
-        if params.privacy == "local"
-        else max((2 * c.noise_multiplier for c in ledger.charges), default=0.0)
-        for name, ledger in ledgers.items()
-    }
-    statement = privacy_statement(params, delta, train.n_samples, ledgers, noise)
+    noise = [
+        max((2 * c.noise_multiplier for c in progress.ledger.charges), default=0.0)
+        if params.privacy == "central"
+        else site.noise_multiplier(contexts[client])
+        for client, site in enumerate(sites)
+        if params.noised
+    ]
+    of_frequencies = sites[0].frequencies_noise()
+    statement = privacy_statement(params, delta, train.n_samples, ledgers, noise, of_frequencies)
     report = {
         "clients": {
             site.name: {

@@ -28,6 +28,7 @@ from haplobench_federated.secure_aggregation import (
     AbandonedError,
     SecureRound,
     Talk,
+    enough,
     with_record,
 )
 from haplobench_federated.secure_aggregation_crypto import (
@@ -47,6 +48,7 @@ from haplobench_federated.secure_aggregation_messages import (
     stopped,
     values_of,
 )
+from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import (
     arrays_of,
     difference,
@@ -239,6 +241,7 @@ class HomomorphicSum:
         if len(encrypted) < 2:
             raise AbandonedError(f"{len(encrypted)} clients answered; expected at least 2")
         total, added = _added(talk, public, encrypted)
+        enough(added, least_clients(self.params))
         vector = _decrypted(talk, total, added)
         people = sum(offers[node].people for node in added)
         size = sum(int(np.prod(array.shape, dtype=np.int64)) for array in start.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,6 +13,16 @@ from haplobench_federated.edge_params import EdgeParams
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.robust_params import AttackParams, RobustParams
 from haplobench_federated.secure_params import SecureParams
+
+# Where a server's noise or average does without a step of its own, the clients take Adam's.
+_CLIENTS_ADAM = {"optimiser": "adam", "learning_rate": 0.4}
+_CENTRAL = {
+    "strategy": "fedavg",
+    "local_steps": 10,
+    "learning_rate": 0.05,
+    "clipping": "flat",
+    "frequencies": "half",
+}
 
 
 class FederatedParams(Params):
@@ -36,11 +47,13 @@ class FederatedParams(Params):
     missing_alleles : float
         Share of alleles that each client, at random, lacks at the sites it has.
     strategy : str
-        How the server combines the clients' models: `fedavg`, `fedprox` or `fedadam`.
+        How the server combines the clients' models: `fedavg`, `fedprox` or `fedadam`, which takes
+        a step of Adam by the clients' average. Where clients take one step of SGD each, that is
+        the step that one client with all the people would take.
     proximal_mu : float
         Weight of FedProx' term mu/2 |w - w_server|² at the clients.
     server_learning_rate : float
-        Of FedAdam.
+        Of FedAdam; the clients' own then matters only beside `secure.clipping_range`.
     fraction : float
         Share of the clients drawn for each round, at random, at least one.
     rounds, local_steps : int
@@ -57,7 +70,8 @@ class FederatedParams(Params):
         Of the clients: `adam` (state kept at the client between rounds) or `sgd`.
     learning_rate : float
     schedule : str
-        `constant`, or `cosine`: falls to 0 over all rounds.
+        `constant`, or `cosine`: the server's learning rate (FedAdam), else the clients', falls to
+        0 over all rounds.
     averaging : float
         Decay per round of the moving average of the server's weights that is kept as the model;
         0 keeps the last. It costs no privacy.
@@ -65,6 +79,15 @@ class FederatedParams(Params):
         `local`: DP-SGD at each client, so that neither server nor clients see more than noised
         updates. `central`: clients' updates are clipped and noised by a trusted server, which
         protects whole clients (and hence people). `none`: no noise, no claim.
+    noise : str
+        With `local` privacy. `local`: each client's noise protects its people by itself.
+        `shared`: each adds so much less that only the sum of `honest` of a round's clients has the
+        noise that is claimed. Needs secure aggregation, and holds no further than that does; see
+        `haplobench_federated.shared_noise`.
+    honest : float
+        With `shared` noise: share of the clients drawn for a round whose noise alone must do. A
+        round that fewer answer is abandoned; of those that answer beyond it, as many may collude
+        with the server.
     epsilon : float or None
         The budget: no round starts that would exceed it. Where `noise_multiplier` is not given,
         the noise is what the whole schedule needs to stay below. Infinite: as `privacy: none`.
@@ -91,8 +114,10 @@ class FederatedParams(Params):
         `frequencies_file`) or `noised` (the clients' counts with Gaussian noise, paid for).
     frequencies_file : str or None
         Tab-separated: position in bp, alternate allele frequency.
-    frequencies_noise : float
-        Standard deviation of that noise per sensitivity.
+    frequencies_share : float
+        Where `noised`: share of the budget that they take. A part of the squared ratio of
+        sensitivity to noise, which adds up over Gaussian mechanisms (Bun & Steinke 2016,
+        arXiv:1605.02065); what is charged is what the accountant says of the noise found so.
     initial : str or None
         Folder of a saved model (`model.safetensors`) to start from: transfer learning.
     withdrawn : tuple[str, ...] or str
@@ -114,32 +139,34 @@ class FederatedParams(Params):
     partition_file: str | None = None
     lacking_sites: float = Field(0.0, ge=0, lt=1)
     missing_alleles: float = Field(0.0, ge=0, lt=1)
-    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedadam"
     proximal_mu: float = Field(0.1, ge=0)
-    server_learning_rate: float = Field(0.01, gt=0)
+    server_learning_rate: float = Field(0.4, gt=0)
     fraction: float = Field(1.0, gt=0, le=1)
-    rounds: int = Field(20, ge=1, le=100_000)
-    local_steps: int = Field(10, ge=1, le=100_000)
+    rounds: int = Field(40, ge=1, le=100_000)
+    local_steps: int = Field(1, ge=1, le=100_000)
     round_seconds: float | None = Field(None, gt=0)
-    sampling_rate: float = Field(0.1, gt=0, le=1)
+    sampling_rate: float = Field(1.0, gt=0, le=1)
     memory_batch: int = Field(128, ge=1)
-    optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(0.05, gt=0)
+    optimiser: Literal["adam", "sgd"] = "sgd"
+    learning_rate: float = Field(0.25, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"
-    averaging: float = Field(0.0, ge=0, lt=1)
+    averaging: float = Field(0.9, ge=0, lt=1)
     privacy: Literal["local", "central", "none"] = "local"
+    noise: Literal["local", "shared"] = "local"
+    honest: float = Field(1.0, gt=0, le=1)
     epsilon: float | None = Field(8.0, gt=0)
     delta: float | None = Field(None, gt=0, lt=1)
     noise_multiplier: float | None = Field(None, gt=0)
-    clipping: Literal["flat", "per_layer", "adaptive", "ghost"] = "flat"
-    clipping_norm: float = Field(1.0, gt=0)
+    clipping: Literal["flat", "per_layer", "adaptive", "ghost"] = "ghost"
+    clipping_norm: float = Field(4.0, gt=0)
     clipping_quantile: float = Field(0.5, gt=0, lt=1)
     clipping_learning_rate: float = Field(0.2, gt=0)
     accountant: Literal["prv", "rdp"] = "prv"
     secure_rng: bool = False
-    frequencies: Literal["half", "file", "noised"] = "half"
+    frequencies: Literal["half", "file", "noised"] = "noised"
     frequencies_file: str | None = None
-    frequencies_noise: float = Field(10.0, gt=0)
+    frequencies_share: float = Field(0.05, gt=0, lt=1)
     initial: str | None = None
     withdrawn: tuple[str, ...] | str = ()
     secure: SecureParams = Field(default_factory=lambda: SecureParams.model_validate({}))
@@ -152,6 +179,19 @@ class FederatedParams(Params):
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_others(cls, value: object) -> object:
+        """What isn't given, where the defaults wouldn't do."""
+        if not isinstance(value, dict):
+            return value
+        given = dict(value)
+        if given.get("privacy") == "central":
+            given = _CENTRAL | given
+        if given.get("strategy", "fedadam") != "fedadam":
+            given = _CLIENTS_ADAM | given
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -177,6 +217,8 @@ class FederatedParams(Params):
             )
         self._check_robust()
         self._check_secure()
+        if self.noise == "shared" and self.noised:
+            self._check_shared()
         if self.withdrawn_twice:
             raise ValueError(f"withdrawn: {self.withdrawn_twice!r} is listed twice")
         return self
@@ -190,10 +232,11 @@ class FederatedParams(Params):
                 f"robust.rule {robust.rule}: {drawn} clients a round; expected at least {needed} "
                 f"to bear {robust.hostile} hostile ones"
             )
-        if self.privacy == "central" and self.noised and robust.rule != "mean":
+        if self.privacy == "central" and self.noised and robust.single_updates:
             raise ValueError(
-                f"robust.rule {robust.rule}: expected mean with central privacy, whose noise is "
-                "made for an average"
+                f"{robust.single_updates}: can't be combined with central privacy, whose noise is "
+                "made for an average of all clients' updates; what is chosen among them before "
+                "it isn't covered"
             )
         if self.attack.clients > self.clients:
             raise ValueError(f"attack: {self.attack.clients} clients of {self.clients}")
@@ -224,6 +267,37 @@ class FederatedParams(Params):
                 f"secure.kind {kind}: can't be combined with central privacy, whose server clips "
                 "each update"
             )
+
+    def _check_shared(self) -> None:
+        wants = {
+            "secure.kind": (self.secure.kind, "secagg or homomorphic", self.secure.kind != "none"),
+            "privacy": (self.privacy, "local", self.privacy == "local"),
+            "optimiser": (self.optimiser, "sgd", self.optimiser == "sgd"),
+            "local_steps": (self.local_steps, "1", self.local_steps == 1),
+            "clipping": (self.clipping, "another", self.clipping != "adaptive"),
+            "robust.update_norm": (
+                self.robust.update_norm,
+                "none",
+                self.robust.update_norm is None,
+            ),
+            "secure.neighbours": (
+                self.secure.neighbours,
+                "none, which is all",
+                self.secure.neighbours is None,
+            ),
+        }
+        for key, (found, expected, holds) in wants.items():
+            if not holds:
+                raise ValueError(
+                    f"noise shared: {key} {found}, expected {expected}: what the server sees has "
+                    "to be the sum of gradients and noise of a known number of clients"
+                )
+
+    def rate_factor(self, round_number: int) -> float:
+        """What the schedule multiplies the learning rate by in a round, counted from 1."""
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (round_number - 1) / self.rounds))
 
     @property
     def noised(self) -> bool:

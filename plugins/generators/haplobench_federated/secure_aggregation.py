@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ from haplobench_federated.secure_aggregation_messages import (
     values_of,
 )
 from haplobench_federated.secure_aggregation_quantisation import Quantisation
+from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import arrays_of, message_of, moved, unflat
 
 Vector = NDArray[np.unsignedinteger]
@@ -145,9 +146,11 @@ class SecAggPlus:
         found = talk.found
         by_node = {message.metadata.dst_node_id: message for message in messages}
         offers = talk.offers(list(by_node))
+        least = least_clients(self.params)
+        enough(offers, least)
         graph = neighbourhoods(list(offers), self.params.secure.neighbours)
         thresholds = {
-            node: max(2, math.ceil(self.params.secure.threshold * len(near)))
+            node: max(2, least, math.ceil(self.params.secure.threshold * len(near)))
             for node, near in graph.items()
         }
         dealt, sealed = self._deal(talk, offers, graph, thresholds)
@@ -157,6 +160,7 @@ class SecAggPlus:
             sum(offers[node].people for node in dealt),
         )
         vectors = self._train(talk, by_node, dealt, sealed, quantisation)
+        enough(vectors, least)
         answered = sorted(vectors)
         vanished = sorted(set(dealt) - set(vectors))
         shares = self._shares(talk, graph, dealt, answered, vanished)
@@ -361,6 +365,14 @@ class Talk:
         if reply.has_error() and reply.error.code == BROKEN:
             self.caught(reply.metadata.src_node_id, "protocol", reply.error.reason)
         return bool(reply.has_content())
+
+
+def enough(clients: Collection[int], least: int) -> None:
+    """Raise AbandonedError for fewer clients than `least`, whose noise the claim needs."""
+    if len(clients) < least:
+        raise AbandonedError(
+            f"{len(clients)} clients answered; expected at least {least}, which share the noise"
+        )
 
 
 def neighbourhoods(nodes: Sequence[int], neighbours: int | None) -> dict[int, list[int]]:

@@ -44,10 +44,17 @@ from haplobench_federated.updates import arrays_of, difference, flat, is_trainin
 Secrets = dict[str, Any]
 
 
-def secagg_stages(people_of: Callable[[Context], int]) -> dict[str, ClientAppCallable]:
-    """Handlers of the stages beside training, by action; `people_of` is the client's weight."""
+def secagg_stages(
+    people_of: Callable[[Context], int], least: int = 2
+) -> dict[str, ClientAppCallable]:
+    """Handlers of the stages beside training, by action.
+
+    `people_of` is the client's weight, `least` the fewest clients whose sum it agrees to.
+    """
     return handlers(
-        lambda asked, context: _keys(asked, context, people_of(context)), _shares, _unmask
+        lambda asked, context: _keys(asked, context, people_of(context)),
+        lambda asked, context: _shares(asked, context, least),
+        _unmask,
     )
 
 
@@ -72,7 +79,7 @@ def _keys(asked: dict[str, Any], context: Context, people: int) -> dict[str, Any
     }
 
 
-def _shares(asked: dict[str, Any], context: Context) -> dict[str, Any]:
+def _shares(asked: dict[str, Any], context: Context, least: int) -> dict[str, Any]:
     secrets = _secrets(context, "keys", asked)
     me = context.node_id
     nodes = [int(node) for node in asked["nodes"]]
@@ -84,8 +91,10 @@ def _shares(asked: dict[str, Any], context: Context) -> dict[str, Any]:
     own = public_key(secrets["cipher"]), public_key(secrets["mask"])
     if (cipher_keys[here], mask_keys[here]) != own:
         raise ProtocolError("the server shows others keys that aren't this client's")
-    if not max(2, len(nodes) // 2 + 1) <= threshold <= len(nodes):
-        raise ProtocolError(f"threshold {threshold} of {len(nodes)}: expected more than half")
+    if not max(2, least, len(nodes) // 2 + 1) <= threshold <= len(nodes):
+        raise ProtocolError(
+            f"threshold {threshold} of {len(nodes)}: expected more than half, and {least} or more"
+        )
     round_number = int(secrets["round"])
     seed = os.urandom(KEY_BYTES)
     seed_shares = split_secret(seed, threshold, len(nodes))

@@ -1,10 +1,10 @@
 """Updates as integers that can be summed under masks, and how exact their average is.
 
-A value x, clipped to ± R, becomes q = round((x + R) / step), step = 2 R / (2^bits - 1). A client
-sends n q for its n people, modulo 2^32 or 2^64; the sum over clients, less the offset, divided by
-all people is the average. Rounding is to the nearest: each value is wrong by at most step / 2, and
-so is the average of any number of clients, whatever their weights; the sum over people by at most
-people times that.
+A value x, clipped to ± R, becomes round(n (x + R) / step) for a client's n people, step = 2 R /
+(2^bits - 1), modulo 2^32 or 2^64; the sum over clients, divided by all people, less the offset, is
+the average. Rounding is to the nearest and comes after the weight: n times a rounded value would
+show it modulo what the others' numbers of people have in common. Each value times its weight is
+wrong by at most step / 2; the average by no more than that over a client's mean number of people.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Quantisation:
         return np.dtype(np.uint32 if self.people * self.levels < 2**32 else np.uint64)
 
     def quantise(self, vector: NDArray[np.float64], people: int) -> NDArray[np.unsignedinteger]:
-        """`people` times the quantised values (n_parameters,), uint32 or uint64.
+        """`people` times the values, quantised (n_parameters,), uint32 or uint64.
 
         Raises ValueError for values that aren't finite or more people than announced.
         """
@@ -69,9 +69,9 @@ class Quantisation:
         if not 0 < people <= self.people:
             raise ValueError(f"people: found {people}, expected 1 to {self.people}")
         bound = self.clipping_range
-        index = np.rint((np.clip(vector, -bound, bound) + bound) / self.step)
+        shifted = (np.clip(vector, -bound, bound) + bound).astype(np.longdouble)
+        index = np.rint(shifted * people / self.step)
         values: NDArray[np.unsignedinteger] = index.astype(self.dtype)
-        values *= self.dtype.type(people)
         return values
 
     def average(self, total: NDArray[np.unsignedinteger], people: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -30,9 +30,10 @@ from haplobench_federated.strategies import (
     central_noise,
     make_strategy,
     restore_strategy,
+    set_rate,
     strategy_state,
 )
-from haplobench_federated.updates import number_in
+from haplobench_federated.updates import FREQUENCIES, STAGE, arrays_of, number_in, people_of
 
 # Hours that a server without a deadline waits for a client; Flower needs a number.
 _PATIENCE = 12 * 3600.0
@@ -86,6 +87,7 @@ class ServerPlan:
     clients : int
         That the federation has; the server waits for all of them to connect.
     delta : float
+    n_sites : int
     seed : int
         Of drawing clients, and of central noise.
     build : callable
@@ -99,6 +101,7 @@ class ServerPlan:
     params: FederatedParams
     clients: int
     delta: float
+    n_sites: int
     seed: int
     build: Callable[[NDArray[np.float64] | None], nn.Module]
     after_round: Callable[[Progress], None] = lambda progress: None
@@ -125,12 +128,13 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
     central = params.privacy == "central" and params.noised
     multiplier = central_noise(params, plan.delta) if central else 0.0
     strategy = make_strategy(params, plan.clients, multiplier)
+    secure = secure_aggregation(params)
     if not progress.weights:
         if params.frequencies == "noised":
-            progress.frequencies = ask_frequencies(grid, plan)
+            with global_seed(derive(seed, "server", 0)):
+                progress.frequencies = ask_frequencies(grid, plan, secure)
         progress.weights = _copied(plan.build(progress.frequencies).state_dict())
     restore_strategy(strategy, progress.strategy)
-    secure = secure_aggregation(params)
     config = ConfigRecord()
     while progress.rounds_done < params.rounds and not progress.stopped:
         number = progress.rounds_done + 1
@@ -142,6 +146,7 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
                 progress.stopped = f"budget: round {number} would exceed epsilon {params.epsilon:g}"
                 break
         weights = to_record(progress.weights)
+        set_rate(strategy, params, number)
         with global_seed(derive(seed, "server", number)):
             messages = list(strategy.configure_train(number, weights, config, grid))
             outcome = _exchanged(grid, plan, secure, number, messages, weights)
@@ -163,7 +168,11 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
                     progress.ledger.add(central_charge(multiplier))
                 combined, _ = strategy.aggregate_train(number, outcome.combinable)
                 if combined is not None:
-                    progress.weights = to_tensors(combined)
+                    # Flower's FedAdam gives float64, twice the bytes to send to every client.
+                    progress.weights = {
+                        name: value.to(progress.weights[name].dtype)
+                        for name, value in to_tensors(combined).items()
+                    }
         progress.rounds_done = number
         progress.strategy = strategy_state(strategy)
         if params.averaging:
@@ -225,25 +234,30 @@ def _exchanged(
     return outcome
 
 
-def ask_frequencies(grid: Grid, plan: ServerPlan) -> NDArray[np.float64] | None:
-    """Allele frequencies (n_sites,) of all clients together, from their noised counts.
+def ask_frequencies(
+    grid: Grid, plan: ServerPlan, secure: SecureAggregation | None
+) -> NDArray[np.float64] | None:
+    """Allele frequencies (n_sites,) of all clients together, noised by them.
 
-    None if no client answers.
+    Collected as updates are: summed securely where those are, screened and combined by the same
+    rule; but neither compressed nor held to the bound that updates have. None if no client answers.
     """
-    record = RecordDict({"config": ConfigRecord({"server-round": 0})})
-    messages = [Message(record, node, "query.frequencies") for node in grid.get_node_ids()]
-    replies = grid.send_and_receive(messages, timeout=plan.params.round_seconds or _PATIENCE)
-    total, people = np.zeros(()), 0
-    for reply in replies:
-        if reply.has_content():
-            arrays, metrics = reply.content["arrays"], reply.content["metrics"]
-            assert isinstance(arrays, ArrayRecord)
-            assert isinstance(metrics, MetricRecord)
-            total = total + arrays.to_numpy_ndarrays()[0]
-            people += int(metrics["num-examples"])
-    if not people:
+    start = ArrayRecord({FREQUENCIES: Array(np.zeros(plan.n_sites))})
+    config = ConfigRecord({"server-round": 0, STAGE: FREQUENCIES})
+    record = RecordDict({"arrays": start, "config": config})
+    messages = [Message(record, node, "train") for node in grid.get_node_ids()]
+    params = plan.params.model_copy(
+        update={
+            "edge": plan.params.edge.model_copy(update={"compression": "none"}),
+            "robust": plan.params.robust.model_copy(update={"update_norm": None}),
+        }
+    )
+    found = _exchanged(grid, replace(plan, params=params), secure, 0, messages, start)
+    if not found.combinable:
         return None
-    return np.asarray(np.clip(0.5 + total / people, 0.0, 1.0), np.float64)
+    people = np.array([people_of(reply) for reply in found.combinable])
+    shifts = np.stack([arrays_of(reply)[FREQUENCIES].numpy() for reply in found.combinable])
+    return np.asarray(np.clip(0.5 + people @ shifts / people.sum(), 0.0, 1.0), np.float64)
 
 
 def _averaged(progress: Progress, decay: float) -> dict[str, Tensor]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from haplobench import PrivacyStatement
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.params import FederatedParams
+from haplobench_federated.shared_noise import least_clients, shares_noise
+
+_SHARED = (
+    "noise of the sum of {least} clients or more: holds against the server and outsiders given "
+    "secure aggregation and {least} answering clients that are honest, and not against clients "
+    "that collude beyond that; rounding after the noise is left out, as its effect vanishes"
+)
 
 
 def privacy_statement(
@@ -16,7 +23,8 @@ def privacy_statement(
     delta: float,
     people: int,
     ledgers: Mapping[str, Ledger],
-    noise: Mapping[str, float],
+    noise: Sequence[float],
+    frequencies_noise: float = 0.0,
 ) -> PrivacyStatement:
     """The claim after a run, for adding or removing one person.
 
@@ -29,8 +37,10 @@ def privacy_statement(
     ledgers : mapping
         What each client (or, for central noise, each client by the server) was charged. A person
         is at one client, so that ε is the largest of theirs (parallel composition).
-    noise : mapping
-        Noise multiplier of each client's steps.
+    noise : sequence of float
+        Noise multiplier of each client's steps; empty where they are the clients' secret.
+    frequencies_noise : float
+        Of allele frequencies; 0 where that is a secret, too.
     """
     spent = {
         name: ledger.epsilon(delta, params.accountant) if params.noised else math.inf
@@ -44,7 +54,7 @@ def privacy_statement(
         accountant=f"{params.accountant.upper()} ({library})"
         if params.noised
         else "none: no noise",
-        mechanism=_mechanism(params, noise),
+        mechanism=_mechanism(params, noise, frequencies_noise),
         sampling=_sampling(params),
         n_records=people,
         per_client=spent,
@@ -52,11 +62,13 @@ def privacy_statement(
     )
 
 
-def _mechanism(params: FederatedParams, noise: Mapping[str, float]) -> str:
+def _mechanism(params: FederatedParams, noise: Sequence[float], frequencies_noise: float) -> str:
     if not params.noised:
         return "none"
-    levels = sorted({round(value, 4) for value in noise.values() if value}) or [0.0]
+    levels = sorted({round(value, 4) for value in noise if value}) or [0.0]
     multipliers = " to ".join(f"{value:g}" for value in dict.fromkeys((levels[0], levels[-1])))
+    if not noise:
+        multipliers = "of each client's own choice"
     if params.privacy == "central":
         text = (
             f"central Gaussian noise {multipliers} on clients' updates, {params.clipping} clipping "
@@ -68,7 +80,10 @@ def _mechanism(params: FederatedParams, noise: Mapping[str, float]) -> str:
             f"noise multiplier {multipliers}"
         )
     if params.frequencies == "noised":
-        text += f"; Gaussian noise {params.frequencies_noise:g} on allele counts"
+        level = f"{frequencies_noise:.4g} " if frequencies_noise else ""
+        text += f"; Gaussian noise {level}on allele counts"
+    if shares_noise(params):
+        text += f"; {_SHARED.format(least=least_clients(params))}"
     if not params.secure_rng:
         text += "; noise from the seed: holds against those who don't know it"
     return text

@@ -55,7 +55,10 @@ def make_strategy(params: FederatedParams, clients: int, central_multiplier: flo
     if params.strategy == "fedprox":
         strategy = FedProx(proximal_mu=params.proximal_mu, **common)
     elif params.strategy == "fedadam":
-        strategy = FedAdam(eta=params.server_learning_rate, **common)
+        # Adam's own constants, for steps of the size that one client's Adam would take.
+        strategy = FedAdam(
+            eta=params.server_learning_rate, beta_1=0.9, beta_2=0.999, tau=1e-8, **common
+        )
     else:
         strategy = FedAvg(**common)
     if params.privacy == "central" and params.noised:
@@ -63,6 +66,12 @@ def make_strategy(params: FederatedParams, clients: int, central_multiplier: flo
             strategy, central_multiplier, params.clipping_norm, drawn
         )
     return strategy
+
+
+def set_rate(strategy: Strategy, params: FederatedParams, round_number: int) -> None:
+    """Set a server's learning rate for a round, counted from 1."""
+    if isinstance(strategy, FedAdam):
+        strategy.eta = params.server_learning_rate * params.rate_factor(round_number)
 
 
 def strategy_state(strategy: Strategy) -> dict[str, NDArray[np.float32]]:

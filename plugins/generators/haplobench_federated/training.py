@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -137,8 +136,8 @@ def _optimiser(
     model: nn.Module, params: FederatedParams, round_number: int
 ) -> torch.optim.Optimizer:
     rate = params.learning_rate
-    if params.schedule == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * (round_number - 1) / params.rounds))
+    if params.strategy != "fedadam":  # whose server's rate follows the schedule
+        rate *= params.rate_factor(round_number)
     if params.optimiser == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate)
     return torch.optim.SGD(model.parameters(), lr=rate)

@@ -6,15 +6,25 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 Update = dict[str, NDArray[np.float64]]
 
 
+STAGE = "stage"  # key of a training message's config
+FREQUENCIES = "frequencies"
+
+
 def is_training(message: Message) -> bool:
     """Whether a message asks for a round's training."""
     return str(message.metadata.message_type).split(".")[0] == "train"
+
+
+def asks_frequencies(message: Message) -> bool:
+    """Whether a training message asks for allele frequencies, in place of weights."""
+    config = message.content.get("config")
+    return isinstance(config, ConfigRecord) and config.get(STAGE) == FREQUENCIES
 
 
 def arrays_of(message: Message) -> ArrayRecord:

@@ -1,0 +1,161 @@
+"""Noise that clients share: what the sum holds, when a round is abandoned, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK, params
+from torch import nn
+
+from haplobench import BenchError, Panel
+from haplobench.testing import example_context
+from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import Federated, federate, people_of, public_facts
+from haplobench_federated.grid import Failures
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.populations import Populations
+from haplobench_federated.secure_aggregation_quantisation import Quantisation
+from haplobench_federated.shared_noise import least_clients, own_noise
+from haplobench_federated.training import LocalState, train_locally
+
+SHARED: dict[str, Any] = {
+    "clients": 4,
+    "local_steps": 1,
+    "sampling_rate": 1.0,
+    "noise": "shared",
+    # Few people make for much noise.
+    "secure": {"kind": "secagg", "clipping_range": 16.0},
+}
+
+
+def run(folder: Path, panel: Panel, failures: Failures | None = None, **changes: Any) -> Federated:
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = example_context(folder, panel, 0)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), failures=failures)
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in model.parameters()]).double()
+
+
+def test_four_clients_take_the_step_of_one_with_all_the_people(
+    tmp_path: Path, people: Panel
+) -> None:
+    plain: dict[str, Any] = {"privacy": "none", "local_steps": 1, "sampling_rate": 1.0}
+    # Some coordinates' gradients are nearly 0, where Adam makes much of rounding.
+    plain |= {"strategy": "fedavg", "optimiser": "sgd", "learning_rate": 0.25}
+    one = flat(run(tmp_path / "one", people, clients=1, **plain).model)
+    four = flat(run(tmp_path / "four", people, clients=4, **plain).model)
+    start = flat(
+        run(tmp_path / "still", people, clients=1, **plain | {"learning_rate": 1e-9}).model
+    )
+    assert float((four - one).norm()) < 1e-4 * float((one - start).norm())
+
+
+def test_the_sum_of_four_clients_has_the_noise_that_is_claimed(
+    tmp_path: Path, people: Panel
+) -> None:
+    shared = params(**SHARED, model={"window": 8, "codes": 32})
+    populations = Populations.of(people)
+    ctx = example_context(tmp_path, people, 0)
+    facts = public_facts(people, shared, ctx, populations)
+    total = torch.zeros(())
+    for client, index in enumerate(np.array_split(np.arange(people.n_samples), [10, 18, 30])):
+        mine = people_of(people.select_samples(index), populations)
+        found = []
+        for noise in (own_noise(shared, 3.0), 1e-9):
+            model = WindowCodeFamily().build(facts, shared.model, 0)
+            train_locally(
+                model, mine, shared, LocalState(), round_number=1, noise_multiplier=noise,
+                proximal_mu=0, seed=client,
+            )  # fmt: skip
+            found.append(flat(model))
+        total = total + len(mine) * (found[0] - found[1])
+    # 1,400 parameters: five standard errors are 10 %.
+    assert len(total) > 1400
+    assert float(total.std()) / (shared.learning_rate * shared.clipping_norm) == pytest.approx(
+        3.0, rel=0.1
+    )
+
+
+def test_the_claim_is_that_of_the_sum_and_says_what_it_rests_on(
+    tmp_path: Path, people: Panel
+) -> None:
+    statement = run(tmp_path, people, **SHARED, noise_multiplier=2.0).statement
+    frequencies = 2.0 / 3**0.5 * 19**0.5
+    charges = [Charge(frequencies, 1.0), Charge(2.0, 1.0, 3)]
+    assert statement.epsilon == pytest.approx(epsilon(charges, 1 / 48, "rdp"))
+    assert "4 clients or more" in statement.mechanism
+    assert "not against clients that collude" in statement.mechanism
+
+
+@pytest.mark.parametrize("kind", ["secagg", "homomorphic"])
+@pytest.mark.parametrize(("honest", "abandoned"), [(1.0, True), (0.75, False)])
+def test_a_round_with_less_noise_than_claimed_is_abandoned(
+    tmp_path: Path, people: Panel, kind: str, honest: float, abandoned: bool
+) -> None:
+    if kind == "homomorphic":
+        pytest.importorskip("tenseal")
+
+    def vanish(number: int, client: int) -> str:
+        return "before" if (number, client) == (2, 1) else ""
+
+    result = run(tmp_path, people, vanish, **SHARED | {"secure": {"kind": kind}, "honest": honest})
+    rounds = result.report["rounds"]
+    assert [one["averaged"] for one in rounds] == [4, 0 if abandoned else 3, 4]
+    assert bool(rounds[1]["abandoned"]) == abandoned
+
+
+@pytest.mark.parametrize(
+    ("drawn", "honest", "least"), [(4, 1.0, 4), (10, 0.7, 7), (4, 0.1, 2), (16, 0.8, 13)]
+)
+def test_how_many_clients_noise_has_to_do(drawn: int, honest: float, least: int) -> None:
+    shared = params(**SHARED | {"clients": drawn, "honest": honest})
+    assert least_clients(shared) == least
+    assert own_noise(shared, 1.0) == pytest.approx(least**-0.5)
+    assert least_clients(params()) == 1
+
+
+@pytest.mark.parametrize(
+    ("secure", "said"),
+    [
+        ({"clipping_range": 0.5}, "clipping_range 0.5; expected at least"),
+        ({"bits": 4}, "rounds by"),
+    ],
+)
+def test_noise_that_the_rounding_would_spoil_is_refused(
+    tmp_path: Path, people: Panel, secure: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BenchError, match=said):
+        run(tmp_path, people, **SHARED | {"secure": {"kind": "secagg"} | secure})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"secure": {"kind": "none"}}, "secure.kind none"),
+        ({"optimiser": "adam"}, "optimiser adam, expected sgd"),
+        ({"local_steps": 2}, "local_steps 2, expected 1"),
+        ({"clipping": "adaptive"}, "clipping adaptive"),
+        ({"robust": {"update_norm": 1.0}}, "robust.update_norm"),
+        ({"secure": {"kind": "secagg", "neighbours": 2}}, "secure.neighbours 2"),
+    ],
+)
+def test_what_the_server_could_not_compute_from_the_sum_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        FederatedParams.model_validate(QUICK | SHARED | changes)
+
+
+def test_weights_do_not_show_in_what_is_summed() -> None:
+    """People times a rounded value would be 0 modulo the people."""
+    values = np.random.default_rng(0).normal(size=2000)
+    left = Quantisation(20, 4.0, 100).quantise(values, 7) % 7
+    counts = np.bincount(left.astype(int), minlength=7)
+    assert counts.min() > 200
