@@ -315,13 +315,13 @@ def warm_started(model: Path, demo: Path, folder: Path) -> float:
         read_panel(demo / f"{name}.vcf.gz", ReadOptions(panel_file=demo / f"{name}.tsv"))[0]
         for name in ("north", "south")
     )
-    parts = {
+    parts: dict[str, Any] = {
         name: np.concatenate([getattr(north, name), getattr(south, name)])
         for name in ("haplotypes", "samples", "population", "superpopulation")
     }
     params = FederatedParams.model_validate(
-        {"clients": 1, "rounds": 1, "local_steps": 1, "learning_rate": 1e-9, "privacy": "none",
-         "initial": str(model)}
+        {"clients": 1, "rounds": 1, "local_steps": 1, "strategy": "fedavg", "optimiser": "sgd",
+         "learning_rate": 1e-12, "averaging": 0.0, "privacy": "none", "initial": str(model)}
     )  # fmt: skip
     everybody = replace(north, **parts)
     (folder / "warm").mkdir()
