@@ -28,6 +28,7 @@ from haplobench import (
 
 class KeeperParams(Params):
     misbehave: str = ""
+    budget: float = 3.0
 
 
 class Kept:
@@ -150,6 +151,26 @@ def test_attacks_get_a_cohort_of_trains_size_and_the_claim(attack: Any) -> None:
     # What is drawn for fidelity doesn't depend on what the attacks ask for.
     alone = attack("metrics=[draws]")
     assert values(found(alone, "draws")) == drawn
+
+
+def test_the_run_keeps_what_its_cells_claim(attack: Any) -> None:
+    """Also where a parameter is infinite, which JSON can't hold."""
+    outcome = attack(
+        "metrics=[whole]",
+        "generators=[{name: keeper, params: {budget: .inf}}]",
+        "seeds=[1, 2]",
+    )
+    info = RunFolder(outcome.run_folder).info()
+    told = [(one["generator"], one["seed"], one["epsilon"], one["delta"]) for one in info["claims"]]
+    assert told == [("keeper", 1, 3.0, 0.01), ("keeper", 2, 3.0, 0.01)]
+    assert info["generators"]["keeper"]["params"]["budget"] == "inf"
+    # A run that finds everything in the store tells it again.
+    again = attack(
+        "metrics=[whole, draws]",
+        "generators=[{name: keeper, params: {budget: .inf}}]",
+        "seeds=[1, 2]",
+    )
+    assert RunFolder(again.run_folder).info()["claims"] == info["claims"]
 
 
 def test_shadows_are_fitted_on_who_is_said(attack: Any) -> None:
