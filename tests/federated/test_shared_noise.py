@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, params
+from flwr.app import Context, Message, RecordDict
 from torch import nn
 
 from haplobench import BenchError, Panel
 from haplobench.testing import example_context
 from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.deployment import HospitalApp
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate, people_of, public_facts
-from haplobench_federated.grid import Failures
+from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.populations import Populations
 from haplobench_federated.secure_aggregation_quantisation import Quantisation
@@ -33,7 +35,7 @@ SHARED: dict[str, Any] = {
 }
 
 
-def run(folder: Path, panel: Panel, failures: Failures | None = None, **changes: Any) -> Federated:
+def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
     folder.mkdir(parents=True, exist_ok=True)
     ctx = example_context(folder, panel, 0)
     return federate(panel, params(**changes), ctx, WindowCodeFamily(), failures=failures)
@@ -151,6 +153,19 @@ def test_what_the_server_could_not_compute_from_the_sum_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         FederatedParams.model_validate(QUICK | SHARED | changes)
+
+
+def test_a_hospital_that_would_spend_less_takes_no_part_in_shared_noise() -> None:
+    asked: dict[str, Any] = {
+        "params.clients": 4,
+        "params.epsilon": 8.0,
+        "params.noise": "shared",
+        "params.secure.kind": "secagg",
+    }
+    context = Context(1, 2, {"epsilon": 1.0}, RecordDict(), asked)
+    InProcessGrid(HospitalApp(), {})  # gives messages the identity that a runtime would
+    with pytest.raises(BenchError, match="epsilon 8: this hospital spends 1.0 at most"):
+        HospitalApp()(Message(RecordDict(), 2, "train"), context)
 
 
 def test_weights_do_not_show_in_what_is_summed() -> None:

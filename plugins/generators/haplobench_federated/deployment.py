@@ -44,6 +44,7 @@ from haplobench_federated.harmonise import harmonise
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.seeds import derive
 from haplobench_federated.server_app import Progress, ServerPlan, run_rounds
+from haplobench_federated.shared_noise import shares_noise
 from haplobench_federated.site_list import SiteList
 from haplobench_federated.statement import privacy_statement
 
@@ -72,6 +73,11 @@ class HospitalApp(ClientApp):  # type: ignore[misc]
                     f"privacy {params.privacy}: this hospital asks for local, with epsilon {own}"
                 )
             asked = math.inf if params.epsilon is None else params.epsilon
+            if shares_noise(params) and float(own) < asked:
+                raise BenchError(
+                    f"epsilon {asked:g}: this hospital spends {own} at most, and hospitals that "
+                    "share noise all add as much; expected noise local, or that epsilon"
+                )
             params = params.model_copy(update={"epsilon": min(float(own), asked)})
 
         site = hospital(context.node_config, params, self._family)
