@@ -40,7 +40,7 @@ class Statement:
                 "epsilon": Measurement(
                     claim.epsilon if math.isfinite(claim.epsilon) else None,
                     claim.n_records,
-                    note=note if math.isfinite(claim.epsilon) else f"{infinite}; {note}",
+                    note=note if math.isfinite(claim.epsilon) else infinite,
                 ),
                 "delta": Measurement(claim.delta, claim.n_records),
                 "least_client_epsilon": Measurement(
