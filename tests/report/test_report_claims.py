@@ -13,7 +13,7 @@ import report_fixture
 
 from haplobench.report import write_report
 from haplobench.report.claims import Claim, distinct, lines, read_claims
-from haplobench.report.claims_chart import draw_claims
+from haplobench.report.claims_chart import _is_the_claim, draw_claims
 from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
@@ -142,6 +142,11 @@ def test_every_headline_number_is_drawn_once_per_claim(claimed: Summary) -> None
         assert all(f">{line}<" in figure.svg for line in ("clients 1", "clients 4"))
         assert ("Grey: the floor" in figure.caption) is (family != "performance")
         assert "least to greatest over seeds" in figure.caption
+
+
+def test_the_claim_is_not_drawn_against_itself() -> None:
+    assert _is_the_claim([{"value": 0.9998, "x": 1.0}, {"value": 7.99, "x": 7.99}])
+    assert not _is_the_claim([{"value": 1.0, "x": 1.0}, {"value": 0.0, "x": 7.99}])
 
 
 def test_nothing_is_drawn_without_two_degrees_of_privacy(demo: Summary) -> None:

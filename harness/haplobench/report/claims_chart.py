@@ -77,7 +77,7 @@ def _chart(
     panels = []
     for column in columns:
         rows = _rows(dataset, column, claims, joined, none)
-        if len({row["x"] for row in rows}) < 2:
+        if len({row["x"] for row in rows}) < 2 or _is_the_claim(rows):
             continue
         panels.append(_panel(dataset, column, rows, style, ticks, none))
     if not panels:
@@ -116,6 +116,11 @@ def _rows(
                 }
             )
     return rows
+
+
+def _is_the_claim(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a number only repeats ε, and would be drawn against itself."""
+    return all(math.isclose(row["value"], row["x"], rel_tol=1e-2) for row in rows)
 
 
 def _interval(cell: Cell) -> tuple[float, float]:
