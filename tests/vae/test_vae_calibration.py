@@ -13,29 +13,29 @@ from hypothesis import strategies as st
 
 from haplobench import SampleRequest
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.calibration import calibrated, mean_r2
+from haplobench_vae.calibration import calibrated, r2_by_lag
 from haplobench_vae.params import VAEParams
 from haplobench_vae.vae import VAE
 
 
 @given(n=st.integers(3, 40), sites=st.integers(2, 30), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
-def test_mean_r2_is_numpys(n: int, sites: int, seed: int) -> None:
+def test_r2_by_lag_is_numpys(n: int, sites: int, seed: int) -> None:
     haplotypes = np.random.default_rng(seed).integers(0, 2, (n, sites)).astype(np.int8)
     haplotypes[:2] = [[0], [1]]  # every site varies
     r2 = np.corrcoef(haplotypes.T) ** 2
     expected = [np.diagonal(r2, k).mean() for k in 2 ** np.arange(9) if k < sites]
-    assert mean_r2(haplotypes) == pytest.approx(np.mean(expected), rel=1e-4, abs=1e-6)
+    assert r2_by_lag(haplotypes) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_fixed_and_missing_alleles_give_no_ld() -> None:
     rng = np.random.default_rng(0)
     haplotypes = np.repeat(rng.integers(0, 2, (50, 1)), 3, axis=1).astype(np.int8)
-    assert mean_r2(haplotypes) == pytest.approx(1)
+    assert r2_by_lag(haplotypes) == pytest.approx([1, 1])
     haplotypes[:, 1] = 0
-    assert mean_r2(haplotypes) == pytest.approx(0.5)  # lag 1: none; lag 2: all
+    assert r2_by_lag(haplotypes) == pytest.approx([0, 1])
     haplotypes[:, 1] = -1
-    assert mean_r2(haplotypes) == pytest.approx(0.5)
+    assert r2_by_lag(haplotypes) == pytest.approx([0, 1])
 
 
 def test_the_temperature_of_a_models_own_samples_is_found_again(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The temperature at which sampled haplotypes have the training haplotypes' LD.
 
-Noise in alleles lowers r² at every distance. A decoder trained on few people is too unsure of
-them, and haplotypes recombined anew have less LD than those they were made of; how much
-differs from panel to panel. So the temperature is found for each, on the training people.
+Noise in alleles lowers r² at every distance, roughly in proportion. A decoder trained on few
+people is too unsure of them; how much differs from panel to panel. So the temperature is found
+for each, on the training people.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ def calibrated(
 
     By bisection over 0.5-1.0, always with the same random numbers: haplotypes of the same
     number and populations as up to 512 of the training haplotypes (n, n_sites) int8, whose
-    populations (n,) int64 are given. 0.7 where fewer than two sites have a MAF over 5 %.
-    Ranks share the haplotypes of a sample among them.
+    populations (n,) int64 are given. Distances weigh by their r²: a prior that recombines too
+    much lacks LD where there is little, which no temperature mends, and alleles made too sure
+    for its sake would have too much LD where there is most. 0.7 where fewer than two sites
+    have a MAF over 5 %. Ranks share the haplotypes of a sample among them.
     """
     rows = np.arange(haplotypes.shape[0])
     if rows.size > _MOST_HAPLOTYPES:
@@ -45,7 +47,7 @@ def calibrated(
     sites = np.flatnonzero(np.minimum(frequencies, 1 - frequencies) > _MIN_MAF)
     if sites.size < 2:
         return _at(fitted, _UNKNOWN)
-    target = mean_r2(real[:, sites])
+    target = r2_by_lag(real[:, sites])
     labels = np.array(fitted.populations.names)[population[rows]]
     # Even, as requests are; other random numbers than those of samples.
     even = rows.size + rows.size % 2
@@ -65,15 +67,15 @@ def calibrated(
             batches = _at(fitted, middle).sample(request, quiet)
             sampled[own] = np.concatenate([batch[:, sites] for batch in batches])
         sampled = group.all_reduce(sampled)
-        if mean_r2(sampled[: rows.size]) > target:
+        if target @ (r2_by_lag(sampled[: rows.size]) - target) > 0:
             low = middle
         else:
             high = middle
     return _at(fitted, round((low + high) / 2, 4))
 
 
-def mean_r2(haplotypes: NDArray[np.int8]) -> float:
-    """Mean r² of sites 1, 2, 4, … 256 columns apart, every distance weighing the same.
+def r2_by_lag(haplotypes: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Mean r² of sites 1, 2, 4, … 256 columns apart, as far as there are: (n_lags,) float64.
 
     `haplotypes` is (n, n_sites) int8, negative where missing (taken as average). A column
     that doesn't vary has r² 0 with every other.
@@ -89,7 +91,7 @@ def mean_r2(haplotypes: NDArray[np.int8]) -> float:
     found = [
         np.mean((np.einsum("ns,ns->s", standard[:, :-k], standard[:, k:]) / n) ** 2) for k in lags
     ]
-    return float(np.mean(found))
+    return np.array(found, np.float64)
 
 
 def _at(fitted: FittedVAE, temperature: float) -> FittedVAE:
