@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-_GROUP_CELLS = 1 << 25  # responsibilities held at once
+_GROUP_CELLS = 1 << 23  # responsibilities held at once
 
 
 @dataclass(frozen=True)
