@@ -86,7 +86,9 @@ class VAEParams(Params):
         Windows that attention looks back: cost is linear in the number of windows.
     residual : int
         Hidden units of the decoder's context-dependent part.
-    dropout : float
+    dropout : float or None
+        None: 0.2 where fewer than 600 haplotypes train, else 0.1. On the first 2,400 SNPs of
+        chr20, 0.2 lowered an attacker's AUC at the same validation likelihood.
     learning_rate, weight_decay : float
         AdamW's; the rate falls linearly in the second half.
     clip : float
@@ -96,7 +98,7 @@ class VAEParams(Params):
     batch_size : int
         Haplotypes per step, of all ranks together.
     epochs : int or None
-        Upper bound. None: 24, or as many as 450 steps take where there are few haplotypes.
+        Upper bound. None: 24, or as many as 400 steps take where there are few haplotypes.
         There is no wall-clock limit: the same seed always gives the same model.
     patience : int
         Stop when the validation likelihood hasn't improved for so many epochs.
@@ -130,7 +132,7 @@ class VAEParams(Params):
     feed_forward: int = Field(4, ge=1, le=8)
     reach: int = Field(16, ge=2, le=4096)
     residual: int = Field(32, ge=1, le=1024)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(0.05, ge=0, le=10)
     clip: float = Field(1.0, gt=0)

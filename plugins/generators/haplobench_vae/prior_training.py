@@ -34,9 +34,9 @@ from haplobench_vae.prior import WindowPrior, dropout
 from haplobench_vae.windows import WindowTiling
 
 _VALIDATION_BATCH = 256
-_VALIDATION_CELLS = 1 << 25  # scores held at once
+_VALIDATION_CELLS = 1 << 22  # scores held at once
 _FEWEST_EPOCHS = 24
-_FEWEST_STEPS = 450
+_FEWEST_STEPS = 400
 _COMPILE_STEPS = 20_000
 
 

@@ -26,6 +26,7 @@ from haplobench_vae.training import cpu_generator, reproducible, validation_hapl
 from haplobench_vae.windows import WindowTiling
 
 _MANY = 2000  # haplotypes
+_FEW = 600
 _CODEBOOK_SHARE = 0.05
 
 
@@ -53,6 +54,8 @@ class VAE:
         fitting = haplotypes[~held]
         n = fitting.shape[0]
         many = n > _MANY
+        if params.dropout is None:
+            params = params.model_copy(update={"dropout": 0.2 if n < _FEW else 0.1})
         window = params.window or (32 if many else 64)
         tiling = WindowTiling(train.n_sites, min(window, train.n_sites))
         settings = CodebookSettings(
