@@ -22,7 +22,11 @@ from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.populations import Populations
 from haplobench_federated.secure_aggregation_quantisation import Quantisation
-from haplobench_federated.shared_noise import least_clients, own_noise
+from haplobench_federated.shared_noise import (
+    least_clients,
+    misfit_of_frequencies,
+    own_noise,
+)
 from haplobench_federated.training import LocalState, train_locally
 
 SHARED: dict[str, Any] = {
@@ -111,6 +115,15 @@ def test_a_round_with_less_noise_than_claimed_is_abandoned(
     rounds = result.report["rounds"]
     assert [one["averaged"] for one in rounds] == [4, 0 if abandoned else 3, 4]
     assert bool(rounds[1]["abandoned"]) == abandoned
+
+
+def test_frequencies_are_those_of_all_the_people_and_fit_whatever_the_sites(
+    tmp_path: Path, people: Panel
+) -> None:
+    true = np.asarray(people.haplotypes).mean(axis=0)
+    plain = run(tmp_path / "plain", people, **SHARED | {"privacy": "none", "rounds": 1})
+    assert plain.facts.frequencies == pytest.approx(true, abs=1e-4)
+    assert misfit_of_frequencies(params(**SHARED), 12, 1_000_000, 2.0) == ""
 
 
 @pytest.mark.parametrize(

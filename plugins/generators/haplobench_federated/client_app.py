@@ -38,6 +38,7 @@ from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import load_weights, to_record, to_tensors
 from haplobench_federated.seeds import derive
 from haplobench_federated.shared_noise import (
+    frequencies_scale,
     misfit_of_frequencies,
     misfit_of_updates,
     own_noise,
@@ -236,7 +237,8 @@ def _frequencies(message: Message, context: Context, site: ClientSite) -> Messag
             "server-round": 0,
         }
     )
-    arrays = ArrayRecord({FREQUENCIES: Array(counts / people)})
+    scaled = counts * (frequencies_scale(site.facts.n_sites) / people)
+    arrays = ArrayRecord({FREQUENCIES: Array(scaled)})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
 

@@ -25,6 +25,7 @@ from haplobench_federated.screening import Quarantined, screen
 from haplobench_federated.secure_aggregation import SecureAggregation
 from haplobench_federated.secure_kinds import secure_aggregation
 from haplobench_federated.seeds import derive, global_seed
+from haplobench_federated.shared_noise import frequencies_scale
 from haplobench_federated.strategies import (
     central_charge,
     central_noise,
@@ -256,8 +257,9 @@ def ask_frequencies(
     if not found.combinable:
         return None
     people = np.array([people_of(reply) for reply in found.combinable])
-    shifts = np.stack([arrays_of(reply)[FREQUENCIES].numpy() for reply in found.combinable])
-    return np.asarray(np.clip(0.5 + people @ shifts / people.sum(), 0.0, 1.0), np.float64)
+    scaled = np.stack([arrays_of(reply)[FREQUENCIES].numpy() for reply in found.combinable])
+    shifts = people @ scaled / (people.sum() * frequencies_scale(plan.n_sites))
+    return np.asarray(np.clip(0.5 + shifts, 0.0, 1.0), np.float64)
 
 
 def _averaged(progress: Progress, decay: float) -> dict[str, Tensor]:

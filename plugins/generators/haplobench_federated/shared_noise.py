@@ -72,6 +72,14 @@ def misfit_of_updates(params: FederatedParams, people: int, noise_multiplier: fl
     return _misfit(params, people, people * step, noise * step)
 
 
+def frequencies_scale(n_sites: int) -> float:
+    """What clients multiply noised frequencies by on their way, and the server divides by.
+
+    Their noise grows with the square root of the sites: so it fits into the same clipping range.
+    """
+    return min(1.0, 4 / math.sqrt(n_sites))
+
+
 def misfit_of_frequencies(
     params: FederatedParams, people: int, n_sites: int, noise_multiplier: float
 ) -> str:
@@ -79,7 +87,8 @@ def misfit_of_frequencies(
     if not shares_noise(params):
         return ""
     noise = own_noise(params, noise_multiplier) * math.sqrt(n_sites) / 2 / people
-    return _misfit(params, people, 0.5, noise)
+    scale = frequencies_scale(n_sites)
+    return _misfit(params, people, 0.5 * scale, noise * scale)
 
 
 def _misfit(params: FederatedParams, people: int, greatest: float, deviation: float) -> str:
