@@ -1,4 +1,4 @@
-"""Alleles per second of the baselines and the coalescent generators, side by side.
+"""Alleles per second of the baselines, the coalescent generators and `vae`, side by side.
 
 Sampling only, one thread, on the panel in the package (chr20, 300 Europeans) with the
 sites of MAF 1 % or more. `pytest benchmarks/test_generation_speed.py` prints the table;
@@ -17,7 +17,12 @@ import pytest
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.registry import load_registry, resolve
 
-PLUGINS = ("haplobench_baselines", "haplobench_coalescent", "haplobench.datasets")
+PLUGINS = (
+    "haplobench_baselines",
+    "haplobench_coalescent",
+    "haplobench_vae",
+    "haplobench.datasets",
+)
 REGISTRY = load_registry(PLUGINS)
 N = 2048
 
@@ -32,6 +37,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "msprime-hudson": ("msprime", {}),
     "msprime-smc_k": ("msprime", {"model": "smc_k"}),
     "stdpopsim": ("stdpopsim", {}),
+    # How long they were trained doesn't change how fast they sample.
+    "vae": ("vae", {"epochs": 1, "temperature": 0.7}),
 }
 
 
