@@ -87,8 +87,7 @@ class VAEParams(Params):
     residual : int
         Hidden units of the decoder's context-dependent part.
     dropout : float or None
-        None: 0.2 where fewer than 600 haplotypes train, else 0.1. On the first 2,400 SNPs of
-        chr20, 0.2 lowered an attacker's AUC at the same validation likelihood.
+        None: 0.2 where fewer than 600 haplotypes train, else 0.1.
     learning_rate, weight_decay : float
         AdamW's; the rate falls linearly in the second half.
     clip : float
