@@ -193,7 +193,10 @@ def run_job(
         raise StoppedError
     error = whole.failure(outcome.rank)
     if outcome.ending == "no-space":
-        why = error.error.splitlines()[0] if error else "no space left"
+        why = error.error.splitlines()[0] if error else ""
+        if "Read-only" not in why and "No space" not in why:
+            # numpy and mapped pages don't say it (see `is_full`).
+            why = f"No space left on device{f' ({why})' if why else ''}"
         raise BenchError(
             f"{session.store.root.parent}: results can't be written: {why}",
             hint="make room and run the same command again; what is done is kept",
