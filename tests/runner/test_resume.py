@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def start(
         env={**os.environ, "PYTHONPATH": str(toys.folder), **environment},
         stdout=subprocess.PIPE,
         text=True,
+        # A shell's background jobs ignore interrupts, and so would their children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
 
 
