@@ -275,7 +275,7 @@ class SuiteChecker:
         chosen = _revived(spec.params, params)
         needs = spec.needs + (chosen.needed() if chosen else ())
         missing = self._needs(key, name, needs, item.get("optional") is True)
-        self._check_ranks(key, name, spec.distributed, item)
+        missing += self._check_ranks(key, name, spec.distributed, item)
         if file is None:
             return None
         read = file.generators[i]
@@ -302,12 +302,17 @@ class SuiteChecker:
             fingerprint=chosen.fingerprint() if chosen else "",
         )
 
-    def _check_ranks(self, key: Key, name: str, distributed: bool, item: dict[str, Any]) -> None:
-        """More than one rank needs a generator made for it, and what carries their talk."""
+    def _check_ranks(
+        self, key: Key, name: str, distributed: bool, item: dict[str, Any]
+    ) -> tuple[str, ...]:
+        """More than one rank needs a generator made for it, and what carries their talk.
+
+        Of an optional generator, what is missing to carry it.
+        """
         asked = item.get("world_size", 1)
         sizes = asked if isinstance(asked, list) else [asked]
         if not any(isinstance(size, int) and size > 1 for size in sizes):
-            return
+            return ()
         if not distributed:
             self.problem(
                 (*key, "world_size"),
@@ -315,9 +320,12 @@ class SuiteChecker:
             )
         elif item.get("backend") == "horovod":
             if importlib.util.find_spec("horovod") is None:
+                if item.get("optional") is True:
+                    return ("Horovod (make horovod)",)
                 self.problem((*key, "backend"), "Horovod is not installed (make horovod)")
         elif importlib.util.find_spec("torch") is None:
             self.problem((*key, "world_size"), "more than one rank needs torch (pip install torch)")
+        return ()
 
     def _control(self, name: str, file: SuiteFile) -> GeneratorEntry | None:
         spec = self.registry.generators[name]

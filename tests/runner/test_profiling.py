@@ -46,6 +46,8 @@ def test_training_steps_are_profiled_by_operator_and_part(tmp_path: Path) -> Non
     assert set(parts) == {"Model", "blocks", "blocks.0", "blocks.1", "head"}
     assert all(row["calls"] == 10 for row in parts.values())
     assert parts["blocks.0"]["seconds"] <= parts["blocks"]["seconds"] <= parts["Model"]["seconds"]
+    # The parts are within the steps.
+    assert parts["Model"]["seconds"] < found["wall"] < 60
     costs = [row["seconds"] for row in found["operators"]]
     assert costs == sorted(costs, reverse=True)
     assert json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]

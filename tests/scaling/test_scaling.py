@@ -134,6 +134,76 @@ def test_speedup_and_efficiency_of_both_kinds_of_scaling(tmp_path: Path) -> None
     assert generation.efficiency(generation.points[1]) == pytest.approx(1.0)
 
 
+def on(folder: Path, cores: int, executor: str = "local") -> Path:
+    """As if run on a machine of so many cores."""
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**info, "hardware": {"cores": cores}}))
+    (folder / "suite.yaml").write_text(f"executor: {{name: {executor}}}\n")
+    return folder
+
+
+def test_more_ranks_than_cores_are_shown_but_not_fitted_to(tmp_path: Path) -> None:
+    slow = cost(8)
+    crowded = CellCost(**{**vars(slow), "fit": {**slow.fit, "wall": 10 * slow.fit["wall"]}})
+    write(tmp_path, [*(cost(p) for p in (1, 2, 4)), crowded])
+    assert curve(tmp_path).error == pytest.approx(-0.9, abs=0.02)
+    found = curve(on(tmp_path, 4))
+    assert [found.oversubscribed(point) for point in found.points] == [False] * 3 + [True]
+    assert found.error == pytest.approx(0.0, abs=0.01)
+    assert found.no_error == ""
+    # What was measured so is projected as well.
+    assert [point.ranks for point in found.projected] == [8, 16, 32]
+    assert found.projected[0].seconds == pytest.approx(slow.fit["wall"], rel=0.01)
+    rows = {(row["ranks"], row["kind"]): row for row in rows_of(found)}
+    assert rows[8, "measured"]["oversubscribed"]
+    assert not rows[4, "measured"]["oversubscribed"]
+    assert not rows[8, "projected"]["oversubscribed"]
+
+
+def test_an_error_that_can_not_be_told_says_why(tmp_path: Path) -> None:
+    write(tmp_path, [cost(p) for p in (1, 2, 4)])
+    found = curve(on(tmp_path, 2))
+    assert found.error is None
+    assert "room for 2 ranks" in found.no_error
+    # A cluster hands the cores out: the login node's don't count.
+    assert curve(on(tmp_path, 2, "slurm")).error is not None
+    # Two threads a rank take two cores.
+    info = json.loads((on(tmp_path, 4) / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**info, "threads": 2}))
+    assert "room for 2 ranks" in curve(tmp_path).no_error
+    write(tmp_path / "two", [cost(p) for p in (1, 2)])
+    assert curve(on(tmp_path / "two", 4)).no_error == "takes 3 world sizes, measured were 2"
+
+
+def test_where_no_rank_had_its_own_core_nothing_is_projected(tmp_path: Path) -> None:
+    write(tmp_path, [cost(p) for p in (4, 8)])
+    found = curve(on(tmp_path, 2))
+    assert (found.model, found.projected, found.error) == (None, (), None)
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_curves([found], console)
+    assert "8*" in console.export_text()
+
+
+def test_throughput_counts_epochs_and_sites(tmp_path: Path) -> None:
+    one = cost(1)
+    steps = {**one.fit["ranks"][0]["communication"]["steps"], "epochs": 5}
+    costs = []
+    for ranks in (1, 2):
+        made = cost(ranks)
+        for rank in made.fit["ranks"]:
+            rank["communication"]["steps"] |= {"epochs": steps["epochs"]}
+        costs.append(made)
+    write(tmp_path, costs)
+    training, generation = curve(tmp_path), curve(tmp_path, "generation")
+    assert training.throughput(training.points[0]) == pytest.approx(5 * 4000 / one.fit["wall"])
+    draw = one.draws[0]
+    assert generation.throughput(generation.points[0]) == pytest.approx(4000 * 9 / draw["wall"])
+    rows = rows_of(training)
+    assert rows[0]["seconds_per_epoch"] == pytest.approx(6.5 / 5)
+    assert rows[1]["bytes_per_epoch"] == pytest.approx(SENT / 5)
+    assert rows[2]["haplotypes_per_second"] > rows[1]["haplotypes_per_second"]
+
+
 def test_seeds_make_one_point(tmp_path: Path) -> None:
     write(tmp_path, [cost(p, seed) for p in (1, 2) for seed in (1, 2, 3)])
     assert [point.n for point in curve(tmp_path).points] == [3, 3]
@@ -162,7 +232,7 @@ def test_figures_are_drawn_and_projections_labelled(tmp_path: Path) -> None:
     from haplobench.scaling.figures import draw_scaling
 
     figures = {figure.name: figure for figure in draw_scaling(load_run(tmp_path))}
-    assert set(figures) == {"speed-up", "step-shares", "all-reduce"}
+    assert set(figures) == {"speed-up", "efficiency", "rates", "step-shares", "all-reduce"}
     assert "projected" in figures["speed-up"].svg
     assert "stroke-dasharray" in figures["speed-up"].svg
     assert "error" in figures["speed-up"].caption
@@ -194,7 +264,7 @@ def test_the_program_prints_and_writes(tmp_path: Path) -> None:
     assert "strong scaling" in done.output
     assert re.search(r"32 .*projected", done.output)
     assert (to / "scaling.csv").is_file()
-    assert len(list(to.rglob("*.svg"))) == 3
+    assert len(list(to.rglob("*.svg"))) == 5
 
 
 def test_what_has_no_curves_is_refused(tmp_path: Path) -> None:
@@ -227,7 +297,7 @@ def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
         {"name": f"aten::{i}", "calls": 9, "seconds": 0.1 / (i + 1), "device_seconds": 0.0}
         for i in range(20)
     ]
-    fit = {**one.fit, "profile": {"operators": operators, "parts": operators[:1]}}
+    fit = {**one.fit, "profile": {"operators": operators, "parts": operators[:1], "wall": 0.4}}
     write(tmp_path, [CellCost(**{**vars(one), "fit": fit})])
     profiles = profiles_of(read_costs(RunFolder(tmp_path)))
     assert [(one.stage, one.kind) for one in profiles] == [
@@ -236,8 +306,11 @@ def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
     ]
     console = Console(width=140, record=True, file=io.StringIO())
     print_profiles(profiles, console)
-    assert "aten::0" in console.export_text()
-    (figure,) = draw_scaling(load_run(tmp_path))
-    assert figure.name == "profile"
+    text = console.export_text()
+    assert re.search(r"aten::0 +9 +100 ms +25.0%", text)
+    assert "GPU" not in text
+    figure, use = draw_scaling(load_run(tmp_path))
+    assert (figure.name, use.name) == ("profile", "utilisation")
+    assert "25%" in use.svg or "20%" in use.svg
     assert "aten::11" in figure.svg
     assert "aten::12" not in figure.svg

@@ -21,20 +21,26 @@ def scale(
         Path | None, typer.Option("--to", help="Folder for scaling.csv and the figures (SVG).")
     ] = None,
 ) -> None:
-    """Print speed-up, efficiency and communication by ranks, measured and projected; profiles."""
+    """Print how time, memory and losses depend on ranks and back ends, measured and projected."""
     from rich.console import Console
 
     from haplobench.results.costs import read_costs
     from haplobench.results.run_folder import RunFolder, resolve_run
     from haplobench.scaling.curves import require_curves
+    from haplobench.scaling.losses import same_trainings
+    from haplobench.scaling.memory import memory_points
     from haplobench.scaling.profiles import print_profiles, profiles_of
     from haplobench.scaling.tables import render_csv
-    from haplobench.scaling.text import print_curves
+    from haplobench.scaling.text import print_curves, print_losses, print_memory
 
-    folder = resolve_run(run, out)
-    curves = require_curves(folder, ranks or ())
-    print_curves(curves, Console())
-    print_profiles(profiles_of(read_costs(RunFolder(folder))), Console())
+    folder = RunFolder(resolve_run(run, out))
+    curves = require_curves(folder.path, ranks or ())
+    costs = read_costs(folder)
+    console = Console()
+    print_curves(curves, console)
+    print_losses(same_trainings(folder, costs), console)
+    print_memory(memory_points(costs), console)
+    print_profiles(profiles_of(costs), console)
     if to is None:
         return
     from haplobench.scaling.figures import write_scaling_figures
@@ -42,5 +48,5 @@ def scale(
     to.mkdir(parents=True, exist_ok=True)
     path = to / "scaling.csv"
     path.write_text(render_csv(curves), encoding="utf-8")
-    for written in (path, *write_scaling_figures(folder, to / "figures", ranks or ())):
+    for written in (path, *write_scaling_figures(folder.path, to / "figures", ranks or ())):
         typer.echo(str(written))

@@ -81,7 +81,17 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
         *(f"claims-{family}" for family in ("fidelity", "privacy", "performance")),
         *(
             f"scaling-{name}"
-            for name in ("speed-up", "step-shares", "all-reduce", "memory", "profile")
+            for name in (
+                "speed-up",
+                "efficiency",
+                "rates",
+                "step-shares",
+                "all-reduce",
+                "losses",
+                "memory",
+                "profile",
+                "utilisation",
+            )
         ),
     )
     files: set[str] = {

@@ -51,6 +51,12 @@ class CellCost:
     fit: Mapping[str, Any]
     draws: tuple[Mapping[str, Any], ...]
 
+    @property
+    def cell(self) -> str:
+        """The cell's name as its files in the run's folder have it."""
+        ranks = f".ranks{self.world_size}" if self.world_size > 1 else ""
+        return f"{self.dataset}.{self.generator}.seed{self.seed}{ranks}"
+
     def to_json(self) -> str:
         """One object of JSON, indented."""
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"

@@ -12,6 +12,7 @@ _WAIT, _WARM, _ACTIVE = 3, 2, 10
 _MOST = 40
 _MICRO = 1e-6
 _PART = "part:"
+_STEP = "ProfilerStep"
 
 
 class Profile:
@@ -103,7 +104,7 @@ class Profile:
         """`profile`: `operators` and `parts`, rows of name, calls, seconds, device_seconds.
 
         Operators' seconds are their own, parts' with all that they call; the most costly first.
-        Empty where nothing was profiled.
+        `wall`: seconds of the profiled steps. Empty where nothing was profiled.
         """
         return {} if self._found is None else {"profile": self._found}
 
@@ -130,16 +131,22 @@ class Profile:
         ]
 
     def _ready(self, profiler: Any) -> None:
-        averages = profiler.key_averages()
+        from torch._C._autograd import DeviceType
+
+        # On a GPU kernels and marked ranges have rows of their own: they are in the operators'
+        # and the parts' device time already.
+        averages = [e for e in profiler.key_averages() if e.device_type == DeviceType.CPU]
+        steps = [event for event in averages if event.key.startswith(_STEP)]
         parts = [event for event in averages if event.key.startswith(_PART)]
         operators = [
             event
             for event in averages
-            if not event.key.startswith((_PART, "ProfilerStep", "Optimizer.", "DistributedData"))
+            if not event.key.startswith((_PART, _STEP, "Optimizer.", "DistributedData"))
         ]
         self._found = {
             "operators": _rows(operators, "self_cpu_time_total", "self_device_time_total"),
             "parts": _rows(parts, "cpu_time_total", "device_time_total"),
+            "wall": sum(float(event.cpu_time_total) for event in steps) * _MICRO,
         }
         profiler.export_chrome_trace(str(self._trace))
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from haplobench.errors import BenchError
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
@@ -13,6 +15,7 @@ from haplobench.scaling.model import Projected, TimeModel, fit_model, left_out_e
 from haplobench.scaling.points import STAGES, Point, Stage, points_of
 
 _FURTHER = 8
+_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,11 @@ class Curve:
         `training` or `generation`; `strong` or `weak`.
     points : tuple of Point
         Measured, by increasing world size.
-    model : TimeModel
+    room : int or None
+        Ranks that the machine has cores for; None where it isn't known, or where a cluster
+        hands the cores out.
+    model : TimeModel or None
+        Fitted to the points that had a core for each thread; None where none had.
     projected : tuple of Projected
         At larger world sizes.
     error : float or None
@@ -39,7 +46,8 @@ class Curve:
     stage: Stage
     mode: str
     points: tuple[Point, ...]
-    model: TimeModel
+    room: int | None
+    model: TimeModel | None
     projected: tuple[Projected, ...]
     error: float | None
 
@@ -56,22 +64,52 @@ class Curve:
         """Speed-up over how many times more ranks there are."""
         return self.speedup(point) / (point.ranks / self.points[0].ranks)
 
+    def throughput(self, point: Point | Projected) -> float | None:
+        """Haplotypes trained on per second, all epochs counted; of generation alleles per second.
+
+        None where the generator doesn't count its epochs.
+        """
+        per_haplotype = (
+            self.points[0].epochs if self.stage == "training" else self.points[0].n_sites
+        )
+        return point.amount * per_haplotype / point.seconds if per_haplotype else None
+
+    def oversubscribed(self, point: Point | Projected) -> bool:
+        """Whether it was measured with more ranks than the machine has cores for."""
+        return isinstance(point, Point) and self.room is not None and point.ranks > self.room
+
+    @property
+    def sound(self) -> tuple[Point, ...]:
+        """The points whose ranks each had cores of their own."""
+        return tuple(point for point in self.points if not self.oversubscribed(point))
+
+    @property
+    def no_error(self) -> str:
+        """Why the projection's error can't be told; empty where it can."""
+        if self.error is not None:
+            return ""
+        sizes = [point.ranks for point in self.sound]
+        if len(sizes) == len(self.points):
+            return f"takes {_FEWEST} world sizes, measured were {len(sizes)}"
+        cores = f"{self.room} rank" + ("s" if self.room != 1 else "")
+        return f"takes {_FEWEST} world sizes of a core for each thread, here is room for {cores}"
+
 
 def scaling_curves(folder: Path, ranks: Sequence[int] = ()) -> list[Curve]:
     """Curves of every generator of a run that was measured at two world sizes or more.
 
-    `ranks` are the world sizes to project to; none: powers of two up to 8 times the largest.
-    Those that were measured are left out.
+    `ranks` are the world sizes to project to; none: powers of two up to 8 times the largest that
+    had a core for each thread. Those that were measured so are left out.
     """
+    run = RunFolder(folder)
+    room = _room(run)
     curves = []
-    for (dataset, generator), costs in by_generator(read_costs(RunFolder(folder))).items():
+    for (dataset, generator), costs in by_generator(read_costs(run)).items():
         for stage in STAGES:
             points = points_of(costs, stage)
             if len(points) < 2 or any(not point.seconds for point in points):
                 continue
-            most = points[-1].ranks
-            wanted = ranks or [2**k for k in range(1, 20) if most < 2**k <= most * _FURTHER]
-            others = sorted(set(wanted) - {point.ranks for point in points})
+            sound = [point for point in points if room is None or point.ranks <= room]
             weak = costs[0].mode == "weak"
             curves.append(
                 Curve(
@@ -80,12 +118,33 @@ def scaling_curves(folder: Path, ranks: Sequence[int] = ()) -> list[Curve]:
                     stage,
                     costs[0].mode,
                     tuple(points),
-                    fit_model(points),
-                    tuple(project(points, others, weak)),
-                    left_out_error(points, weak),
+                    room,
+                    fit_model(sound) if sound else None,
+                    tuple(project(sound, _ahead(sound, ranks), weak)) if sound else (),
+                    left_out_error(sound, weak),
                 )
             )
     return curves
+
+
+def _ahead(points: Sequence[Point], asked: Sequence[int]) -> list[int]:
+    """World sizes to project to."""
+    most = points[-1].ranks
+    wanted = asked or [2**k for k in range(1, 20) if most < 2**k <= most * _FURTHER]
+    return sorted(set(wanted) - {point.ranks for point in points})
+
+
+def _room(run: RunFolder) -> int | None:
+    """Ranks that a run's machine has cores for, see `Curve.room`."""
+    info = run.info()
+    cores = (info.get("hardware") or {}).get("cores")
+    try:
+        suite = yaml.safe_load((run.path / "suite.yaml").read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError):
+        suite = {}
+    if not cores or (suite.get("executor") or {}).get("name", "local") != "local":
+        return None
+    return max(1, int(cores) // int(info.get("threads") or 1))
 
 
 def by_generator(costs: Sequence[CellCost]) -> dict[tuple[str, str], list[CellCost]]:

@@ -12,6 +12,8 @@ from haplobench.scaling.curves import Curve
 from haplobench.scaling.model import Projected
 from haplobench.scaling.points import Point
 
+_THROUGHPUT = {"training": "haplotypes_per_second", "generation": "alleles_per_second"}
+
 
 def rows_of(curve: Curve) -> list[dict[str, Any]]:
     """A row for each world size, measured and projected; None where a number doesn't exist."""
@@ -29,6 +31,8 @@ def rows_of(curve: Curve) -> list[dict[str, Any]]:
             "seconds": point.seconds,
             "speedup": curve.speedup(point),
             "efficiency": curve.efficiency(point),
+            "oversubscribed": curve.oversubscribed(point),
+            _THROUGHPUT[curve.stage]: curve.throughput(point),
             "waited_seconds": point.waited,
             "left_out_error": curve.error,
         }
@@ -45,7 +49,6 @@ def _measured(point: Point) -> dict[str, Any]:
         "n": point.n,
         "seconds_low": point.low,
         "seconds_high": point.high,
-        "haplotypes_per_second": point.amount * (point.epochs or 1) / point.seconds,
         "seconds_per_epoch": in_steps / epochs if epochs else None,
         "seconds_per_step": in_steps / per_step if per_step else None,
         "all_reduce_seconds_per_step": point.waited / per_step if per_step else None,

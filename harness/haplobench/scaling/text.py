@@ -1,64 +1,168 @@
-"""Scaling curves on the terminal: a table and a bar of efficiency for each."""
+"""Scaling on the terminal: curves, steps, the same training side by side, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from haplobench.distributed.steps import PARTS
 from haplobench.scaling.curves import Curve
+from haplobench.scaling.losses import TOLERANCE, Trained
+from haplobench.scaling.memory import MemoryPoint
 from haplobench.scaling.tables import rows_of
 from haplobench.units import format_size
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-_BAR = 20
+_BAR = 12
 
 
 def print_curves(curves: Sequence[Curve], console: Console) -> None:
-    """Print every curve: measured rows, then projected ones, dim."""
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Print every curve, measured rows and then projected ones, dim; below it the steps' parts."""
     for curve in curves:
         title = f"{curve.dataset} · {curve.generator} · {curve.stage}, {curve.mode} scaling"
-        table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
-        table.add_column("ranks", justify="right")
-        for name in ("time", "speed-up", "efficiency"):
-            table.add_column(name, justify="right")
-        table.add_column("", min_width=_BAR)
-        names = ("per step", "all-reduce", "sent", "imbalance", "peak/rank")
-        for name in names:
-            table.add_column(name, justify="right")
-        for row in rows_of(curve):
-            table.add_row(*_cells(row), style="dim italic" if row["kind"] == "projected" else "")
+        training = curve.stage == "training"
+        names = ["ranks", "time", "speed-up", "efficiency", ""]
+        names += ["per epoch", "haplotypes/s"] if training else ["alleles/s"]
+        table = _table(title, [*names, "peak/rank", "imbalance"], left=("",))
+        rows = rows_of(curve)
+        for row in rows:
+            table.add_row(*_cells(row, training), style=_style(row))
         console.print(table)
         console.print(_said(curve), style="dim", highlight=False, soft_wrap=True)
         console.print()
+        if any(row.get("seconds_per_step") for row in rows):
+            console.print(_steps(curve.generator, rows))
+            console.print()
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def print_losses(groups: Sequence[Sequence[Trained]], console: Console) -> None:
+    """Print trainings that ask for the same, by ranks and back end, and how far they differ."""
+    for group in groups:
+        first = group[0]
+        title = f"{first.dataset} · the same training of {first.name}, by ranks and back end"
+        names = ["generator", "ranks", "back end", "training", "per step", "all-reduce"]
+        names += ["last loss", f"from {first.text}", "from torch"]
+        table = _table(title, names, left=("generator", "back end"))
+        for one in group:
+            table.add_row(
+                one.generator,
+                str(one.ranks),
+                one.backend or "–",
+                f"{one.seconds:.3g} s",
+                _time(one.step),
+                "–" if one.all_reduce is None else f"{one.all_reduce:.1%}",
+                "–" if one.last is None else f"{one.last:.6g}",
+                _far(one.from_first),
+                _far(one.from_torch),
+            )
+        console.print(table)
+        far = [d for one in group for d in (one.from_first, one.from_torch) if d is not None]
+        if far:
+            worst = max(far)
+            verdict = "within" if worst <= TOLERANCE else "BEYOND"
+            console.print(
+                f"validation losses of all epochs: largest relative difference {worst:.2g}, "
+                f"{verdict} {TOLERANCE:g}",
+                style="dim" if worst <= TOLERANCE else "bold red",
+                highlight=False,
+                soft_wrap=True,
+            )
+        console.print()
+
+
+def print_memory(points: Sequence[MemoryPoint], console: Console) -> None:
+    """Print peak memory of a rank against batch size."""
+    if not points:
+        return
+    names = ["dataset", "generator", "ranks", "haplotypes/step", "peak/rank", "GPU peak"]
+    table = _table("Peak memory in training by batch size", names, left=("dataset", "generator"))
+    for point in points:
+        gpu = "–" if point.gpu is None else format_size(round(point.gpu))
+        table.add_row(
+            point.dataset,
+            point.generator,
+            str(point.ranks),
+            f"{point.batch:,}",
+            format_size(round(point.peak)),
+            gpu,
+        )
+    console.print(table)
+    console.print()
+
+
+def _table(title: str, names: Sequence[str], left: Sequence[str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    for name in names:
+        table.add_column(
+            name,
+            justify="left" if name in left else "right",
+            min_width=_BAR if not name else None,
+            no_wrap=True,
+        )
+    return table
+
+
+def _style(row: dict[str, Any]) -> str:
+    if row["kind"] == "projected":
+        return "dim italic"
+    return "yellow" if row["oversubscribed"] else ""
+
+
+def _cells(row: dict[str, Any], training: bool) -> list[str]:
+    measured = row["kind"] == "measured"
     filled = round(_BAR * min(1.0, row["efficiency"]))
-    mark = "█" if row["kind"] == "measured" else "░"
+    rate = row["haplotypes_per_second" if training else "alleles_per_second"]
+    bar = ("█" if measured else "░") * filled
     cells = [
-        str(row["ranks"]),
+        f"{row['ranks']}{'*' if row['oversubscribed'] else ''}",
         f"{row['seconds']:.3g} s",
         f"{row['speedup']:.2f}×",
         f"{row['efficiency']:.0%}",
-        mark * filled,
+        bar,
     ]
-    if row["kind"] == "projected":
-        return [*cells, "projected", _time(row["waited_seconds"]), "", "", ""]
-    sent = row["bytes_per_step"]
-    share = row["share_all_reduce"]
-    return [
-        *cells,
-        _time(row["seconds_per_step"]),
-        "–" if share is None else f"{share:.1%}",
-        "–" if sent is None else f"{format_size(round(sent))}/step",
-        f"{row['imbalance']:.1%}",
-        format_size(round(row["peak_rss"])),
-    ]
+    if training:
+        cells.append(_time(row.get("seconds_per_epoch")))
+    cells.append("–" if rate is None else _amount(rate))
+    if not measured:
+        return [*cells, "projected", ""]
+    return [*cells, format_size(round(row["peak_rss"])), f"{row['imbalance']:.1%}"]
+
+
+def _steps(generator: str, rows: Sequence[dict[str, Any]]) -> Table:
+    names = [name.replace("_", "-") for name in PARTS]
+    columns = ["ranks", "per step", *names, "all-reduce/step", "sent/step", "sent/epoch"]
+    table = _table(f"{generator}: where a training step's time goes", columns, left=())
+    for row in rows:
+        if row["kind"] != "measured" or not row["seconds_per_step"]:
+            continue
+        several = row["ranks"] > 1
+        sent = [row[f"bytes_per_{each}"] for each in ("step", "epoch")]
+        table.add_row(
+            f"{row['ranks']}{'*' if row['oversubscribed'] else ''}",
+            _time(row["seconds_per_step"]),
+            *(f"{row[f'share_{name}']:.1%}" for name in PARTS),
+            _time(row["all_reduce_seconds_per_step"]) if several else "–",
+            *(format_size(round(each)) if several and each else "–" for each in sent),
+            style=_style(row),
+        )
+    return table
+
+
+def _amount(rate: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if rate >= size:
+            return f"{rate / size:.3g} {unit}"
+    return f"{rate:.3g}"
+
+
+def _far(difference: float | None) -> str:
+    return "–" if difference is None else f"{difference:.1e}" if difference else "0"
 
 
 def _time(seconds: float | None) -> str:
@@ -70,14 +174,20 @@ def _time(seconds: float | None) -> str:
 def _said(curve: Curve) -> str:
     """What the projection rests on."""
     model = curve.model
-    base = curve.points[0]
-    whole = model.computing(base.amount, base.ranks)
-    parts = [f"serial {model.serial / whole:.1%} of the time at {base.ranks} rank"] if whole else []
-    if model.alpha or model.beta:
-        parts.append(
-            f"all-reduce α {model.alpha * 1e6:.3g} µs, 1/β "
-            + (f"{1 / model.beta / 1e9:.3g} GB/s" if model.beta else "not seen")
-        )
-    error = "three world sizes are needed" if curve.error is None else f"{curve.error:+.1%}"
-    parts.append(f"projection's error at the largest world size, left out: {error}")
+    parts = []
+    if any(curve.oversubscribed(point) for point in curve.points):
+        parts.append(f"* more ranks than the machine has room for ({curve.room}): not fitted to")
+    if model is not None:
+        base = curve.sound[0]
+        whole = model.computing(base.amount, base.ranks)
+        if whole:
+            ranks = f"{base.ranks} rank" + ("s" if base.ranks > 1 else "")
+            parts.append(f"serial {model.serial / whole:.1%} of the time at {ranks}")
+        if model.alpha or model.beta:
+            parts.append(
+                f"all-reduce α {model.alpha * 1e6:.3g} µs, 1/β "
+                + (f"{1 / model.beta / 1e9:.3g} GB/s" if model.beta else "not seen")
+            )
+    error = curve.no_error if curve.error is None else f"{curve.error:+.1%}"
+    parts.append(f"error of the projection to the largest world size, left out: {error}")
     return "; ".join(parts)
