@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from haplobench import RecombinationMap
+from haplobench_vae import sampling_kernels as kernels
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.mosaics import Mosaics
 from haplobench_vae.prior import PriorShape, WindowPrior
-from haplobench_vae.sampling import BlockSampler, inverse_cdf
+from haplobench_vae.sampling import BlockSampler, Halves, SeededLevels
+from haplobench_vae.sampling_compiled import CompiledSampler
+from haplobench_vae.sampling_device import DeviceSampler, inverse_cdf
 from haplobench_vae.training import reproducible
 
 SITES, CODES, N = 6, 5, 7
@@ -65,30 +71,87 @@ def test_no_window_sees_itself_or_those_after_it() -> None:
     torch.testing.assert_close(after[28:], before[28:])
 
 
+class Given:
+    """Levels chosen beforehand."""
+
+    def __init__(self, code: NDArray[np.float32], allele: NDArray[np.float32]) -> None:
+        self._windows = iter(zip(torch.from_numpy(code), torch.from_numpy(allele), strict=True))
+
+    def fill(self, code: torch.Tensor, allele: torch.Tensor) -> None:
+        levels = next(self._windows)
+        code.copy_(levels[0])
+        allele.copy_(levels[1])
+
+
+def on_device(model: WindowPrior, size: int, temperature: float) -> BlockSampler:
+    return DeviceSampler(model, size, temperature, cached=torch.float32)
+
+
+@pytest.mark.parametrize("sampler_of", [CompiledSampler, on_device])
 @pytest.mark.parametrize(("n_windows", "reach"), [(5, 8), (20, 4)])
 def test_sampling_with_the_cache_gives_what_the_whole_sequence_gives(
-    n_windows: int, reach: int
+    n_windows: int, reach: int, sampler_of: Callable[..., BlockSampler]
 ) -> None:
     model = prior(n_windows, reach)
     rng = np.random.default_rng(0)
     population = np.arange(N) % 3
     code_levels = rng.random((n_windows, N), np.float32)
     allele_levels = rng.random((n_windows, N, SITES), np.float32)
-    sampler = BlockSampler(model, N, temperature=0.7)
+    # The last window's last two sites are padding.
+    n_sites = n_windows * SITES - 2
+    sampler = sampler_of(model, N, 0.7)
     with reproducible(1):
-        drawn = sampler.draw(population, code_levels, allele_levels)
+        drawn = sampler.draw(
+            population, Given(code_levels, allele_levels), n_sites, probabilities=True
+        )
+    assert drawn.alleles.shape == drawn.probabilities.shape == (N, n_sites)
     # The codes drawn are found again from the same levels, window by window.
-    alleles = torch.from_numpy(drawn)
+    padded = np.pad(drawn.alleles, ((0, 0), (0, 2))).reshape(N, n_windows, SITES)
+    alleles = torch.from_numpy(padded.transpose(1, 0, 2).copy())
     codes = torch.zeros(n_windows, N, dtype=torch.int64)
     with torch.no_grad(), reproducible(1):
         for window in range(n_windows):
             scores, _ = model.scores(codes, alleles, torch.from_numpy(population))
             codes[window] = inverse_cdf(scores[window], torch.from_numpy(code_levels[window]))
         _, logits = model.scores(codes, alleles, torch.from_numpy(population))
-    expected = torch.from_numpy(allele_levels) < torch.sigmoid(logits / 0.7)
-    np.testing.assert_array_equal(drawn, expected.numpy())
-    again = sampler.draw(population, code_levels, allele_levels)
-    np.testing.assert_array_equal(drawn, again)
+    expected = torch.sigmoid(logits / 0.7).transpose(0, 1).flatten(1)[:, :n_sites].numpy()
+    np.testing.assert_allclose(drawn.probabilities, expected, atol=2e-6)
+    levels = allele_levels.transpose(1, 0, 2).reshape(N, -1)[:, :n_sites]
+    np.testing.assert_array_equal(drawn.alleles, levels < expected)
+    again = sampler.draw(population, Given(code_levels, allele_levels), n_sites)
+    np.testing.assert_array_equal(drawn.alleles, again.alleles)
+    assert again.probabilities.shape == (0, n_sites)
+    given = sampler.draw(population, Halves(), n_sites, codes=codes.numpy())
+    assert given.alleles.shape == (N, n_sites)
+
+
+def test_keys_and_values_of_half_precision_are_precise_enough() -> None:
+    model, size = prior(20, 4), 500
+    population, n_sites = np.arange(size) % 3, 20 * SITES
+    exact, half = (
+        DeviceSampler(model, size, 0.7, cached=dtype)
+        .draw(population, SeededLevels(3, torch.device("cpu")), n_sites)
+        .alleles
+        for dtype in (torch.float32, torch.float16)
+    )
+    assert (exact == half).mean() > 0.99
+
+
+def test_compiled_draws_of_codes_are_those_of_searchsorted() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.exponential(size=(CODES, 1000)).astype(np.float32)
+    weights[2] = 0
+    weights[-1, ::2] = 0
+    level = rng.random(1000, np.float32)
+    level[:4] = 0, 0, np.nextafter(np.float32(1), np.float32(0)), 1
+    cumulative = np.cumsum(weights, axis=0)
+    expected = [
+        min(np.searchsorted(c, u * c[-1], side="right"), CODES - 1)
+        for c, u in zip(cumulative.T, level, strict=True)
+    ]
+    code = np.empty(1000, np.int64)
+    kernels.draw_codes(weights.copy(), level, code)
+    np.testing.assert_array_equal(code, expected)
 
 
 def test_the_loss_is_that_of_codes_and_alleles() -> None:

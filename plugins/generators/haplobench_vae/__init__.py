@@ -9,6 +9,7 @@ NEEDS = (
     Module("torch", "haplobench[vae]"),
     Module("safetensors", "haplobench[vae]"),
 )
+COMPILED = Module("numba", "haplobench[vae]")
 
 VAE_PAPER = GeneratorSpec(
     name="vae-paper",
@@ -30,14 +31,14 @@ VAE_PAPER = GeneratorSpec(
 
 VAE = GeneratorSpec(
     name="vae",
-    version="3",
+    version="4",
     target="haplobench_vae.vae:VAE",
     summary=(
         "Windowed VAE with discrete codes, a causal transformer with local attention as their "
         "prior, conditioned on population, and a decoder that knows the windows before."
     ),
     params=VAEParams,
-    needs=NEEDS,
+    needs=(*NEEDS, COMPILED),
     conditional=True,
     distributed=True,
     citations=(

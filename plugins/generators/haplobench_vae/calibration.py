@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from haplobench import RunContext, SampleRequest
 from haplobench.distributed import shard
-from haplobench_vae.fitted import BLOCK, FittedVAE
+from haplobench_vae.fitted import FittedVAE
 
 _LOWEST, _HIGHEST = 0.5, 1.0
 _HALVINGS = 5
@@ -52,7 +52,7 @@ def calibrated(
     # Even, as requests are; other random numbers than those of samples.
     even = rows.size + rows.size % 2
     group = ctx.group
-    own = shard(even, group.rank, group.size, align=BLOCK)
+    own = shard(even, group.rank, group.size, align=fitted.block)
     request = SampleRequest(
         own.stop - own.start, own.start, populations=np.resize(labels, even)[own]
     )

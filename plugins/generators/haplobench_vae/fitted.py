@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +17,18 @@ from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.params import VAEParams
 from haplobench_vae.populations import Populations
 from haplobench_vae.prior import WindowPrior
-from haplobench_vae.sampling import BlockSampler
+from haplobench_vae.sampling import (
+    Drawn,
+    Halves,
+    SeededLevels,
+    block_sampler,
+    block_size,
+)
 from haplobench_vae.storage import write_model
 from haplobench_vae.training import reproducible
 from haplobench_vae.windows import WindowTiling
 
-BLOCK = 256
-"""Haplotypes that are sampled at a time, whole: randomness is keyed by block."""
+_Item = TypeVar("_Item")
 _HALF = 0.5
 _GOLDEN = (5**0.5 - 1) / 2
 _SPREAD = 3.0
@@ -148,6 +155,16 @@ class FittedVAE:
         write_model(directory, head, state)
 
     @property
+    def block(self) -> int:
+        """Haplotypes that are sampled at a time, whole: see `sampling.block_size`."""
+        return block_size(self.model)
+
+    @property
+    def _lead(self) -> int:
+        """Blocks queued before one is waited for, so that a GPU never idles."""
+        return 0 if self.model.logits.device.type == "cpu" else 1
+
+    @property
     def _temperature(self) -> float:
         return 1.0 if self.params.temperature is None else self.params.temperature
 
@@ -155,56 +172,49 @@ class FittedVAE:
         self, request: SampleRequest, ctx: RunContext, *, probabilities: bool
     ) -> Iterator[tuple[NDArray[np.int8], NDArray[np.float32]]]:
         """Yield alleles and their probabilities (with no rows where they aren't wanted)."""
-        with reproducible(ctx.threads):
-            sampler = BlockSampler(self.model, BLOCK, self._temperature)
         done = 0
-        for block, wanted, into in request.blocks(BLOCK):
-            labels = None if request.populations is None else request.populations[into]
-            with reproducible(ctx.threads):
-                alleles, found = self._block(sampler, block, wanted, labels, ctx, probabilities)
+        for wanted, drawn in _ahead(self._blocks(request, ctx, probabilities), self._lead):
+            drawn.wait()
             n = wanted.stop - wanted.start
             for first in range(0, n, request.batch_size):
                 batch = slice(first, min(first + request.batch_size, n))
-                yield alleles[wanted][batch], found[wanted][batch]
+                yield drawn.alleles[wanted][batch], drawn.probabilities[wanted][batch]
             done += n
             ctx.progress(done / request.n_haplotypes, f"{done} haplotypes")
 
-    def _block(
-        self,
-        sampler: BlockSampler,
-        block: int,
-        wanted: slice,
-        labels: NDArray[np.str_] | None,
-        ctx: RunContext,
-        probabilities: bool,
-    ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """One whole block (BLOCK, n_sites); rows nobody wants are of any population."""
-        people = ctx.rng("vae", "people", block).random(-(-BLOCK // self.ploidy))
-        level = np.repeat(people, self.ploidy)[:BLOCK]
+    def _blocks(
+        self, request: SampleRequest, ctx: RunContext, probabilities: bool
+    ) -> Iterator[tuple[slice, Drawn]]:
+        """Yield the rows wanted of each block, and the block."""
+        with reproducible(ctx.threads):
+            sampler = block_sampler(self.model, self.block, self._temperature)
+        for block, wanted, into in request.blocks(self.block):
+            labels = None if request.populations is None else request.populations[into]
+            population = self._people(block, wanted, labels, ctx)
+            levels = SeededLevels(ctx.seed_for("vae", "sample", block), self.model.logits.device)
+            with reproducible(ctx.threads):
+                drawn = sampler.draw(
+                    population, levels, self.tiling.n_sites, probabilities=probabilities
+                )
+            yield wanted, drawn
+
+    def _people(
+        self, block: int, wanted: slice, labels: NDArray[np.str_] | None, ctx: RunContext
+    ) -> NDArray[np.int64]:
+        """Populations of a whole block; rows nobody wants are of any."""
+        people = ctx.rng("vae", "people", block).random(-(-self.block // self.ploidy))
+        level = np.repeat(people, self.ploidy)[: self.block]
         population = self.populations.draw(None, level)
         if labels is not None:
             population[wanted] = self.populations.draw(labels, level[wanted])
-        rng = ctx.rng("vae", "sample", block)
-        windows, sites = self.model.shape.n_windows, self.model.shape.sites
-        code_levels = rng.random((windows, BLOCK), np.float32)
-        allele_levels = rng.random((windows, BLOCK, sites), np.float32)
-        found = np.empty(allele_levels.shape, np.float32) if probabilities else None
-        cut = sampler.draw(population, code_levels, allele_levels, probabilities=found)
-        everything = range(windows)
-        joined = np.empty((0, self.tiling.n_sites), np.float32)
-        if found is not None:
-            joined = self.tiling.join(found, everything)
-        return self.tiling.join(cut, everything), joined
+        return population
 
     def _decoded(self, codes: torch.Tensor, population: NDArray[np.int64]) -> NDArray[np.int8]:
         """The likelier alleles of codes (n_windows, n) int64: (n, n_sites) int8."""
-        n = codes.shape[1]
-        sampler = BlockSampler(self.model, n, self._temperature)
-        shape = self.model.shape
-        levels = np.full((shape.n_windows, n), _HALF, np.float32)
-        allele_levels = np.full((*levels.shape, shape.sites), _HALF, np.float32)
-        cut = sampler.draw(population, levels, allele_levels, codes=codes.numpy())
-        return self.tiling.join(cut, range(shape.n_windows))
+        sampler = block_sampler(self.model, codes.shape[1], self._temperature)
+        drawn = sampler.draw(population, Halves(), self.tiling.n_sites, codes=codes.numpy())
+        drawn.wait()
+        return drawn.alleles
 
     def _cut(self, panel: Panel) -> torch.Tensor:
         if panel.n_sites != self.tiling.n_sites:
@@ -219,3 +229,13 @@ class FittedVAE:
         level = np.full(panel.n_haplotypes, _HALF)
         labels = panel.haplotype_populations
         return self.populations.draw(labels if (labels != "").all() else None, level)
+
+
+def _ahead(items: Iterable[_Item], lead: int) -> Iterator[_Item]:
+    """Yield the items, each when `lead` more have been made."""
+    waiting: deque[_Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > lead:
+            yield waiting.popleft()
+    yield from waiting

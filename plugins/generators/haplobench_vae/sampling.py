@@ -1,148 +1,117 @@
-"""Sampling from a window prior: one window after another, with a preallocated cache."""
+"""Sampling from a window prior: one window after another, in blocks of fixed size."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from haplobench_vae.prior import WindowPrior
 
+_BLOCK = 256
+_DEVICE_BLOCK, _DEVICE_ALLELES = 32_768, 1 << 28
+_HALF = 0.5
 
-class BlockSampler:
+
+def block_size(model: WindowPrior) -> int:
+    """Haplotypes that are sampled at a time, whole: randomness is keyed by block.
+
+    On a CPU as many as keep to its cache. On a GPU as many as keep it busy, at most 32,768
+    and 256 MiB of alleles, but never fewer than 256.
+    """
+    if model.logits.device.type == "cpu":
+        return _BLOCK
+    sites = model.shape.n_windows * model.shape.sites
+    return min(_DEVICE_BLOCK, max(_BLOCK, _DEVICE_ALLELES // sites // _BLOCK * _BLOCK))
+
+
+class Levels(Protocol):
+    """Uniform levels in [0, 1), at which distributions are inverted, window by window."""
+
+    def fill(self, code: Tensor, allele: Tensor) -> None:
+        """Fill `code` (n,) and `allele` (n, sites) float32 of the next window."""
+
+
+class SeededLevels:
+    """Levels that depend on `seed` and the kind of device alone, drawn on that device."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._host = np.random.Generator(np.random.SFC64(seed))
+        self._device = torch.Generator(device).manual_seed(seed)
+
+    def fill(self, code: Tensor, allele: Tensor) -> None:
+        """Fill both; see `Levels`."""
+        for levels in (code, allele):
+            if levels.device.type == "cpu":
+                # A third of the time that PyTorch's takes.
+                self._host.random(dtype=np.float32, out=levels.numpy())
+            else:
+                levels.uniform_(generator=self._device)
+
+
+class Halves:
+    """Levels at which the likelier allele is drawn."""
+
+    def fill(self, code: Tensor, allele: Tensor) -> None:
+        """Fill both with one half."""
+        code.fill_(_HALF)
+        allele.fill_(_HALF)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One block.
+
+    Attributes
+    ----------
+    alleles : (size, n_sites) int8
+    probabilities : (size, n_sites) float32
+        Of the alternate allele, as it was drawn; no rows where they weren't asked for.
+    wait : Callable[[], None]
+        Returns when both are there: call it before reading them.
+    """
+
+    alleles: NDArray[np.int8]
+    probabilities: NDArray[np.float32]
+    wait: Callable[[], None] = lambda: None
+
+
+class BlockSampler(Protocol):
     """Draws haplotypes of a fixed number at a time.
 
     The number is fixed because a matrix product of another shape may round otherwise: then a
     haplotype would depend on how many are asked for. Keys and values are kept for the latest
     windows only, in buffers made once: memory doesn't grow with the number of windows.
-
-    Parameters
-    ----------
-    model : WindowPrior
-    size : int
-        Haplotypes of a block.
-    temperature : float
-        Divides the logits of alleles.
     """
 
-    def __init__(self, model: WindowPrior, size: int, temperature: float) -> None:
-        self._model = model
-        self._size = size
-        self._inverse = 1.0 / temperature
-        shape = model.shape
-        self._length = min(shape.n_windows, 4 * shape.reach)
-        # Haplotypes last: attention of one query each is then a sum of long rows, three times
-        # as fast as a batch of tiny matrix products.
-        cache = self._length, shape.heads, shape.dimension // shape.heads, size
-        device = model.logits.device
-        self._keys = [torch.empty(cache, device=device) for _ in range(shape.layers)]
-        self._values = [torch.empty(cache, device=device) for _ in range(shape.layers)]
-        # Nearest last, as the cache is laid out.
-        self._biases = [
-            block.distance_bias.detach().t().flip(0)[:, :, None] for block in model.layers()
-        ]
-        self._difference_base = torch.sigmoid(model.logits)
-
-    @torch.no_grad()
     def draw(
         self,
         population: NDArray[np.int64],
-        code_levels: NDArray[np.float32],
-        allele_levels: NDArray[np.float32],
+        levels: Levels,
+        n_sites: int,
         *,
         codes: NDArray[np.int64] | None = None,
-        probabilities: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.int8]:
-        """One block of haplotypes (n_windows, size, sites) int8.
+        probabilities: bool = False,
+    ) -> Drawn:
+        """One block, of people of `population` (size,) int64, at `levels`.
 
-        Every draw inverts a distribution at a uniform level given: `code_levels`
-        (n_windows, size) and `allele_levels` (n_windows, size, sites), both float32. Given
-        `codes` (n_windows, size) are taken instead of drawn. The alternate allele's
-        probabilities are written into `probabilities`, of the shape of `allele_levels`.
+        It may still be on its way: see `Drawn.wait`.
+        The last window's sites from `n_sites` on are left out. Given `codes` (n_windows, size)
+        are taken instead of drawn.
         """
-        model, shape = self._model, self._model.shape
-        device = model.logits.device
-        condition = model.condition(torch.from_numpy(population).to(device))
-        alleles = np.empty((shape.n_windows, self._size, shape.sites), np.int8)
-        token = torch.zeros_like(condition)
-        filled = 0
-        for window in range(shape.n_windows):
-            filled = self._make_room(filled)
-            hidden = token + model.window_embedding[window] + condition
-            state = self._advance(hidden, filled)
-            filled += 1
-            if codes is None:
-                scores = torch.addmm(model.head_bias[window], state, model.head[window])
-                code = inverse_cdf(scores, torch.from_numpy(code_levels[window]).to(device))
-            else:
-                code = torch.from_numpy(codes[window]).to(device)
-            rows = code + window * shape.codes
-            inner = functional.relu(
-                model.residual_state(state) + model.residual_code.index_select(0, rows)
-            )
-            logits = torch.addmm(
-                model.logits[window].index_select(0, code), inner, model.residual_out[window]
-            )
-            level = torch.from_numpy(allele_levels[window]).to(device)
-            # Strictly below: probability 0 never gives the allele.
-            found = torch.sigmoid(logits * self._inverse)
-            drawn = level < found
-            if probabilities is not None:
-                probabilities[window] = found.cpu().numpy()
-            alleles[window] = drawn.cpu().numpy()
-            if window + 1 < shape.n_windows:
-                base = self._difference_base[window].index_select(0, code)
-                token = torch.addmm(
-                    model.code_embedding.index_select(0, rows),
-                    drawn.float() - base,
-                    model.allele_embedding[window],
-                )
-        return alleles
-
-    def _make_room(self, filled: int) -> int:
-        """Positions filled, after moving the latest to the front where the cache is full."""
-        if filled < self._length:
-            return filled
-        kept = self._model.shape.reach - 1
-        for buffer in (*self._keys, *self._values):
-            buffer[:kept] = buffer[filled - kept : filled].clone()
-        return kept
-
-    def _advance(self, hidden: Tensor, filled: int) -> Tensor:
-        """State (size, dimension) of the position after `filled` cached ones."""
-        model = self._model
-        reach = model.shape.reach
-        first = max(0, filled + 1 - reach)
-        seen = slice(first, filled + 1)
-        for block, keys, values, bias in zip(
-            model.layers(), self._keys, self._values, self._biases, strict=True
-        ):
-            qkv = block.qkv(block.attention_norm(hidden)).t().contiguous()
-            q, keys[filled], values[filled] = qkv.view(3, *keys.shape[1:])
-            q = q / math.sqrt(q.shape[1])
-            scores = (keys[seen] * q).sum(dim=2) + bias[-(filled + 1 - first) :]
-            attended = (values[seen] * scores.softmax(dim=0)[:, :, None]).sum(dim=0)
-            hidden = block.finish(hidden, attended.flatten(0, 1).t())
-        state: Tensor = model.norm(hidden)
-        return state
 
 
-def inverse_cdf(scores: Tensor, level: Tensor) -> Tensor:
-    """Indices (n,) drawn ∝ exp(scores) (n, codes) at uniform `level` (n,) float32."""
-    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
-    cumulative = _cumulative(weights)
-    drawn = torch.searchsorted(cumulative, level[:, None] * cumulative[:, -1:], right=True)
-    return drawn[:, 0].clamp_max(scores.shape[1] - 1)
+def block_sampler(model: WindowPrior, size: int, temperature: float) -> BlockSampler:
+    """The sampler of blocks of `size` for the model's device; alleles' logits / `temperature`."""
+    if model.logits.device.type == "cpu":
+        from haplobench_vae.sampling_compiled import CompiledSampler
 
+        return CompiledSampler(model, size, temperature)
+    from haplobench_vae.sampling_device import DeviceSampler
 
-def _cumulative(weights: Tensor) -> Tensor:
-    """Sums along the last axis (n, codes)."""
-    if weights.device.type == "cpu":
-        return weights.cumsum(dim=-1)
-    # CUDA's own cumulative sum isn't deterministic.
-    codes = weights.shape[-1]
-    return weights @ torch.ones(codes, codes, device=weights.device).triu()
+    return DeviceSampler(model, size, temperature)

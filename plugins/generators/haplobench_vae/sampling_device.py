@@ -1,0 +1,160 @@
+"""Sampling from a window prior on a GPU (or wherever PyTorch runs): nothing waits in between."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from haplobench_vae.prior import WindowPrior
+from haplobench_vae.sampling import Drawn, Levels
+
+
+class DeviceSampler:
+    """Draws haplotypes of a fixed number at a time; see `sampling.block_sampler`.
+
+    Levels are drawn on the device and alleles stay there until the block is done: windows are
+    queued one behind the other, and the host waits for none.
+
+    Parameters
+    ----------
+    model : WindowPrior
+    size : int
+        Haplotypes of a block.
+    temperature : float
+        Divides the logits of alleles.
+    cached : torch.dtype
+        Of keys and values, whose reading takes most of the time.
+    """
+
+    def __init__(
+        self,
+        model: WindowPrior,
+        size: int,
+        temperature: float,
+        cached: torch.dtype = torch.float16,
+    ) -> None:
+        self._model = model
+        self._size = size
+        self._inverse = 1.0 / temperature
+        shape = model.shape
+        self._ring = min(shape.reach, shape.n_windows)
+        # Haplotypes last: attention of one query each is then a sum of long rows.
+        cache = self._ring, shape.heads, shape.dimension // shape.heads, size
+        device = model.logits.device
+        self._keys, self._values = (
+            [torch.empty(cache, dtype=cached, device=device) for _ in range(shape.layers)]
+            for _ in range(2)
+        )
+        # Any run of `ring` are the biases of the ring's positions, see `_advance`.
+        self._biases = [
+            block.distance_bias.detach()[:, : self._ring].t().flip(0).repeat(2, 1)[:, :, None]
+            for block in model.layers()
+        ]
+        self._difference_base = torch.sigmoid(model.logits)
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        population: NDArray[np.int64],
+        levels: Levels,
+        n_sites: int,
+        *,
+        codes: NDArray[np.int64] | None = None,
+        probabilities: bool = False,
+    ) -> Drawn:
+        """One block of haplotypes: see `sampling.BlockSampler`."""
+        model, shape = self._model, self._model.shape
+        device = model.logits.device
+        condition = model.condition(torch.from_numpy(population).to(device))
+        given = None if codes is None else torch.from_numpy(codes).to(device)
+        alleles = torch.empty(self._size, n_sites, dtype=torch.int8, device=device)
+        found = torch.empty(self._size if probabilities else 0, n_sites, device=device)
+        code_level = torch.empty(self._size, device=device)
+        allele_level = torch.empty(self._size, shape.sites, device=device)
+        token = torch.zeros_like(condition)
+        for window in range(shape.n_windows):
+            state = self._advance(token + model.window_embedding[window] + condition, window)
+            levels.fill(code_level, allele_level)
+            if given is None:
+                scores = torch.addmm(model.head_bias[window], state, model.head[window])
+                code = inverse_cdf(scores, code_level)
+            else:
+                code = given[window]
+            rows = code + window * shape.codes
+            inner = functional.relu(
+                model.residual_state(state) + model.residual_code.index_select(0, rows)
+            )
+            logits = torch.addmm(
+                model.logits[window].index_select(0, code), inner, model.residual_out[window]
+            )
+            probability = torch.sigmoid(logits * self._inverse)
+            # Strictly below: probability 0 never gives the allele.
+            drawn = allele_level < probability
+            sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
+            alleles[:, sites] = drawn[:, : sites.stop - sites.start]
+            if probabilities:
+                found[:, sites] = probability[:, : sites.stop - sites.start]
+            base = self._difference_base[window].index_select(0, code)
+            token = torch.addmm(
+                model.code_embedding.index_select(0, rows),
+                drawn.float() - base,
+                model.allele_embedding[window],
+            )
+        return _on_host(alleles, found)
+
+    def _advance(self, hidden: Tensor, window: int) -> Tensor:
+        """State (size, dimension) of a window, whose keys and values go into the rings."""
+        model, latest = self._model, window % self._ring
+        count = min(window + 1, self._ring)
+        # Position i of the ring is (latest - i) % ring windows back.
+        far = slice(self._ring - 1 - latest, self._ring - 1 - latest + count)
+        for block, keys, values, bias in zip(
+            model.layers(), self._keys, self._values, self._biases, strict=True
+        ):
+            qkv = block.qkv(block.attention_norm(hidden)).t()
+            q, keys[latest], values[latest] = qkv.reshape(3, *keys.shape[1:])
+            q = (q / math.sqrt(q.shape[1])).to(keys.dtype)
+            scores = (keys[:count] * q).sum(dim=2, dtype=bias.dtype) + bias[far]
+            weights = scores.softmax(dim=0).to(keys.dtype)[:, :, None]
+            attended = (values[:count] * weights).sum(dim=0, dtype=bias.dtype)
+            hidden = block.finish(hidden, attended.flatten(0, 1).t())
+        state: Tensor = model.norm(hidden)
+        return state
+
+
+def _on_host(alleles: Tensor, probabilities: Tensor) -> Drawn:
+    """Both in memory of the host, once the device has got so far."""
+    if alleles.device.type != "cuda":
+        return Drawn(alleles.cpu().numpy(), probabilities.cpu().numpy())
+    # To pinned memory, beside the kernels of the block after this one.
+    copies = [
+        torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(
+            values, non_blocking=True
+        )
+        for values in (alleles, probabilities)
+    ]
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record()
+    return Drawn(copies[0].numpy(), copies[1].numpy(), copied.synchronize)
+
+
+def inverse_cdf(scores: Tensor, level: Tensor) -> Tensor:
+    """Indices (n,) drawn ∝ exp(scores) (n, codes) at uniform `level` (n,) float32."""
+    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    cumulative = _cumulative(weights)
+    drawn = torch.searchsorted(cumulative, level[:, None] * cumulative[:, -1:], right=True)
+    return drawn[:, 0].clamp_max(scores.shape[1] - 1)
+
+
+def _cumulative(weights: Tensor) -> Tensor:
+    """Sums along the last axis (n, codes)."""
+    if weights.device.type == "cpu":
+        return weights.cumsum(dim=-1)
+    # CUDA's own cumulative sum isn't deterministic.
+    codes = weights.shape[-1]
+    return weights @ torch.ones(codes, codes, device=weights.device).triu()
