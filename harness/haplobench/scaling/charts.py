@@ -57,7 +57,10 @@ def draw_rates(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
     labels = looks(curves, style)
     panels = []
     for mode in _MODES:
-        epochs = Panel(f"An epoch, {mode} scaling", "Seconds per epoch", log=10, format=".2~g")
+        title = f"An epoch, {mode} scaling"
+        # Weak scaling at its best is level.
+        log = 10 if mode == "strong" else 0
+        epochs = Panel(title, "Seconds per epoch", log=log, format=".2~g")
         panels.append(draw_lines(_of(curves, "training", mode), _epoch, epochs, labels))
         for stage in STAGES:
             name, axis = titles[stage]

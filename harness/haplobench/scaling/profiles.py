@@ -130,7 +130,7 @@ def print_profiles(profiles: Sequence[CellProfile], console: Console) -> None:
             cells = []
             for _, key in places:
                 share = profile.use(row, key)
-                cells += [f"{row[key] * 1e3:.3g} ms", "–" if share is None else f"{share:.1%}"]
+                cells += [f"{row[key] * 1e3:,.4g} ms", "–" if share is None else f"{share:.1%}"]
             table.add_row(escape(row["name"]), f"{row['calls']:,}", *cells)
         console.print(table)
         console.print()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR = 12
+_ROUND_UP = 0.9995  # three digits of more than this are 1
 
 
 def print_curves(curves: Sequence[Curve], console: Console) -> None:
@@ -51,7 +52,7 @@ def print_losses(groups: Sequence[Sequence[Trained]], console: Console) -> None:
                 one.generator,
                 str(one.ranks),
                 one.backend or "–",
-                f"{one.seconds:.3g} s",
+                _time(one.seconds),
                 _time(one.step),
                 "–" if one.all_reduce is None else f"{one.all_reduce:.1%}",
                 "–" if one.last is None else f"{one.last:.6g}",
@@ -121,7 +122,7 @@ def _cells(row: dict[str, Any], training: bool) -> list[str]:
     bar = ("█" if measured else "░") * filled
     cells = [
         f"{row['ranks']}{'*' if row['oversubscribed'] else ''}",
-        f"{row['seconds']:.3g} s",
+        _time(row["seconds"]),
         f"{row['speedup']:.2f}×",
         f"{row['efficiency']:.0%}",
         bar,
@@ -156,7 +157,7 @@ def _steps(generator: str, rows: Sequence[dict[str, Any]]) -> Table:
 
 def _amount(rate: float) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if rate >= size:
+        if rate >= size * _ROUND_UP:
             return f"{rate / size:.3g} {unit}"
     return f"{rate:.3g}"
 
@@ -168,7 +169,7 @@ def _far(difference: float | None) -> str:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "–"
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds < _ROUND_UP else f"{seconds:.3g} s"
 
 
 def _said(curve: Curve) -> str:
