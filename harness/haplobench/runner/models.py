@@ -69,7 +69,8 @@ def find_model(
 ) -> FittedModel:
     """The one model of a run that fits what is asked; what isn't asked leaves open.
 
-    Without a seed, the lowest is taken. Raises BenchError if none or several fit, with what
+    Without a seed, the lowest is taken; of several world sizes, whose models are the same but
+    for rounding, the smallest. Raises BenchError if none or several fit, with what
     there is.
     """
     there = _models(run)
@@ -83,6 +84,8 @@ def find_model(
     if seed is None and fitting:
         lowest = min(model.seed for model in fitting)
         fitting = [model for model in fitting if model.seed == lowest]
+    by_size = sorted(fitting, key=lambda model: -model.world_size)
+    fitting = list({(m.dataset, m.generator, m.seed): m for m in by_size}.values())
     if len(fitting) == 1:
         return fitting[0]
     listed = "; ".join(model.text for model in (fitting or there)[:8]) or "none"
