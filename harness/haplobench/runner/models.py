@@ -84,8 +84,10 @@ def find_model(
     if seed is None and fitting:
         lowest = min(model.seed for model in fitting)
         fitting = [model for model in fitting if model.seed == lowest]
-    by_size = sorted(fitting, key=lambda model: -model.world_size)
-    fitting = list({(m.dataset, m.generator, m.seed): m for m in by_size}.values())
+    # The last of a key stays: the fewest ranks.
+    many_first = sorted(fitting, key=lambda model: -model.world_size)
+    by_cell = {(model.dataset, model.generator, model.seed): model for model in many_first}
+    fitting = [by_cell[key] for key in sorted(by_cell)]
     if len(fitting) == 1:
         return fitting[0]
     listed = "; ".join(model.text for model in (fitting or there)[:8]) or "none"
