@@ -57,8 +57,8 @@ _TEXTS = {
     ),
     "memory": (
         "Memory by batch size",
-        "Peak resident memory of the largest rank in training, mean over seeds; dashed: of its "
-        "GPU.",
+        "Peak resident memory of the largest rank in training, and of its GPU (dashed) where "
+        "there is one; mean over seeds.",
     ),
     "profile": (
         "Time by operator and by model part",
@@ -146,7 +146,9 @@ def _errors(curves: Sequence[Curve]) -> str:
     """How far projections of this dataset were off where they can be checked."""
     found = [curve.error for curve in curves if curve.error is not None]
     if not found:
-        why = next((curve.no_error for curve in curves), "")
+        # Where some sizes are oversubscribed, that is the reason to tell.
+        by_reason = sorted(curves, key=lambda curve: curve.sound == curve.points)
+        why = next((curve.no_error for curve in by_reason), "")
         return f" (its error can't be told: that {why})"
     worst = max(found, key=abs)
     return (
