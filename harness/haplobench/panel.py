@@ -360,6 +360,6 @@ def pack_bits(matrix: NDArray[np.int8]) -> NDArray[np.uint64]:
     return words.view("<u8").astype(np.uint64, copy=False)
 
 
-def synthetic_names(n: int) -> NDArray[np.str_]:
-    """Names for people who have none: `synthetic1` … `synthetic{n}`."""
-    return np.char.add("synthetic", np.arange(1, n + 1).astype(np.str_))
+def synthetic_names(n: int, start: int = 0) -> NDArray[np.str_]:
+    """Names for people who have none: `synthetic{start + 1}` … `synthetic{start + n}`."""
+    return np.char.add("synthetic", np.arange(start + 1, start + n + 1).astype(np.str_))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.datasets.formats import write_panel
 from haplobench.datasets.formats.streaming import streaming
+from haplobench.datasets.formats.variants import Cohort, TextsMade
 from haplobench.errors import BenchError, PluginError
 from haplobench.panel import Panel, synthetic_names
 from haplobench.plugin import RunContext, SampleRequest
 from haplobench.registry import Registry
 from haplobench.runner.models import FittedModel, open_model
+
+# Haplotypes of one request: a multiple of any block size that is a power of two up to it.
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -80,26 +85,15 @@ def write_cohort(
             )
         if order.populations and not spec.conditional:
             raise BenchError(f"generator {spec.name} isn't conditional: leave out --population")
-        labels = _populations(order, train, n) if spec.conditional else None
-        request = SampleRequest(n, order.start, order.batch_size, labels)
-        people_labels, above = _labels(labels, train)
-        first = order.start // train.ploidy
-        people = Panel(
-            haplotypes=np.empty((n, 0), np.int8),
-            positions=np.empty(0, np.int64),
-            contig=train.contig,
-            samples=synthetic_names(first + n // train.ploidy)[first:],
-            population=people_labels,
-            superpopulation=above,
-            ploidy=train.ploidy,
-        )
-        done = 0
         if not spec.site_matched:
-            (panel,) = fitted.sample(request, ctx)
+            labels = _Labels.of(order, train)(0, n) if spec.conditional else None
+            (panel,) = fitted.sample(SampleRequest(n, order.start, order.batch_size, labels), ctx)
             write_panel(panel, to)
             return Made(panel.n_haplotypes, panel.n_sites)
-        with streaming(to, train, people) as add:
-            for batch in fitted.sample(request, ctx):
+        dealt = _Labels.of(order, train) if spec.conditional else None
+        done = 0
+        with streaming(to, train, _people(order.start, n, train, dealt)) as add:
+            for batch in _batches(fitted, order, n, dealt, train.ploidy, ctx):
                 try:
                     add(batch)
                 except ValueError as error:
@@ -118,24 +112,65 @@ def generating_context(scratch: Path, seed: int, device: str) -> RunContext:
     return RunContext(seed, artifacts, working, device=device)
 
 
-def _populations(order: Order, train: Panel, n: int) -> NDArray[np.str_]:
-    """Population of each haplotype: by absolute index, so that parts fit together."""
-    if order.populations:
-        turn = np.repeat(np.array(order.populations), train.ploidy)
-    else:
-        turn = train.haplotype_populations
-    return turn[np.arange(order.start, order.start + n) % turn.size]
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """Population of each haplotype: by absolute index, so that parts fit together.
+
+    Attributes
+    ----------
+    turn : (n,) str
+        Taken in turn.
+    start : int
+        Absolute index of the first haplotype.
+    """
+
+    turn: NDArray[np.str_]
+    start: int
+
+    @classmethod
+    def of(cls, order: Order, train: Panel) -> _Labels:
+        if order.populations:
+            return cls(np.repeat(np.array(order.populations), train.ploidy), order.start)
+        return cls(train.haplotype_populations, order.start)
+
+    def __call__(self, start: int, stop: int) -> NDArray[np.str_]:
+        """Those of haplotypes `start` to `stop` of the order."""
+        return self.turn[np.arange(self.start + start, self.start + stop) % self.turn.size]
 
 
-def _labels(
-    labels: NDArray[np.str_] | None, train: Panel
-) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    """Population and superpopulation of each person; empty where there are no labels."""
-    if labels is None:
-        return np.empty(0, "U1"), np.empty(0, "U1")
-    people = labels[:: train.ploidy]
-    above = {
-        str(name): str(group)
-        for name, group in zip(train.population, train.superpopulation, strict=True)
-    }
-    return people, np.array([above.get(str(name), str(name)) for name in people], np.str_)
+def _people(start: int, n: int, train: Panel, dealt: _Labels | None) -> Cohort:
+    """The people of `n` haplotypes from the absolute index `start` on."""
+    ploidy = train.ploidy
+    n_people, first = n // ploidy, start // ploidy
+    above = dict(zip(train.population.tolist(), train.superpopulation.tolist(), strict=True))
+
+    def names(low: int, high: int) -> NDArray[np.str_]:
+        return synthetic_names(high - low, first + low)
+
+    def population(low: int, high: int) -> NDArray[np.str_]:
+        if dealt is None:
+            return np.full(high - low, "")
+        return dealt(low * ploidy, high * ploidy)[::ploidy]
+
+    def superpopulation(low: int, high: int) -> NDArray[np.str_]:
+        own = population(low, high).tolist()
+        return np.array([above.get(name, name) for name in own], np.str_)
+
+    return Cohort(
+        samples=TextsMade(n_people, names),
+        population=TextsMade(n_people, population),
+        superpopulation=TextsMade(n_people, superpopulation),
+        ploidy=ploidy,
+    )
+
+
+def _batches(
+    fitted: Any, order: Order, n: int, dealt: _Labels | None, ploidy: int, ctx: RunContext
+) -> Iterator[NDArray[np.int8]]:
+    """Yield the haplotypes, asked for piece by piece: a request's labels don't grow, either."""
+    piece = max(1, _PIECE // ploidy) * ploidy
+    for first in range(0, n, piece):
+        last = min(n, first + piece)
+        labels = None if dealt is None else dealt(first, last)
+        request = SampleRequest(last - first, order.start + first, order.batch_size, labels)
+        yield from fitted.sample(request, ctx)

@@ -21,13 +21,16 @@ _HALF = 0.5
 def block_size(model: WindowPrior) -> int:
     """Haplotypes that are sampled at a time, whole: randomness is keyed by block.
 
-    On a CPU as many as keep to its cache. On a GPU as many as keep it busy, at most 32,768
-    and 256 MiB of alleles, but never fewer than 256.
+    A power of two. On a CPU as many as keep to its cache; on a GPU as many as keep it busy, at
+    most 32,768 and 256 MiB of alleles, but never fewer than 256.
     """
+    size = _BLOCK
     if model.logits.device.type == "cpu":
-        return _BLOCK
+        return size
     sites = model.shape.n_windows * model.shape.sites
-    return min(_DEVICE_BLOCK, max(_BLOCK, _DEVICE_ALLELES // sites // _BLOCK * _BLOCK))
+    while 2 * size <= min(_DEVICE_BLOCK, _DEVICE_ALLELES // sites):
+        size *= 2
+    return size
 
 
 class Levels(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from haplobench.datasets.formats.files import check_names, require_file
 from haplobench.datasets.formats.options import Region
 from haplobench.datasets.formats.sites import choose_sites
 from haplobench.datasets.formats.tally import Tally
-from haplobench.datasets.formats.variants import Variants
+from haplobench.datasets.formats.variants import Variants, parts
 from haplobench.datasets.labels import Label
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
@@ -179,7 +180,8 @@ def check_people(panel: Panel | Variants, path: Path) -> None:
     """Raise FormatError unless PLINK can hold these people and sites: diploid, names in order."""
     if panel.ploidy != 2:
         raise FormatError(f"{path}: PLINK holds diploid people, the panel's ploidy {panel.ploidy}")
-    check_names(path, (*panel.samples, *panel.population, *panel.superpopulation, panel.contig))
+    texts = (text for part in parts(panel) for column in part for text in column.tolist())
+    check_names(path, chain(texts, (panel.contig,)))
     if not panel.contig:
         raise FormatError(f"{path}: PLINK needs the contig's name, and the panel has none")
 
@@ -198,15 +200,15 @@ def check_writable(panel: Panel, path: Path) -> None:
             )
 
 
-def write_psam(panel: Panel | Variants, path: Path) -> None:
+def write_psam(panel: Variants, path: Path) -> None:
     """Write the people of a panel as `.psam`, labels included."""
-    lines = ["#IID\tSEX" + ("\tSuperPop\tPopulation" if panel.labelled else "")]
-    for name, population, superpopulation in zip(
-        panel.samples, panel.population, panel.superpopulation, strict=True
-    ):
-        labels = f"\t{superpopulation or 'NA'}\t{population}" if panel.labelled else ""
-        lines.append(f"{name}\tNA{labels}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    labelled = panel.labelled
+    with path.open("w", encoding="utf-8") as file:
+        file.write("#IID\tSEX" + ("\tSuperPop\tPopulation" if labelled else "") + "\n")
+        for part in parts(panel):
+            for name, population, superpopulation in zip(*part, strict=True):
+                labels = f"\t{superpopulation or 'NA'}\t{population}" if labelled else ""
+                file.write(f"{name}\tNA{labels}\n")
 
 
 def write_pvar(panel: Panel | Variants, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.datasets.formats.variants import Variants, sites_at_once
+from haplobench.datasets.formats.variants import Cohort, Variants, sites_at_once
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -24,7 +24,9 @@ STREAMED = (".vcz", ".zarr", ".bcf", ".vcf", ".vcf.gz", ".vcf.bgz", ".pgen")
 
 
 @contextmanager
-def streaming(path: Path | str, sites: Panel, people: Panel) -> Iterator[Callable[..., None]]:
+def streaming(
+    path: Path | str, sites: Panel, people: Panel | Cohort
+) -> Iterator[Callable[..., None]]:
     """Write a cohort batch by batch; the file appears when the body has ended, whole or not at all.
 
     Yields `add(batch)`, which takes the next haplotypes: (batch, n_sites) int8 of 0 and 1.
@@ -35,8 +37,8 @@ def streaming(path: Path | str, sites: Panel, people: Panel) -> Iterator[Callabl
         `.vcz`, `.bcf`, `.vcf.gz` or `.pgen`, told by the ending.
     sites : Panel
         Whose sites the cohort has.
-    people : Panel
-        Who is in the cohort: names, labels, ploidy. It may have no sites.
+    people : Panel or Cohort
+        Who is in the cohort: names, labels, ploidy. A panel may have no sites.
 
     Raises
     ------

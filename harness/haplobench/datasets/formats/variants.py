@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,56 @@ from numpy.typing import NDArray
 from haplobench.panel import Panel
 
 _BLOCK_ALLELES = 1 << 23
+_PART = 8192  # people
+
+Labels = tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]
+
+
+class Texts(Protocol):
+    """Names or labels of people, in order; an array (n_samples,) of str is one."""
+
+    @property
+    def size(self) -> int:
+        """How many."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.str_]:
+        """Some of them."""
+
+
+@dataclass(frozen=True)
+class TextsMade:
+    """Names or labels that are made when they are needed: memory doesn't grow with people.
+
+    Attributes
+    ----------
+    size : int
+    made : Callable
+        `made(start, stop)`: (stop - start,) str.
+    """
+
+    size: int
+    made: Callable[[int, int], NDArray[np.str_]]
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.str_]:
+        start, stop, _ = rows.indices(self.size)
+        return self.made(start, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Who is in a cohort: what a panel says of people, which may be more than fit in memory.
+
+    Attributes
+    ----------
+    samples, population, superpopulation, ploidy, phased
+        As in `Panel`, see `Texts`.
+    """
+
+    samples: Texts
+    population: Texts
+    superpopulation: Texts
+    ploidy: int
+    phased: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +71,7 @@ class Variants:
     Attributes
     ----------
     positions, contig, ref, alt, samples, population, superpopulation, ploidy, build, phased
-        As in `Panel`.
+        As in `Panel`, but for people see `Texts`.
     step : int
         Sites that are read at a time.
     alleles : Callable
@@ -33,9 +83,9 @@ class Variants:
     contig: str
     ref: NDArray[np.str_]
     alt: NDArray[np.str_]
-    samples: NDArray[np.str_]
-    population: NDArray[np.str_]
-    superpopulation: NDArray[np.str_]
+    samples: Texts
+    population: Texts
+    superpopulation: Texts
     ploidy: int
     build: str
     phased: bool
@@ -53,9 +103,13 @@ class Variants:
 
     @classmethod
     def like(
-        cls, sites: Panel, people: Panel, step: int, alleles: Callable[[int, int], NDArray[np.int8]]
+        cls,
+        sites: Panel,
+        people: Panel | Cohort,
+        step: int,
+        alleles: Callable[[int, int], NDArray[np.int8]],
     ) -> Self:
-        """The sites of one panel, the people of another."""
+        """The sites of a panel, the people of another or of a cohort."""
         return cls(
             positions=sites.positions,
             contig=sites.contig,
@@ -89,7 +143,9 @@ class Variants:
     @property
     def labelled(self) -> bool:
         """Whether every person has a population label."""
-        return bool(self.n_samples and (self.population != "").all())
+        return bool(self.n_samples) and all(
+            bool((population != "").all()) for _, population, _ in parts(self)
+        )
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.int8]]]:
         """Yield (first site, alleles (sites, n_haplotypes) int8), `step` sites at a time."""
@@ -100,3 +156,10 @@ class Variants:
 def sites_at_once(n_haplotypes: int) -> int:
     """Sites whose alleles are held at a time, a multiple of 8: 8 MiB, or 8 sites."""
     return max(8, _BLOCK_ALLELES // max(1, n_haplotypes) // 8 * 8)
+
+
+def parts(people: Panel | Cohort | Variants) -> Iterator[Labels]:
+    """Yield names, populations and superpopulations of 8,192 people at a time."""
+    for start in range(0, people.samples.size, _PART):
+        rows = slice(start, start + _PART)
+        yield people.samples[rows], people.population[rows], people.superpopulation[rows]

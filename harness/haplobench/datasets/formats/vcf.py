@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
 from haplobench.datasets.formats.people import People, choose_people
 from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
 from haplobench.datasets.formats.tally import Tally
-from haplobench.datasets.formats.variants import Variants
+from haplobench.datasets.formats.variants import Variants, parts
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -217,7 +218,8 @@ def write(panel: Panel, path: Path) -> None:
 
 def write_variants(panel: Variants, path: Path) -> None:
     """The same, of alleles that come site by site."""
-    check_names(path, (*panel.samples, panel.contig))
+    names = (name for part in parts(panel) for name in part[0].tolist())
+    check_names(path, chain(names, (panel.contig,)))
     if not panel.contig:
         raise FormatError(f"{path}: a VCF needs the contig's name, and the panel has none")
     pysam.set_verbosity(0)
@@ -256,14 +258,12 @@ def _lines(panel: Variants) -> Iterator[bytes]:
         '##INFO=<ID=AC,Number=A,Type=Integer,Description="Alternate allele count">',
         '##INFO=<ID=AN,Number=1,Type=Integer,Description="Alleles called">',
         '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
-        "\t".join(
-            [
-                *("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT"),
-                *panel.samples.tolist(),
-            ]
-        ),
+        "\t".join(("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT")),
     ]
-    yield ("\n".join(header) + "\n").encode()
+    yield "\n".join(header).encode()
+    for names, _, _ in parts(panel):
+        yield "".join(f"\t{name}" for name in names.tolist()).encode()
+    yield b"\n"
     separator = "|" if panel.phased else "/"
     # One word per allele: a tab or a separator, then 0, 1 or a dot.
     leading = np.array([f"{mark}{allele}" for mark in "\t" + separator for allele in "01."], "S2")

@@ -187,9 +187,10 @@ def write(panel: Panel, path: Path) -> None:
 def adding(head: Variants, path: Path) -> Iterator[Callable[[NDArray[np.int8]], None]]:
     """Write a VCF Zarr folder haplotypes after haplotypes: yields what takes a batch of them.
 
-    A chunk of people is held at a time, however many there are.
+    A chunk of people is held at a time, however many there are. One thread compresses: chunks
+    come one by one, and the allocator keeps memory back for each thread that ever had one.
     """
-    with staged(path) as folder:
+    with zarr.config.set({"threading.max_workers": 1}), staged(path) as folder:
         chunk = max(1, min(_CHUNK_SAMPLES, _HELD_BYTES // max(1, head.n_sites * head.ploidy)))
         calls = _Calls(folder / path.name, head, chunk)
         held = np.empty((chunk * head.ploidy, head.n_sites), np.int8)
@@ -268,7 +269,10 @@ def _describe(group: Any, panel: Panel | Variants) -> None:
     sites = ("variants",)
     contig = {"assembly": panel.build} if panel.build else {}
     _array(group, "contig_id", np.array([panel.contig], object), ("contigs",), **contig)
-    _array(group, "sample_id", panel.samples.astype(object), ("samples",))
+    names = _empty(group, "sample_id", (panel.n_samples,), object, ("samples",))
+    for start in range(0, panel.n_samples, _CHUNK_SAMPLES):
+        rows = slice(start, min(panel.n_samples, start + _CHUNK_SAMPLES))
+        names[rows] = panel.samples[rows].astype(object)
     _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
     _array(group, "variant_contig", np.zeros(n, np.int8), sites)
     _array(group, "variant_position", panel.positions.astype(np.int32), sites)
