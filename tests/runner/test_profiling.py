@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,3 +90,37 @@ def test_parts_called_by_themselves_are_known_by_their_owner(tmp_path: Path) -> 
     # The first step warms up; the profile ends before ten.
     (part,) = profile.facts()["profile"]["parts"]
     assert (part["name"], part["calls"]) == ("model.blocks.0", 5)
+
+
+def test_kernels_are_not_counted_beside_the_operators_that_launched_them(tmp_path: Path) -> None:
+    from torch._C._autograd import DeviceType
+
+    def event(key: str, device: DeviceType, own: float, gpu: float) -> SimpleNamespace:
+        times = {"cpu_time_total": own, "device_time_total": gpu}
+        return SimpleNamespace(
+            key=key,
+            count=10,
+            device_type=device,
+            self_cpu_time_total=own,
+            self_device_time_total=gpu,
+            **times,
+        )
+
+    # As torch.profiler gives them on a GPU: kernels and the ranges' spans are rows of their own.
+    events = [
+        event("ProfilerStep*", DeviceType.CPU, 5e6, 0.0),
+        event("ProfilerStep*", DeviceType.CUDA, 0.0, 4e6),
+        event("aten::mm", DeviceType.CPU, 1e5, 2e6),
+        event("sm90_gemm", DeviceType.CUDA, 0.0, 2e6),
+        event("part:head", DeviceType.CPU, 2e5, 2e6),
+        event("part:head", DeviceType.CUDA, 0.0, 3e6),
+    ]
+    traced = SimpleNamespace(key_averages=lambda: events, export_chrome_trace=lambda path: None)
+    profile = Profile(True, tmp_path / "trace.json.gz", "cuda:0")
+    profile._ready(traced)
+    found = profile.facts()["profile"]
+    (operator,), (part,) = found["operators"], found["parts"]
+    assert (operator.pop("name"), part.pop("name")) == ("aten::mm", "head")
+    assert operator == pytest.approx({"calls": 10, "seconds": 0.1, "device_seconds": 2.0})
+    assert part == pytest.approx({"calls": 10, "seconds": 0.2, "device_seconds": 2.0})
+    assert found["wall"] == pytest.approx(5.0)
