@@ -173,6 +173,8 @@ def test_inverse_cdf_draws_by_softmax() -> None:
     level = torch.rand(200_000, generator=torch.Generator().manual_seed(0))
     shares = functional.one_hot(inverse_cdf(scores, level), 4).double().mean(0)
     torch.testing.assert_close(shares, scores[0].softmax(-1).double(), atol=4e-3, rtol=0)
+    product = inverse_cdf(scores[:1000], level[:1000], torch.ones(4, 4).triu())
+    torch.testing.assert_close(product, inverse_cdf(scores[:1000], level[:1000]))
 
 
 def test_mosaics_switch_at_the_maps_rate_within_the_group() -> None:

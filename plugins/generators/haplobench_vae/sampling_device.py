@@ -56,6 +56,11 @@ class DeviceSampler:
             for block in model.layers()
         ]
         self._difference_base = torch.sigmoid(model.logits)
+        # CUDA's own cumulative sum isn't deterministic: a product is.
+        codes = shape.codes
+        self._upper = (
+            None if device.type == "cpu" else torch.ones(codes, codes, device=device).triu()
+        )
 
     @torch.inference_mode()
     def draw(
@@ -82,7 +87,7 @@ class DeviceSampler:
             levels.fill(code_level, allele_level)
             if given is None:
                 scores = torch.addmm(model.head_bias[window], state, model.head[window])
-                code = inverse_cdf(scores, code_level)
+                code = inverse_cdf(scores, code_level, self._upper)
             else:
                 code = given[window]
             rows = code + window * shape.codes
@@ -143,18 +148,12 @@ def _on_host(alleles: Tensor, probabilities: Tensor) -> Drawn:
     return Drawn(copies[0].numpy(), copies[1].numpy(), copied.synchronize)
 
 
-def inverse_cdf(scores: Tensor, level: Tensor) -> Tensor:
-    """Indices (n,) drawn ∝ exp(scores) (n, codes) at uniform `level` (n,) float32."""
+def inverse_cdf(scores: Tensor, level: Tensor, upper: Tensor | None = None) -> Tensor:
+    """Indices (n,) drawn ∝ exp(scores) (n, codes) at uniform `level` (n,) float32.
+
+    With `upper`, ones on and above the diagonal (codes, codes), sums are taken as a product.
+    """
     weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
-    cumulative = _cumulative(weights)
+    cumulative = weights.cumsum(dim=-1) if upper is None else weights @ upper
     drawn = torch.searchsorted(cumulative, level[:, None] * cumulative[:, -1:], right=True)
     return drawn[:, 0].clamp_max(scores.shape[1] - 1)
-
-
-def _cumulative(weights: Tensor) -> Tensor:
-    """Sums along the last axis (n, codes)."""
-    if weights.device.type == "cpu":
-        return weights.cumsum(dim=-1)
-    # CUDA's own cumulative sum isn't deterministic.
-    codes = weights.shape[-1]
-    return weights @ torch.ones(codes, codes, device=weights.device).triu()
