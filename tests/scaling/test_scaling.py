@@ -175,6 +175,26 @@ def test_an_error_that_can_not_be_told_says_why(tmp_path: Path) -> None:
     assert curve(on(tmp_path / "two", 4)).no_error == "takes 3 world sizes, measured were 2"
 
 
+def test_oversubscribed_ranks_tell_of_the_computing(tmp_path: Path) -> None:
+    """Wall time is lost there, processor seconds follow the law."""
+    costs = []
+    for ranks in (1, 2, 4):
+        made = cost(ranks)
+        busy = (SERIAL + RATE * 4000 / ranks) * (1.25 if ranks == 4 else 1)
+        for rank in made.fit["ranks"]:
+            rank["cpu"] = busy
+        costs.append(CellCost(**{**vars(made), "fit": {**made.fit, "wall": 100.0 * ranks}}))
+    write(tmp_path, costs)
+    assert curve(tmp_path).computing_error is None
+    found = curve(on(tmp_path, 2))
+    assert found.error is None
+    assert found.computing_error == pytest.approx(1 / 1.25 - 1)
+    console = Console(width=300, record=True, file=io.StringIO())
+    print_curves([found], console)
+    assert "processor seconds at 4 ranks: -20.0%" in console.export_text()
+    assert rows_of(found)[0]["computing_error"] == found.computing_error
+
+
 def test_where_no_rank_had_its_own_core_nothing_is_projected(tmp_path: Path) -> None:
     write(tmp_path, [cost(p) for p in (4, 8)])
     found = curve(on(tmp_path, 2))

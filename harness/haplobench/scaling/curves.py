@@ -11,7 +11,14 @@ import yaml
 from haplobench.errors import BenchError
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
-from haplobench.scaling.model import Projected, TimeModel, fit_model, left_out_error, project
+from haplobench.scaling.model import (
+    Projected,
+    TimeModel,
+    computing_error,
+    fit_model,
+    left_out_error,
+    project,
+)
 from haplobench.scaling.points import STAGES, Point, Stage, points_of
 
 _FURTHER = 8
@@ -82,6 +89,13 @@ class Curve:
     def sound(self) -> tuple[Point, ...]:
         """The points whose ranks each had cores of their own."""
         return tuple(point for point in self.points if not self.oversubscribed(point))
+
+    @property
+    def computing_error(self) -> float | None:
+        """See `haplobench.scaling.model.computing_error`: of the largest oversubscribed size."""
+        if self.error is not None or not self.oversubscribed(self.points[-1]):
+            return None
+        return computing_error(self.sound, self.points[-1])
 
     @property
     def no_error(self) -> str:

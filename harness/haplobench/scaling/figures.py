@@ -149,9 +149,17 @@ def _errors(curves: Sequence[Curve]) -> str:
         # Where some sizes are oversubscribed, that is the reason to tell.
         by_reason = sorted(curves, key=lambda curve: curve.sound == curve.points)
         why = next((curve.no_error for curve in by_reason), "")
-        return f" (its error can't be told: that {why})"
+        return f" (its error can't be told: that {why}{_computing(curves)})"
     worst = max(found, key=abs)
     return (
         f" (the largest measured world size, left out of the fit, is projected with an error of "
         f"{worst:+.0%} at worst)"
     )
+
+
+def _computing(curves: Sequence[Curve]) -> str:
+    found = [c.computing_error for c in curves if c.computing_error is not None]
+    if not found:
+        return ""
+    worst = max(found, key=abs)
+    return f"; of a rank's processor seconds at more ranks than cores it is {worst:+.0%} at worst"

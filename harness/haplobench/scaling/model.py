@@ -99,6 +99,21 @@ def left_out_error(points: Sequence[Point], weak: bool) -> float | None:
     return guess.seconds / last.seconds - 1
 
 
+def computing_error(points: Sequence[Point], crowded: Point) -> float | None:
+    """Relative error of a rank's computing at a world size that had too few cores.
+
+    Its wall time tells nothing there, its processor seconds do: those of `points`, fitted as
+    serial + rate x work of a rank, against those measured. None with fewer than two points.
+    """
+    if len(points) < _FEWEST - 1 or not crowded.cpu:
+        return None
+    rows = [[1.0, point.amount / point.ranks] for point in points]
+    if len({row[1] for row in rows}) < 2:
+        rows = [[0.0, row[1]] for row in rows]
+    serial, rate = _least_squares(rows, [point.cpu for point in points])
+    return (serial + rate * crowded.amount / crowded.ranks) / crowded.cpu - 1
+
+
 def _talking(points: Sequence[Point]) -> tuple[float, float]:
     """Calls and bytes of a rank, where there are several."""
     several = [point for point in points if point.ranks > 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal
 
 from haplobench.distributed.steps import PARTS
@@ -38,6 +38,8 @@ class Point:
     parts : dict
         Seconds of the steps' parts, mean over ranks: data, forward, backward, all_reduce,
         optimiser.
+    cpu : float
+        Processor seconds of a rank, mean over ranks.
     imbalance : float
         Processor seconds of the busiest rank over the mean, less 1.
     peak_rss : float
@@ -58,6 +60,7 @@ class Point:
     epochs: float = 0.0
     steps: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
+    cpu: float = 0.0
     imbalance: float = 0.0
     peak_rss: float = 0.0
     peak_gpu_memory: float | None = None
@@ -104,6 +107,7 @@ def _point(costs: Sequence[CellCost], stage: Stage) -> Point:
         epochs=middle(lambda work: _step(work, "epochs")),
         steps=middle(lambda work: _step(work, "steps")),
         parts=parts if metered else {},
+        cpu=middle(lambda work: fmean(rank["cpu"] for rank in work["ranks"])),
         imbalance=middle(lambda work: imbalance(rank["cpu"] for rank in work["ranks"])),
         peak_rss=middle(lambda work: max(rank["peak_rss"] for rank in work["ranks"])),
         peak_gpu_memory=median(gpu) if gpu else None,

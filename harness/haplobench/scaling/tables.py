@@ -35,6 +35,7 @@ def rows_of(curve: Curve) -> list[dict[str, Any]]:
             _THROUGHPUT[curve.stage]: curve.throughput(point),
             "waited_seconds": point.waited,
             "left_out_error": curve.error,
+            "computing_error": curve.computing_error,
         }
         row |= _measured(point) if isinstance(point, Point) else {}
         rows.append(row)

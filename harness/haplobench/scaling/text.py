@@ -191,4 +191,9 @@ def _said(curve: Curve) -> str:
             )
     error = curve.no_error if curve.error is None else f"{curve.error:+.1%}"
     parts.append(f"error of the projection to the largest world size, left out: {error}")
+    if curve.computing_error is not None:
+        parts.append(
+            f"of a rank's processor seconds at {curve.points[-1].ranks} ranks: "
+            f"{curve.computing_error:+.1%}"
+        )
     return "; ".join(parts)
