@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from haplobench import Params
+
+_FEW, _MANY = 600, 2000  # haplotypes
+_FEWEST_STEPS = 400
 
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
@@ -71,8 +75,8 @@ class VAEParams(Params):
 
     Attributes
     ----------
-    window : int or None
-        SNPs per window. None: 32 where more than 2,000 haplotypes train, else 64.
+    window : int
+        SNPs per window; never more than the panel has.
     codes : int or None
         Codes per window. None: 128 where more than 2,000 haplotypes train, else 64. Never
         more than a quarter of the training haplotypes.
@@ -97,7 +101,7 @@ class VAEParams(Params):
     batch_size : int
         Haplotypes per step, of all ranks together.
     epochs : int or None
-        Upper bound. None: 24, or as many as 400 steps take where there are few haplotypes.
+        Upper bound. None: 48, where fewer than 600 haplotypes train 32, but at least 400 steps.
         There is no wall-clock limit: the same seed always gives the same model.
     patience : int
         Stop when the validation likelihood hasn't improved for so many epochs.
@@ -121,11 +125,11 @@ class VAEParams(Params):
         How several ranks train together, see `haplobench.distributed.data_parallel`.
     """
 
-    window: int | None = Field(None, ge=2, le=4096)
+    window: int = Field(64, ge=2, le=4096)
     codes: int | None = Field(None, ge=2, le=4096)
     iterations: int = Field(12, ge=1, le=1000)
     smoothing: float = Field(0.1, gt=0, le=100)
-    dimension: int = Field(64, ge=8, le=1024)
+    dimension: int = Field(32, ge=8, le=1024)
     layers: int = Field(2, ge=1, le=12)
     heads: int = Field(4, ge=1, le=16)
     feed_forward: int = Field(4, ge=1, le=8)
@@ -149,6 +153,20 @@ class VAEParams(Params):
     accumulate: int = Field(1, ge=1, le=1024)
     overlap: bool = True
     hierarchical: bool = False
+
+    def for_haplotypes(self, n: int) -> Self:
+        """What is None set to what suits n training haplotypes; no more codes than n / 4."""
+        few = n < _FEW
+        codes = self.codes or (128 if n > _MANY else 64)
+        steps = max(1, n // self.batch_size)
+        # Few haplotypes are soon known by heart.
+        epochs = max(32 if few else 48, math.ceil(_FEWEST_STEPS / steps))
+        chosen = {
+            "codes": max(2, min(codes, n // 4)),
+            "dropout": (0.2 if few else 0.1) if self.dropout is None else self.dropout,
+            "epochs": self.epochs or epochs,
+        }
+        return self.model_copy(update=chosen)
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

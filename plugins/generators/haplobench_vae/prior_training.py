@@ -35,8 +35,6 @@ from haplobench_vae.windows import WindowTiling
 
 _VALIDATION_BATCH = 256
 _VALIDATION_CELLS = 1 << 22  # scores held at once
-_FEWEST_EPOCHS = 24
-_FEWEST_STEPS = 400
 _COMPILE_STEPS = 20_000
 
 
@@ -163,7 +161,8 @@ class _Progress:
     def __init__(self, model: WindowPrior, n_batches: int, params: VAEParams) -> None:
         self.model = model
         self.n_batches = n_batches
-        self.epochs = params.epochs or max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / n_batches))
+        assert params.epochs is not None  # VAEParams.for_haplotypes sets it.
+        self.epochs = params.epochs
         self.steps = self.epochs * n_batches
         self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
             _weight_groups(model, params.weight_decay), lr=params.learning_rate, fused=True

@@ -25,8 +25,6 @@ from haplobench_vae.storage import reading_model
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 from haplobench_vae.windows import WindowTiling
 
-_MANY = 2000  # haplotypes
-_FEW = 600
 _CODEBOOK_SHARE = 0.05
 
 
@@ -53,13 +51,11 @@ class VAE:
         haplotypes = np.asarray(train.haplotypes)
         fitting = haplotypes[~held]
         n = fitting.shape[0]
-        many = n > _MANY
-        if params.dropout is None:
-            params = params.model_copy(update={"dropout": 0.2 if n < _FEW else 0.1})
-        window = params.window or (32 if many else 64)
-        tiling = WindowTiling(train.n_sites, min(window, train.n_sites))
+        params = params.for_haplotypes(n)
+        assert params.codes is not None
+        tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites))
         settings = CodebookSettings(
-            codes=max(2, min(params.codes or (128 if many else 64), n // 4)),
+            codes=params.codes,
             iterations=params.iterations,
             smoothing=params.smoothing,
         )
