@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -177,6 +179,17 @@ def test_params_are_checked() -> None:
     for wrong in ({"window": 1}, {"dimension": 30, "heads": 4}, {"recombined": 2}, {"latent": 3}):
         with pytest.raises(ValidationError):
             VAEParams.model_validate(wrong)
+
+
+@given(n=st.integers(1, 20_000), batch_size=st.integers(1, 512))
+def test_what_is_left_open_follows_from_the_number_of_haplotypes(n: int, batch_size: int) -> None:
+    chosen = VAEParams(batch_size=batch_size).for_haplotypes(n)
+    assert chosen.codes is not None and chosen.epochs is not None
+    assert chosen.codes == 2 or chosen.codes <= n / 4
+    assert chosen.epochs * max(1, n // batch_size) >= 400
+    assert chosen.dropout == (0.2 if n < 600 else 0.1)
+    given_ = VAEParams(codes=8, epochs=3, dropout=0.0).for_haplotypes(max(n, 32))
+    assert (given_.codes, given_.epochs, given_.dropout) == (8, 3, 0.0)
 
 
 def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
