@@ -184,7 +184,8 @@ def test_params_are_checked() -> None:
 @given(n=st.integers(1, 20_000), batch_size=st.integers(1, 512))
 def test_what_is_left_open_follows_from_the_number_of_haplotypes(n: int, batch_size: int) -> None:
     chosen = VAEParams(batch_size=batch_size).for_haplotypes(n)
-    assert chosen.codes is not None and chosen.epochs is not None
+    assert chosen.codes is not None
+    assert chosen.epochs is not None
     assert chosen.codes == 2 or chosen.codes <= n / 4
     assert chosen.epochs * max(1, n // batch_size) >= 400
     assert chosen.dropout == (0.2 if n < 600 else 0.1)
