@@ -19,18 +19,9 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
-from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from haplobench_federated.grid import client_of
-from haplobench_federated.params import FederatedParams
-from haplobench_federated.secure_aggregation import (
-    AbandonedError,
-    SecureRound,
-    Talk,
-    enough,
-    with_record,
-)
 from haplobench_federated.secure_aggregation_crypto import (
     about,
     agreed_key,
@@ -47,6 +38,13 @@ from haplobench_federated.secure_aggregation_messages import (
     handlers,
     stopped,
     values_of,
+)
+from haplobench_federated.secure_aggregation_round import (
+    AbandonedError,
+    SecureAggregation,
+    Talk,
+    enough,
+    with_record,
 )
 from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import (
@@ -186,33 +184,8 @@ def _secrets(context: Context, asked: dict[str, Any]) -> dict[str, Any]:
     return dict(record.items())
 
 
-class HomomorphicSum:
-    """Sums ciphertexts; the interface of `haplobench_federated.secure_aggregation`.
-
-    Parameters
-    ----------
-    params : FederatedParams
-    """
-
-    def __init__(self, params: FederatedParams) -> None:
-        self.params = params
-
-    def collect(
-        self,
-        grid: Grid,
-        round_number: int,
-        messages: Sequence[Message],
-        start: ArrayRecord,
-        timeout: float,
-    ) -> SecureRound:
-        """See `SecureAggregation`."""
-        found = SecureRound()
-        talk = Talk(grid, round_number, timeout, found)
-        try:
-            self._run(talk, messages, start)
-        except AbandonedError as error:
-            found.abandoned, found.average, found.clients = str(error), None, []
-        return found
+class HomomorphicSum(SecureAggregation):
+    """Sums ciphertexts."""
 
     def _run(self, talk: Talk, messages: Sequence[Message], start: ArrayRecord) -> None:
         by_node = {message.metadata.dst_node_id: message for message in messages}

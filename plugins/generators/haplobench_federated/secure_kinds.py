@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from haplobench_federated.homomorphic import HomomorphicSum
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.secure_aggregation import SecAggPlus, SecureAggregation
+from haplobench_federated.secure_aggregation import SecAggPlus
+from haplobench_federated.secure_aggregation_round import SecureAggregation
 
 
 def secure_aggregation(params: FederatedParams) -> SecureAggregation | None:

@@ -22,7 +22,7 @@ from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import to_record, to_tensors
 from haplobench_federated.robust import combine
 from haplobench_federated.screening import Quarantined, screen
-from haplobench_federated.secure_aggregation import SecureAggregation
+from haplobench_federated.secure_aggregation_round import SecureAggregation
 from haplobench_federated.secure_kinds import secure_aggregation
 from haplobench_federated.seeds import derive, global_seed
 from haplobench_federated.shared_noise import frequencies_scale
