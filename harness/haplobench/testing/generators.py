@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from haplobench.plugin import (
     GeneratorSpec,
     Params,
     PrivacyStatement,
-    RunContext,
     SampleRequest,
 )
 from haplobench.registry import Registry, resolve
@@ -31,10 +29,9 @@ from haplobench.testing.descriptions import (
     named,
 )
 from haplobench.testing.findings import Findings, HaltError
+from haplobench.testing.generator_stages import GeneratorStages
 from haplobench.testing.panels import (
-    example_context,
     example_panel,
-    panel_state,
     without_labels,
 )
 from haplobench.testing.ranks import can_fit_in_ranks, fit_in_ranks
@@ -108,17 +105,8 @@ def check_generator(
     return findings.conclude()
 
 
-@dataclass
-class _Check:
-    """One run of the checks; `folder` holds everything it writes."""
-
-    spec: GeneratorSpec
-    findings: Findings
-    folder: Path
-    panel: Panel
-    seed: int
-    n: int
-    params: Params = field(default_factory=Params)
+class _Check(GeneratorStages):
+    """One run of the checks."""
 
     def run(self, params: Params) -> None:
         self.params = params
@@ -146,113 +134,6 @@ class _Check:
         self.unlabelled(train)
         if self.spec.distributed:
             self.ranks(whole)
-
-    def context(self, seed: int) -> RunContext:
-        """A context with empty folders of its own; those of other contexts stay."""
-        return example_context(
-            Path(tempfile.mkdtemp(prefix="stage", dir=self.folder)), self.panel, seed
-        )
-
-    def fit(self, train: Panel, seed: int) -> Fitted:
-        """Fit, and see that the training panel stays as it was."""
-        findings = self.findings
-        before = panel_state(train)
-        with (
-            watched(findings, self.folder, holdout="holdout"),
-            findings.attempt(
-                "fit",
-                "fit(train, params, ctx) of a read-only panel to return",
-                "Nothing can be sampled.",
-                vital=True,
-            ),
-        ):
-            fitted: Fitted = resolve(self.spec.target)().fit(train, self.params, self.context(seed))
-        findings.expect(
-            panel_state(train) == before,
-            "training panel",
-            "the training panel unchanged",
-            "its arrays differ after fit",
-            "Metrics compare with the training people afterwards.",
-        )
-        missing = [name for name in ("sample", "save") if not hasattr(fitted, name)]
-        findings.expect(
-            not missing,
-            "fit",
-            "an object with sample and save",
-            f"{type(fitted).__name__} without {' and '.join(missing)}",
-            "Nothing can be sampled.",
-        )
-        if missing:
-            raise HaltError
-        return fitted
-
-    def sample(
-        self,
-        fitted: Fitted,
-        seed: int,
-        *,
-        n: int | None = None,
-        start: int = 0,
-        batch_size: int = 1024,
-        populations: NDArray[np.str_] | None = None,
-    ) -> NDArray[np.int8] | Panel:
-        """Sample and judge what comes: the haplotypes together, or the one Panel."""
-        n = self.n if n is None else n
-        request = SampleRequest(n, start, batch_size, populations)
-        with (
-            watched(self.findings, self.folder, holdout="holdout"),
-            self.findings.attempt(
-                "sample", f"{request} to be sampled", "Nothing can be measured.", vital=True
-            ),
-        ):
-            yielded = list(fitted.sample(request, self.context(seed)))
-        if self.spec.site_matched:
-            return self.joined(yielded, n, batch_size)
-        self.shape(
-            len(yielded) == 1 and isinstance(yielded[0], Panel),
-            "exactly one Panel (site_matched is False)",
-            f"{len(yielded)} × {_names(yielded)}",
-        )
-        panel = yielded[0]
-        assert isinstance(panel, Panel)
-        self.shape(panel.n_haplotypes == n, f"{n} haplotypes", f"{panel.n_haplotypes} haplotypes")
-        self.shape(panel.n_sites > 0, "sites", "none")
-        self.shape(not panel.has_missing, "alleles 0 and 1", "missing alleles")
-        return panel
-
-    def joined(self, yielded: list[Any], n: int, batch_size: int) -> NDArray[np.int8]:
-        """The batches as one array, each judged."""
-        for batch in yielded:
-            self.shape(
-                isinstance(batch, np.ndarray) and batch.dtype == np.int8,
-                "int8 arrays (site_matched is True)",
-                f"{batch.dtype} array" if isinstance(batch, np.ndarray) else type(batch).__name__,
-            )
-            self.shape(
-                batch.ndim == 2 and batch.shape[1] == self.panel.n_sites,
-                f"batches of shape (batch, {self.panel.n_sites})",
-                f"shape {batch.shape}",
-            )
-            self.shape(
-                0 < batch.shape[0] <= batch_size,
-                f"1 to batch_size = {batch_size} haplotypes a batch",
-                f"{batch.shape[0]}",
-            )
-            self.shape(
-                bool(((batch == 0) | (batch == 1)).all()),
-                "alleles 0 and 1",
-                f"{np.unique(batch)[:5].tolist()}",
-            )
-        rows = sum(batch.shape[0] for batch in yielded)
-        self.shape(rows == n, f"{n} haplotypes together", f"{rows}")
-        # A copy: a generator may reuse its buffer.
-        return np.concatenate(yielded)
-
-    def shape(self, ok: bool, expected: str, found: str) -> None:
-        if not self.findings.expect(
-            ok, "shape", expected, found, "The harness stores and measures what it is promised."
-        ):
-            raise HaltError
 
     def expect_same(
         self,
@@ -477,7 +358,3 @@ def _frequency_distance(one: NDArray[np.int8], other: NDArray[np.int8]) -> float
     variance = pooled * (1 - pooled) * (1 / len(one) + 1 / len(other))
     varying = variance > 0
     return float(np.mean((p - q)[varying] ** 2 / variance[varying])) if varying.any() else 0.0
-
-
-def _names(things: list[Any]) -> str:
-    return ", ".join(sorted({type(thing).__name__ for thing in things})) or "nothing"
