@@ -66,8 +66,10 @@ def draw_way(train: Panel, background: Scores, people: Panel, ends: Scores, way:
     x = alt.X("x:Q", title="PC1", scale=alt.Scale(zero=False))
     y = alt.Y("y:Q", title="PC2", scale=alt.Scale(zero=False))
     scale = alt.Scale(domain=groups, range=[colours[i % len(colours)] for i in range(len(groups))])
-    beneath = shown.mark_circle(size=14, opacity=0.35).encode(
-        x, y, alt.Color("group:N", title=None, scale=scale)
+    beneath = shown.mark_circle(size=16, opacity=0.6).encode(
+        x,
+        y,
+        alt.Color("group:N", title=None, scale=scale, legend=alt.Legend(symbolOpacity=1)),
     )
     steps = alt.Chart(
         alt.InlineData(
