@@ -10,8 +10,8 @@
 With one rank this is plain training. With several, torch's DistributedDataParallel or
 Horovod's DistributedOptimizer lies underneath, by what carries the group. Draw noise and
 augmentation keyed by sample (or for the whole global batch, and take `rows` of it), never by
-rank: then parameters agree whatever the world size to about 1e-6 relative a step in float32
-(sums are taken in another order), and loss curves of some hundred steps to 1e-3.
+rank: then parameters agree whatever the world size to about 1e-6 a step in float32 (sums are
+taken in another order), and loss curves of some hundred steps to 1e-3, both relative.
 
 torch is imported when a trainer is made, not with this module.
 """
