@@ -6,8 +6,8 @@ import csv
 import io
 from typing import Any
 
-from haplobench.report.load import parse_labels
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
+from haplobench.report.records_table import parse_labels
 
 TIDY = (
     "dataset", "generator", "role", "family", "metric", "submetric", "labels", "title", "unit",

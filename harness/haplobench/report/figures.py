@@ -12,8 +12,9 @@ from haplobench.plugin import CohortSeries
 from haplobench.registry import resolve
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.leaderboard.chart import CAPTION, TITLE, draw_front
-from haplobench.report.load import FigureInfo, Run, iterate
+from haplobench.report.load import FigureInfo, Run
 from haplobench.report.marks import annotate
+from haplobench.report.records_table import iterate
 from haplobench.report.style import FigureStyle, theme
 from haplobench.report.summary import one_line
 

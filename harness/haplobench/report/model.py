@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from haplobench.report.load import CohortInfo, Run, SubmetricInfo, parse_labels
+from haplobench.report.load import CohortInfo, Run, SubmetricInfo
 from haplobench.report.placing import badness
+from haplobench.report.records_table import parse_labels
 
 State = Literal["ok", "not-applicable", "failed", "timeout", "memory", "missing"]
 Place = Literal["", "better", "within", "outside", "far"]

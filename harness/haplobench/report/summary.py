@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from haplobench.plugin import Family
-from haplobench.report.load import MetricInfo, Run, SubmetricInfo, iterate
+from haplobench.report.load import MetricInfo, Run, SubmetricInfo
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Key, Summary
 from haplobench.report.placing import place, score
+from haplobench.report.records_table import iterate
 
 if TYPE_CHECKING:
     import pandas as pd
