@@ -306,6 +306,25 @@ def test_the_terminal_shows_measured_and_projected(tmp_path: Path) -> None:
     assert "░" in text
 
 
+def test_a_gpu_has_a_column_where_there_is_one(tmp_path: Path) -> None:
+    costs = [cost(p) for p in (1, 2)]
+    write(tmp_path / "cpu", costs)
+    for one in costs:
+        for rank in one.fit["ranks"]:
+            rank["gpu_utilisation"] = 0.5 + 0.25 * rank["rank"]
+    write(tmp_path / "gpu", costs)
+    found = curve(tmp_path / "gpu")
+    assert [point.gpu_utilisation for point in found.points] == [0.5, 0.625]
+    for folder, shown in (("cpu", False), ("gpu", True)):
+        console = Console(width=80, record=True, file=io.StringIO())
+        print_curves([curve(tmp_path / folder)], console)
+        text = console.export_text()
+        assert ("GPU" in text) == shown
+        assert ("62%" in text) == shown
+        assert "imbalance" not in text
+        assert "…" not in text
+
+
 def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
     from haplobench.report.load import load_run

@@ -45,6 +45,8 @@ class Point:
     peak_rss : float
         Bytes of the largest rank, at its peak.
     peak_gpu_memory : float or None
+    gpu_utilisation : float or None
+        Share of the time in which a kernel ran on the rank's GPU, by NVML, mean over ranks.
     n_sites : int
     """
 
@@ -64,6 +66,7 @@ class Point:
     imbalance: float = 0.0
     peak_rss: float = 0.0
     peak_gpu_memory: float | None = None
+    gpu_utilisation: float | None = None
     n_sites: int = 0
 
     @property
@@ -92,6 +95,8 @@ def _point(costs: Sequence[CellCost], stage: Stage) -> Point:
         return median(of(work) for work in works)
 
     gpu = [work["peak_gpu_memory"] for work in works if work["peak_gpu_memory"] is not None]
+    use = [rank.get("gpu_utilisation") for work in works for rank in work["ranks"]]
+    used = [share for share in use if share is not None]
     parts = {name: middle(lambda work, name=name: _step(work, name)) for name in PARTS}  # type: ignore[misc]
     metered = any(parts.values())
     return Point(
@@ -111,6 +116,7 @@ def _point(costs: Sequence[CellCost], stage: Stage) -> Point:
         imbalance=middle(lambda work: imbalance(rank["cpu"] for rank in work["ranks"])),
         peak_rss=middle(lambda work: max(rank["peak_rss"] for rank in work["ranks"])),
         peak_gpu_memory=median(gpu) if gpu else None,
+        gpu_utilisation=fmean(used) if used else None,
         n_sites=int(costs[0].draws[0]["n_sites"]) if costs[0].draws else 0,
     )
 

@@ -56,6 +56,8 @@ def _measured(point: Point) -> dict[str, Any]:
         "bytes_per_step": point.sent / per_step if per_step else None,
         "bytes_per_epoch": point.sent / epochs if epochs else None,
         **{f"share_{name}": point.shares.get(name) for name in PARTS},
+        "cpu_utilisation": point.cpu / point.seconds,
+        "gpu_utilisation": point.gpu_utilisation,
         "imbalance": point.imbalance,
         "peak_rss": point.peak_rss,
         "peak_gpu_memory": point.peak_gpu_memory,

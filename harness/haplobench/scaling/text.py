@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR = 12
+_WIDE = 110  # columns that a terminal needs for bars
 _ROUND_UP = 0.9995  # three digits of more than this are 1
 
 
 def print_curves(curves: Sequence[Curve], console: Console) -> None:
     """Print every curve, measured rows and then projected ones, dim; below it the steps' parts."""
+    wide = console.width >= _WIDE
     for curve in curves:
         title = f"{curve.dataset} · {curve.generator} · {curve.stage}, {curve.mode} scaling"
         training = curve.stage == "training"
-        names = ["ranks", "time", "speed-up", "efficiency", ""]
-        names += ["per epoch", "haplotypes/s"] if training else ["alleles/s"]
-        table = _table(title, [*names, "peak/rank", "imbalance"], left=("",))
         rows = rows_of(curve)
+        on_gpu = any(row.get("gpu_utilisation") is not None for row in rows)
+        names = ["ranks", "time", "speed-up", "efficiency", *([""] if wide else [])]
+        names += ["an\nepoch", "haplotypes\nper s"] if training else ["alleles\nper s"]
+        names += ["memory\nof a rank", *(["imbalance"] if wide else []), "CPU"]
+        table = _table(title, [*names, *(["GPU"] if on_gpu else [])], left=("",))
         for row in rows:
-            table.add_row(*_cells(row, training), style=_style(row))
+            table.add_row(*_cells(row, training, wide, on_gpu), style=_style(row))
         console.print(table)
         console.print(_said(curve), style="dim", highlight=False, soft_wrap=True)
         console.print()
@@ -44,8 +48,8 @@ def print_losses(groups: Sequence[Sequence[Trained]], console: Console) -> None:
     for group in groups:
         first = group[0]
         title = f"{first.dataset} · the same training of {first.name}, by ranks and back end"
-        names = ["generator", "ranks", "back end", "training", "per step", "all-reduce"]
-        names += ["last loss", f"from {first.text}", "from torch"]
+        names = ["generator", "ranks", "back end", "training", "a step", "all-\nreduce"]
+        names += ["last\nloss", f"from\n{first.text}", "from\ntorch"]
         table = _table(title, names, left=("generator", "back end"))
         for one in group:
             table.add_row(
@@ -78,7 +82,14 @@ def print_memory(points: Sequence[MemoryPoint], console: Console) -> None:
     """Print peak memory of a rank against batch size."""
     if not points:
         return
-    names = ["dataset", "generator", "ranks", "haplotypes/step", "peak/rank", "GPU peak"]
+    names = [
+        "dataset",
+        "generator",
+        "ranks",
+        "haplotypes\nper step",
+        "memory\nof a rank",
+        "of its\nGPU",
+    ]
     table = _table("Peak memory in training by batch size", names, left=("dataset", "generator"))
     for point in points:
         gpu = "–" if point.gpu is None else format_size(round(point.gpu))
@@ -115,41 +126,45 @@ def _style(row: dict[str, Any]) -> str:
     return "yellow" if row["oversubscribed"] else ""
 
 
-def _cells(row: dict[str, Any], training: bool) -> list[str]:
+def _cells(row: dict[str, Any], training: bool, wide: bool, on_gpu: bool) -> list[str]:
     measured = row["kind"] == "measured"
-    filled = round(_BAR * min(1.0, row["efficiency"]))
     rate = row["haplotypes_per_second" if training else "alleles_per_second"]
-    bar = ("█" if measured else "░") * filled
     cells = [
         f"{row['ranks']}{'*' if row['oversubscribed'] else ''}",
         _time(row["seconds"]),
         f"{row['speedup']:.2f}×",
         f"{row['efficiency']:.0%}",
-        bar,
     ]
+    if wide:
+        cells.append(("█" if measured else "░") * round(_BAR * min(1.0, row["efficiency"])))
     if training:
         cells.append(_time(row.get("seconds_per_epoch")))
     cells.append("–" if rate is None else _amount(rate))
     if not measured:
-        return [*cells, "projected", ""]
-    return [*cells, format_size(round(row["peak_rss"])), f"{row['imbalance']:.1%}"]
+        return [*cells, "projected"]
+    cells.append(format_size(round(row["peak_rss"])))
+    if wide:
+        cells.append(f"{row['imbalance']:.1%}")
+    cells.append(f"{row['cpu_utilisation']:.0%}")
+    gpu = row["gpu_utilisation"]
+    return [*cells, "–" if gpu is None else f"{gpu:.0%}"] if on_gpu else cells
 
 
 def _steps(generator: str, rows: Sequence[dict[str, Any]]) -> Table:
-    names = [name.replace("_", "-") for name in PARTS]
-    columns = ["ranks", "per step", *names, "all-reduce/step", "sent/step", "sent/epoch"]
+    names = ["data", "forward", "backward", "all-\nreduce", "opti-\nmiser"]
+    columns = ["ranks", "a step", *names, "all-reduce\nper step", "sent per\nstep"]
     table = _table(f"{generator}: where a training step's time goes", columns, left=())
     for row in rows:
         if row["kind"] != "measured" or not row["seconds_per_step"]:
             continue
         several = row["ranks"] > 1
-        sent = [row[f"bytes_per_{each}"] for each in ("step", "epoch")]
+        sent = row["bytes_per_step"]
         table.add_row(
             f"{row['ranks']}{'*' if row['oversubscribed'] else ''}",
             _time(row["seconds_per_step"]),
             *(f"{row[f'share_{name}']:.1%}" for name in PARTS),
             _time(row["all_reduce_seconds_per_step"]) if several else "–",
-            *(format_size(round(each)) if several and each else "–" for each in sent),
+            format_size(round(sent)) if several and sent else "–",
             style=_style(row),
         )
     return table
