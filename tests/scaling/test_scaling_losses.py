@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from haplobench.results.costs import CellCost
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.losses import Trained, differences, same_trainings
 from haplobench.scaling.memory import memory_points
+from haplobench.scaling.tables import render_losses
 from haplobench.scaling.text import print_losses, print_memory
 
 PARAMS = {"batch_size": 64, "epochs": 3}
@@ -100,6 +102,10 @@ def test_back_ends_and_ranks_stand_side_by_side(tmp_path: Path) -> None:
     assert [one.last for one in group] == [70.0, 70.0, 70.014]
     assert group[2].step == pytest.approx(0.8)
     assert group[2].all_reduce == pytest.approx(1 / 8)
+    rows = list(csv.DictReader(io.StringIO(render_losses([group]))))
+    assert [row["backend"] for row in rows] == ["", "torch", "horovod"]
+    assert float(rows[2]["difference_from_torch"]) == pytest.approx(0.02 / 80.02, rel=1e-4)
+    assert rows[0]["difference_from_first"] == ""
     console = Console(width=140, record=True, file=io.StringIO())
     print_losses([group], console)
     text = console.export_text()

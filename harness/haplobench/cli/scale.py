@@ -18,7 +18,8 @@ def scale(
         typer.Option("--ranks", min=1, help="Project to this world size (repeatable)."),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for scaling.csv and the figures (SVG).")
+        Path | None,
+        typer.Option("--to", help="Folder for scaling.csv, losses.csv and figures (SVG)."),
     ] = None,
 ) -> None:
     """Print how time, memory and losses depend on ranks and back ends, measured and projected."""
@@ -30,7 +31,7 @@ def scale(
     from haplobench.scaling.losses import same_trainings
     from haplobench.scaling.memory import memory_points
     from haplobench.scaling.profiles import print_profiles, profiles_of
-    from haplobench.scaling.tables import render_csv
+    from haplobench.scaling.tables import render_csv, render_losses
     from haplobench.scaling.text import print_curves, print_losses, print_memory
 
     folder = RunFolder(resolve_run(run, out))
@@ -38,7 +39,8 @@ def scale(
     costs = read_costs(folder)
     console = Console()
     print_curves(curves, console)
-    print_losses(same_trainings(folder, costs), console)
+    groups = same_trainings(folder, costs)
+    print_losses(groups, console)
     print_memory(memory_points(costs), console)
     print_profiles(profiles_of(costs), console)
     if to is None:
@@ -46,7 +48,11 @@ def scale(
     from haplobench.scaling.figures import write_scaling_figures
 
     to.mkdir(parents=True, exist_ok=True)
-    path = to / "scaling.csv"
-    path.write_text(render_csv(curves), encoding="utf-8")
-    for written in (path, *write_scaling_figures(folder.path, to / "figures", ranks or ())):
+    tables = {"scaling.csv": render_csv(curves)}
+    if groups:
+        tables["losses.csv"] = render_losses(groups)
+    for name, text in tables.items():
+        (to / name).write_text(text, encoding="utf-8")
+    paths = [to / name for name in tables]
+    for written in (*paths, *write_scaling_figures(folder.path, to / "figures", ranks or ())):
         typer.echo(str(written))

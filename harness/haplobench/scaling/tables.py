@@ -9,6 +9,7 @@ from typing import Any
 
 from haplobench.distributed.steps import PARTS
 from haplobench.scaling.curves import Curve
+from haplobench.scaling.losses import Trained
 from haplobench.scaling.model import Projected
 from haplobench.scaling.points import Point
 
@@ -66,7 +67,34 @@ def _measured(point: Point) -> dict[str, Any]:
 
 def render_csv(curves: Sequence[Curve]) -> str:
     """All rows as CSV; what doesn't exist is empty."""
-    rows = [row for curve in curves for row in rows_of(curve)]
+    return _csv([row for curve in curves for row in rows_of(curve)])
+
+
+def render_losses(groups: Sequence[Sequence[Trained]]) -> str:
+    """Trainings that ask for the same, a row each, as CSV; groups are numbered from 1."""
+    return _csv(
+        [
+            {
+                "group": number,
+                "dataset": one.dataset,
+                "generator": one.generator,
+                "seed": one.seed,
+                "ranks": one.ranks,
+                "backend": one.backend,
+                "seconds": one.seconds,
+                "seconds_per_step": one.step,
+                "share_all_reduce": one.all_reduce,
+                "last_loss": one.last,
+                "difference_from_first": one.from_first,
+                "difference_from_torch": one.from_torch,
+            }
+            for number, group in enumerate(groups, 1)
+            for one in group
+        ]
+    )
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
