@@ -82,8 +82,9 @@ class VAEParams(Params):
         more than a quarter of the training haplotypes.
     iterations : int
         Of expectation maximisation, which finds the codes.
-    smoothing : float
-        Weight of a site's frequency in a code's allele probabilities, in haplotypes.
+    smoothing : float or None
+        Weight of a site's frequency in a code's allele probabilities, in haplotypes. None: 1
+        where fewer than 600 haplotypes train, else 0.1.
     dimension, layers, heads, feed_forward : int
         Of the transformer over windows; `feed_forward` in multiples of `dimension`.
     reach : int
@@ -128,7 +129,7 @@ class VAEParams(Params):
     window: int = Field(64, ge=2, le=4096)
     codes: int | None = Field(None, ge=2, le=4096)
     iterations: int = Field(12, ge=1, le=1000)
-    smoothing: float = Field(0.1, gt=0, le=100)
+    smoothing: float | None = Field(None, gt=0, le=100)
     dimension: int = Field(32, ge=8, le=1024)
     layers: int = Field(2, ge=1, le=12)
     heads: int = Field(4, ge=1, le=16)
@@ -159,12 +160,13 @@ class VAEParams(Params):
         few = n < _FEW
         codes = self.codes or (128 if n > _MANY else 64)
         steps = max(1, n // self.batch_size)
-        # Few haplotypes are soon known by heart.
+        # Few haplotypes are soon known by heart, and a code's table then shows whose they are.
         epochs = max(32 if few else 48, math.ceil(_FEWEST_STEPS / steps))
         chosen = {
             "codes": max(2, min(codes, n // 4)),
             "dropout": (0.2 if few else 0.1) if self.dropout is None else self.dropout,
             "epochs": self.epochs or epochs,
+            "smoothing": self.smoothing or (1.0 if few else 0.1),
         }
         return self.model_copy(update=chosen)
 

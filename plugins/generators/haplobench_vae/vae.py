@@ -53,6 +53,7 @@ class VAE:
         n = fitting.shape[0]
         params = params.for_haplotypes(n)
         assert params.codes is not None
+        assert params.smoothing is not None
         tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites))
         settings = CodebookSettings(
             codes=params.codes,
