@@ -22,13 +22,14 @@ from haplobench.runner.cell import Session, StageFailedError
 from haplobench.runner.describe import describe_run, run_lines, write_json
 from haplobench.runner.evaluation_panels import Panels, fit_together
 from haplobench.runner.executors import Executor, LocalExecutor
+from haplobench.runner.foundations import plugin_modules
 from haplobench.runner.measuring import Cohorts, floor_cohorts, measure_cell
 from haplobench.runner.opening import open_run
 from haplobench.runner.parallel import run_all
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Ledger, Recorder
-from haplobench.runner.run import RunOutcome, observer, plugin_modules, writing
+from haplobench.runner.run import RunOutcome, observer, writing
 from haplobench.runner.store import StageStore, write_whole
 from haplobench.sequence import ReferenceSequence
 from haplobench.suite_schema import Filters, FloorSettings, Limits, SampleSettings, SplitSettings

@@ -9,16 +9,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haplobench.errors import BenchError, SuiteError
+from haplobench.errors import BenchError
 from haplobench.hookspecs import StageEvent
-from haplobench.plugin import GeneratorSpec, MetricSpec
-from haplobench.registry import Registry, resolve
-from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, Suite, digest_of
+from haplobench.registry import Registry
+from haplobench.resolved_suite import GeneratorEntry, Suite
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
 from haplobench.runner.cell import (
@@ -30,13 +29,20 @@ from haplobench.runner.cell import (
 )
 from haplobench.runner.describe import claim_of, describe_run, read_json, run_lines, write_json
 from haplobench.runner.executors import Executor, make_executor
+from haplobench.runner.foundations import (
+    DatasetStage,
+    dataset_stages,
+    hardware_of,
+    plugin_modules,
+    state_of,
+)
 from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
 from haplobench.runner.opening import open_run
 from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
 from haplobench.runner.prepared import PRIVACY_FILE, read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
-from haplobench.runner.recording import Failure, Ledger, Recorder
+from haplobench.runner.recording import Ledger, Recorder
 from haplobench.runner.store import StageStore, write_whole
 
 LOG = logging.getLogger("haplobench.runner")
@@ -65,17 +71,6 @@ class RunOutcome:
     def exit_code(self) -> int:
         """0 if nothing failed, else 1."""
         return 1 if self.failed else 0
-
-
-@dataclass
-class _Prepared:
-    """A prepared dataset in the store; `failure` in its place if the plugin broke."""
-
-    entry: DatasetEntry
-    key: str
-    folder: Path
-    facts: dict[str, Any] = field(default_factory=dict)
-    failure: Failure | None = None
 
 
 def run_suite(
@@ -151,9 +146,9 @@ def _run(
     executor: Executor,
 ) -> RunOutcome:
     origin = provenance()
-    keys = Keys(plugin_modules(registry), _hardware(suite, origin), suite.threads)
-    datasets = _dataset_keys(suite, registry, keys)
-    state = _state(suite, registry, keys, [dataset.key for dataset in datasets])
+    keys = Keys(plugin_modules(registry), hardware_of(suite, origin), suite.threads)
+    datasets = dataset_stages(suite, registry, keys)
+    state = state_of(suite, registry, keys, [dataset.key for dataset in datasets])
     parent = out / suite.name
     with open_run(parent, suite, state, fresh=fresh, reporter=reporter) as (folder, info):
         store = StageStore(
@@ -195,7 +190,7 @@ class _Run:
         self.timings: dict[str, float] = read_json(self.timings_path) or {}
         self.lock = threading.Lock()
 
-    def go(self, datasets: Sequence[_Prepared]) -> RunOutcome:
+    def go(self, datasets: Sequence[DatasetStage]) -> RunOutcome:
         """Prepare, then run all cells."""
         session = self.session
         suite, slots = session.suite, session.executor.slots
@@ -203,7 +198,7 @@ class _Run:
         expected = {cell.name: self.timings.get(cell.name) for cell in cells}
         self.describe("running", {})
         session.reporter.start(suite.name, session.folder.path, expected)
-        prepared: dict[str, _Prepared] = {}
+        prepared: dict[str, DatasetStage] = {}
         try:
             run_all([partial(self.prepare, dataset) for dataset in datasets], slots, session.stop)
             prepared = {dataset.entry.label: dataset for dataset in datasets}
@@ -220,7 +215,7 @@ class _Run:
         self.describe("complete", prepared)
         return RunOutcome(session.folder.path, tuple(self.failed), bool(self.info["resumed"]))
 
-    def describe(self, status: str, prepared: Mapping[str, _Prepared]) -> None:
+    def describe(self, status: str, prepared: Mapping[str, DatasetStage]) -> None:
         """Write run.json."""
         facts = {label: dataset.facts for label, dataset in prepared.items()}
         session = self.session
@@ -230,7 +225,7 @@ class _Run:
         described |= run_lines(self.info, status, self.failed, session)
         write_json(session.folder.path / "run.json", described)
 
-    def prepare(self, dataset: _Prepared) -> None:
+    def prepare(self, dataset: DatasetStage) -> None:
         """Prepare a dataset; what the user must mend is raised, what the plugin broke is kept."""
         session = self.session
         entry = dataset.entry
@@ -254,7 +249,7 @@ class _Run:
             return
         dataset.facts = read_facts(dataset.folder) | {"name": spec.name, "version": spec.version}
 
-    def recorder(self, cell: Cell, dataset: _Prepared) -> Recorder:
+    def recorder(self, cell: Cell, dataset: DatasetStage) -> Recorder:
         """What makes a cell's records."""
         session = self.session
         return Recorder(
@@ -266,7 +261,7 @@ class _Run:
             dataset_digest=dataset.facts.get("digest", ""),
         )
 
-    def not_available(self, entry: GeneratorEntry, prepared: Mapping[str, _Prepared]) -> None:
+    def not_available(self, entry: GeneratorEntry, prepared: Mapping[str, DatasetStage]) -> None:
         """State, for every dataset, that a generator can't be run here."""
         note = f"not available: needs {'; '.join(entry.missing)}"
         for dataset in prepared.values():
@@ -276,7 +271,7 @@ class _Run:
                 self.session.ledger.append([record])
         self.session.reporter.message(f"{entry.label}: {note}")
 
-    def cell(self, cell: Cell, dataset: _Prepared) -> None:
+    def cell(self, cell: Cell, dataset: DatasetStage) -> None:
         """Run a cell to its end; its failures become records."""
         session = self.session
         recorder = self.recorder(cell, dataset)
@@ -298,7 +293,7 @@ class _Run:
                 write_json(self.timings_path, self.timings)
         session.reporter.cell_finished(cell.name, failures)
 
-    def stages(self, cell: Cell, dataset: _Prepared, recorder: Recorder) -> None:
+    def stages(self, cell: Cell, dataset: DatasetStage, recorder: Recorder) -> None:
         """Fit, sample and measure; the floor is only measured."""
         session = self.session
         limits = session.suite.limits
@@ -327,76 +322,6 @@ class _Run:
             facts=dataset.facts,
             limits=limits,
         )
-
-
-def _hardware(suite: Suite, origin: Provenance) -> str:
-    """What stages run on: this machine, or what is asked of the cluster that it submits to."""
-    if suite.executor.name == "local":
-        return origin.fingerprint
-    asked = suite.executor
-    return f"{origin.fingerprint} {asked.partition} {asked.constraint} {asked.gpus_per_node}"
-
-
-# --- before a run ------------------------------------------------------------------------------
-
-
-def plugin_modules(registry: Registry) -> tuple[str, ...]:
-    """Modules of all plugins that a registry holds."""
-    return tuple(sorted({source.module for source in registry.sources.values()}))
-
-
-def _dataset_keys(suite: Suite, registry: Registry, keys: Keys) -> list[_Prepared]:
-    """Datasets with the keys of their prepare stage; all that can't be found at once."""
-    found = []
-    problems = []
-    for entry in suite.datasets:
-        spec = registry.dataset(entry.name)
-        try:
-            dataset = resolve(spec.target)()
-            fingerprint = str(dataset.fingerprint(spec.params.model_validate(entry.params)))
-        except BenchError as error:
-            problems.append(f"dataset {entry.label}: {error}")
-            continue
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            problems.append(f"dataset {entry.label}: {where}{error.strerror or error}")
-            continue
-        except Exception as error:  # a plugin is someone else's code
-            problems.append(
-                f"dataset {entry.label}: its fingerprint can't be taken: "
-                f"{type(error).__name__}: {error}"
-            )
-            continue
-        found.append(_Prepared(entry, keys.prepare(spec, entry, fingerprint), Path()))
-    if problems:
-        raise SuiteError(problems)
-    return found
-
-
-def _state(suite: Suite, registry: Registry, keys: Keys, prepare: Sequence[str]) -> str:
-    """Digest of everything that a run's records rest on: a run is resumed only where it's equal."""
-    specs: list[GeneratorSpec | MetricSpec] = [
-        registry.generator(entry.name) for entry in suite.generators
-    ]
-    specs += [registry.metric(entry.name) for entry in suite.metrics]
-    missing = [entry.missing for entry in suite.generators]
-    missing += [entry.missing for entry in suite.metrics]
-    return digest_of(
-        {
-            "suite": suite.digest,
-            "prepare": list(prepare),
-            "code": [
-                [spec.name, spec.version, code.plugin_code(spec.target, keys.plugins).digest]
-                for spec in specs
-            ],
-            "harness": code.harness_code(
-                *(f"haplobench.runner.stage_{stage}" for stage in ("fit", "sample", "measure")),
-                "haplobench.runner.context",
-            ).digest,
-            "missing": missing,
-            "hardware": keys.hardware,
-        }
-    )
 
 
 def observer(registry: Registry) -> Callable[[StageEvent], None]:
