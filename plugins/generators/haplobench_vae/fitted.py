@@ -157,7 +157,7 @@ class FittedVAE:
     @property
     def block(self) -> int:
         """Haplotypes that are sampled at a time, whole: see `sampling.block_size`."""
-        return block_size(self.model)
+        return block_size(self.model.logits.device, self.tiling.n_sites)
 
     @property
     def _lead(self) -> int:

@@ -18,17 +18,16 @@ _DEVICE_BLOCK, _DEVICE_ALLELES = 32_768, 1 << 28
 _HALF = 0.5
 
 
-def block_size(model: WindowPrior) -> int:
+def block_size(device: torch.device, n_sites: int) -> int:
     """Haplotypes that are sampled at a time, whole: randomness is keyed by block.
 
     A power of two. On a CPU as many as keep to its cache; on a GPU as many as keep it busy, at
     most 32,768 and 256 MiB of alleles, but never fewer than 256.
     """
     size = _BLOCK
-    if model.logits.device.type == "cpu":
+    if device.type == "cpu":
         return size
-    sites = model.shape.n_windows * model.shape.sites
-    while 2 * size <= min(_DEVICE_BLOCK, _DEVICE_ALLELES // sites):
+    while 2 * size <= min(_DEVICE_BLOCK, _DEVICE_ALLELES // n_sites):
         size *= 2
     return size
 
