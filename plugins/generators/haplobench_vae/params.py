@@ -102,7 +102,8 @@ class VAEParams(Params):
     batch_size : int
         Haplotypes per step, of all ranks together.
     epochs : int or None
-        Upper bound. None: 48, where fewer than 600 haplotypes train 32, but at least 400 steps.
+        Upper bound; the learning rate falls over its second half. None: 48, where fewer than
+        600 haplotypes train 32, where more than 2,000 do 24, but at least 400 steps.
         There is no wall-clock limit: the same seed always gives the same model.
     patience : int
         Stop when the validation likelihood hasn't improved for so many epochs.
@@ -157,11 +158,11 @@ class VAEParams(Params):
 
     def for_haplotypes(self, n: int) -> Self:
         """What is None set to what suits n training haplotypes; no more codes than n / 4."""
-        few = n < _FEW
-        codes = self.codes or (128 if n > _MANY else 64)
+        few, many = n < _FEW, n > _MANY
+        codes = self.codes or (128 if many else 64)
         steps = max(1, n // self.batch_size)
         # Few haplotypes are soon known by heart, and a code's table then shows whose they are.
-        epochs = max(32 if few else 48, math.ceil(_FEWEST_STEPS / steps))
+        epochs = max(32 if few else 24 if many else 48, math.ceil(_FEWEST_STEPS / steps))
         chosen = {
             "codes": max(2, min(codes, n // 4)),
             "dropout": (0.2 if few else 0.1) if self.dropout is None else self.dropout,
