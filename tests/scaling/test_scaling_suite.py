@@ -87,6 +87,7 @@ def test_horovod_may_be_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ranks_and_back_ends_have_the_same_losses(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(SMALL)
