@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haplobench_vae import sampling_kernels as kernels
-from haplobench_vae.prior import Block, WindowPrior
-from haplobench_vae.sampling import Drawn, Levels
+from haplobench_vae.codebooks import Codebooks
+from haplobench_vae.prior import Block, PriorShape, WindowPrior
+from haplobench_vae.sampling import Drawn, Halves, Levels
 
 
 class CompiledSampler:
@@ -133,6 +134,26 @@ class CompiledSampler:
         norm = self._model.norm
         kernels.normalise(hidden, added, _shared(norm.weight), _shared(norm.bias), normal)
         return self._normal
+
+
+def load_kernels() -> None:
+    """Load the compiled code, or compile it: half a second that the first block would take."""
+    shape = PriorShape(
+        n_windows=2,
+        sites=2,
+        codes=2,
+        populations=1,
+        superpopulation=(0,),
+        dimension=2,
+        layers=1,
+        heads=1,
+        feed_forward=1,
+        reach=2,
+        residual=1,
+    )
+    books = Codebooks(torch.zeros(2, 2, 2), torch.zeros(2, 2))
+    model = WindowPrior(shape, books, torch.Generator().manual_seed(0))
+    CompiledSampler(model, 1, 1.0).draw(np.zeros(1, np.int64), Halves(), 4)
 
 
 @dataclass(frozen=True)

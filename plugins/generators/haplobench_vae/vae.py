@@ -105,6 +105,10 @@ class VAE:
             model = WindowPrior(shape, books, cpu_generator(0))
             model.load_state_dict(state)
             ploidy = int(head["ploidy"])
+        if torch.device(ctx.device).type == "cpu":
+            from haplobench_vae.sampling_compiled import load_kernels
+
+            load_kernels()
         return FittedVAE(params, tiling, populations, ploidy, model.eval().to(ctx.device), books)
 
 
