@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SubmetricSpec,
         Telemetry,
     )
+    from haplobench.populations import Populations
     from haplobench.recombination import RecombinationMap
     from haplobench.sequence import ReferenceSequence
 
@@ -74,6 +75,7 @@ _HOMES = {
         "SubmetricSpec",
         "Telemetry",
     ),
+    "haplobench.populations": ("Populations",),
     "haplobench.recombination": ("RecombinationMap",),
     "haplobench.sequence": ("ReferenceSequence",),
 }
@@ -101,6 +103,7 @@ __all__ = [
     "PanelError",
     "Params",
     "PluginError",
+    "Populations",
     "PrivacyStatement",
     "RecombinationMap",
     "Reference",

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from haplobench import Panel
+from haplobench.populations import Populations
 from haplobench_federated.contract import PublicFacts
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import people_of
 from haplobench_federated.model_params import ModelParams
-from haplobench_federated.populations import Populations
 from haplobench_federated.private_steps import Clipping, PrivateSteps
 from haplobench_federated.seeds import torch_generator
 

@@ -13,6 +13,7 @@ from flwr.app import Context, Message, RecordDict
 from torch import nn
 
 from haplobench import BenchError, Panel
+from haplobench.populations import Populations
 from haplobench.testing import example_context
 from haplobench_federated.accounting import Charge, epsilon
 from haplobench_federated.deployment import HospitalApp
@@ -20,7 +21,6 @@ from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate, people_of, public_facts
 from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.populations import Populations
 from haplobench_federated.secure_aggregation_quantisation import Quantisation
 from haplobench_federated.shared_noise import (
     least_clients,

@@ -14,12 +14,11 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from haplobench import RunContext
+from haplobench import Populations, RunContext
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.edge_params import StudentParams
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.populations import Populations
 from haplobench_federated.training import LocalState, People, train_locally
 
 _TAKEN = 0.1  # of the drawn people, in a step

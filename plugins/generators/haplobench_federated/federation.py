@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from haplobench import BenchError, FormatError, Panel, PrivacyStatement, RunContext
+from haplobench import BenchError, FormatError, Panel, Populations, PrivacyStatement, RunContext
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
 from haplobench_federated.client_mods import client_mods, client_stages, poisoned
@@ -25,7 +25,6 @@ from haplobench_federated.harmonise import Harmonised, harmonise, thinned
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.partition import partition
-from haplobench_federated.populations import Populations
 from haplobench_federated.seeds import derive
 from haplobench_federated.server_app import Progress, ServerPlan, server_app
 from haplobench_federated.statement import privacy_statement

@@ -15,13 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from haplobench import BenchError, Panel, PrivacyStatement, RunContext, SampleRequest
+from haplobench import BenchError, Panel, Populations, PrivacyStatement, RunContext, SampleRequest
 from haplobench_federated.consent import withdrawn_names, without_withdrawn
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.populations import Populations
 
 _BLOCK = 256
 _FORMAT = 1
@@ -36,6 +35,7 @@ class FittedFederated:
     model : nn.Module
     positions : (n_sites,) int64
     populations : Populations
+        Names and numbers of people are taken to be public.
     ploidy : int
     params : ModelParams
     statement : PrivacyStatement

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import FormatError, Panel, RecombinationMap
+from haplobench import FormatError, Panel, Populations, RecombinationMap
 from haplobench_federated.contract import PublicFacts
-from haplobench_federated.populations import Populations
 
 _FORMAT = 1
 

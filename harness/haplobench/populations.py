@@ -1,4 +1,4 @@
-"""Labels that the model is conditioned on, and how a label asked for becomes one of them."""
+"""Populations that a model is conditioned on, and how a label asked for becomes one of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PluginError
+from haplobench.errors import PluginError
+from haplobench.panel import Panel
 
 
 @dataclass(frozen=True)
 class Populations:
-    """The populations of a federation; names and numbers of people are taken to be public.
+    """The populations of a training panel, for conditional generators.
 
     Attributes
     ----------
@@ -38,6 +39,12 @@ class Populations:
             tuple(label or str(name) for label, name in zip(above, names, strict=True)),
             tuple(map(int, counts)),
         )
+
+    @property
+    def superpopulation_of(self) -> tuple[int, ...]:
+        """Index of each population's superpopulation, in their sorted order."""
+        order = sorted(set(self.superpopulations))
+        return tuple(order.index(name) for name in self.superpopulations)
 
     def index(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
         """Index of each label of the training panel: (n,) str to (n,) int64."""
