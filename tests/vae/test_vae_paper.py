@@ -145,7 +145,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="not a saved vae-paper model"):
         PaperVAE().load(tmp_path, ctx)
     (tmp_path / "model.json").write_text('{"format": 99}')
-    with pytest.raises(BenchError, match="format 99, expected 1"):
+    with pytest.raises(BenchError, match="format 99, expected 2"):
         PaperVAE().load(tmp_path, ctx)
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from haplobench import BenchError, Panel, RunContext, SampleRequest
+from haplobench import BenchError, Panel, Populations, RunContext, SampleRequest
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.params import VAEParams
-from haplobench_vae.populations import Populations
 from haplobench_vae.prior import WindowPrior
 from haplobench_vae.sampling import (
     Drawn,

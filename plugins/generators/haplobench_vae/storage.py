@@ -13,7 +13,7 @@ from torch import Tensor
 
 from haplobench import BenchError
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def write_model(directory: Path, head: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
@@ -35,7 +35,10 @@ def reading_model(directory: Path, name: str) -> Iterator[tuple[dict[str, Any], 
     try:
         head: dict[str, Any] = json.loads(path.read_text())
         if head["format"] != _FORMAT:
-            raise BenchError(f"{path}: format {head['format']}, expected {_FORMAT}")
+            raise BenchError(
+                f"{path}: format {head['format']}, expected {_FORMAT}",
+                hint="fit the model again, with this version",
+            )
         yield head, load_file(directory / "model.safetensors")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise BenchError(f"{directory}: not a saved {name} model: {error}") from None

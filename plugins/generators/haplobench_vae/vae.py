@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from haplobench import BenchError, Panel, RunContext
+from haplobench import BenchError, Panel, Populations, RunContext
 from haplobench.distributed import shard
 from haplobench_vae.calibration import calibrated
 from haplobench_vae.checkpoints import CheckpointFile
@@ -17,7 +17,6 @@ from haplobench_vae.codebooks import Codebooks, CodebookSettings, fit_codebooks
 from haplobench_vae.fitted import FittedVAE
 from haplobench_vae.mosaics import Mosaics
 from haplobench_vae.params import VAEParams
-from haplobench_vae.populations import Populations
 from haplobench_vae.prior import PriorShape, WindowPrior
 from haplobench_vae.prior_training import PriorHistory, TrainingData, train_prior
 from haplobench_vae.ranks import all_windows
