@@ -188,7 +188,7 @@ def test_what_is_left_open_follows_from_the_number_of_haplotypes(n: int, batch_s
     assert chosen.epochs is not None
     assert chosen.codes == 2 or chosen.codes <= n / 4
     assert chosen.epochs * max(1, n // batch_size) >= 400
-    assert chosen.dropout == (0.2 if n < 600 else 0.1)
+    assert chosen.dropout == (0.2 if n < 2000 else 0.1)
     given_ = VAEParams(codes=8, epochs=3, dropout=0.0).for_haplotypes(max(n, 32))
     assert (given_.codes, given_.epochs, given_.dropout) == (8, 3, 0.0)
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from haplobench import Params
 
-_FEW, _MANY = 600, 2000  # haplotypes
 _FEWEST_STEPS = 400
+# By the least number of training haplotypes. Few are soon known by heart, and a code's table
+# then shows whose they are; where they are many, the learning rate must fall before the
+# validation loss turns.
+_SUITED: dict[int, dict[str, Any]] = {
+    0: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "recombined": 0.5, "epochs": 32},
+    600: {"codes": 64, "smoothing": 0.5, "dropout": 0.2, "recombined": 1.0, "epochs": 48},
+    2000: {"codes": 128, "smoothing": 0.1, "dropout": 0.1, "recombined": 0.5, "epochs": 24},
+}
 
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
@@ -73,18 +80,19 @@ class PaperVAEParams(TrainingParams):
 class VAEParams(Params):
     """Parameters of `vae`.
 
+    `codes`, `smoothing`, `dropout`, `epochs` and `recombined`, if None, follow from the number of
+    training haplotypes: see `for_haplotypes`.
+
     Attributes
     ----------
     window : int
         SNPs per window; never more than the panel has.
     codes : int or None
-        Codes per window. None: 128 where more than 2,000 haplotypes train, else 64. Never
-        more than a quarter of the training haplotypes.
+        Codes per window; never more than a quarter of the training haplotypes.
     iterations : int
         Of expectation maximisation, which finds the codes.
     smoothing : float or None
-        Weight of a site's frequency in a code's allele probabilities, in haplotypes. None: 1
-        where fewer than 600 haplotypes train, else 0.1.
+        Weight of a site's frequency in a code's allele probabilities, in haplotypes.
     dimension, layers, heads, feed_forward : int
         Of the transformer over windows; `feed_forward` in multiples of `dimension`.
     reach : int
@@ -92,7 +100,7 @@ class VAEParams(Params):
     residual : int
         Hidden units of the decoder's context-dependent part.
     dropout : float or None
-        None: 0.2 where fewer than 600 haplotypes train, else 0.1.
+        Of tokens and of what each layer adds.
     learning_rate, weight_decay : float
         AdamW's; the rate falls linearly in the second half.
     clip : float
@@ -102,8 +110,7 @@ class VAEParams(Params):
     batch_size : int
         Haplotypes per step, of all ranks together.
     epochs : int or None
-        Upper bound; the learning rate falls over its second half. None: 48, where fewer than
-        600 haplotypes train 32, where more than 2,000 do 24, but at least 400 steps.
+        Upper bound; the learning rate falls over its second half. At least 400 steps, if None.
         There is no wall-clock limit: the same seed always gives the same model.
     patience : int
         Stop when the validation likelihood hasn't improved for so many epochs.
@@ -112,7 +119,7 @@ class VAEParams(Params):
     compile : str
         Whether `torch.compile` compiles the training step. `auto`: on a GPU, where training
         takes 20,000 steps or more.
-    recombined : float
+    recombined : float or None
         Share of the training haplotypes that recombine anew, within their population, each
         time they are shown.
     ne : float
@@ -147,7 +154,7 @@ class VAEParams(Params):
     patience: int = Field(4, ge=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    recombined: float = Field(0.5, ge=0, le=1)
+    recombined: float | None = Field(None, ge=0, le=1)
     ne: float = Field(10_000, gt=0)
     temperature: float | None = Field(None, gt=0, le=2)
     validation: float = Field(0.1, gt=0, lt=1)
@@ -158,18 +165,14 @@ class VAEParams(Params):
 
     def for_haplotypes(self, n: int) -> Self:
         """What is None set to what suits n training haplotypes; no more codes than n / 4."""
-        few, many = n < _FEW, n > _MANY
-        codes = self.codes or (128 if many else 64)
+        suited = next(_SUITED[least] for least in sorted(_SUITED, reverse=True) if n >= least)
         steps = max(1, n // self.batch_size)
-        # Few haplotypes are soon known by heart, and a code's table then shows whose they are.
-        epochs = max(32 if few else 24 if many else 48, math.ceil(_FEWEST_STEPS / steps))
         chosen = {
-            "codes": max(2, min(codes, n // 4)),
-            "dropout": (0.2 if few else 0.1) if self.dropout is None else self.dropout,
-            "epochs": self.epochs or epochs,
-            "smoothing": self.smoothing or (1.0 if few else 0.1),
+            **suited,
+            "epochs": max(suited["epochs"], math.ceil(_FEWEST_STEPS / steps)),
+            **{key: getattr(self, key) for key in suited if getattr(self, key) is not None},
         }
-        return self.model_copy(update=chosen)
+        return self.model_copy(update={**chosen, "codes": max(2, min(chosen["codes"], n // 4))})
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
