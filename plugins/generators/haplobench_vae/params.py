@@ -15,7 +15,7 @@ _FEWEST_STEPS = 400
 # validation loss turns.
 _SUITED: dict[int, dict[str, Any]] = {
     0: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "recombined": 0.5, "epochs": 32},
-    600: {"codes": 64, "smoothing": 0.5, "dropout": 0.2, "recombined": 1.0, "epochs": 48},
+    600: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "recombined": 0.5, "epochs": 48},
     2000: {"codes": 128, "smoothing": 0.1, "dropout": 0.1, "recombined": 0.5, "epochs": 24},
 }
 
