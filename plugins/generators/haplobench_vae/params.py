@@ -14,9 +14,9 @@ _FEWEST_STEPS = 400
 # then shows whose they are; where they are many, the learning rate must fall before the
 # validation loss turns.
 _SUITED: dict[int, dict[str, Any]] = {
-    0: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "recombined": 0.5, "epochs": 32},
-    600: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "recombined": 0.5, "epochs": 48},
-    2000: {"codes": 128, "smoothing": 0.1, "dropout": 0.1, "recombined": 0.5, "epochs": 24},
+    0: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "epochs": 32},
+    600: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "epochs": 48},
+    2000: {"codes": 128, "smoothing": 0.1, "dropout": 0.1, "epochs": 24},
 }
 
 Channels = Annotated[int, Field(ge=1, le=1024)]
@@ -80,8 +80,8 @@ class PaperVAEParams(TrainingParams):
 class VAEParams(Params):
     """Parameters of `vae`.
 
-    `codes`, `smoothing`, `dropout`, `epochs` and `recombined`, if None, follow from the number of
-    training haplotypes: see `for_haplotypes`.
+    `codes`, `smoothing`, `dropout` and `epochs`, if None, follow from the number of training
+    haplotypes: see `for_haplotypes`.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class VAEParams(Params):
     compile : str
         Whether `torch.compile` compiles the training step. `auto`: on a GPU, where training
         takes 20,000 steps or more.
-    recombined : float or None
+    recombined : float
         Share of the training haplotypes that recombine anew, within their population, each
         time they are shown.
     ne : float
@@ -154,7 +154,7 @@ class VAEParams(Params):
     patience: int = Field(4, ge=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    recombined: float | None = Field(None, ge=0, le=1)
+    recombined: float = Field(0.5, ge=0, le=1)
     ne: float = Field(10_000, gt=0)
     temperature: float | None = Field(None, gt=0, le=2)
     validation: float = Field(0.1, gt=0, lt=1)

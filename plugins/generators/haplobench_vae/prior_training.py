@@ -95,8 +95,6 @@ def train_prior(
 
     Raises BenchError if the ranks don't find the same checkpoint.
     """
-    recombined = params.recombined
-    assert recombined is not None  # VAEParams.for_haplotypes sets it, as it does the epochs.
     progress = _Progress.begin(model, data, params)
     device = model.logits.device
     precision = _precision(params.precision, device)
@@ -130,7 +128,7 @@ def train_prior(
                 rows = order[batch]
                 for part, share in trainer.parts(rows.size):
                     rng = ctx.rng("vae", "recombination", epoch, int(batch[0]))
-                    haplotypes = data.mosaics.draw(rows, recombined, rng, part)
+                    haplotypes = data.mosaics.draw(rows, params.recombined, rng, part)
                     alleles = torch.from_numpy(tiling.cut(haplotypes, everything)).to(device)
                     population = torch.from_numpy(data.population[rows[part]]).to(device)
                     codes = books.encode(alleles)
@@ -163,7 +161,7 @@ class _Progress:
     def __init__(self, model: WindowPrior, n_batches: int, params: VAEParams) -> None:
         self.model = model
         self.n_batches = n_batches
-        assert params.epochs is not None
+        assert params.epochs is not None  # VAEParams.for_haplotypes sets it.
         self.epochs = params.epochs
         self.steps = self.epochs * n_batches
         self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
