@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.profiler import ProfilerActivity, profile
 
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context, example_panel
 from haplobench_vae import fitted as fitted_module
 from haplobench_vae.fitted import FittedVAE
 from haplobench_vae.params import VAEParams
-from haplobench_vae.sampling import block_size
+from haplobench_vae.sampling import SeededLevels, block_size
+from haplobench_vae.sampling_compiled import CompiledSampler
 from haplobench_vae.sampling_device import DeviceSampler
 from haplobench_vae.vae import VAE
 
@@ -84,3 +86,24 @@ def test_cuda_samples_alike_every_time_and_any_cut(
     np.testing.assert_array_equal(part, once[start : start + 200])
     expected = draw(fitted, tmp_path, panel, SampleRequest(20_000)).mean(axis=0)
     np.testing.assert_allclose(once.mean(axis=0), expected, atol=0.03)
+
+
+@pytest.mark.parametrize("sampler", [CompiledSampler, DeviceSampler])
+def test_a_profiler_sees_samplings_model_parts(
+    sampler: type[CompiledSampler | DeviceSampler], fitted: FittedVAE
+) -> None:
+    sampler_of_64 = sampler(fitted.model, 64, 1.0)
+    people = np.zeros(64, np.int64)
+    levels = SeededLevels(0, torch.device("cpu"))
+    sampler_of_64.draw(people, levels, 90)
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
+        sampler_of_64.draw(people, levels, 90)
+    averages = profiler.key_averages()
+    calls = {event.key.removeprefix("part:"): event.count for event in averages}
+    layers = {name for name in calls if name.startswith("blocks.")}
+    assert {name.split(".")[1] for name in layers} == {"0", "1"}
+    for name in layers | {"tokens", "levels", "codes", "alleles"}:
+        assert calls[name] == 6  # windows
+    seconds = {event.key: event.cpu_time_total for event in averages}
+    marked = sum(value for key, value in seconds.items() if key.startswith("part:"))
+    assert 0 < marked <= sum(event.self_cpu_time_total for event in averages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from haplobench_vae.prior import WindowPrior
 _BLOCK = 256
 _DEVICE_BLOCK, _DEVICE_ALLELES = 32_768, 1 << 28
 _HALF = 0.5
+
+PartMarker = Callable[[str], AbstractContextManager[object]]
 
 
 def block_size(device: torch.device, n_sites: int) -> int:
@@ -81,6 +84,17 @@ class Drawn:
     alleles: NDArray[np.int8]
     probabilities: NDArray[np.float32]
     wait: Callable[[], None] = lambda: None
+
+
+def part_marker() -> PartMarker:
+    """What a sampler marks its model's parts with: for a profiler, nothing where none runs.
+
+    Samplers call the modules' products one by one, so a profiler can't tell by the modules.
+    """
+    if not torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+        nothing = nullcontext()
+        return lambda name: nothing
+    return lambda name: torch.profiler.record_function(f"part:{name}")
 
 
 class BlockSampler(Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor
 from haplobench_vae import sampling_kernels as kernels
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.prior import Block, PriorShape, WindowPrior
-from haplobench_vae.sampling import Drawn, Halves, Levels
+from haplobench_vae.sampling import Drawn, Halves, Levels, PartMarker, part_marker
 
 
 class CompiledSampler:
@@ -65,7 +65,7 @@ class CompiledSampler:
         probabilities: bool = False,
     ) -> Drawn:
         """One block of haplotypes: see `sampling.BlockSampler`."""
-        model, shape = self._model, self._model.shape
+        model, shape, part = self._model, self._model.shape, part_marker()
         condition = model.condition(torch.from_numpy(population)).t().contiguous().numpy()
         alleles = np.empty((self._size, n_sites), np.int8)
         found = np.empty((self._size if probabilities else 0, n_sites), np.float32)
@@ -77,37 +77,41 @@ class CompiledSampler:
         nothing = np.zeros((1, shape.dimension), np.float32)
         for window in range(shape.n_windows):
             before = window * shape.codes
-            if window:
-                earlier = model.allele_embedding[window - 1]
-                torch.mm(earlier.t(), self._alleles.t(), out=self._hidden)
-                told = embedding, before - shape.codes, code
-            else:
-                hidden[:] = 0
-                told = nothing, 0, np.zeros_like(code)
-            kernels.tell(hidden, *told, windows[window], condition)
-            state = self._advance(window)
-            levels.fill(self._code_level, self._allele_level)
-            if codes is None:
-                torch.mm(model.head[window].t(), state, out=self._code_scores)
-                kernels.below_highest(self._code_scores.numpy(), head_bias[window])
-                weights = self._code_scores.exp_().numpy()
-                kernels.draw_codes(weights, self._code_level.numpy(), code)
-            else:
-                code[:] = codes[window]
-            torch.mm(state.t(), model.residual_state.weight.t(), out=self._inner)
-            bias = _shared(model.residual_state.bias)
-            kernels.rectify_with_code(self._inner.numpy(), bias, residual_code, before, code)
-            torch.mm(self._inner, model.residual_out[window], out=self._alleles)
-            kernels.add_tables(drawn, tables[window], code, self._inverse)
-            self._alleles.sigmoid_()
-            sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
-            if probabilities:
-                found[:, sites] = drawn[:, : sites.stop - sites.start]
-            base = self._difference_base[window]
-            kernels.draw_alleles(drawn, level, base, code, alleles[:, sites])
+            with part("tokens"):
+                if window:
+                    earlier = model.allele_embedding[window - 1]
+                    torch.mm(earlier.t(), self._alleles.t(), out=self._hidden)
+                    told = embedding, before - shape.codes, code
+                else:
+                    hidden[:] = 0
+                    told = nothing, 0, np.zeros_like(code)
+                kernels.tell(hidden, *told, windows[window], condition)
+            state = self._advance(window, part)
+            with part("levels"):
+                levels.fill(self._code_level, self._allele_level)
+            with part("codes"):
+                if codes is None:
+                    torch.mm(model.head[window].t(), state, out=self._code_scores)
+                    kernels.below_highest(self._code_scores.numpy(), head_bias[window])
+                    weights = self._code_scores.exp_().numpy()
+                    kernels.draw_codes(weights, self._code_level.numpy(), code)
+                else:
+                    code[:] = codes[window]
+            with part("alleles"):
+                torch.mm(state.t(), model.residual_state.weight.t(), out=self._inner)
+                bias = _shared(model.residual_state.bias)
+                kernels.rectify_with_code(self._inner.numpy(), bias, residual_code, before, code)
+                torch.mm(self._inner, model.residual_out[window], out=self._alleles)
+                kernels.add_tables(drawn, tables[window], code, self._inverse)
+                self._alleles.sigmoid_()
+                sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
+                if probabilities:
+                    found[:, sites] = drawn[:, : sites.stop - sites.start]
+                base = self._difference_base[window]
+                kernels.draw_alleles(drawn, level, base, code, alleles[:, sites])
         return Drawn(alleles, found)
 
-    def _advance(self, window: int) -> Tensor:
+    def _advance(self, window: int, part: PartMarker) -> Tensor:
         """State (dimension, size) of a window, whose keys and values go into the rings."""
         shape = self._model.shape
         width = shape.dimension // shape.heads
@@ -118,19 +122,21 @@ class CompiledSampler:
         attended = self._attended.view(shape.heads, width, -1).numpy()
         scores = self._scores[: min(window + 1, ring)]
         added = np.zeros(shape.dimension, np.float32)
-        for layer in self._layers:
-            kernels.normalise(hidden, added, *layer.attention_norm, normal)
-            torch.mm(layer.query, self._normal, out=self._query)
-            torch.mm(layer.key_value, self._normal, out=layer.cache[latest].flatten(0, 2))
-            cache = layer.cache.numpy()
-            kernels.score(query, layer.query_bias, cache, latest, layer.far, scores.numpy())
-            kernels.attend(scores.softmax(0).numpy(), cache, latest, attended)
-            self._hidden.addmm_(layer.merge, self._attended)
-            kernels.normalise(hidden, layer.merge_bias, *layer.feed_norm, normal)
-            torch.mm(layer.widen, self._normal, out=self._units)
-            kernels.rectify(self._units.numpy(), layer.widen_bias)
-            self._hidden.addmm_(layer.narrow, self._units)
-            added = layer.narrow_bias
+        for i, layer in enumerate(self._layers):
+            with part(f"blocks.{i}.attention"):
+                kernels.normalise(hidden, added, *layer.attention_norm, normal)
+                torch.mm(layer.query, self._normal, out=self._query)
+                torch.mm(layer.key_value, self._normal, out=layer.cache[latest].flatten(0, 2))
+                cache = layer.cache.numpy()
+                kernels.score(query, layer.query_bias, cache, latest, layer.far, scores.numpy())
+                kernels.attend(scores.softmax(0).numpy(), cache, latest, attended)
+                self._hidden.addmm_(layer.merge, self._attended)
+            with part(f"blocks.{i}.feed_forward"):
+                kernels.normalise(hidden, layer.merge_bias, *layer.feed_norm, normal)
+                torch.mm(layer.widen, self._normal, out=self._units)
+                kernels.rectify(self._units.numpy(), layer.widen_bias)
+                self._hidden.addmm_(layer.narrow, self._units)
+                added = layer.narrow_bias
         norm = self._model.norm
         kernels.normalise(hidden, added, _shared(norm.weight), _shared(norm.bias), normal)
         return self._normal

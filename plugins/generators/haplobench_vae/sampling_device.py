@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from haplobench_vae.prior import WindowPrior
-from haplobench_vae.sampling import Drawn, Levels
+from haplobench_vae.sampling import Drawn, Levels, PartMarker, part_marker
 
 
 class DeviceSampler:
@@ -73,7 +73,7 @@ class DeviceSampler:
         probabilities: bool = False,
     ) -> Drawn:
         """One block of haplotypes: see `sampling.BlockSampler`."""
-        model, shape = self._model, self._model.shape
+        model, shape, part = self._model, self._model.shape, part_marker()
         device = model.logits.device
         condition = model.condition(torch.from_numpy(population).to(device))
         given = None if codes is None else torch.from_numpy(codes).to(device)
@@ -83,51 +83,56 @@ class DeviceSampler:
         allele_level = torch.empty(self._size, shape.sites, device=device)
         token = torch.zeros_like(condition)
         for window in range(shape.n_windows):
-            state = self._advance(token + model.window_embedding[window] + condition, window)
-            levels.fill(code_level, allele_level)
-            if given is None:
-                scores = torch.addmm(model.head_bias[window], state, model.head[window])
-                code = inverse_cdf(scores, code_level, self._upper)
-            else:
-                code = given[window]
+            hidden = token + model.window_embedding[window] + condition
+            state = self._advance(hidden, window, part)
+            with part("levels"):
+                levels.fill(code_level, allele_level)
+            with part("codes"):
+                if given is None:
+                    scores = torch.addmm(model.head_bias[window], state, model.head[window])
+                    code = inverse_cdf(scores, code_level, self._upper)
+                else:
+                    code = given[window]
             rows = code + window * shape.codes
-            inner = functional.relu(
-                model.residual_state(state) + model.residual_code.index_select(0, rows)
-            )
-            logits = torch.addmm(
-                model.logits[window].index_select(0, code), inner, model.residual_out[window]
-            )
-            probability = torch.sigmoid(logits * self._inverse)
-            # Strictly below: probability 0 never gives the allele.
-            drawn = allele_level < probability
-            sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
-            alleles[:, sites] = drawn[:, : sites.stop - sites.start]
-            if probabilities:
-                found[:, sites] = probability[:, : sites.stop - sites.start]
-            base = self._difference_base[window].index_select(0, code)
-            token = torch.addmm(
-                model.code_embedding.index_select(0, rows),
-                drawn.float() - base,
-                model.allele_embedding[window],
-            )
+            with part("alleles"):
+                inner = functional.relu(
+                    model.residual_state(state) + model.residual_code.index_select(0, rows)
+                )
+                logits = torch.addmm(
+                    model.logits[window].index_select(0, code), inner, model.residual_out[window]
+                )
+                probability = torch.sigmoid(logits * self._inverse)
+                # Strictly below: probability 0 never gives the allele.
+                drawn = allele_level < probability
+                sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
+                alleles[:, sites] = drawn[:, : sites.stop - sites.start]
+                if probabilities:
+                    found[:, sites] = probability[:, : sites.stop - sites.start]
+            with part("tokens"):
+                base = self._difference_base[window].index_select(0, code)
+                token = torch.addmm(
+                    model.code_embedding.index_select(0, rows),
+                    drawn.float() - base,
+                    model.allele_embedding[window],
+                )
         return _on_host(alleles, found)
 
-    def _advance(self, hidden: Tensor, window: int) -> Tensor:
+    def _advance(self, hidden: Tensor, window: int, part: PartMarker) -> Tensor:
         """State (size, dimension) of a window, whose keys and values go into the rings."""
         model, latest = self._model, window % self._ring
         count = min(window + 1, self._ring)
         # Position i of the ring is (latest - i) % ring windows back.
         far = slice(self._ring - 1 - latest, self._ring - 1 - latest + count)
-        for block, keys, values, bias in zip(
-            model.layers(), self._keys, self._values, self._biases, strict=True
-        ):
-            qkv = block.qkv(block.attention_norm(hidden)).t()
-            q, keys[latest], values[latest] = qkv.reshape(3, *keys.shape[1:])
-            q = (q / math.sqrt(q.shape[1])).to(keys.dtype)
-            scores = (keys[:count] * q).sum(dim=2, dtype=bias.dtype) + bias[far]
-            weights = scores.softmax(dim=0).to(keys.dtype)[:, :, None]
-            attended = (values[:count] * weights).sum(dim=0, dtype=bias.dtype)
-            hidden = block.finish(hidden, attended.flatten(0, 1).t())
+        layers = zip(model.layers(), self._keys, self._values, self._biases, strict=True)
+        for i, (block, keys, values, bias) in enumerate(layers):
+            with part(f"blocks.{i}"):
+                qkv = block.qkv(block.attention_norm(hidden)).t()
+                q, keys[latest], values[latest] = qkv.reshape(3, *keys.shape[1:])
+                q = (q / math.sqrt(q.shape[1])).to(keys.dtype)
+                scores = (keys[:count] * q).sum(dim=2, dtype=bias.dtype) + bias[far]
+                weights = scores.softmax(dim=0).to(keys.dtype)[:, :, None]
+                attended = (values[:count] * weights).sum(dim=0, dtype=bias.dtype)
+                hidden = block.finish(hidden, attended.flatten(0, 1).t())
         state: Tensor = model.norm(hidden)
         return state
 
