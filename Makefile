@@ -17,7 +17,7 @@ test: $(VENV)/.dev ## Install, then run the tests
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff format and check, mypy --strict
 	$(BIN)/ruff format --check .
