@@ -13,6 +13,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol")
 PACKAGES = ("slurm-wlm", "slurm-client", "munge")
+_INSTALL = 300.0  # seconds
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -51,13 +52,16 @@ def install() -> str:
         return ""
     if getpass.getuser() != "root" or shutil.which("apt-get") is None:
         return f"no {missing[0]}, and only root can install Slurm by apt-get"
-    done = subprocess.run(
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    try:
+        done = subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"apt-get hadn't installed Slurm after {_INSTALL:.0f} s"
     if done.returncode:
         return f"apt-get could not install Slurm: {done.stderr.strip().splitlines()[-1:]}"
     return ""
