@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol")
 PACKAGES = ("slurm-wlm", "slurm-client", "munge")
-_INSTALL = 300.0  # seconds
+_INSTALL = 200.0  # seconds
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
