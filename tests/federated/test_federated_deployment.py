@@ -169,8 +169,11 @@ class Processes:
         self.started: list[subprocess.Popen[bytes]] = []
         self.seen: dict[int, psutil.Process] = {}
         self.peers: set[str] = set()
+        self.path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {
             **os.environ,
+            # Flower's programs start others of Flower's by name.
+            "PATH": self.path,
             "FLWR_HOME": str(folder / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -179,7 +182,7 @@ class Processes:
         }
 
     def start(self, name: str, *arguments: str) -> None:
-        program = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        program = shutil.which(name, path=self.path)
         assert program is not None
         with (self.folder / f"{name}-{len(self.started)}.log").open("wb") as log:
             self.started.append(
