@@ -42,7 +42,7 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
 def _load_optimisers() -> None:
     """Have torch import what its optimisers need: over a second, when a process makes its first.
 
-    No import is counted as fitting, so this isn't, either.
+    What a plugin imports before it fits isn't counted, so this isn't, either.
     """
     import torch
 
