@@ -37,7 +37,7 @@ class HorovodGroup:
         local_size: int,
         host: str,
         port: int,
-        device: str = "cpu",
+        device: str,
     ) -> HorovodGroup:
         """Join the ranks whose rendezvous server listens at `host:port`."""
         if device == "cpu":
