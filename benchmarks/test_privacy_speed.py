@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from haplobench.kinship import closest
 from haplobench.panel import pack_bits
 from haplobench_privacy import distances
 from haplobench_privacy.attributes import Hidden
 from haplobench_privacy.auditing import lower_bound
-from haplobench_privacy.kinship import closest
 from haplobench_privacy.leaks import find_leaks
 from haplobench_privacy.likelihood import likelihood_ratios, smoothed, thinned_sites
 from haplobench_privacy.tracts import longest_matches

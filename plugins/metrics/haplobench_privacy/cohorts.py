@@ -16,6 +16,7 @@ from haplobench.panel import pack_bits
 
 T = TypeVar("T", bound="NDArray[Any]")
 _KEPT_BYTES = 1 << 28
+_BLOCK_SITES = 4096
 _store: OrderedDict[tuple[str, ...], NDArray[Any]] = OrderedDict()
 
 
@@ -69,6 +70,16 @@ class Cohorts:
         else:
             chosen = panel.haplotypes[:, columns]
         return np.ascontiguousarray(chosen.T)
+
+    def dosages(self, panel: Panel) -> NDArray[np.int8]:
+        """Alternate alleles per person at the compared sites: (n_samples, n_sites) int8."""
+        n_sites = int(self.sites.sum())
+        counted = np.empty((panel.n_samples, n_sites), np.int8)
+        for low in range(0, n_sites, _BLOCK_SITES):
+            alleles = self.alleles(panel, low, min(low + _BLOCK_SITES, n_sites))
+            people = alleles.reshape(alleles.shape[0], panel.n_samples, panel.ploidy)
+            counted[:, low : low + alleles.shape[0]] = people.sum(axis=2, dtype=np.int8).T
+        return counted
 
     def at(self, panel: Panel, chosen: NDArray[np.int64]) -> NDArray[np.int8]:
         """Alleles at some of the compared sites, by index: (n_haplotypes, n) int8."""

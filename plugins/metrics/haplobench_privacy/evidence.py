@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel
+from haplobench.kinship import closest, nearest_genotypes
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.kinship import closest, dosages, nearest_genotypes
 from haplobench_privacy.likelihood import likelihood_ratios, real_thinned_sites, smoothed
 from haplobench_privacy.tracts import longest_matches
 
@@ -39,7 +39,7 @@ def nearest_people(data: Cohorts, panel: Panel) -> Scores:
     return data.remember(
         "nearest synthetic person",
         (panel, data.synthetic),
-        lambda: nearest_genotypes(dosages(data, panel), dosages(data, data.synthetic)),
+        lambda: nearest_genotypes(data.dosages(panel), data.dosages(data.synthetic)),
     )
 
 
@@ -78,7 +78,7 @@ def closest_kin(data: Cohorts, panel: Panel) -> Scores:
     return data.remember(
         "closest synthetic kin",
         (panel, data.synthetic),
-        lambda: closest(dosages(data, panel), dosages(data, data.synthetic)),
+        lambda: closest(data.dosages(panel), data.dosages(data.synthetic)),
     )
 
 

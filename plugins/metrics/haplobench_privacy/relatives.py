@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult
+from haplobench.kinship import DEGREES, closest
 from haplobench_privacy.base import CohortMetric
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.kinship import DEGREES, closest, dosages
 from haplobench_privacy.roc import auc
 from haplobench_privacy.specs.common import DistanceParams
 
@@ -23,12 +23,12 @@ class Kinship(CohortMetric[DistanceParams]):
         if data.train.ploidy != 2:
             names = ("duplicates", "first_degree", "second_degree", "auc")
             return MetricResult({name: Measurement(None, note=_NOT_DIPLOID) for name in names})
-        train = dosages(data, data.train)
-        synthetic = closest(dosages(data, data.synthetic), train)
+        train = data.dosages(data.train)
+        synthetic = closest(data.dosages(data.synthetic), train)
         unseen = data.remember(
             "closest kin",
             (data.train, data.holdout),
-            lambda: closest(dosages(data, data.holdout), train),
+            lambda: closest(data.dosages(data.holdout), train),
         )
         measurements: dict[str, Measurement] = {}
         upper = np.inf

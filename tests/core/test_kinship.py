@@ -1,4 +1,6 @@
-"""KING-robust kinship against PLINK 2, and its excess among made-up relatives."""
+"""Genotypes of pairs compared: KING-robust kinship against PLINK 2, counts against loops."""
+
+from __future__ import annotations
 
 import shutil
 import subprocess
@@ -6,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from haplobench import Panel, Reference
-from haplobench.testing import example_context, example_panel
-from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.kinship import closest, dosages, king
-from haplobench_privacy.relatives import Kinship
-from haplobench_privacy.specs.common import DistanceParams
+from haplobench import Panel
+from haplobench.kinship import closest, compare_genotypes, king, nearest_genotypes
+from haplobench.testing import example_panel
 
 
 def child(panel: Panel, i: int, j: int) -> NDArray[np.int8]:
@@ -22,18 +23,21 @@ def child(panel: Panel, i: int, j: int) -> NDArray[np.int8]:
 
 
 def all_pairs(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
-    found = np.empty((a.shape[0], b.shape[0]))
+    kinship = np.empty((a.shape[0], b.shape[0]))
     for rows, block in king(a, b):
-        found[rows] = block
-    return found
+        kinship[rows] = block
+    return kinship
 
 
 @pytest.mark.skipif(shutil.which("plink2") is None, reason="program plink2 is not installed")
-def test_kinship_is_plinks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_kinship_is_plinks(tmp_path: Path, missing: float) -> None:
     panel = example_panel(30, n_sites=600, seed=5)
     children = np.concatenate([child(panel, 0, 1), child(panel, 2, 3), panel.haplotypes[8:10]])
     family = panel.with_haplotypes(np.concatenate([panel.haplotypes, children]))
     genotypes = family.haplotypes.reshape(family.n_samples, 2, family.n_sites)
+    gone = np.random.default_rng(3).random((family.n_samples, family.n_sites)) < missing
+    genotypes = np.where(gone[:, None], -1, genotypes)
     names = [f"p{i}" for i in range(family.n_samples)]
     with (tmp_path / "family.vcf").open("w") as vcf:
         vcf.write("##fileformat=VCFv4.2\n##contig=<ID=1>\n")
@@ -41,7 +45,7 @@ def test_kinship_is_plinks(tmp_path: Path) -> None:
         columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT"]
         vcf.write("\t".join(columns + names) + "\n")
         for site in range(family.n_sites):
-            calls = "\t".join(f"{a}|{b}" for a, b in genotypes[:, :, site])
+            calls = "\t".join("./." if a < 0 else f"{a}|{b}" for a, b in genotypes[:, :, site])
             vcf.write(f"1\t{1000 + site}\t.\tA\tC\t.\t.\t.\tGT\t{calls}\n")
     subprocess.run(
         [
@@ -60,10 +64,12 @@ def test_kinship_is_plinks(tmp_path: Path) -> None:
         capture_output=True,
     )
     expected = np.loadtxt(tmp_path / "king.king")
-    counted = genotypes.sum(axis=1, dtype=np.int8)
+    counted = np.maximum(genotypes.sum(axis=1, dtype=np.int8), -1)
     found = all_pairs(counted, counted)
     off = ~np.eye(family.n_samples, dtype=bool)
     np.testing.assert_allclose(found[off], expected[off], atol=2e-6)
+    blocks = list(compare_genotypes(counted, counted))
+    np.testing.assert_array_equal(np.concatenate([one.kinship for one in blocks]), found)
     assert found[32, 4] == pytest.approx(0.5)  # a copy of person 4
     assert found[30, 0] > 0.1768
 
@@ -75,20 +81,23 @@ def test_no_heterozygous_site_means_no_kinship() -> None:
     assert closest(other, other) == pytest.approx(0.5)
 
 
-def test_dosages_are_the_panels(tmp_path: Path) -> None:
-    panel = example_panel(12, n_sites=90, seed=2)
-    data = cohorts(Reference(panel, panel), panel, 100, example_context(tmp_path, panel))
-    np.testing.assert_array_equal(dosages(data, panel), panel.dosages())
-
-
-def test_children_of_training_people_are_first_degree(tmp_path: Path) -> None:
-    panel = example_panel(240, n_sites=1500, seed=9)
-    train, holdout = (panel.select_samples(part) for part in np.split(np.arange(240), [160]))
-    pairs = np.arange(160).reshape(-1, 2)
-    children = np.concatenate([child(train, int(i), int(j)) for i, j in pairs])
-    metric = Kinship(Reference(train, holdout), DistanceParams(), example_context(tmp_path, train))
-    metric.update(train.with_haplotypes(children))
-    found = {name: one.value for name, one in metric.result().measurements.items()}  # type: ignore[union-attr]
-    assert found["duplicates"] < 0.2
-    assert found["first_degree"] > 0.75
-    assert found["closer_than_unseen"] > 0.9  # type: ignore[operator]
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.3]))
+@settings(max_examples=30, deadline=None)
+def test_counts_are_those_of_a_loop(seed: int, missing: float) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (
+        np.where(rng.random((n, 25)) < missing, -1, rng.integers(0, 3, (n, 25))).astype(np.int8)
+        for n in (7, 5)
+    )
+    (pairs,) = compare_genotypes(a, b)
+    distances = np.empty((7, 5))
+    for i, one in enumerate(a):
+        for j, other in enumerate(b):
+            both = (one >= 0) & (other >= 0)
+            g, h = one[both].astype(int), other[both].astype(int)
+            assert pairs.called[i, j] == both.sum()
+            assert pairs.mismatches[i, j] == (g != h).sum()
+            assert pairs.opposite[i, j] == (abs(g - h) == 2).sum()
+            assert pairs.heterozygous[i, j] == min((g == 1).sum(), (h == 1).sum())
+            distances[i, j] = ((g - h) ** 2).sum()
+    np.testing.assert_array_equal(nearest_genotypes(a, b), distances.min(axis=1))
