@@ -206,7 +206,12 @@ def pair(tmp_path: Path) -> Path:
     [
         ("", r"panel.tsv:1: found columns none, expected"),
         ("name\tpop\nA\tGBR\n", r"panel.tsv:1: found columns name, pop, expected"),
-        ("sample pop super_pop\n", "panel.tsv:1: found columns sample pop super_pop, expected tab"),
+        ("sample pop super_pop\n", "panel.tsv: holds no samples"),
+        (
+            "sample,reason\nA,moved\n",
+            "panel.tsv:1: found columns sample, reason, expected sample, pop",
+        ),
+        ("A\tGBR\nB\tGBR\n", "panel.tsv:1: found columns A, GBR, expected"),
         ("sample\tpop\tsuper_pop\n", "holds no samples"),
         ("sample\tpop\tsuper_pop\nA\tGBR\n", "panel.tsv:2: found 'A.+GBR', expected a sample"),
         ("sample\tpop\tsuper_pop\nA\t\tEUR\n", "panel.tsv:2: "),

@@ -28,7 +28,8 @@ class FileParams(Params):
     allow_unphased, skip_unphased, strict, build
         As in `ReadOptions`.
     panel_file : str
-        Tab-separated population labels (`sample`, `pop`, `super_pop`).
+        Population labels: the 1000 Genomes panel file (`sample`, `pop`, `super_pop`), its
+        pedigrees, the IGSR portal's table of samples, a `.psam`, or columns named likewise.
     map : str
         Recombination map: SHAPEIT, HapMap or PLINK columns.
     fasta : str

@@ -62,7 +62,8 @@ class ReadOptions(BaseModel):
     contig : str
         The contig to read where the file holds several; the same as a region of its name.
     panel_file : Path or None
-        Tab-separated population labels: `sample`, `pop`, `super_pop`, …
+        Population labels, see `haplobench.datasets.labels.read_labels`. Samples named by family
+        and person (`FID_IID`) are found by the person's name where that means one of them.
     populations, superpopulations, samples : tuple of str
         People to keep, in the file's order; empty keeps everybody.
     snps_only : bool

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.datasets.formats.options import ReadOptions
-from haplobench.datasets.labels import Label, read_labels
+from haplobench.datasets.labels import Label, match_labels, read_labels
 from haplobench.errors import FormatError
 
 
@@ -56,8 +56,11 @@ def choose_people(
     wanted = set(options.samples)
     kept = [i for i, name in enumerate(names) if not wanted or name in wanted]
     labels = dict(zip(names, own_labels, strict=True)) if own_labels is not None else None
+    table = labels
     if options.panel_file is not None:
-        labels = dict(read_labels(options.panel_file))
+        table = dict(read_labels(options.panel_file))
+        named = match_labels(names, table, options.panel_file)
+        labels = {name: table[named[name]] for name in names if name in named}
         for i in kept:
             if names[i] not in labels:
                 raise FormatError(
@@ -65,13 +68,13 @@ def choose_people(
                     hint="add its line, or name the samples to read",
                 )
     if options.populations or options.superpopulations:
-        if labels is None:
+        if labels is None or table is None:
             raise FormatError(
                 f"{path}: people can't be chosen by population: no labels are given",
                 hint="set panel_file",
             )
         where = options.panel_file or path
-        known = labels.values()
+        known = table.values()
         _check_known(
             "population", options.populations, {label.population for label in known}, where
         )
@@ -92,7 +95,7 @@ def choose_people(
         ]
     if not kept:
         raise FormatError(f"{path}: none of its {len(names)} samples is among those asked for")
-    chosen = [labels[names[i]] if labels is not None else Label("", "") for i in kept]
+    chosen = [labels[names[i]] if labels is not None else Label() for i in kept]
     return People(
         index=np.array(kept, np.int64),
         samples=np.array([names[i] for i in kept], np.str_),

@@ -15,12 +15,11 @@ from haplobench.datasets.formats.options import Region
 from haplobench.datasets.formats.sites import choose_sites
 from haplobench.datasets.formats.tally import Tally
 from haplobench.datasets.formats.variants import Variants, parts
-from haplobench.datasets.labels import Label
+from haplobench.datasets.labels import FAM_COLUMNS, Label, known
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
 PVAR_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT")
-FAM_COLUMNS = ("FID", "IID", "PAT", "MAT", "SEX", "PHENO1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +167,8 @@ def read_psam(path: Path) -> tuple[list[str], list[Label] | None]:
             )
         row = dict(zip(columns, fields, strict=True))
         names.append(row["IID"])
-        labels.append(Label(_known(row.get("Population")), _known(row.get("SuperPop"))))
+        labels.append(Label(known(row.get("Population")), known(row.get("SuperPop"))))
     return names, labels if any(label.population for label in labels) else None
-
-
-def _known(text: str | None) -> str:
-    return "" if text in (None, "NA", "NONE", "0", ".") else str(text)
 
 
 def check_people(panel: Panel | Variants, path: Path) -> None:

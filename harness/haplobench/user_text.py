@@ -1,0 +1,71 @@
+"""Text files that users hand in, as editors, spreadsheets and other programs write them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from haplobench.errors import FormatError
+
+# For readers that stream: a byte order mark at the start is no part of the text.
+ENCODING = "utf-8-sig"
+# UTF-32's little-endian mark starts with UTF-16's, so it is looked for first.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read_text(path: Path) -> str:
+    """A file's text: UTF-8, or UTF-16 or UTF-32 with its byte order mark; `.gz` is unpacked.
+
+    Raises FormatError if there is no such file, or it isn't text.
+    """
+    try:
+        return decode(gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes())
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise FormatError(f"{path}: can't be read: {error}") from None
+
+
+def decode(data: bytes) -> str:
+    """Text of bytes as for `read_text`; ValueError if it isn't any."""
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), ENCODING)
+    text = data.decode(encoding)
+    if "\0" in text:
+        raise ValueError("not text: it holds zero bytes")
+    return text
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) whatever ends the lines: LF, CR LF or CR alone.
+
+    Blanks of any kind but tabs become spaces, and what has no width (a byte order mark in
+    the middle, joiners) is taken out.
+    """
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        line = line.rstrip("\n")
+        yield number, line if line.isascii() else "".join(map(_plain, line))
+
+
+def _plain(mark: str) -> str:
+    if mark.isspace():
+        return mark if mark == "\t" else " "
+    return "" if unicodedata.category(mark) == "Cf" else mark
+
+
+def cells(line: str, separator: str) -> list[str]:
+    """The cells of a line, quotes and outer blanks taken off; ` ` stands for any blanks."""
+    if separator == " ":
+        line = line.replace("\t", " ").strip()
+    row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    return [cell.strip().strip("\"'“”‘’").strip() for cell in row]
