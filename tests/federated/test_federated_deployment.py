@@ -146,7 +146,8 @@ def test_who_withdrew_is_not_among_a_hospitals_people(
 def test_what_a_run_may_not_ask(hospitals: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"run configuration: params\.roundz"):
         parameters({"params.roundz": 2})
-    assert parameters({"params.secure_rng": False}).secure_rng
+    with pytest.raises(BenchError, match=r"params\.repeatable_noise: expected false"):
+        parameters({"params.repeatable_noise": True})
     del hospitals[0]["ledger"]
     with pytest.raises(BenchError, match="--node-config: ledger missing"):
         run(tmp_path, hospitals)

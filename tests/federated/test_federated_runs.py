@@ -15,7 +15,8 @@ import pytest
 from conftest import QUICK, fit, params, weights
 
 from haplobench import BenchError, Panel
-from haplobench.testing import example_context
+from haplobench.registry import load_registry
+from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_federated.accounting import Charge, epsilon, noise_for
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
@@ -55,6 +56,7 @@ def state(result: Federated) -> bytes:
 def test_the_same_seed_gives_the_same_bytes_with_and_without_a_restart(
     tmp_path: Path, people: Panel, changes: dict[str, Any]
 ) -> None:
+    changes = {**changes, "repeatable_noise": True}
     whole = fit(tmp_path / "whole", people, **changes)
 
     def die(fraction: float, message: str) -> None:
@@ -104,17 +106,10 @@ def test_the_federation_stops_before_the_round_that_would_exceed_the_budget(
     assert result.report["rounds_done"] == 2
     assert "budget" in result.report["stopped"]
     assert budget - 1e-5 < result.statement.epsilon <= budget
-    shorter = run(
-        tmp_path / "two", people, privacy=privacy, frequencies="half", rounds=2, schedule="constant"
-    )
-    longer = run(
-        tmp_path / "stopped",
-        people,
-        privacy=privacy,
-        frequencies="half",
-        epsilon=budget,
-        schedule="constant",
-    )
+    alike: dict[str, Any] = {"privacy": privacy, "frequencies": "half", "schedule": "constant"}
+    alike["repeatable_noise"] = True
+    shorter = run(tmp_path / "two", people, rounds=2, **alike)
+    longer = run(tmp_path / "stopped", people, epsilon=budget, **alike)
     assert state(longer) == state(shorter)
 
 
@@ -184,6 +179,7 @@ def test_who_withdrew_leaves_no_trace(tmp_path: Path, people: Panel, partition: 
     never = people.select_samples(left)
     names = [str(name) for name in people.samples[~left]]
     options: dict[str, Any] = {"partition": partition, "clients": 2, "frequencies": "noised"}
+    options["repeatable_noise"] = True
     found = {}
     for name, panel, withdrawn in (("never", never, []), ("withdrew", people, names)):
         folder = tmp_path / name
@@ -211,8 +207,9 @@ def test_who_withdrew_leaves_no_trace(tmp_path: Path, people: Panel, partition: 
 def test_a_file_of_names_is_honoured_too(tmp_path: Path, people: Panel) -> None:
     listed = tmp_path / "withdrawn.txt"
     listed.write_text(f"{people.samples[5]}\nsomebody else\n")
-    by_file = fit(tmp_path / "file", people, withdrawn=str(listed))
-    by_list = fit(tmp_path / "list", people, withdrawn=[str(people.samples[5])])
+    same: dict[str, Any] = {"repeatable_noise": True}
+    by_file = fit(tmp_path / "file", people, withdrawn=str(listed), **same)
+    by_list = fit(tmp_path / "list", people, withdrawn=[str(people.samples[5])], **same)
     assert weights(by_file) == weights(by_list)
     with pytest.raises(BenchError, match="everybody"):
         fit(tmp_path / "none", people, withdrawn=[str(name) for name in people.samples])
@@ -257,8 +254,21 @@ def test_a_delta_above_one_in_n_is_refused(tmp_path: Path, people: Panel) -> Non
         ({"partition": "file"}, "partition_file is missing"),
         ({"accountant": "gdp"}, "prv"),
         ({"withdrawn": ["a", "a"]}, "listed twice"),
+        ({"secure_rng": True}, "leave it out, or ask for .* repeatable_noise: true"),
     ],
 )
 def test_parameters_that_contradict_each_other(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         type(params()).model_validate(QUICK | changes)
+
+
+def test_the_testing_kit_takes_it_that_private_fits_differ() -> None:
+    changes: dict[str, Any] = {"rounds": 6, "local_steps": 10, "sampling_rate": 0.5}
+    changes |= {"frequencies": "noised", "noise_multiplier": 0.02, "clients": 1}
+    passed = check_generator(
+        "vae-federated",
+        example_panel(60, n_sites=160),
+        params=QUICK | changes | {"model": {"window": 16, "codes": 16}},
+        registry=load_registry(["haplobench_federated"]),
+    )
+    assert "determinism" in passed

@@ -17,6 +17,8 @@ from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 
 PRIVATE = {"privacy": "local", "noise_multiplier": 1.0, "epsilon": None, "accountant": "rdp"}
+# Two runs that are compared value by value need the same noise.
+SAME: dict[str, Any] = {"repeatable_noise": True}
 
 
 class KilledError(Exception):
@@ -55,8 +57,8 @@ def test_one_round_is_the_plain_one_within_the_stated_bound(
     def fate(number: int, client: int) -> str:
         return "after" if (number, client) == (1, lost) else ""
 
-    plain = run(tmp_path / "plain", fate, rounds=1)
-    secure = run(tmp_path / "secure", fate, rounds=1, secure=hidden(kind))
+    plain = run(tmp_path / "plain", fate, rounds=1, **SAME)
+    secure = run(tmp_path / "secure", fate, rounds=1, secure=hidden(kind), **SAME)
     assert [one["averaged"] for one in secure.report["rounds"]] == [8 if lost is None else 7]
     bound = 4.0 / (2**20 - 1) if kind == "secagg" else 1e-6
     largest = np.abs(vector(plain)).max()
@@ -67,9 +69,9 @@ def test_one_round_is_the_plain_one_within_the_stated_bound(
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedadam"])
 def test_all_strategies_aggregate_a_sum(tmp_path: Path, strategy: str) -> None:
-    plain = run(tmp_path / "plain", strategy=strategy)
-    secure = run(tmp_path / "secure", strategy=strategy, secure=hidden("secagg", bits=28))
-    again = run(tmp_path / "again", strategy=strategy, secure=hidden("secagg", bits=28))
+    plain = run(tmp_path / "plain", strategy=strategy, **SAME)
+    alike: dict[str, Any] = {"strategy": strategy, "secure": hidden("secagg", bits=28), **SAME}
+    secure, again = run(tmp_path / "secure", **alike), run(tmp_path / "again", **alike)
     # FedAdam divides by the root of a moment: what is near 0 there tells rounding apart.
     assert np.median(np.abs(vector(secure) - vector(plain))) < 1e-4
     assert vector(secure).tobytes() == vector(again).tobytes()  # fresh masks cancel exactly
@@ -107,6 +109,7 @@ def test_the_budget_stops_a_federation_behind_masks(tmp_path: Path) -> None:
 def test_a_restart_gives_the_same_bytes_and_keeps_no_secrets(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
+    changes = changes | SAME
     whole = run(tmp_path / "whole", **changes)
 
     def die(fraction: float, message: str) -> None:

@@ -63,6 +63,11 @@ class GoodFitted:
         (directory / "names.json").write_text(json.dumps(self.names))
 
 
+class PrivateParams(Params):
+    def unrepeatable(self) -> str:
+        return "its noise is nobody's to repeat"
+
+
 class Good:
     fitted: type[GoodFitted] = GoodFitted
 
@@ -76,6 +81,15 @@ class Good:
     def load(self, directory: Path, ctx: RunContext) -> GoodFitted:
         names = json.loads((directory / "names.json").read_text())
         return self.fitted(np.load(directory / "table.npy"), names)
+
+
+class Private(Good):
+    """Noises its frequencies afresh whenever it is fitted."""
+
+    def fit(self, train: Panel, params: Any, ctx: RunContext) -> GoodFitted:
+        fitted = super().fit(train, params, ctx)
+        fitted.table = fitted.table + np.random.default_rng().uniform(-0.2, 0.2)
+        return fitted
 
 
 # --- site-free -----------------------------------------------------------------------------

@@ -47,6 +47,14 @@ def test_good_generators_pass() -> None:
     check_generator(toys.spec("RefusesUnlabelled"))
 
 
+def test_a_fit_with_fresh_noise_declares_it() -> None:
+    assert "determinism" in check_generator(toys.spec("Private", params=toys.PrivateParams))
+    assert "identical haplotypes" in failures("Private")["determinism"]
+    # The noise that is declared must be there.
+    said = failures("Good", params=toys.PrivateParams)["determinism"]
+    assert "other haplotypes, as its noise is nobody's to repeat" in said
+
+
 @pytest.mark.parametrize(
     ("target", "check", "words"),
     [

@@ -33,6 +33,14 @@ class Params(BaseModel):
         """
         return ""
 
+    def unrepeatable(self) -> str:
+        """Why a second fit with the same seed gives another model; empty where it gives the same.
+
+        Only noise that protects people is a reason. What a fitted generator draws stays a
+        function of the seed.
+        """
+        return ""
+
 
 @dataclass(frozen=True)
 class Module:

@@ -14,7 +14,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 VAE_FEDERATED = GeneratorSpec(
     name="vae-federated",
-    version="2",
+    version="3",
     target="haplobench_federated.generator:Federated",
     summary=(
         "Windowed VAE with an exact posterior, trained by a federation of clients that keep "

@@ -221,7 +221,12 @@ def parameters(settings: Mapping[str, Any]) -> FederatedParams:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("params", *first["loc"]))
         raise BenchError(f"run configuration: {where}: {first['msg']}") from None
-    return params.model_copy(update={"secure_rng": True})
+    if params.repeatable_noise:
+        raise BenchError(
+            "run configuration: params.repeatable_noise: expected false, as noise that others can "
+            "draw again protects nobody"
+        )
+    return params
 
 
 def _frequencies(params: FederatedParams, listed: SiteList) -> NDArray[np.float64] | None:

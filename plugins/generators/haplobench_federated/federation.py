@@ -76,6 +76,7 @@ def federate(
         for name in list(people)[: params.attack.clients]:
             people[name] = poisoned(people[name], len(populations.names))
     names = list(people)
+    seeded = not params.unrepeatable()
     sites = [
         ClientSite(
             name=name,
@@ -84,7 +85,7 @@ def federate(
             params=params,
             family=family,
             delta=delta,
-            seed=None if params.secure_rng else ctx.seed_for("federated", "client", name),
+            seed=ctx.seed_for("federated", "client", name) if seeded else None,
             device=ctx.device,
         )
         for name in names
@@ -288,7 +289,7 @@ def people_of(panel: Panel, populations: Populations) -> People:
 def _checkpoint(
     train: Panel, params: FederatedParams, ctx: RunContext
 ) -> FederationCheckpoint | None:
-    if ctx.checkpoint is None or params.secure_rng:
+    if ctx.checkpoint is None or params.unrepeatable():
         # Entropy can't be drawn again: a round begun anew would be a second release.
         return None
     identity: Mapping[str, Any] = {

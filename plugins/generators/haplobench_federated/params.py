@@ -106,9 +106,10 @@ class FederatedParams(Params):
         Where adaptive: how fast the norm follows that share.
     accountant : str
         `prv` or `rdp`.
-    secure_rng : bool
-        Draw batches and noise from the operating system's entropy instead of the seed. The
-        guarantee needs it against somebody who knows the seed; results then can't be repeated.
+    repeatable_noise : bool
+        Draw protective noise and private batches from the seed instead of the operating system's
+        entropy. The same seed then gives the same model, and whoever has the seed, or a second
+        run with it, can take the noise off: epsilon is infinite for them. For tests only.
     frequencies : str
         Allele frequencies that the model starts from: `half` (none known), `file` (public, from
         `frequencies_file`) or `noised` (the clients' counts with Gaussian noise, paid for).
@@ -163,7 +164,7 @@ class FederatedParams(Params):
     clipping_quantile: float = Field(0.5, gt=0, lt=1)
     clipping_learning_rate: float = Field(0.2, gt=0)
     accountant: Literal["prv", "rdp"] = "prv"
-    secure_rng: bool = False
+    repeatable_noise: bool = False
     frequencies: Literal["half", "file", "noised"] = "noised"
     frequencies_file: str | None = None
     frequencies_share: float = Field(0.05, gt=0, lt=1)
@@ -186,6 +187,11 @@ class FederatedParams(Params):
         """What isn't given, where the defaults wouldn't do."""
         if not isinstance(value, dict):
             return value
+        if "secure_rng" in value:
+            raise ValueError(
+                "secure_rng: is gone, as noise always comes from the operating system's entropy; "
+                "leave it out, or ask for noise from the seed with repeatable_noise: true"
+            )
         given = dict(value)
         if given.get("privacy") == "central":
             given = _CENTRAL | given
@@ -303,6 +309,17 @@ class FederatedParams(Params):
     def noised(self) -> bool:
         """Whether there is any differential privacy."""
         return self.privacy != "none" and self.epsilon != float("inf")
+
+    @property
+    def seeded_noise(self) -> bool:
+        """Whether there is noise that whoever has the seed can take off."""
+        return self.noised and self.repeatable_noise
+
+    def unrepeatable(self) -> str:
+        """Protective noise, unless it was asked for from the seed."""
+        if not self.noised or self.repeatable_noise:
+            return ""
+        return "its protective noise comes from the operating system's entropy"
 
     @property
     def withdrawn_twice(self) -> str:

@@ -125,7 +125,7 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
     params = plan.params
     # Flower logs every round, and advice that doesn't apply here, on standard error.
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    seed = None if params.secure_rng else plan.seed
+    seed = None if params.unrepeatable() else plan.seed
     central = params.privacy == "central" and params.noised
     multiplier = central_noise(params, plan.delta) if central else 0.0
     strategy = make_strategy(params, plan.clients, multiplier)

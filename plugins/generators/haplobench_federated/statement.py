@@ -84,7 +84,7 @@ def _mechanism(params: FederatedParams, noise: Sequence[float], frequencies_nois
         text += f"; Gaussian noise {level}on allele counts"
     if shares_noise(params):
         text += f"; {_SHARED.format(least=least_clients(params))}"
-    if not params.secure_rng:
+    if params.seeded_noise:
         text += "; noise from the seed: holds against those who don't know it"
     return text
 
