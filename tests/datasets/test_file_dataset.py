@@ -142,6 +142,11 @@ def test_reference_sequence(
         (">20\nACGT\n", "contig 20 ends before 20:18"),
         ("ACGT\n", r"r.fa:1: expected a FASTA header"),
         (">20\n" + "A" * LENGTH + "\n", r"reference alleles of the panel are other bases there"),
+        (
+            ">20\n" + "ACGT-" * 400 + "\n",
+            r"20:105 holds '-', expected a base \(355 such characters",
+        ),
+        (">20\n" + "AC GT" * 400 + "\n", "20:103 holds ' ', expected a base"),
     ],
 )
 def test_wrong_reference_sequence(
@@ -150,6 +155,49 @@ def test_wrong_reference_sequence(
     (tmp_path / "r.fa").write_text(fasta)
     with pytest.raises(FormatError, match=expected):
         load(ctx, path=str(vcf), fasta=str(tmp_path / "r.fa"))
+
+
+def test_reference_sequence_of_the_other_strand(
+    bases: str, vcf: Path, ctx: RunContext, tmp_path: Path
+) -> None:
+    turned = bases.translate(str.maketrans("ACGT", "TGCA"))
+    (tmp_path / "r.fa").write_text(f">NC_000020.10 a\n{turned}\n")
+    with pytest.raises(FormatError, match="names the other strand's bases: flip them"):
+        load(ctx, path=str(vcf), fasta=str(tmp_path / "r.fa"))
+
+
+def test_sequence_index_of_an_older_file(
+    bases: str, vcf: Path, ctx: RunContext, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.fa"
+    path.write_text(f">19\nACGT\n>20\n{bases}\n")
+    pysam.faidx(str(path))
+    load(ctx, path=str(vcf), fasta=str(path))
+    path.write_text(f">19\nACGTACGT\n>20\n{bases}\n")
+    with pytest.raises(FormatError, match="contig 20 isn't where r.fa.fai says.*samtools faidx"):
+        load(ctx, path=str(vcf), fasta=str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "remark"), [(50, 40, ""), (600, 40, "covers 38% of the region")]
+)
+def test_map_beside_the_region(
+    first: int, step: int, remark: str, panel: Panel, vcf: Path, ctx: RunContext, tmp_path: Path
+) -> None:
+    path = tmp_path / "map.txt"
+    rows = [f"{at}\tchr20\t{at / 1e6}\n" for at in range(first, first + step * 50, step)]
+    path.write_text("pos\tchr\tcM\n" + "".join(rows[: 50 if not remark else 18]))
+    provenance = load(ctx, path=str(vcf), map=str(path)).provenance  # type: ignore[attr-defined]
+    assert provenance["map"].startswith(str(path))
+    assert remark in provenance["map"]
+    assert bool(remark) == ("covers" in provenance["map"])
+
+
+def test_map_far_from_the_region(vcf: Path, ctx: RunContext, tmp_path: Path) -> None:
+    path = tmp_path / "map.txt"
+    path.write_text("pos\tchr\tcM\n50000000\t20\t1\n51000000\t20\t2\n")
+    with pytest.raises(FormatError, match="map.txt: the recombination map covers 50000000 to"):
+        load(ctx, path=str(vcf), map=str(path))
 
 
 @pytest.mark.parametrize("name", ["b.vcz", "b.pgen", "b.bed", "b.hapt"])

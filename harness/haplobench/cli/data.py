@@ -139,6 +139,8 @@ def _side_facts(loaded: LoadedDataset) -> dict[str, str]:
     if recombination_map is not None and loaded.panel.n_sites:
         start, end = recombination_map.at(loaded.panel.positions[[0, -1]])
         facts["recombination map"] = f"{end - start:.3f} cM over the region"
+        if recombination_map.remark:
+            facts["recombination map"] += f" (the map {recombination_map.remark})"
     if loaded.sequence is not None:
         facts["reference"] = f"{loaded.sequence.bases.size:,} bases"
     return facts | {key: str(value) for key, value in loaded.provenance.items()}

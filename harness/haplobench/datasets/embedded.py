@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
+from haplobench.contigs import same_contig
+from haplobench.datasets.formats.options import ReadOptions, Region
 from haplobench.datasets.formats.people import choose_people
 from haplobench.datasets.labels import Label
 from haplobench.datasets.params import EmbeddedParams

@@ -8,19 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
+from haplobench.contigs import same_contig
 from haplobench.datasets.formats.files import require_file, require_whole
-from haplobench.datasets.formats.options import same_contig
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 from haplobench.sequence import ReferenceSequence
 
 # More disagreeing sites than this, and the sequence is another build's or contig's.
 _MAX_MISMATCH = 0.01
-_UPPER = np.arange(256, dtype=np.uint8)
-for _base in b"acgtn":
-    _UPPER[_base] = _base - 32
+_NO_BASE = 0
+_UPPER = np.full(256, _NO_BASE, np.uint8)
+for _base in b"ACGTN":
+    _UPPER[_base] = _UPPER[_base + 32] = _base
 for _code in b"RYSWKMBDHVryswkmbdhv":
     _UPPER[_code] = ord("N")
+_COMPLEMENT = np.arange(256, dtype=np.uint8)
+for _base, _other in zip(b"ACGT", b"TGCA", strict=True):
+    _COMPLEMENT[_base] = _other
 
 
 def read_sequence(path: Path, panel: Panel) -> ReferenceSequence:
@@ -29,8 +33,9 @@ def read_sequence(path: Path, panel: Panel) -> ReferenceSequence:
     By the `.fai` index where there is one beside it, else read through. Lower case is made
     upper, ambiguity codes N.
 
-    Raises FormatError if the contig or the region isn't in the file, or if more than 1 % of
-    the panel's reference alleles are other bases there (another build).
+    Raises FormatError if the contig or the region isn't in the file, if the file holds
+    something else than bases there, if its index isn't its own, or if more than 1 % of the
+    panel's reference alleles are other bases there (another build, or the other strand).
     """
     require_file(path)
     start, end = int(panel.positions[0]), int(panel.positions[-1])
@@ -45,15 +50,24 @@ def read_sequence(path: Path, panel: Panel) -> ReferenceSequence:
             hint="is it of the panel's build?",
         )
     bases = _UPPER[np.frombuffer(text, np.uint8)]
-    single = (np.char.str_len(panel.ref) == 1) & (panel.ref != "N")
+    wrong = np.flatnonzero(bases == _NO_BASE)
+    if wrong.size:
+        raise FormatError(
+            f"{path}: {panel.contig}:{start + int(wrong[0])} holds {chr(text[wrong[0]])!r}, "
+            f"expected a base ({wrong.size} such characters in the region)"
+        )
+    single = np.isin(panel.ref, list("ACGTacgt"))
     known = np.frombuffer("".join(np.char.upper(panel.ref[single])).encode(), np.uint8)
     there = bases[panel.positions[single] - start]
     differ = (known != there) & (there != ord("N"))
     if known.size and differ.mean() > _MAX_MISMATCH:
+        flipped = differ & (_COMPLEMENT[known] == there)
         raise FormatError(
             f"{path}: {int(differ.sum())} of {known.size} reference alleles of the panel are "
             f"other bases there, the first at {panel.contig}:{panel.positions[single][differ][0]}",
-            hint="is it of the panel's build?",
+            hint="the panel names the other strand's bases: flip them (bcftools +fixref)"
+            if flipped.sum() > 0.9 * differ.sum()
+            else "is it of the panel's build?",
         )
     return ReferenceSequence(bases, start, surrogate=False)
 
@@ -64,9 +78,38 @@ def _indexed(path: Path, contig: str, start: int, end: int) -> bytes:
     try:
         with pysam.FastaFile(str(path)) as fasta:
             name = _name(path, contig, list(fasta.references))
+            _check_index(path, name)
             return str(fasta.fetch(name, start - 1, end)).encode()
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: can't be read by its index: {error}") from None
+
+
+def _check_index(path: Path, name: str) -> None:
+    """Raise FormatError unless a plain FASTA has the contig where its index says.
+
+    A compressed one isn't looked into: its bases are compared with the panel's anyway.
+    """
+    if path.suffix in (".gz", ".bgz"):
+        return
+    for line in path.with_name(f"{path.name}.fai").read_text().splitlines():
+        entry, length, offset, bases, width = line.split("\t")[:5]
+        if entry != name:
+            continue
+        lines, rest = divmod(int(length), max(1, int(bases)))
+        end = int(offset) + lines * int(width) + rest
+        with path.open("rb") as handle:
+            back = min(int(offset), 4096)
+            handle.seek(int(offset) - back)
+            header = handle.read(back).split(b"\n")[-2:]
+            handle.seek(end)
+            after = handle.read(4096).lstrip()
+        starts = len(header) == 2 and header[0][1:].split(maxsplit=1)[:1] == [name.encode()]
+        if not starts or header[1] or (after and not after.startswith(b">")):
+            raise FormatError(
+                f"{path}: contig {name} isn't where {path.name}.fai says: the index is older "
+                "than the file, or another file's",
+                hint="samtools faidx makes it anew",
+            )
 
 
 def _streamed(path: Path, contig: str, start: int, end: int) -> bytes:

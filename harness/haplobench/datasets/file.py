@@ -45,6 +45,8 @@ class File:
         for key, text in (("map", params.map), ("fasta", params.fasta)):
             if text:
                 provenance[key] = str(expand(text))
+        if recombination_map is not None and recombination_map.remark:
+            provenance["map"] += f" ({recombination_map.remark})"
         return LoadedDataset(
             panel,
             recombination_map,
@@ -83,7 +85,10 @@ def read_surroundings(
             raise FormatError(f"{path}: no such recombination map")
         start = int(panel.positions[0])
         whole = RecombinationMap.read(path, panel.contig)
-        recombination_map = whole.region(start, max(int(panel.positions[-1]), start + 1))
+        try:
+            recombination_map = whole.region(start, max(int(panel.positions[-1]), start + 1))
+        except FormatError as error:
+            raise FormatError(f"{path}: {error.args[0]}", hint=error.hint) from None
     sequence = read_sequence(expand(fasta_path), panel) if fasta_path else None
     return recombination_map, sequence
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from haplobench.contigs import plain_name, same_contig
 from haplobench.datasets.bgzf import MAX_BLOCK, Offset, Tabix, blocks, compress
 from haplobench.datasets.file import read_surroundings
 from haplobench.datasets.formats import ReadOptions, read_panel
 from haplobench.datasets.formats.files import BGZF_END, require_whole
-from haplobench.datasets.formats.options import Region, same_contig
+from haplobench.datasets.formats.options import Region
 from haplobench.datasets.params import IgsrParams
 from haplobench.datasets.remote import Remote
 from haplobench.errors import BenchError, FormatError
@@ -35,7 +36,7 @@ class Igsr:
         ranges; FormatError if what came is damaged.
         """
         region = Region.parse(params.region)
-        contig = region.contig.removeprefix("chr")
+        contig = plain_name(region.contig)
         if contig not in _AUTOSOMES:
             raise BenchError(
                 f"params.region: contig {region.contig!r}, expected an autosome, 1 to 22"
@@ -71,6 +72,8 @@ class Igsr:
             "release": "1000 Genomes Project, phase 3, 20130502, GRCh37",
             "citation": _CITATION,
         }
+        if recombination_map is not None and recombination_map.remark:
+            provenance["map"] = f"{params.map} ({recombination_map.remark})"
         return LoadedDataset(panel, recombination_map, sequence, skipped, provenance)
 
     def fingerprint(self, params: IgsrParams) -> str:

@@ -166,13 +166,19 @@ def _stretch(species: Any, model: Any, params: SimulatedParams) -> _Stretch:
             contig, name, build, region.start, end, uniform, f"uniform, {rate:g} per bp"
         )
     path = _map_path(params)
-    genetic = RecombinationMap.read(path, name).region(region.start, end + 1)
+    whole = RecombinationMap.read(path, name)
+    try:
+        genetic = whole.region(region.start, end + 1)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error.args[0]}", hint=error.hint) from None
     contig.recombination_map = msprime.RateMap(
         position=(genetic.positions - region.start).astype(np.float64),
         rate=np.diff(genetic.centimorgans) / 100 / np.diff(genetic.positions),
     )
     # Positions are those of the map's build, which a map file doesn't say.
-    return _Stretch(contig, name, "", region.start, end, genetic, str(path))
+    return _Stretch(
+        contig, name, "", region.start, end, genetic, f"{path} {genetic.remark}".rstrip()
+    )
 
 
 def _map_path(params: SimulatedParams) -> Path:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.contigs import same_contig
 from haplobench.panel import MISSING, Panel
+
+_COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +25,16 @@ class MatchedSites:
         Where the second panel calls the first one's reference allele alternate.
     other_alleles : int
         Sites at the same position whose alleles differ, which are not shared.
+    other_strand : int
+        Of these, sites whose alleles are the complements of the first panel's: one of the
+        panels names the other strand's bases.
     """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     swapped: NDArray[np.bool_]
     other_alleles: int
+    other_strand: int = 0
 
     @property
     def n(self) -> int:
@@ -56,7 +63,7 @@ def match_sites(first: Panel, second: Panel) -> MatchedSites:
     Where either panel doesn't name its alleles (`N`), position alone decides; alleles the
     other way round are recognised and turned.
     """
-    if first.contig.removeprefix("chr") != second.contig.removeprefix("chr"):
+    if not same_contig(first.contig, second.contig):
         none = np.empty(0, np.int64)
         return MatchedSites(none, none, np.empty(0, bool), 0)
     _, i, j = np.intersect1d(
@@ -68,6 +75,17 @@ def match_sites(first: Panel, second: Panel) -> MatchedSites:
     same = unnamed | ((ref == other_ref) & (alt == other_alt))
     swapped = ~same & (ref == other_alt) & (alt == other_ref)
     kept = same | swapped
+    turned = [
+        np.array([text.translate(_COMPLEMENT) for text in texts.tolist()], np.str_)
+        for texts in (other_ref, other_alt)
+    ]
+    flipped = ~kept & (
+        ((ref == turned[0]) & (alt == turned[1])) | ((ref == turned[1]) & (alt == turned[0]))
+    )
     return MatchedSites(
-        i[kept].astype(np.int64), j[kept].astype(np.int64), swapped[kept], int((~kept).sum())
+        i[kept].astype(np.int64),
+        j[kept].astype(np.int64),
+        swapped[kept],
+        int((~kept).sum()),
+        int(flipped.sum()),
     )

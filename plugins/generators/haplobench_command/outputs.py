@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, FormatError, Panel
+from haplobench.contigs import same_contig
 from haplobench.datasets.formats import ReadOptions, read_panel
-from haplobench.datasets.formats.options import same_contig
 from haplobench_command.matrices import read_matrix, read_ms
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel
+from haplobench.contigs import same_contig
 from haplobench.panel import MISSING
 
 
@@ -135,7 +136,7 @@ def _matched(
 
 
 def _same_reference(first: str, one: Panel, second: str, other: Panel) -> None:
-    if one.contig.removeprefix("chr") != other.contig.removeprefix("chr"):
+    if not same_contig(one.contig, other.contig):
         raise BenchError(
             f"harmonisation: {first} is of contig {one.contig}, {second} of {other.contig}"
         )

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from haplobench.contigs import same_contig
+
 _REGION = re.compile(r"(?P<contig>[^\s:]+)(:(?P<start>[\d,]+)(-(?P<end>[\d,]+)?)?)?")
 
 
@@ -58,7 +60,7 @@ class ReadOptions(BaseModel):
     ----------
     region : str
         `20`, or `20:1000000-4000000` (bp, 1-based, both included); empty reads everything.
-        A `chr` prefix on one side only is tolerated.
+        Names of one contig are one: `chr20` and `20`, `X` and `23` (see `contigs`).
     contig : str
         The contig to read where the file holds several; the same as a region of its name.
     panel_file : Path or None
@@ -113,8 +115,3 @@ class ReadOptions(BaseModel):
         if self.region:
             return Region.parse(self.region)
         return Region(self.contig) if self.contig else None
-
-
-def same_contig(one: str, other: str) -> bool:
-    """Whether two names mean one contig: equal but for a `chr` prefix."""
-    return one.removeprefix("chr") == other.removeprefix("chr")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.datasets.formats.options import Region, same_contig
+from haplobench.contigs import same_contig
+from haplobench.datasets.formats.options import Region
 from haplobench.datasets.formats.tally import Tally
 from haplobench.errors import FormatError
 

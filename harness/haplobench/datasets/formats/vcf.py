@@ -13,9 +13,10 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
+from haplobench.contigs import same_contig
 from haplobench.datasets.formats.collector import Collector
 from haplobench.datasets.formats.files import check_names, require_file, require_whole, staged
-from haplobench.datasets.formats.options import ReadOptions, Region, same_contig
+from haplobench.datasets.formats.options import ReadOptions, Region
 from haplobench.datasets.formats.people import People, choose_people
 from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
 from haplobench.datasets.formats.tally import Tally
