@@ -7,6 +7,7 @@ from collections import Counter
 
 import dp_accounting
 import pytest
+from dp_accounting import get_epsilon_gaussian
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 from hypothesis import given, settings
@@ -29,14 +30,16 @@ def _loss_distribution() -> PLDAccountant:
     return PLDAccountant(value_discretization_interval=1e-3)
 
 
-def _composed(accountant: dp_accounting.PrivacyAccountant, charges: list[Charge]) -> float:
+def _composed(
+    accountant: dp_accounting.PrivacyAccountant, charges: list[Charge], delta: float = DELTA
+) -> float:
     steps: Counter[tuple[float, float]] = Counter()
     for charge in charges:
         steps[charge.noise_multiplier, charge.sampling_rate] += charge.steps
     for (noise, rate), n in steps.items():
         event = dp_accounting.GaussianDpEvent(noise)
         accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, event), n)
-    return float(accountant.get_epsilon(DELTA))
+    return float(accountant.get_epsilon(delta))
 
 
 # Opacus takes the logarithm of 0 on its way where everybody is in the batch.
@@ -83,8 +86,45 @@ def test_order_of_charges_does_not_matter() -> None:
 
 
 def test_no_noise_is_no_privacy_and_no_release_costs_nothing() -> None:
-    assert epsilon([Charge(0.0, 0.1, 1)], DELTA, "rdp") == math.inf
+    for noise in (0.0, 1e-200):
+        assert epsilon([Charge(noise, 0.1, 1)], DELTA, "rdp") == math.inf
+        assert epsilon([Charge(noise, 0.1, 0)], DELTA, "prv") == 0
     assert epsilon([], DELTA, "prv") == 0
+
+
+# Few people and much noise: delta alone covers more than is lost, and Opacus' conversions give
+# less than 0 (Renyi), or ask for a negative number of samples (PRV).
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("delta", [1 / 2, 1 / 5, 1 / 48])
+@pytest.mark.parametrize(
+    "charge",
+    [Charge(50, 1.0, 4), Charge(5, 1.0), Charge(1, 0.1, 10), Charge(1e4, 1.0), Charge(30, 0.2, 3)],
+)
+def test_what_delta_covers_alone_is_an_epsilon_of_0(delta: float, charge: Charge) -> None:
+    theirs = _composed(_loss_distribution(), [charge], delta)
+    for accountant in ("prv", "rdp"):
+        found = epsilon([charge], delta, accountant)
+        assert theirs * 0.999 <= found
+        # dp-accounting's own Renyi figure where there is one to spend.
+        other = _composed(RdpAccountant(), [charge], delta)
+        assert found <= other * 1.01 + 1e-3
+    if not theirs:
+        assert epsilon([charge], delta, "prv") == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("delta", [1e-6, 1e-10, 1e-14, 1e-300])
+def test_deltas_too_small_for_prv_are_still_bounded(delta: float) -> None:
+    charges = [Charge(4.0, 1.0, 40)]
+    found = epsilon(charges, delta, "prv")
+    # The exact figure of a Gaussian mechanism (Balle & Wang 2018) is dp-accounting's.
+    exact = get_epsilon_gaussian(4.0 / math.sqrt(40), delta)
+    assert exact <= found <= epsilon(charges, delta, "rdp") <= 1.2 * exact
+
+
+@pytest.mark.parametrize("noise", [1e6, 1e200, 1e300])
+def test_more_noise_than_numbers_hold_is_bounded(noise: float) -> None:
+    assert epsilon([Charge(noise, 1.0)], 1e-6, "prv") < 0.01
+    assert epsilon([Charge(noise, 1.0)], 1 / 48, "prv") == 0
 
 
 @settings(max_examples=15, deadline=None)

@@ -25,10 +25,13 @@ from typing import Any, Literal, Self
 Accountant = Literal["prv", "rdp"]
 _EPSILON_ERROR = 0.01  # of PRV's upper bound, absolute (Opacus' default)
 _RELATIVE_ERROR = 0.005
+_LEAST_ERROR = 1e-4  # PRV's grid grows with its inverse
 # Beyond, PRV's grid grows without use: Rényi's bound is as valid, and nobody needs it tight.
 _LOOSE = 100.0
 _TOLERANCE = 1e-3  # of the search for a noise multiplier, relative
 _GREATEST_NOISE = 1e4
+# Beyond, floating point overflows in Opacus: less noise is none, and more is charged as this.
+_NOISE_RANGE = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,13 @@ class Ledger:
 
 
 def epsilon(charges: Sequence[Charge], delta: float, accountant: Accountant) -> float:
-    """ε at `delta` of all charges composed, adding or removing one person."""
+    """ε at `delta` of all charges composed, adding or removing one person: 0 or more."""
     merged: Counter[tuple[float, float]] = Counter()
+    none, most = _NOISE_RANGE
     for charge in charges:
-        merged[charge.noise_multiplier, charge.sampling_rate] += charge.steps
+        if charge.steps and charge.noise_multiplier < none:
+            return math.inf
+        merged[min(charge.noise_multiplier, most), charge.sampling_rate] += charge.steps
     history = tuple(sorted((z, q, n) for (z, q), n in merged.items() if n))
     return _composed(history, delta, accountant)
 
@@ -109,8 +115,6 @@ def _composed(
 ) -> float:
     if not history:
         return 0.0
-    if any(z == 0 for z, _, _ in history):
-        return math.inf
     from opacus.accountants import PRVAccountant, RDPAccountant
 
     with warnings.catch_warnings():
@@ -119,12 +123,19 @@ def _composed(
         renyi = RDPAccountant()
         renyi.history = list(history)
         bound = float(renyi.get_epsilon(delta))
-        if accountant == "rdp" or not bound < _LOOSE:
-            return bound
+        if math.isnan(bound):
+            return math.inf
+        # Where delta alone covers all that is lost, the conversion gives less than nothing.
+        if accountant == "rdp" or not 0 < bound < _LOOSE:
+            return max(0.0, bound)
         loss = PRVAccountant()
         loss.history = list(history)
-        error = min(_EPSILON_ERROR, _RELATIVE_ERROR * bound)
-        return float(loss.get_epsilon(delta, eps_error=error))
+        error = min(_EPSILON_ERROR, max(_LEAST_ERROR, _RELATIVE_ERROR * bound))
+        try:
+            tight = float(loss.get_epsilon(delta, eps_error=error))
+        except ValueError:  # a delta that is lost in PRV's rounding
+            return bound
+        return max(0.0, min(bound, tight))
 
 
 def share_noise(

@@ -15,7 +15,7 @@ class SecureParams(Params):
     Both kinds hold against a server that follows the protocol and looks at all it gets. Server
     and clients that collude: `secagg` bears fewer clients than the threshold, `homomorphic` none,
     as every client has the key. Neither bears a server that gives different clients different
-    keys for one another: their keys aren't signed by anybody (an attestation may bind them).
+    keys for one another: their keys aren't signed by anybody.
 
     Attributes
     ----------
