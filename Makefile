@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench test test-slow lint format benchmarks benchmarks-against docs schema ci-example oracles horovod clean help
+# The oldest and the newest Python that README names, and what lies between.
+PYTHONS := 3.11.2 3.12 3.13
+COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --extra dev pyproject.toml
+
+.PHONY: bench test test-slow lint format benchmarks benchmarks-against docs schema ci-example lock resolve oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
@@ -13,10 +17,10 @@ help: ## Show the targets
 bench: $(VENV)/.all ## Install, then run the main job: generators side by side on real haplotypes
 	$(BIN)/bench run suites/1kg.yaml --jobs 2
 
-test: $(VENV)/.dev ## Install, then run the tests
+test: $(VENV)/.test ## Install, then run the tests
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.dev ## Run the tests that take minutes
+test-slow: $(VENV)/.test ## Run the tests that take minutes
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff format and check, mypy --strict
@@ -28,10 +32,10 @@ format: $(VENV)/.dev ## Let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmarks: $(VENV)/.dev ## Measure the kernels' speed beside other tools'
+benchmarks: $(VENV)/.test ## Measure the kernels' speed beside other tools'
 	$(BIN)/python -m pytest benchmarks -m "" --benchmark-only --benchmark-autosave $(PYTEST_ARGS)
 
-benchmarks-against: $(VENV)/.dev ## Measure them beside another commit's, in turn: BASE=main
+benchmarks-against: $(VENV)/.test ## Measure them beside another commit's, in turn: BASE=main
 	$(BIN)/python benchmarks/against.py $(BASE) $(AGAINST_ARGS)
 
 docs: $(VENV)/.dev ## Build the documentation into build/site, warnings as errors
@@ -40,8 +44,19 @@ docs: $(VENV)/.dev ## Build the documentation into build/site, warnings as error
 schema: $(VENV)/.dev ## Write docs/suite.schema.json, for completion and checking in editors
 	$(BIN)/bench schema --to docs/suite.schema.json
 
-ci-example: $(VENV)/.dev ## The steps of .github/workflows/haplobench.yml, here
+ci-example: $(VENV)/.test ## The steps of .github/workflows/haplobench.yml, here
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/ci_example.py
+
+lock: $(BIN)/uv ## Pin what pyproject.toml asks for (UV_ARGS=--upgrade: by its newest releases)
+	$(COMPILE) --universal --python-version $(firstword $(PYTHONS)) --no-annotate $(UV_ARGS) \
+	    --custom-compile-command "make lock" --output-file constraints.txt
+
+resolve: $(BIN)/uv ## Try the pins on every Python of README, by the packages' metadata alone
+	@for version in $(PYTHONS); do \
+	    $(COMPILE) --python-version $$version --constraints constraints.txt >$(VENV)/resolved.txt || \
+	        { echo "constraints.txt: its pins don't resolve on Python $$version" >&2; exit 1; }; \
+	    echo "constraints.txt: resolves on Python $$version"; \
+	done
 
 oracles: ## Install the programs that tests compare with (Debian or Ubuntu, as root; optional)
 	scripts/install_oracles.sh
@@ -57,10 +72,17 @@ $(VENV)/bin/python:
 	    { echo "haplobench needs Python 3.11 or later; '$(PYTHON)' is older (set PYTHON=...)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.all: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
-	@touch $@
+$(BIN)/uv: PACKAGES := uv
+$(VENV)/.all: PACKAGES := --editable .[all]
+$(VENV)/.test: PACKAGES := --editable .[all,homomorphic,test]
+$(VENV)/.dev: PACKAGES := --editable .[dev]
+$(VENV)/.test: IMPLIED := $(VENV)/.all
+$(VENV)/.dev: IMPLIED := $(VENV)/.test $(VENV)/.all
 
-$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@touch $@ $(VENV)/.all
+# --quiet would hide what conflicts: pip tells it as information. So everything goes to a log, and
+# an install that fails shows the log's end, less what pip repeats for every package.
+$(BIN)/uv $(VENV)/.all $(VENV)/.test $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing $(PACKAGES) into $(VENV) (told in $(VENV)/install.log)"
+	@$(BIN)/python -m pip install $(PACKAGES) >$(VENV)/install.log 2>&1 || \
+	    { grep -vE '^(WARNING: Location|INFO: pip is)' $(VENV)/install.log | tail -n 30 >&2; exit 1; }
+	@touch $@ $(IMPLIED)

@@ -26,7 +26,7 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
 
 
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="needs the extra `docs`")
+    pytest.importorskip("mkdocs", reason="needs the extra `docs`: `make docs` installs it")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
         cwd=ROOT,
