@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 from haplobench.errors import PanelError
 
 MISSING = -1
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(RecursionError, BadZipFile, zlib.error),
+)
+"""What reading a damaged folder of arrays raises."""
 _FORMAT = 1
 _BLOCK_BYTES = 1 << 26
 
@@ -341,13 +348,15 @@ class Panel:
             with np.load(source / "sites.npz") as sites, np.load(source / "samples.npz") as people:
                 arrays = {name: table[name] for table in (sites, people) for name in table.files}
             haplotypes = np.load(source / "haplotypes.npy", mmap_mode="r")
-        except (OSError, ValueError, KeyError) as error:
+            form, digest = head.pop("format", None), str(head.pop("digest", ""))
+        except UNREADABLE as error:
             raise PanelError(f"{source}: not a saved panel: {error}") from None
-        if head.get("format") != _FORMAT:
-            raise PanelError(f"{source}: format {head.get('format')}, expected {_FORMAT}")
-        digest = head.pop("digest")
-        head.pop("format")
-        panel = cls(haplotypes=haplotypes, **arrays, **head)
+        if form != _FORMAT:
+            raise PanelError(f"{source}: format {form}, expected {_FORMAT}")
+        try:
+            panel = cls(haplotypes=haplotypes, **arrays, **head)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise PanelError(f"{source}: not a saved panel: {error}") from None
         panel.__dict__["digest"] = digest
         return panel
 

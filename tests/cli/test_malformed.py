@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import signal
 import subprocess
 import sys
@@ -168,7 +169,10 @@ def test_folders_that_can_not_be_written_are_one_line(bench: Bench, tmp_path: Pa
     assert_one_clear_error(bench("data", "info", "embedded", "--set", "region=["), "not YAML")
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, sign: signal.Signals, code: int
+) -> None:
     running = subprocess.Popen(
         [
             str(Path(sys.executable).parent / "bench"),
@@ -188,7 +192,9 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     )
     assert running.stdout is not None
     assert "cells, results in" in running.stdout.readline()
-    running.send_signal(signal.SIGINT)
+    running.send_signal(sign)
     _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == code
     assert errors.splitlines()[-1] == "error: interrupted; run the same command again to resume"
+    (description,) = tmp_path.glob("results/*/*/run.json")
+    assert json.loads(description.read_text())["status"] == "incomplete"

@@ -397,18 +397,19 @@ def test_the_store_has_whole_stages_or_none(tmp_path: Path) -> None:
     with store.workspace("fit", "key") as work:
         output = work / "output"
         output.mkdir()
-        (output / "stage.json").write_text('{"finished": 100.0, "n": 1}')
+        (output / "stage.json").write_text('{"generation": 1, "n": 1}')
         assert store.finished("fit", "key") is None
         store.publish(output, "fit", "key")
     assert not list((tmp_path / "work").iterdir())
-    assert store.finished("fit", "key") == {"finished": 100.0, "n": 1}
-    assert StageStore(tmp_path, not_before=200.0).finished("fit", "key") is None
+    assert store.finished("fit", "key") == {"generation": 1, "n": 1}
+    assert StageStore(tmp_path, generation=2, least=2).finished("fit", "key") is None
     # Done again: the new one takes its place.
     with store.workspace("fit", "key") as work:
         (work / "output").mkdir()
-        (work / "output" / "stage.json").write_text('{"finished": 300.0, "n": 2}')
+        (work / "output" / "stage.json").write_text('{"generation": 2, "n": 2}')
         store.publish(work / "output", "fit", "key")
     assert (store.finished("fit", "key") or {})["n"] == 2
+    assert StageStore(tmp_path, generation=2, least=2).finished("fit", "key") is not None
     assert sorted(path.name for path in (tmp_path / "fit").iterdir()) == ["key"]
 
 

@@ -34,7 +34,7 @@ def save(
     from haplobench.comparison.baseline import render_baseline
     from haplobench.comparison.sources import open_side
     from haplobench.errors import BenchError
-    from haplobench.runner.store import write_whole
+    from haplobench.files import write_whole
     from haplobench.suite_schema import NAME
 
     measured = open_side(run, out=out, baselines=baselines, prefer="run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from typing import Annotated
 
@@ -76,7 +78,15 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the program and exit: 0 fine, 1 a cell failed, 2 usage or bad input, 130 interrupted."""
+    """Run the program and exit: 0 fine, 1 a cell failed, 2 usage or bad input, 130 interrupted,
+    143 terminated."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show a character (LANG=C) is shown its escape.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is signal.SIG_DFL:
+            signal.signal(sign, _terminate)
     try:
         code = app(args=arguments, prog_name="bench", standalone_mode=False)
     except click.ClickException as error:
@@ -100,12 +110,24 @@ def main(arguments: list[str] | None = None) -> None:
         _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         sys.exit(EXIT_USAGE)
     if code == EXIT_INTERRUPTED:  # typer makes this code of a KeyboardInterrupt
+        code = _SIGNALLED[-1] if _SIGNALLED else code
         _complain("interrupted; run the same command again to resume")
     sys.exit(code if isinstance(code, int) else 0)
 
 
+_SIGNALLED: list[int] = []
+
+
+def _terminate(sign: int, frame: object) -> None:
+    """End as Ctrl-C does, with what runs brought to an end, but with the signal's own exit code."""
+    _SIGNALLED.append(128 + sign)
+    raise KeyboardInterrupt
+
+
 def _complain(line: str) -> None:
+    from haplobench.files import printable
+
     prefix = "error: "
     if sys.stderr.isatty():
         prefix = "\x1b[1;31merror:\x1b[0m "
-    print(f"{prefix}{line}", file=sys.stderr)  # noqa: T201
+    print(f"{prefix}{printable(line)}", file=sys.stderr)  # noqa: T201

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haplobench.comparison import exchange
 from haplobench.comparison.markdown import render_markdown
 from haplobench.errors import BenchError
-from haplobench.runner.store import write_whole
+from haplobench.files import write_whole
 
 if TYPE_CHECKING:
     from haplobench.comparison.model import Comparison

@@ -7,9 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from haplobench.files import write_whole
 from haplobench.history.model import History, Series
 from haplobench.history.terminal import described, grouped, name_of, number, ranks
-from haplobench.runner.store import write_whole
 
 LIMIT = 2_000_000
 """Bytes that a page may have: beyond, the last plots are left to the tables."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from haplobench.errors import FormatError
+from haplobench.files import file_name, parse_json, read_regular
 from haplobench.results.run_folder import RunFolder
 
 FOLDER = "costs"
@@ -55,7 +56,7 @@ class CellCost:
     def cell(self) -> str:
         """The cell's name as its files in the run's folder have it."""
         ranks = f".ranks{self.world_size}" if self.world_size > 1 else ""
-        return f"{self.dataset}.{self.generator}.seed{self.seed}{ranks}"
+        return file_name(f"{self.dataset}.{self.generator}.seed{self.seed}{ranks}")
 
     def to_json(self) -> str:
         """One object of JSON, indented."""
@@ -70,9 +71,9 @@ def read_costs(folder: RunFolder) -> list[CellCost]:
     found = []
     for path in sorted((folder.path / FOLDER).glob("*.json")):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(read_regular(path))
             values["draws"] = tuple(values["draws"])
             found.append(CellCost(**values))
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise FormatError(f"{path}: not a cell's cost: {error}") from None
     return found

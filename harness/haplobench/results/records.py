@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 import filelock
@@ -112,6 +113,14 @@ class Record:
 
 
 _FIELDS = {item.name for item in fields(Record)}
+_BY_ANNOTATION: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "bool": (bool,),
+    "float | None": (int, float, NoneType),
+    "int | None": (int, NoneType),
+    "Mapping[str, str]": (dict,),
+}
+_KINDS = {item.name: _BY_ANNOTATION.get(str(item.type), (str,)) for item in fields(Record)}
 
 
 def append_records(path: Path, records: Iterable[Record]) -> None:
@@ -128,7 +137,8 @@ def append_records(path: Path, records: Iterable[Record]) -> None:
             handle.seek(-1, os.SEEK_END)
             if handle.read(1) != b"\n":
                 text = "\n" + text
-        handle.write(text.encode())
+        # Half a surrogate pair, which UTF-8 can't hold, becomes JSON's escape of it.
+        handle.write(text.encode(errors="backslashreplace"))
         handle.flush()
         os.fsync(handle.fileno())
 
@@ -139,11 +149,12 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises FormatError, naming file and line, on a line that is JSON but not a record or
     whose schema is newer than this program's.
     """
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row: dict[str, Any] = json.loads(line)
-            except ValueError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                # A line may be torn inside a character, too.
                 continue
             yield parse_record(row, f"{path}:{number}")
 
@@ -155,9 +166,15 @@ def parse_record(row: dict[str, Any], place: str) -> Record:
     """
     check_schema(row.get("schema") if isinstance(row, dict) else None, place)
     try:
-        return Record(**{key: value for key, value in row.items() if key in _FIELDS})
+        record = Record(**{key: value for key, value in row.items() if key in _FIELDS})
     except TypeError as error:
         raise FormatError(f"{place}: not a whole record: {error}") from None
+    for name, kinds in _KINDS.items():
+        value = getattr(record, name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "null")
+            raise FormatError(f"{place}: {name} is {value!r}, expected {expected}")
+    return record
 
 
 def check_schema(schema: object, place: str, newest: int = SCHEMA) -> None:

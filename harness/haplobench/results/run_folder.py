@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.errors import BenchError, FormatError
+from haplobench.files import parse_json, read_regular
 from haplobench.results.records import Record, append_records, read_records
 
 RECORDS = "records.jsonl"
 DESCRIPTION = "run.json"
+_LARGEST = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,11 @@ class RunFolder:
         """
         path = self.path / DESCRIPTION
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = parse_json(read_regular(path, _LARGEST))
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise FormatError(f"{path}: can't be read: {error.strerror}") from None
         except ValueError as error:
             raise FormatError(f"{path}: not JSON: {error}") from None
         if not isinstance(value, dict):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haplobench.errors import BenchError
+from haplobench.errors import BenchError, PanelError
+from haplobench.files import file_name, read_json
 from haplobench.hookspecs import StageEvent
 from haplobench.plugin import GPU
 from haplobench.registry import Registry
@@ -19,16 +20,17 @@ from haplobench.results.run_folder import RunFolder
 from haplobench.runner.code import plugin_code
 from haplobench.runner.costs import note_cost
 from haplobench.runner.executors import Executor, StageTask
-from haplobench.runner.failures import last_lines
+from haplobench.runner.failures import is_no_space, last_lines
 from haplobench.runner.jobs import Job, Stage, StageError
 from haplobench.runner.launch import log_of_rank
 from haplobench.runner.models import note_model
 from haplobench.runner.parallel import StoppedError
 from haplobench.runner.plan import Cell, Keys
+from haplobench.runner.prepared import verify_panel, verify_prepared
 from haplobench.runner.process import Outcome
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.recording import Failure, Ledger
-from haplobench.runner.store import StageStore, link_or_copy
+from haplobench.runner.store import STAGE_FILE, StageStore, link_or_copy, unstorable
 from haplobench.runner.telemetry import Beat
 from haplobench.suite_schema import Limits
 from haplobench.units import format_duration, format_size
@@ -88,7 +90,7 @@ def run_stage(
     StoppedError
         If the run was stopped.
     """
-    facts = session.store.finished(stage, key)
+    facts = _stored(session, cell, stage, key)
     if facts is None:
 
         def waiting(holder: str) -> None:
@@ -96,12 +98,31 @@ def run_stage(
 
         try:
             with session.store.lock(stage, key, waiting, session.stop.is_set):
-                facts = session.store.finished(stage, key)
+                facts = _stored(session, cell, stage, key)
                 if facts is None:
                     return _run_process(session, cell, stage, key, limits, job)
         except InterruptedError:
             raise StoppedError from None
     session.event(cell, stage, "cached", 0.0)
+    return facts
+
+
+def _stored(session: Session, cell: str, stage: Stage, key: str) -> dict[str, Any] | None:
+    """What a finished stage tells of itself; None if it isn't there, or its panels have changed."""
+    facts = session.store.finished(stage, key)
+    if facts is None:
+        return None
+    folder = session.store.folder(stage, key)
+    try:
+        if stage == "prepare":
+            verify_prepared(folder)
+        elif stage == "sample":
+            for number, draw in enumerate(facts["draws"]):
+                verify_panel(folder / f"draw{number}", draw["digest"])
+    except PanelError as error:
+        session.reporter.message(f"{cell} {stage}: {error}; done again")
+        session.store.discard(stage, key)
+        return None
     return facts
 
 
@@ -116,7 +137,7 @@ def _run_process(
             break
         except StageFailedError as error:
             if attempt == limits.restart or error.user:
-                if checkpoint is not None and not any(checkpoint.iterdir()):
+                if checkpoint is not None and not any(checkpoint.glob("*")):
                     session.store.forget_checkpoint(stage, key)
                 raise
             session.reporter.message(
@@ -134,22 +155,38 @@ def _attempt(
     """Run a stage's process once, or raise StageFailedError."""
     with session.store.workspace(stage, key) as work:
         outcome, error, log = run_job(session, cell, stage, work, limits, job)
+        failure = explain_failure(outcome, error, log, limits, int(job.get("world_size", 1)))
         if outcome.ending == "ok":
-            output = work / "output"
-            artifacts = output / "artifacts"
-            if not any(artifacts.iterdir()):
-                artifacts.rmdir()
-            session.store.publish(output, stage, key)
-            session.event(cell, stage, "ok", outcome.wall)
-            facts = session.store.finished(stage, key)
-            if facts is None:
-                raise BenchError(
-                    f"{session.store.folder(stage, key)}: vanished after it was written"
-                )
-            return facts
-    failure = explain_failure(outcome, error, log, limits, int(job.get("world_size", 1)))
+            trouble = _publish(session, stage, key, work / "output")
+            facts = session.store.finished(stage, key) if not trouble else None
+            if facts is not None:
+                session.event(cell, stage, "ok", outcome.wall)
+                return facts
+            trouble = trouble or "its output vanished"
+            failure = Failure("failed", "OutputError", trouble, outcome.wall)
     session.event(cell, stage, failure.status, outcome.wall, failure.error)
     raise StageFailedError(stage, failure, key, user=error is not None and error.user)
+
+
+def _publish(session: Session, stage: Stage, key: str, output: Path) -> str:
+    """Store a stage's output; why that can't be, where a plugin has left what can't be stored."""
+    try:
+        if read_json(output / STAGE_FILE) is None:
+            return "ended without saying that it was done"
+        if trouble := unstorable(output):
+            return f"what it left can't be stored: {trouble}, expected files and folders"
+        artifacts = output / "artifacts"
+        if artifacts.is_dir() and not any(artifacts.iterdir()):
+            artifacts.rmdir()
+        session.store.publish(output, stage, key)
+    except RecursionError:
+        return "what it left can't be stored: folders nested too deep"
+    except OSError as error:
+        if is_no_space(error):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return f"what it left can't be stored: {where}{error.strerror or error}"
+    return ""
 
 
 def run_job(
@@ -173,12 +210,13 @@ def run_job(
         meeting=str((work / "meeting.json").resolve()),
         time_limit=limits.time,
         threads=session.suite.threads,
+        generation=session.store.generation,
         paths=tuple(entry for entry in sys.path if entry),
         **job,
     )
     path = work / "job.json"
     whole.write(path)
-    log = session.folder.path / "logs" / f"{cell.replace('/', '.')}.{stage}.log"
+    log = session.folder.path / "logs" / f"{file_name(cell)}.{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     for rank in range(whole.world_size):
         Path(log_of_rank(str(log), rank)).write_bytes(b"")
@@ -352,9 +390,7 @@ def _refuse_known(session: Session, cell: Cell, stage: Phase, key: str) -> None:
 def _show_artifacts(session: Session, cell: Cell, stage: str, key: str) -> None:
     """Have the files that a plugin left for the user in the run folder too."""
     source = session.store.folder(stage, key) / "artifacts"
-    if not source.is_dir():
-        return
-    target = session.folder.path / "artifacts" / cell.name.replace("/", ".") / stage
+    target = session.folder.path / "artifacts" / file_name(cell.name) / stage
     for file in source.rglob("*"):
-        if file.is_file():
+        if file.is_file() and not file.is_symlink():
             link_or_copy(file, target / file.relative_to(source))

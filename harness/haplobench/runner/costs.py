@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from haplobench.files import file_name, jsonable, write_whole
 from haplobench.results.costs import FOLDER, CellCost
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
-from haplobench.runner.store import write_whole
 
 _STAGE = ("wall", "cpu", "peak_rss", "base_rss", "peak_gpu_memory", "ranks")
 _DRAW = (*_STAGE, "n_haplotypes", "n_sites", "span")
@@ -26,7 +25,7 @@ def note_cost(
         dataset=cell.dataset.label,
         generator=cell.label,
         name=entry.name,
-        params={name: _plain(value) for name, value in entry.params.items()},
+        params=jsonable(entry.params),
         seed=cell.seed,
         world_size=entry.world_size,
         backend=entry.backend if entry.world_size > 1 else "",
@@ -35,16 +34,10 @@ def note_cost(
         fit=_part(fit, _STAGE),
         draws=tuple(_part(draw, _DRAW) for draw in sample["draws"]),
     )
-    name = cell.name.replace("/", ".")
-    write_whole(folder.path / FOLDER / f"{name}.json", cost.to_json())
+    write_whole(folder.path / FOLDER / f"{file_name(cell.name)}.json", cost.to_json())
 
 
 def _part(facts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: facts[name] for name in names} | (
         {"profile": facts["profile"]} if "profile" in facts else {}
     )
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON can hold it."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,6 @@ from haplobench.results.provenance import Provenance
 from haplobench.runner.cell import Session
 from haplobench.runner.plan import Cell
 from haplobench.runner.recording import distribution_of
-from haplobench.runner.store import write_whole
 
 
 def describe_run(
@@ -75,7 +73,7 @@ def run_lines(
         "failed": sorted(failed),
         "jobs": session.executor.slots,
         "threads": session.suite.threads,
-        **{key: info[key] for key in ("state", "fresh", "started_at")},
+        **{key: info[key] for key in ("state", "fresh", "generation")},
     }
 
 
@@ -111,7 +109,7 @@ def _generator(
     registry: Registry, name: str, role: str, params: Mapping[str, Any], missing: tuple[str, ...]
 ) -> dict[str, Any]:
     spec = registry.generators.get(name)
-    described: dict[str, Any] = {"name": name, "role": role, "params": _plain(params)}
+    described: dict[str, Any] = {"name": name, "role": role, "params": dict(params)}
     if spec is not None:
         described |= {
             "version": spec.version,
@@ -123,15 +121,6 @@ def _generator(
             "conditional": spec.conditional,
         }
     return described | {"missing": list(missing)}
-
-
-def _plain(value: Any) -> Any:
-    """Parameters as JSON can hold them: infinite numbers as texts, `inf`."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
@@ -148,17 +137,3 @@ def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
         "submetrics": [asdict(submetric) for submetric in spec.submetrics],
         "figures": [asdict(figure) for figure in spec.figures],
     }
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    write_whole(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read JSON; None if there is none or it isn't an object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

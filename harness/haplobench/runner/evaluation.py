@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haplobench.errors import BenchError, SuiteError
+from haplobench.files import write_json, write_whole
 from haplobench.panel import Panel
 from haplobench.plugin import RunContext
 from haplobench.recombination import RecombinationMap
@@ -19,18 +19,18 @@ from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry,
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
 from haplobench.runner.cell import Session, StageFailedError
-from haplobench.runner.describe import describe_run, run_lines, write_json
+from haplobench.runner.describe import describe_run, run_lines
 from haplobench.runner.evaluation_panels import Panels, fit_together
 from haplobench.runner.executors import Executor, LocalExecutor
 from haplobench.runner.foundations import plugin_modules
 from haplobench.runner.measuring import Cohorts, floor_cohorts, measure_cell
-from haplobench.runner.opening import open_run
+from haplobench.runner.opening import open_run, open_store
 from haplobench.runner.parallel import run_all
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Ledger, Recorder
 from haplobench.runner.run import RunOutcome, observer, writing
-from haplobench.runner.store import StageStore, write_whole
+from haplobench.runner.store import STAGE_FILE
 from haplobench.sequence import ReferenceSequence
 from haplobench.suite_schema import Filters, FloorSettings, Limits, SampleSettings, SplitSettings
 
@@ -119,10 +119,7 @@ def evaluate(
             }
         )
         with open_run(out / NAME, suite, state, fresh=fresh, reporter=reporter) as (folder, info):
-            store = StageStore(
-                out / NAME / "stages", not_before=info["started_at"] if info["fresh"] else 0.0
-            )
-            store.sweep()
+            store = open_store(out / NAME, info)
             session = Session(
                 suite=suite,
                 registry=registry,
@@ -229,8 +226,8 @@ class _Evaluation:
                 refused=refused,
             ),
         ]
-        self._describe("running")
         try:
+            self._describe("running")
             work = [
                 partial(self._measure, at, scored, prepared)
                 for at, scored in zip((floor, cell), cohorts, strict=True)
@@ -240,6 +237,7 @@ class _Evaluation:
             with contextlib.suppress(OSError):
                 self._describe("incomplete")
             raise
+        session.ledger.check()
         self._describe("complete")
         return RunOutcome(session.folder.path, tuple(self.failed), bool(self.info["resumed"]))
 
@@ -251,8 +249,8 @@ class _Evaluation:
                 output = work / "output"
                 output.mkdir()
                 save(output)
-                now = datetime.now(UTC).timestamp()
-                write_json(output / "stage.json", {"stage": stage, "finished": now})
+                stamp = {"stage": stage, "generation": store.generation}
+                write_json(output / STAGE_FILE, stamp)
                 store.publish(output, stage, key)
         return store.folder(stage, key)
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from haplobench.files import parse_json, read_regular, write_json
+
 Stage = Literal["prepare", "fit", "sample", "measure"]
 
 # Exit codes of a stage's process, beside 0 for done.
@@ -50,6 +52,8 @@ class Job:
         File through which the ranks find each other, see `haplobench.distributed.opening`.
     checkpoint : str
         Folder kept until the stage is done, see `RunContext`; empty: none.
+    generation : int
+        Of the store, see `StageStore`: what the stage leaves is of it.
     torch, gpu : bool
         Whether the plugin imports torch; whether each rank is to have a GPU where there are any.
     paths : tuple of str
@@ -77,6 +81,7 @@ class Job:
     backend: Literal["torch", "horovod"] = "torch"
     meeting: str = ""
     checkpoint: str = ""
+    generation: int = 0
     torch: bool = False
     gpu: bool = False
     paths: tuple[str, ...] = ()
@@ -141,13 +146,13 @@ class StageError:
     at: float = field(default_factory=time.time)
 
     def write(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)) + "\n")
+        """Write as JSON, in the place of whatever is there."""
+        write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> StageError | None:
         """Read what `write` wrote; None if there is nothing whole."""
         try:
-            return cls(**json.loads(path.read_text()))
+            return cls(**parse_json(read_regular(path)))
         except (OSError, ValueError, TypeError):
             return None

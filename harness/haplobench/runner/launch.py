@@ -5,7 +5,8 @@ harness started stays behind as a guardian: when the harness dies, however sudde
 guardian is told by the kernel and kills the whole process group, so that nothing is left
 running. The worker it forks does the work; of a cell with several ranks it forks one for
 each rank on this machine, with torchrun's environment variables, and when one dies it ends
-the others and writes which was first.
+the others and writes which was first. What a plugin starts and leaves behind, however detached,
+becomes the guardian's child and is killed with the stage.
 
 Usage: launch.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE]
 """
@@ -22,16 +23,27 @@ import sys
 import time
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _TOGETHER = 0.05
+# A worker's exit code once its stage is done: 0 is what a plugin's `os._exit(0)` gives, and
+# that the guardian passes on as EXIT_EARLY.
+_DONE = 76
+EXIT_EARLY = 75
+# A plugin that forks faster than it can be killed isn't waited for, seconds.
+_LAST_RITES = 5.0
+
+
+def _prctl(option: int, value: int) -> bool:
+    """Ask the kernel for something; False where it isn't Linux, and orphans are possible."""
+    try:
+        return bool(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def _die_with_parent(sign: signal.Signals, parent: int) -> None:
     """Ask the kernel for a signal when the parent ends; if it has ended already, end too."""
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
-    except (OSError, AttributeError):
-        return  # not Linux: orphans are possible there
-    if os.getppid() != parent:
+    if _prctl(_PR_SET_PDEATHSIG, int(sign)) and os.getppid() != parent:
         os._exit(1)
 
 
@@ -48,7 +60,7 @@ def _guard(workers: dict[int, int], job: str, first: int, size: int) -> int:
     """Wait for the workers (rank by pid) and pass their end on; one that dies ends all."""
     ended: list[tuple[int, int]] = []
     while workers and not any(code for _, code in ended):
-        ended.append(_reap(workers, os.wait()))
+        ended += _reap(workers, os.wait())
     if not any(code for _, code in ended):
         return 0
     # Those that ended for the same reason at the same time: the kernel tells in any order.
@@ -57,7 +69,7 @@ def _guard(workers: dict[int, int], job: str, first: int, size: int) -> int:
         found = os.waitpid(-1, os.WNOHANG)
         if not found[0]:
             break
-        ended.append(_reap(workers, found))
+        ended += _reap(workers, found)
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     bad = [(rank, code) for rank, code in ended if code]
@@ -68,10 +80,30 @@ def _guard(workers: dict[int, int], job: str, first: int, size: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _reap(workers: dict[int, int], found: tuple[int, int]) -> tuple[int, int]:
-    """Rank and exit code of a process that `os.wait` told of."""
+def _reap(workers: dict[int, int], found: tuple[int, int]) -> list[tuple[int, int]]:
+    """Rank and exit code of a process that `os.wait` told of; none if it is no worker."""
     pid, status = found
-    return workers.pop(pid), os.waitstatus_to_exitcode(status)
+    if pid not in workers:
+        return []
+    code = os.waitstatus_to_exitcode(status)
+    return [(workers.pop(pid), {0: EXIT_EARLY, _DONE: 0}.get(code, code))]
+
+
+def _bury_orphans() -> None:
+    """Kill all children, and theirs, who become ours as their parents end."""
+    end = time.monotonic() + _LAST_RITES
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            for task in os.listdir("/proc/self/task"):
+                with open(f"/proc/self/task/{task}/children") as children:
+                    for pid in children.read().split():
+                        os.kill(int(pid), signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.002)
 
 
 def _become_rank(rank: int, local_rank: int, here: int, size: int, log: str) -> None:
@@ -99,9 +131,15 @@ def main() -> int:
     log = sys.argv[3] if len(sys.argv) > 3 else ""
     first, here, size = (int(text) for text in sys.argv[4:7]) if log else (0, 1, 1)
     group = os.getpgrp()
-    signal.signal(signal.SIGTERM, lambda *_: os.killpg(group, signal.SIGKILL))
-    _die_with_parent(signal.SIGTERM, harness)
     guardian = os.getpid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+    def end_all(*_: object) -> None:
+        _bury_orphans()
+        os.killpg(group, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end_all)
+    _die_with_parent(signal.SIGTERM, harness)
     workers: dict[int, int] = {}
     for local_rank in range(here):
         worker = os.fork()
@@ -111,7 +149,9 @@ def main() -> int:
             break
         workers[worker] = first + local_rank
     else:
-        return _guard(workers, job, first, size)
+        code = _guard(workers, job, first, size)
+        _bury_orphans()
+        return code
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent(signal.SIGKILL, guardian)
     _first_to_go()
@@ -124,7 +164,7 @@ def main() -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that a plugin left behind must not keep the process alive.
-    os._exit(code)
+    os._exit(code or _DONE)
 
 
 if __name__ == "__main__":

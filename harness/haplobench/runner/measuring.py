@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from haplobench.files import read_json
 from haplobench.plugin import GPU, MetricSpec
 from haplobench.resolved_suite import MetricEntry, digest_of
 from haplobench.results.records import Status
@@ -154,7 +154,7 @@ def measure_cell(
             wall += outcome.wall
             left = []
             for item in open_items:
-                raised = _read_json(work / "output" / f"{item.id}.error.json")
+                raised = read_json(work / "output" / f"{item.id}.error.json")
                 if raised is not None:
                     status: Status = "memory" if raised["error_type"] == "MemoryError" else "failed"
                     failure = Failure(status, raised["error_type"], raised["error"], raised["wall"])
@@ -311,11 +311,3 @@ def _job(
             ],
         },
     }
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from haplobench.errors import BenchError
+from haplobench.files import file_name, parse_json, read_regular, write_whole
 from haplobench.plugin import GeneratorSpec, RunContext
 from haplobench.registry import Registry, resolve
 from haplobench.results.run_folder import RunFolder
+from haplobench.runner.failures import one_line
+from haplobench.runner.opening import STAGES
 from haplobench.runner.prepared import Prepared
-from haplobench.runner.store import write_whole
 
 _FOLDER = "models"
 
@@ -60,7 +62,7 @@ def note_model(
         prepared=os.path.relpath(prepared.resolve(), here),
         **facts,
     )
-    path = folder.path / _FOLDER / f"{cell_name.replace('/', '.')}.json"
+    path = folder.path / _FOLDER / f"{file_name(cell_name)}.json"
     write_whole(path, json.dumps(asdict(noted), indent=1) + "\n")
 
 
@@ -104,21 +106,40 @@ def open_model(
 ) -> tuple[GeneratorSpec, Any, Prepared]:
     """Load a model and its prepared dataset.
 
-    Raises BenchError if either is no longer in the store.
+    Raises BenchError if either is no longer in the store, or can't be read.
     """
     model, prepared = (run / noted.model), (run / noted.prepared)
+    store = (run.resolve().parent / STAGES).resolve()
     for path in (model, prepared):
+        if not path.resolve().is_relative_to(store):
+            raise BenchError(
+                f"{run}: its note of {noted.text} leads out of the runs' store: {path}",
+                hint="run the suite again",
+            )
         if not path.is_dir():
             raise BenchError(f"{path}: no longer there", hint="run the suite again")
     spec = registry.generator(noted.name)
-    return spec, resolve(spec.target)().load(model, ctx), Prepared.load(prepared)
+    try:
+        return spec, resolve(spec.target)().load(model, ctx), Prepared.load(prepared)
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin is someone else's code, and so may the folder be
+        raise BenchError(
+            f"{model}: generator {spec.name} can't open it: {one_line(error)}",
+            hint="run the suite again",
+        ) from error
 
 
 def _models(run: Path) -> list[FittedModel]:
     found = []
     for path in sorted((run / _FOLDER).glob("*.json")):
         try:
-            found.append(FittedModel(**json.loads(path.read_text(encoding="utf-8"))))
+            model = FittedModel(**parse_json(read_regular(path)))
         except (OSError, ValueError, TypeError) as error:
             raise BenchError(f"{path}: not a note of a model: {error}") from None
+        for field in fields(FittedModel):
+            value, kind = getattr(model, field.name), int if field.type == "int" else str
+            if not isinstance(value, kind):
+                raise BenchError(f"{path}: {field.name} is {value!r}, expected {kind.__name__}")
+        found.append(model)
     return found

@@ -6,17 +6,21 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from haplobench.errors import FormatError
+from haplobench.files import is_abandoned
 from haplobench.resolved_suite import Suite
 from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.runner.progress import ProgressReporter
-from haplobench.runner.store import holder_of
+from haplobench.runner.store import StageStore, holder_of, last_generation, new_generation
+
+STAGES = "stages"
 
 
 @contextlib.contextmanager
@@ -29,11 +33,16 @@ def open_run(
     was recorded is removed if the run ends with an error.
     """
     for run in reversed(find_runs(parent.parent, suite.name)):
-        info = run.info()
+        try:
+            info = run.info()
+        except FormatError as error:
+            reporter.message(f"passed over: {error}")
+            continue
         if (
             info.get("state") != state
             or info.get("status") == "complete"
             or bool(info.get("fresh")) != fresh
+            or not isinstance(info.get("generation"), int)
         ):
             continue
         lock = filelock.FileLock(run.path / "run.lock")
@@ -43,8 +52,10 @@ def open_run(
             holder = holder_of(run.path / "run.holder")
             reporter.message(f"{run.path}: {holder} is running it; starting a run beside it")
             continue
-        reporter.message(f"resuming {run.path}, started {info['started']}")
+        reporter.message(f"resuming {run.path}, started {info.get('started')}")
         with _held(run, lock):
+            for scratch in filter(is_abandoned, run.path.rglob(".*")):
+                scratch.unlink(missing_ok=True)
             yield run, {**info, "resumed": True}
         return
     started = datetime.now(UTC)
@@ -58,10 +69,18 @@ def open_run(
                 "state": state,
                 "fresh": fresh,
                 "started": started.isoformat(timespec="seconds"),
-                "started_at": started.timestamp(),
+                "generation": new_generation(parent / STAGES) if fresh else 0,
                 "resumed": False,
             },
         )
+
+
+def open_store(parent: Path, info: Mapping[str, Any]) -> StageStore:
+    """The store that the runs in a folder share, swept; a fresh run sees what is as new as it."""
+    root = parent / STAGES
+    store = StageStore(root, last_generation(root), int(info["generation"]))
+    store.sweep()
+    return store
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.panel import Panel
+from haplobench.errors import PanelError
+from haplobench.panel import UNREADABLE, Panel
 from haplobench.recombination import RecombinationMap
 from haplobench.sequence import ReferenceSequence
 
@@ -68,6 +70,56 @@ class Prepared:
             recombination_map=_load_map(directory / "map.npz"),
             sequence=load_sequence(directory / "sequence.npz"),
             facts=read_facts(directory),
+        )
+
+
+def digests(
+    train: Panel,
+    holdout: Panel,
+    validation: NDArray[np.int64],
+    recombination_map: RecombinationMap | None,
+    sequence: ReferenceSequence | None,
+) -> tuple[str, str]:
+    """SHA-256 (hex) of the panels, and of everything in a prepared dataset."""
+    digest = hashlib.sha256(f"{train.digest} {holdout.digest}".encode()).hexdigest()
+    content = hashlib.sha256(digest.encode())
+    content.update(validation.tobytes())
+    if sequence is not None:
+        content.update(sequence.bases.tobytes())
+        content.update(f"{sequence.start} {sequence.surrogate}".encode())
+    if recombination_map is not None:
+        content.update(recombination_map.positions.tobytes())
+        content.update(recombination_map.centimorgans.tobytes())
+    return digest, content.hexdigest()
+
+
+def verify_prepared(directory: Path) -> None:
+    """Raise PanelError if a prepared dataset isn't what it was when it was stored."""
+    for part in ("train", "holdout"):
+        verify_panel(directory / part)
+    try:
+        stored = Prepared.load(directory)
+        parts = (stored.train, stored.holdout, stored.validation)
+        _, content = digests(*parts, stored.recombination_map, stored.sequence)
+        expected = stored.facts["content"]
+    except UNREADABLE as error:
+        raise PanelError(f"{directory}: can't be read any more: {error}") from None
+    if content != expected:
+        raise PanelError(
+            f"{directory}: changed since it was stored: its content's digest is {content[:8]}, "
+            f"expected {str(expected)[:8]}"
+        )
+
+
+def verify_panel(directory: Path, expected: str = "") -> None:
+    """Raise PanelError if a saved panel isn't that of its digest, or of an `expected` one."""
+    panel = Panel.load(directory)
+    expected = expected or panel.digest
+    panel.__dict__.pop("digest")
+    if panel.digest != expected:
+        raise PanelError(
+            f"{directory}: changed since it was stored: its digest is {panel.digest[:8]}, "
+            f"expected {expected[:8]}"
         )
 
 

@@ -17,12 +17,18 @@ from typing import Literal
 
 import psutil
 
-from haplobench.runner.failures import is_full
+from haplobench.runner.failures import is_full, shorten_log
 from haplobench.runner.jobs import EXIT_NO_SPACE
+from haplobench.runner.launch import EXIT_EARLY, log_of_rank
 
 LAUNCH = Path(__file__).with_name("launch.py")
 _POLL = 0.1
 _TRACE = 0.3
+# Seconds for the guardian to end what a plugin has left, before it is ended itself.
+_LAST_RITES = 6.0
+# Of the time, looking at shared pages may take at most one part in so many.
+_RARELY = 10
+_MARK = "HAPLOBENCH_JOB"
 
 Ending = Literal["ok", "failed", "timeout", "memory", "stopped", "no-space"]
 
@@ -72,10 +78,12 @@ def run_limited(
     job : Path
         The job's file.
     log : Path
-        Takes what the process prints; ranks after the first have logs beside it.
+        Takes what the process prints; ranks after the first have logs beside it. Of a
+        long one the middle is left out.
     memory_limit : int
-        Bytes, of all its processes together; files mapped into memory don't count, since
-        the kernel can drop them.
+        Bytes, of all its processes together. Pages that several share (a fork's, until
+        it writes to them) count once; files mapped into memory don't, since the kernel can
+        drop them.
     time_limit : float
         Seconds, from the start or from what `since` says last.
     environment : mapping
@@ -97,9 +105,10 @@ def run_limited(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
+            env={**environment, _MARK: str(job)},
             start_new_session=True,
         )
+    logs = [Path(log_of_rank(str(log), ranks.first + i)) for i in range(ranks.here)]
     kills = _kernel_kills()
     peak = 0
     ending: Ending | None = None
@@ -109,7 +118,7 @@ def run_limited(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL if time.monotonic() - start > 1 else 0.02)
                 break
-            memory = tree.memory()
+            memory = tree.memory(memory_limit)
             peak = max(peak, memory)
             if stop.is_set():
                 ending = "stopped"
@@ -118,10 +127,18 @@ def run_limited(
             elif time.monotonic() - max(start, since() or start) > time_limit:
                 ending = "timeout"
                 tree.ask_for_trace()
+            for path in logs:
+                shorten_log(path)
             watch()
     finally:
+        if process.poll() is None:
+            tree.end(process)
         tree.kill()
         code = process.wait()
+        if code < 0:
+            _kill_marked(str(job))
+        for path in logs:
+            shorten_log(path)
     wall = time.monotonic() - start
     if ending is not None:
         return Outcome(ending, wall, peak)
@@ -138,7 +155,10 @@ def run_limited(
         with contextlib.suppress(ValueError):
             detail = f"killed by {signal.Signals(signalled).name}"
             return Outcome("failed", wall, peak, detail, rank)
-    return Outcome("failed", wall, peak, f"exit code {code}", rank)
+    detail = f"exit code {code}"
+    if code == EXIT_EARLY:
+        detail = "ended with status 0 before it was done, as os._exit(0) does"
+    return Outcome("failed", wall, peak, detail, rank)
 
 
 def _first_to_fail(job: Path, ranks: RanksHere) -> int | None:
@@ -155,6 +175,8 @@ class _Tree:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.seen: dict[int, psutil.Process] = {}
+        self._shared_at = 0.0
+        self._shared = 0
 
     def _look(self) -> None:
         todo = [self.pid]
@@ -165,10 +187,23 @@ class _Tree:
                     self.seen[pid] = psutil.Process(pid)
                 todo += _children(self.seen[pid])
 
-    def memory(self) -> int:
-        """Bytes that only ending the processes would free: anonymous and shared memory."""
+    def memory(self, limit: int) -> int:
+        """Bytes that only ending the processes would free: anonymous and shared memory.
+
+        What each process has in memory is quickly known and counts shared pages again and
+        again: only where its sum passes the limit, pages are shared out, which takes the kernel
+        some milliseconds for each GB.
+        """
         self._look()
-        return sum(_unmapped(pid) for pid in self.seen)
+        total = sum(_unmapped(pid) for pid in self.seen)
+        if total <= limit or len(self.seen) == 1:
+            return total
+        if time.monotonic() >= self._shared_at:
+            start = time.monotonic()
+            self._shared = sum(_proportional(pid) for pid in self.seen)
+            took = time.monotonic() - start
+            self._shared_at = start + (1 + _RARELY) * took
+        return self._shared
 
     def ask_for_trace(self) -> None:
         """Have the workers write to their logs where they stand."""
@@ -179,6 +214,12 @@ class _Tree:
                     if self.seen[pid].ppid() == self.pid:
                         os.kill(pid, signal.SIGUSR1)
         time.sleep(_TRACE)
+
+    def end(self, guardian: subprocess.Popen[bytes]) -> None:
+        """Have the guardian kill whatever descends from it, and end."""
+        guardian.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            guardian.wait(_LAST_RITES)
 
     def kill(self) -> None:
         """Kill the process group, and descendants that left it."""
@@ -220,6 +261,30 @@ def _unmapped(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         return int(psutil.Process(pid).memory_info().rss)
     return 0
+
+
+def _proportional(pid: int) -> int:
+    """As `_unmapped`, but of pages that n processes share the n-th part."""
+    total = 0
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as lines:
+            for line in lines:
+                if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+                    total += int(line.split()[1]) * 1024
+        return total
+    except ProcessLookupError:
+        return 0
+    except (OSError, ValueError):
+        # An older kernel, or a process that hides its memory.
+        return _unmapped(pid)
+
+
+def _kill_marked(job: str) -> None:
+    """Kill a job's processes by their environment: their guardian was killed, by a plugin say."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == job:
+                process.kill()
 
 
 def _kernel_kills() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from haplobench.errors import BenchError
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.resolved_suite import Suite, digest_of
@@ -190,6 +191,22 @@ class Ledger:
         self._bad: dict[str, int] = {}
         for record in records:
             self._count(record)
+        self._size = self._size_now()
+
+    def _size_now(self) -> int:
+        try:
+            return self.folder.records_path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def check(self) -> None:
+        """Raise BenchError if records have vanished since they were written."""
+        if self._size_now() < self._size:
+            raise BenchError(
+                f"{self.folder.records_path}: records that this run wrote are gone: somebody "
+                "removed or changed the run's folder meanwhile",
+                hint="run the same command again; what is computed is kept",
+            )
 
     def _count(self, record: Record) -> None:
         if record.status in BAD:
@@ -199,7 +216,9 @@ class Ledger:
         """Append the records that aren't there yet, as one piece."""
         with self._lock:
             new = [record for record in records if identity(record) not in self._known]
+            self.check()
             self.folder.append(new)
+            self._size = self._size_now()
             self._known.update(map(identity, new))
             for record in new:
                 self._count(record)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from haplobench.errors import BenchError
+from haplobench.files import read_json, write_json, write_whole
 from haplobench.hookspecs import StageEvent
 from haplobench.registry import Registry
 from haplobench.resolved_suite import GeneratorEntry, Suite
@@ -27,8 +28,9 @@ from haplobench.runner.cell import (
     fit_shadows,
     run_stage,
 )
-from haplobench.runner.describe import claim_of, describe_run, read_json, run_lines, write_json
+from haplobench.runner.describe import claim_of, describe_run, run_lines
 from haplobench.runner.executors import Executor, make_executor
+from haplobench.runner.failures import describe_error
 from haplobench.runner.foundations import (
     DatasetStage,
     dataset_stages,
@@ -37,13 +39,12 @@ from haplobench.runner.foundations import (
     state_of,
 )
 from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
-from haplobench.runner.opening import open_run
+from haplobench.runner.opening import open_run, open_store
 from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
 from haplobench.runner.prepared import PRIVACY_FILE, read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
-from haplobench.runner.recording import Ledger, Recorder
-from haplobench.runner.store import StageStore, write_whole
+from haplobench.runner.recording import Failure, Ledger, Recorder
 
 LOG = logging.getLogger("haplobench.runner")
 
@@ -151,10 +152,7 @@ def _run(
     state = state_of(suite, registry, keys, [dataset.key for dataset in datasets])
     parent = out / suite.name
     with open_run(parent, suite, state, fresh=fresh, reporter=reporter) as (folder, info):
-        store = StageStore(
-            parent / "stages", not_before=info["started_at"] if info["fresh"] else 0.0
-        )
-        store.sweep()
+        store = open_store(parent, info)
         session = Session(
             suite=suite,
             registry=registry,
@@ -187,7 +185,11 @@ class _Run:
         self.failed: list[str] = []
         self.claims: dict[str, dict[str, Any]] = {}
         self.timings_path = session.store.root / "timings.json"
-        self.timings: dict[str, float] = read_json(self.timings_path) or {}
+        self.timings: dict[str, float] = {
+            name: float(seconds)
+            for name, seconds in (read_json(self.timings_path) or {}).items()
+            if isinstance(seconds, int | float)
+        }
         self.lock = threading.Lock()
 
     def go(self, datasets: Sequence[DatasetStage]) -> RunOutcome:
@@ -196,10 +198,10 @@ class _Run:
         suite, slots = session.suite, session.executor.slots
         cells = plan_cells(suite, self.timings)
         expected = {cell.name: self.timings.get(cell.name) for cell in cells}
-        self.describe("running", {})
-        session.reporter.start(suite.name, session.folder.path, expected)
         prepared: dict[str, DatasetStage] = {}
         try:
+            self.describe("running", {})
+            session.reporter.start(suite.name, session.folder.path, expected)
             run_all([partial(self.prepare, dataset) for dataset in datasets], slots, session.stop)
             prepared = {dataset.entry.label: dataset for dataset in datasets}
             self.describe("running", prepared)
@@ -212,6 +214,7 @@ class _Run:
             with contextlib.suppress(OSError):
                 self.describe("incomplete", prepared)
             raise
+        session.ledger.check()
         self.describe("complete", prepared)
         return RunOutcome(session.folder.path, tuple(self.failed), bool(self.info["resumed"]))
 
@@ -283,6 +286,12 @@ class _Run:
         except StageFailedError as error:
             record = recorder.cell_failure(error.stage, error.failure, error.key)
             session.ledger.append([record])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # What a plugin left where the harness keeps its own: it costs the plugin's cell.
+            LOG.warning("%s: %r", cell.name, error)
+            broken = describe_error(error)
+            failure = Failure("failed", broken.error_type, broken.error, 0.0)
+            session.ledger.append([recorder.cell_failure("measure", failure, "")])
         wall = time.monotonic() - start
         failures = session.ledger.failures(cell)
         with self.lock:

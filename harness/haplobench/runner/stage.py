@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -12,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from haplobench.files import write_json
 from haplobench.plugin import RunContext
 from haplobench.registry import Registry, load_registry
 from haplobench.runner.context import stage_context, with_dataset
 from haplobench.runner.failures import describe_error, is_no_space
 from haplobench.runner.jobs import EXIT_FAILED, EXIT_NO_SPACE, Job, StageError
 from haplobench.runner.prepared import Prepared
+from haplobench.runner.store import STAGE_FILE
 from haplobench.runner.telemetry import Heartbeat
-
-STAGE_FILE = "stage.json"
 
 
 def main(path: str) -> int:
@@ -36,9 +35,9 @@ def main(path: str) -> int:
             raise ImportError(f"plugin {plugin.source} failed to load: {plugin.error}")
         ctx = stage_context(job, deadline, heartbeat)
         facts = _stage(job, registry, ctx, heartbeat)()
-        facts |= {"stage": job.stage, "finished": time.time(), "threads": job.threads}
+        facts |= {"stage": job.stage, "generation": job.generation, "threads": job.threads}
         if job.rank == 0:
-            (Path(job.output) / STAGE_FILE).write_text(json.dumps(facts, allow_nan=False) + "\n")
+            write_json(Path(job.output) / STAGE_FILE, facts)
         ctx.group.close()
     except BaseException as error:  # whatever a plugin raises, SystemExit included
         _tell(replace(describe_error(error), rank=job.rank), Path(job.error))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.errors import PluginError
+from haplobench.files import replacing, shortened, write_json
 from haplobench.panel import Panel
 from haplobench.plugin import (
     Measurement,
@@ -36,6 +35,8 @@ from haplobench.runner.telemetry import Heartbeat
 from haplobench.split import stratified_sample
 
 _BATCH = 1024
+# Characters.
+_NOTE = 2_000
 
 
 def measure(
@@ -59,7 +60,7 @@ def measure(
         spec = registry.metric(item["metric"])
         started = time.perf_counter()
         try:
-            _measure_item(item, spec, cohorts, ctx)
+            _measure_item(item, spec, cohorts, ctx, job.generation)
         except Exception as error:  # a plugin is someone else's code: it costs its own item only
             failure = describe_error(error)
             problem = {
@@ -67,12 +68,16 @@ def measure(
                 "error": failure.error,
                 "wall": time.perf_counter() - started,
             }
-            _write_whole(Path(job.output) / f"{item['id']}.error.json", problem)
+            write_json(Path(job.output) / f"{item['id']}.error.json", problem)
     return {}
 
 
 def _measure_item(
-    item: Mapping[str, Any], spec: MetricSpec, cohorts: _Cohorts, ctx: RunContext
+    item: Mapping[str, Any],
+    spec: MetricSpec,
+    cohorts: _Cohorts,
+    ctx: RunContext,
+    generation: int,
 ) -> None:
     started = datetime.now(UTC)
     reference, cohort = cohorts.of(item["replicate"], spec)
@@ -91,14 +96,13 @@ def _measure_item(
     path = Path(item["result"])
     rows = checked_measurements(spec, result)
     tables = checked_tables(spec, result)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if tables:
-        scratch = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-        np.savez_compressed(scratch, **tables)  # type: ignore[arg-type]
-        _sync_and_rename(scratch, path.with_suffix(".npz"))
-    _write_whole(
+        with replacing(path.with_suffix(".npz")) as scratch, scratch.open("wb") as handle:
+            np.savez_compressed(handle, **tables)  # type: ignore[arg-type]
+    write_json(
         path,
         {
+            "generation": generation,
             "metric": spec.name,
             "started": started.isoformat(timespec="seconds"),
             "wall": wall,
@@ -244,7 +248,7 @@ def _row(spec: MetricSpec, submetric: str, measurement: object) -> dict[str, Any
         "n": None if measurement.n is None else int(measurement.n),
         "standard_error": error if error is not None and math.isfinite(error) else None,
         "labels": {str(key): str(label) for key, label in measurement.labels.items()},
-        "note": str(measurement.note),
+        "note": shortened(str(measurement.note), _NOTE),
         "problem": problem,
     }
 
@@ -268,15 +272,3 @@ def checked_tables(spec: MetricSpec, result: MetricResult) -> dict[str, NDArray[
                 )
             tables[f"{table}/{column}"] = array
     return tables
-
-
-def _write_whole(path: Path, value: Mapping[str, Any]) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(value, allow_nan=False) + "\n")
-    _sync_and_rename(scratch, path)
-
-
-def _sync_and_rename(scratch: Path, path: Path) -> None:
-    with scratch.open("rb") as handle:
-        os.fsync(handle.fileno())
-    scratch.replace(path)

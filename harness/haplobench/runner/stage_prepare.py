@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from haplobench.plugin import LoadedDataset, RunContext
 from haplobench.recombination import RecombinationMap
 from haplobench.registry import Registry, resolve
 from haplobench.runner.jobs import Job
-from haplobench.runner.prepared import Prepared
+from haplobench.runner.prepared import Prepared, digests
 from haplobench.sequence import ReferenceSequence, surrogate_sequence
 from haplobench.split import split_panel
 
@@ -108,16 +107,10 @@ def make_prepared(
             alt=train.alt[named],
         )
     )
-    digest = hashlib.sha256(f"{train.digest} {holdout.digest}".encode()).hexdigest()
-    content = hashlib.sha256(digest.encode())
-    content.update(validation.tobytes() + sequence.bases.tobytes())
-    content.update(f"{sequence.start} {sequence.surrogate}".encode())
-    if recombination_map is not None:
-        content.update(recombination_map.positions.tobytes())
-        content.update(recombination_map.centimorgans.tobytes())
+    digest, content = digests(train, holdout, validation, recombination_map, sequence)
     facts = {
         "digest": digest,
-        "content": content.hexdigest(),
+        "content": content,
         "contig": train.contig,
         "build": train.build,
         "start": start,

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import socket
+import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
-import psutil
 
+from haplobench.files import (
+    is_abandoned,
+    is_gone,
+    owner,
+    printable,
+    read_json,
+    read_regular,
+    remove_tree,
+    replacing,
+    sync,
+    write_json,
+)
+
+_GENERATION = "generation.json"
 STAGE_FILE = "stage.json"
 _LOCK_POLL = 0.2
 _ABANDONED = 7 * 86_400
+_WRITABLE = 0o222
+_KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +42,14 @@ class StageStore:
     """Finished stages under one folder: `prepare/KEY/`, `fit/KEY/`, `sample/KEY/` and, a file
     each, `measure/KE/KEY.json` with its tables beside it.
 
-    `not_before` (seconds since the epoch): what was finished earlier doesn't count as there.
+    Every output says which generation of the store it is of: what a run older than that of this
+    store's `least` generation has left doesn't count as there. A fresh run begins a generation
+    (see `new_generation`), which, unlike the time of day, is the same on every machine.
     """
 
     root: Path
-    not_before: float = 0.0
+    generation: int = 0
+    least: int = 0
 
     def folder(self, stage: str, key: str) -> Path:
         """Where a stage's output lies, or will."""
@@ -39,10 +57,7 @@ class StageStore:
 
     def finished(self, stage: str, key: str) -> dict[str, Any] | None:
         """What a finished stage tells of itself; None if it isn't there."""
-        facts = _read(self.folder(stage, key) / STAGE_FILE)
-        if facts is None or facts.get("finished", 0.0) < self.not_before:
-            return None
-        return facts
+        return self._of_now(read_json(self.folder(stage, key) / STAGE_FILE))
 
     def measurement_path(self, key: str) -> Path:
         """Where a metric's result lies, or will."""
@@ -50,62 +65,71 @@ class StageStore:
 
     def measurement(self, key: str) -> dict[str, Any] | None:
         """A metric's stored result; None if it isn't there."""
-        path = self.measurement_path(key)
-        try:
-            if path.stat().st_mtime < self.not_before:
-                return None
-        except OSError:
+        return self._of_now(read_json(self.measurement_path(key)))
+
+    def _of_now(self, stored: dict[str, Any] | None) -> dict[str, Any] | None:
+        if stored is None or generation_of(stored) < self.least:
             return None
-        return _read(path)
+        return stored
 
     @contextlib.contextmanager
     def workspace(self, stage: str, key: str) -> Iterator[Path]:
         """A folder to work in, on the store's own disk; removed at the end."""
         parent = self.root / "work"
         parent.mkdir(parents=True, exist_ok=True)
-        owner = f"{socket.gethostname()}.{os.getpid()}"
-        folder = Path(tempfile.mkdtemp(prefix=f"{owner}.{stage}-{key[:8]}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{owner()}.{stage}-{key[:8]}-", dir=parent))
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
     def publish(self, output: Path, stage: str, key: str) -> None:
-        """Put a finished output in its place: flushed to disk first, then renamed."""
+        """Put a finished output in its place: flushed to disk first, then renamed.
+
+        Its files become read-only: what later results rest on isn't changed by a slip.
+        """
         target = self.folder(stage, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         for path in sorted(output.rglob("*"), reverse=True):
-            _sync(path)
-        _sync(output)
+            if path.is_symlink():
+                continue
+            if path.is_file():
+                path.chmod(path.stat().st_mode & ~_WRITABLE)
+            sync(path)
+        sync(output)
         if target.exists():
             # Renamed first: no reader ever sees half a folder.
-            old = target.with_name(f".{target.name}.{os.getpid()}.old")
+            old = self.root / "work" / f"{owner()}.old-{stage}-{key}"
+            old.parent.mkdir(parents=True, exist_ok=True)
             target.rename(old)
             output.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old)
         else:
             output.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
 
     def checkpoint(self, stage: str, key: str) -> Path:
         """The folder in which a stage keeps its progress until it's done; made if not there.
 
-        Progress from before `not_before` is dropped.
+        Progress of an older generation than `least` is dropped.
         """
         folder = self.root / "checkpoints" / f"{stage}-{key}"
         begun = folder.with_suffix(".begun")
-        with contextlib.suppress(OSError):
-            if begun.stat().st_mtime < self.not_before:
-                shutil.rmtree(folder, ignore_errors=True)
+        if generation_of(read_json(begun) or {}) < self.least:
+            remove_tree(folder)
         if not folder.is_dir():
             folder.mkdir(parents=True)
-            begun.touch()
+            write_json(begun, {"generation": self.generation})
         return folder
+
+    def discard(self, stage: str, key: str) -> None:
+        """Remove a finished stage that isn't what it was."""
+        remove_tree(self.folder(stage, key))
 
     def forget_checkpoint(self, stage: str, key: str) -> None:
         """Remove a stage's progress: it's done."""
         folder = self.root / "checkpoints" / f"{stage}-{key}"
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         folder.with_suffix(".begun").unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -144,76 +168,81 @@ class StageStore:
             lock.release()
 
     def sweep(self) -> None:
-        """Remove what killed processes left behind: work folders whose owner has gone, and
-        progress that nobody has come back for in a week.
+        """Remove what killed processes and full disks left behind: work folders and scratch files
+        whose owner has gone, and progress that nobody has come back for in a week.
         """
         for begun in (self.root / "checkpoints").glob("*.begun"):
             folder = begun.with_suffix("")
             with contextlib.suppress(OSError):
                 newest = max(path.stat().st_mtime for path in (begun, folder, *folder.rglob("*")))
                 if newest < time.time() - _ABANDONED:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove_tree(folder)
                     begun.unlink()
         for folder in (self.root / "work").glob("*"):
-            owner = folder.name.rsplit(".", 1)[0]
-            host, _, pid = owner.rpartition(".")
-            gone = (
-                host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
-            )
+            gone = is_gone(folder.name.rsplit(".", 1)[0])
             with contextlib.suppress(OSError):
                 if gone or folder.stat().st_mtime < time.time() - _ABANDONED:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove_tree(folder)
+        for scratch in (*self.root.glob(".*"), *self.root.glob("measure/*/.*")):
+            if is_abandoned(scratch):
+                scratch.unlink(missing_ok=True)
+
+
+def generation_of(stored: Mapping[str, Any]) -> int:
+    """The generation that a stored output says it is of; 0 where it says nothing."""
+    generation = stored.get("generation", 0)
+    return generation if isinstance(generation, int) else 0
+
+
+def last_generation(root: Path) -> int:
+    """The generation that a store is in: how many fresh runs have begun there."""
+    return generation_of(read_json(root / _GENERATION) or {})
+
+
+def new_generation(root: Path) -> int:
+    """Begin the store's next generation."""
+    root.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(root / f"{_GENERATION}.lock"):
+        generation = last_generation(root) + 1
+        write_json(root / _GENERATION, {"generation": generation})
+    return generation
 
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Have a file in a second place, whole or not at all, without doubling it where that can be."""
     if target.exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    scratch.unlink(missing_ok=True)
-    try:
-        os.link(source, scratch)
-    except OSError:
-        shutil.copyfile(source, scratch)
-        _sync(scratch)
-    scratch.replace(target)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: temporary name, flushed, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        _sync(scratch)
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
+    with replacing(target) as scratch:
+        try:
+            os.link(source, scratch)
+        except OSError:
+            shutil.copyfile(source, scratch)
 
 
 def holder_of(path: Path) -> str:
     """Who holds a lock, as far as the file beside it says."""
-    with contextlib.suppress(OSError):
-        if text := path.read_text().strip():
-            return text
+    with contextlib.suppress(OSError, ValueError):
+        if text := read_regular(path).decode().strip():
+            return printable(text)
     return "another process"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+def unstorable(output: Path) -> str:
+    """What is in a stage's output that can't be stored, and why; empty where all of it can.
 
-
-def _sync(path: Path) -> None:
-    if path.is_symlink():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    Files, folders, and links to those inside: a FIFO would block whoever opens it, a link
+    that leads out may change, vanish, or have no end.
+    """
+    root = output.resolve()
+    for path in sorted(output.rglob("*")):
+        name = path.relative_to(output)
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            if not path.resolve().is_relative_to(root):
+                return f"{name} is a link that leads out of its folder"
+        elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            return f"{name} is a {_KINDS.get(stat.S_IFMT(mode), 'device')}"
+    artifacts = output / "artifacts"
+    if os.path.lexists(artifacts) and (artifacts.is_symlink() or not artifacts.is_dir()):
+        return "artifacts is no folder"
+    return ""

@@ -8,10 +8,12 @@ import os
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from haplobench.files import parse_json, read_regular
 
 _EVERY = 0.2
 
@@ -33,7 +35,8 @@ class Beat:
     def read(cls, path: Path) -> Beat:
         """The last beat written; an empty one if there is none."""
         try:
-            return cls(**json.loads(path.read_text()))
+            beat = cls(**parse_json(read_regular(path)))
+            return replace(beat, fraction=float(beat.fraction), message=str(beat.message)[:200])
         except (OSError, ValueError, TypeError):
             return cls()
 

@@ -1,0 +1,195 @@
+"""Files: read where nobody vouches for them, written whole or not at all; texts safe to show."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+SMALL = 1 << 20
+"""Bytes that a small file (a status, an error, a description) has at most."""
+_SCRATCH = ".new."
+_LONGEST = 180
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+# In JSON controls may be raw or escaped; most lines have neither, and are passed over.
+_CONTROL_IN_JSON = re.compile(
+    rf"[{_CONTROLS}]|\\u(00[0189]|007f|061c|20[026]|d[89a-f])|\\[bfr]", re.IGNORECASE
+)
+
+
+# --- texts ----------------------------------------------------------------------------------
+
+
+def printable(text: str) -> str:
+    r"""A text that can't command a terminal: its control characters as `\x1b`, `\u202e`.
+
+    Line breaks and tabs stay. Half a surrogate pair, which no file can hold, goes the same way.
+    """
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def printable_values(value: Any) -> Any:
+    """Plain values with every text in them, keys too, made `printable`."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(str(key)): printable_values(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [printable_values(item) for item in value]
+    return value
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text of at most some `limit` characters: of a longer one beginning and end, and the gap."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 2 // 3, limit // 3
+    gap = len(text) - head - tail
+    return f"{text[:head]} [… {gap:,} characters left out …] {text[len(text) - tail :]}"
+
+
+def file_name(text: str) -> str:
+    """A file name for a cell's name; a long one is cut, with a digest that keeps it apart.
+
+    Room is left for endings: at most 180 bytes.
+    """
+    name = text.replace("/", ".")
+    raw = name.encode()
+    if len(raw) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(raw).hexdigest()[:8]
+    return f"{raw[: _LONGEST - 9].decode(errors='ignore')}~{digest}"
+
+
+def jsonable(value: Any) -> Any:
+    """Plain values as JSON can hold them: infinite numbers and NaN as texts, `inf` and `nan`."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def read_regular(path: Path, limit: int = SMALL) -> bytes:
+    """The content of a regular file, of `limit` bytes at most.
+
+    Raises OSError for anything else: a FIFO or a device would never end.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as stream:
+        kind = os.fstat(handle)
+        if not stat.S_ISREG(kind.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if kind.st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+        return stream.read(limit + 1)
+
+
+def read_json(path: Path, limit: int = 64 * SMALL) -> dict[str, Any] | None:
+    """An object of JSON, its texts printable; None if there is none or it isn't an object."""
+    try:
+        value = parse_json(read_regular(path, limit))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text, its texts printable: results may be somebody else's.
+
+    Raises ValueError, also for what nests too deep.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    try:
+        value = json.loads(text)
+        return printable_values(value) if _CONTROL_IN_JSON.search(text) else value
+    except RecursionError:
+        raise ValueError("nests too deep") from None
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A scratch file to write, which then takes the place of `path`: flushed first, then renamed.
+
+    After an error it is removed, and `path` is as it was; what a killed process leaves is
+    known by its name, see `is_abandoned`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{_SCRATCH}{owner()}.{secrets.token_hex(4)}")
+    try:
+        yield scratch
+        sync(scratch)
+        scratch.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all; infinite numbers become texts, see `jsonable`."""
+    plain = printable_values(jsonable(value))
+    text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
+    write_whole(path, text + "\n")
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to disk; OSError for what is neither."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as that can be."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        # Folders nested deeper than Python's recursion, or a path's length, goes.
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+
+
+def owner() -> str:
+    """This process, for names of scratch files: host and pid."""
+    return f"{socket.gethostname()}.{os.getpid()}"
+
+
+def is_gone(owned_by: str) -> bool:
+    """Whether a process called so by `owner` ran on this machine and has ended."""
+    import psutil
+
+    host, _, pid = owned_by.rpartition(".")
+    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a file is the scratch file of a process that has ended."""
+    name = path.name
+    return name.startswith(_SCRATCH) and is_gone(name[len(_SCRATCH) :].rpartition(".")[0])
