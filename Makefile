@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHONS := 3.11.2 3.12 3.13
 COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --extra dev pyproject.toml
 
-.PHONY: bench test test-slow lint format benchmarks benchmarks-against docs schema ci-example lock resolve oracles horovod clean help
+.PHONY: bench test test-slow lint format benchmarks benchmarks-against findings docs schema ci-example lock resolve oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ benchmarks: $(VENV)/.test ## Measure the kernels' speed beside other tools'
 
 benchmarks-against: $(VENV)/.test ## Measure them beside another commit's, in turn: BASE=main
 	$(BIN)/python benchmarks/against.py $(BASE) $(AGAINST_ARGS)
+
+findings: ## Run what surprised us in other libraries, each in an environment of its own (minutes; not part of CI)
+	@for f in findings/*.sh; do echo "== $$f"; sh $$f || exit 1; done
 
 docs: $(VENV)/.dev ## Build the documentation into build/site, warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
