@@ -58,7 +58,7 @@ class GeneratorEntry:
 
     label: str
     name: str
-    role: Literal["generator", "control"]
+    role: Literal["generator", "control", "subsample"]
     params: Mapping[str, Any]
     seeds: tuple[int, ...]
     world_sizes: tuple[int, ...] = (1,)

@@ -11,6 +11,10 @@ import pytest
 from test_run_suite import bad, records_of
 
 from haplobench import BenchError, Panel, RunContext, SuiteError
+from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.registry import load_registry
+from haplobench.report.load import load_run
+from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner import evaluate
@@ -30,6 +34,15 @@ def panel(n: int, seed: int, prefix: str = "p", n_sites: int = 60, **more: Any) 
         alt=np.full(n_sites, "C"),
         **more,
     )
+
+
+CASES = Path(__file__).parent / "cases"
+
+
+def case(name: str) -> Panel:
+    """A small panel that once failed, from `cases/`: simulated with msprime, two populations."""
+    read, _ = read_panel(CASES / f"{name}.vcf.gz", ReadOptions(max_missing=1.0))
+    return read
 
 
 REAL, TRAIN, SYNTHETIC = panel(12, 1, "r"), panel(20, 2, "t"), panel(10, 3, "s")
@@ -173,3 +186,56 @@ def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path)
     assert "at least 4 are needed" in refused(panel(3, 9), SYNTHETIC)
     with pytest.raises(SuiteError, match="did you mean difference"):
         evaluate(REAL, SYNTHETIC, registry=registry, out=tmp_path, metrics=["differense"])
+
+
+# --- marks --------------------------------------------------------------------------------------
+
+
+def marks(out: Path, *panels: Panel | None, metrics: list[str]) -> dict[tuple[str, str, str], str]:
+    """Places of a cohort's numbers by metric, submetric and labels, as the report has them."""
+    outcome = evaluate(*panels, metrics, registry=load_registry(), out=out)
+    assert outcome.exit_code == 0
+    (dataset,) = summarise(load_run(outcome.run_folder)).datasets.values()
+    assert [cohort.label for cohort in dataset.cohorts] == ["floor", "synthetic"]
+    cells = {column.key: dataset.cell("synthetic", column) for column in dataset.columns}
+    return {key: cell.place for key, cell in cells.items() if cell.place}
+
+
+FIDELITY = ["allele-frequency", "allele-frequency-spectrum", "haplotype-words", "ld-decay"]
+
+
+@pytest.mark.parametrize(
+    ("cohort", "train"), [("sz_syn6", "sz_train"), ("sz_syn40", "sz_train"), ("sz_syn40", "")]
+)
+def test_real_people_are_within_the_floor_whatever_their_number(
+    cohort: str, train: str, tmp_path: Path
+) -> None:
+    learned = case(train) if train else None
+    places = marks(tmp_path, case("sz_real"), case(cohort), learned, metrics=FIDELITY)
+    values = list(places.values())
+    assert len(values) > 20
+    assert values.count("within") >= 0.9 * len(values), places
+    assert not {"better", "far"} & set(values), places
+
+
+def test_a_cohort_too_large_for_a_floor_is_marked_some_people_at_a_time(
+    toys: Any, shared_out: Path
+) -> None:
+    big = panel(30, 4, "s")
+    folder, records = score(toys, shared_out, REAL, big, TRAIN, metrics=["difference"])
+    (difference,) = found(records, "synthetic", "difference")
+    expected = np.abs(REAL.frequencies - big.frequencies).mean()
+    assert difference.value == pytest.approx(float(expected))  # the number is of everybody
+    some = found(records, "synthetic, 10 people at a time", "difference")
+    assert [record.role for record in some] == ["subsample"] * 2
+    run = load_run(folder)
+    assert list(run.cohorts) == ["floor", "synthetic"]
+    (dataset,) = summarise(run).datasets.values()
+    (column,) = (c for c in dataset.columns if c.metric == "difference")
+    cell = dataset.cell("synthetic", column)
+    assert cell.value == difference.value
+    assert cell.mark_value == pytest.approx(np.mean([record.value for record in some]))
+    assert "10 of the cohort's 30 people at a time, against 12 of the 12 real" in cell.mark_note
+    # A cohort that a floor can be as large as needs none of it.
+    folder, _ = score(toys, shared_out, REAL, SYNTHETIC, TRAIN, metrics=["difference"])
+    assert "marks" not in RunFolder(folder).info()["datasets"]["real"]

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from haplobench import Panel
 from haplobench.runner import code
+from haplobench.runner.floor import floor_cohort
 from haplobench.runner.matching import match_sites
 from haplobench.runner.process import run_limited, stage_environment
 from haplobench.runner.progress import Estimate
-from haplobench.runner.stage_measure import floor_cohort
 from haplobench.runner.store import StageStore
 from haplobench.runner.telemetry import Beat, Heartbeat, Meter
 

@@ -181,7 +181,7 @@ def read_series(run: Run, rows: pd.DataFrame) -> tuple[list[CohortSeries], list[
     """Series named by these records, in the order of the tables, and paths that can't be read."""
     order = {label: i for i, label in enumerate(run.cohorts)}
     entries = sorted(
-        iterate(rows),
+        (row for row in iterate(rows) if row.cohort in order),
         key=lambda row: (order[row.cohort], row.seed, row.replicate),
     )
     found, missing = [], []

@@ -14,7 +14,7 @@ from haplobench.report.records_table import iterate, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-FLOOR = "floor"
+FLOOR, SUBSAMPLE = "floor", "subsample"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Run:
     datasets : dict
         Label to description, in the order of the suite.
     cohorts : dict
-        Label to `CohortInfo`: the floor first, then controls, then generators.
+        Label to `CohortInfo`: the floor first, then controls, then generators. Subsamples have
+        no row of their own: they decide the marks of the cohort that they were drawn from.
     metrics : dict
         Name to `MetricInfo`: those of run.json, then any that only records name.
     records : pandas.DataFrame
@@ -171,7 +172,8 @@ def _cohorts(info: Mapping[str, Any], records: pd.DataFrame) -> dict[str, Cohort
         iterate(rows), key=lambda row: (place.get(row.generator, 1 << 30), row.world_size)
     )
     for row in found:
-        add(row.cohort, row.generator, row.role)
+        if row.role != SUBSAMPLE:
+            add(row.cohort, row.generator, row.role)
     for generator, entry in described.items():
         if generator not in seen:
             add(generator, generator, entry.get("role") or "generator")

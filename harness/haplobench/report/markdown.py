@@ -32,9 +32,9 @@ def render_markdown(
     lines += [text(" · ".join([facts.headline_facts(summary), *status])), ""]
     lines += [
         f"Mean ± {view.spread_words(info)}. The floor is "
-        "real people sampled as if synthetic: median and 5–95 % range. ● within the floor's range, "
-        "◆ better, ○ outside, × far outside; **bold**: best generator. ↓ lower, ↑ higher, → nearer "
-        "to the ideal is better.",
+        "real people sampled as if synthetic: median and 5–95 % range. ● within that range or "
+        "where 95 % of further draws would lie, ◆ better than 99 % would be, ○ outside, × far "
+        "outside; **bold**: best generator. ↓ lower, ↑ higher, → nearer to the ideal is better.",
         "",
     ]
     for label, dataset in summary.datasets.items():

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from haplobench.report.load import CohortInfo, Run, SubmetricInfo
 from haplobench.report.placing import badness
 from haplobench.report.records_table import parse_labels
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 State = Literal["ok", "not-applicable", "failed", "timeout", "memory", "missing"]
 Place = Literal["", "better", "within", "outside", "far"]
 Key = tuple[str, str, str]
 """Metric, submetric and labels (as one text, see `load.parse_labels`)."""
+Interval = tuple[float, float]
+
+FLOOR_RANGE = (0.05, 0.95)
+LIKELY, POSSIBLE = 0.95, 0.99
+"""Shares of further draws of real people that lie in a floor's prediction intervals."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,9 @@ class Floor:
     """Real people sampled as if synthetic: what the best generator could reach.
 
     `low` and `high` are the 5 % and 95 % quantiles over `n` draws, `distance` the median
-    distance of a draw from the ideal (None without an ideal).
+    distance of a draw from the ideal (None without an ideal). `likely` and `possible` are the
+    95 % and 99 % prediction intervals of one more draw: ten draws are too few to show how far
+    others may lie, and marks allow for that. None where there are fewer than two draws.
     """
 
     median: float
@@ -56,6 +67,38 @@ class Floor:
     high: float
     n: int
     distance: float | None = None
+    likely: Interval | None = None
+    possible: Interval | None = None
+
+    @classmethod
+    def of(cls, draws: NDArray[np.float64], ideal: float | None) -> Self:
+        """The floor of one number from its values in (n,) draws of real people."""
+        import numpy as np
+
+        low, median, high = np.quantile(draws, [FLOOR_RANGE[0], 0.5, FLOOR_RANGE[1]]).tolist()
+        return cls(
+            median=median,
+            low=low,
+            high=high,
+            n=draws.size,
+            distance=None if ideal is None else float(np.median(np.abs(draws - ideal))),
+            likely=_prediction(LIKELY, draws),
+            possible=_prediction(POSSIBLE, draws),
+        )
+
+
+def _prediction(share: float, draws: NDArray[np.float64]) -> Interval | None:
+    """Where `share` of further draws lie: Student's prediction interval.
+
+    Of one normal distribution (Geisser, Predictive Inference, 1993, chapter 2).
+    """
+    if draws.size < 2:
+        return None
+    from scipy.special import stdtrit
+
+    n, mean = draws.size, float(draws.mean())
+    reach = float(stdtrit(n - 1, (1 + share) / 2) * draws.std(ddof=1) * (1 + 1 / n) ** 0.5)
+    return mean - reach, mean + reach
 
 
 @dataclass(frozen=True)
@@ -76,11 +119,14 @@ class Cell:
     n_seeds, n_values : int
         Seeds, and draws of all seeds together.
     place : str
-        Against the floor's 5-95 % range: `better`, `within` (or nearer to it than the metric's
-        smallest effect), `outside`, `far` (see `FAR_WIDTHS`).
+        Against the floor: `within` its 5-95 % range, where one more draw of real people is
+        likely to lie, or nearer to these than the metric's smallest effect; `outside`, `far`
+        (see `FAR_WIDTHS`); `better` than one more draw of real people may possibly be.
     score : float or None
         Distance from the ideal over the floor's (or over the metric's smallest effect, where
         that is greater): 1 is as good as real people.
+    mark_note, mark_value : str, float or None
+        Why there is no place and no score, or of what other cohort and value they are.
     reason, phase : str
         Why it is not applicable or failed, one line.
     failed_seeds : int
@@ -97,6 +143,8 @@ class Cell:
     n_values: int = 0
     place: Place = ""
     score: float | None = None
+    mark_note: str = ""
+    mark_value: float | None = None
     reason: str = ""
     phase: str = ""
     failed_seeds: int = 0
@@ -161,6 +209,11 @@ class DatasetSummary:
     def _recorded(self) -> set[Key]:
         found = {key for (_, key), cell in self.cells.items() if cell.state != "missing"}
         return found | set(self.floors)
+
+    def mark_notes(self) -> list[str]:
+        """What the marks of headline numbers rest on where that isn't the number itself."""
+        cells = [self.cell(c.label, column) for column in self.headline() for c in self.cohorts]
+        return list(dict.fromkeys(cell.mark_note for cell in cells if cell.mark_note))
 
     def families(self) -> list[str]:
         """Metric families: fidelity, privacy, utility, performance, then any others."""

@@ -7,36 +7,43 @@ from typing import TYPE_CHECKING
 from haplobench.report.load import SubmetricInfo
 
 if TYPE_CHECKING:
-    from haplobench.report.model import Floor, Place
+    from haplobench.report.model import Floor, Interval, Place
 
 FAR_WIDTHS, FAR_SCORE = 3.0, 1.5
-"""Far outside: further from the floor's range than so many of its widths, and, where there is
-an ideal, at least so many times further from the ideal than the floor."""
+"""Far outside: further from where real people likely lie than so many widths of the floor's
+range, and, where there is an ideal, at least so many times as far from it as the floor."""
 
 
 def place(value: float, floor: Floor | None, submetric: SubmetricInfo) -> Place:
-    """Where a value lies against the floor's range, see `Cell.place`; empty if there's no floor."""
+    """Where a value lies against the floor, see `Cell.place`; empty if there's no floor."""
     if floor is None or submetric.direction == "info":
         return ""
     if submetric.direction == "closer" and submetric.ideal is None:
         return ""
     width = max(floor.high - floor.low, submetric.min_effect)
-    above, below = value - floor.high, floor.low - value
+    low, high = _around(floor, floor.likely)
+    least, most = _around(floor, floor.possible)
     if submetric.direction == "lower":
-        excess, gain = above, below
+        excess, gain = value - high, least - value
     elif submetric.direction == "higher":
-        excess, gain = below, above
+        excess, gain = low - value, value - most
     else:
         # Nearer to the ideal than the floor's own range is never worse than real people.
         ideal = submetric.ideal or 0.0
-        reach = max(abs(floor.low - ideal), abs(floor.high - ideal))
-        excess, gain = abs(value - ideal) - reach, 0.0
+        excess, gain = abs(value - ideal) - max(abs(low - ideal), abs(high - ideal)), 0.0
     tiny = 1e-9 * max(abs(value), abs(floor.median))  # rounding of the quantiles' arithmetic
     if excess > max(submetric.min_effect, tiny):
         distance = score(value, floor, submetric)
         far = excess > FAR_WIDTHS * width + tiny and (distance is None or distance >= FAR_SCORE)
         return "far" if far else "outside"
     return "better" if gain > max(submetric.min_effect, tiny) else "within"
+
+
+def _around(floor: Floor, interval: Interval | None) -> Interval:
+    """The floor's range and an interval together."""
+    if interval is None:
+        return floor.low, floor.high
+    return min(floor.low, interval[0]), max(floor.high, interval[1])
 
 
 def score(value: float, floor: Floor | None, submetric: SubmetricInfo) -> float | None:

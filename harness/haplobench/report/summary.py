@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from haplobench.plugin import Family
 from haplobench.report.load import MetricInfo, Run, SubmetricInfo
@@ -16,7 +16,6 @@ from haplobench.report.records_table import iterate
 if TYPE_CHECKING:
     import pandas as pd
 
-FLOOR_RANGE = (0.05, 0.95)
 _WORST = ("memory", "timeout", "failed", "not-applicable")
 
 
@@ -36,6 +35,7 @@ def summarise(run: Run) -> Summary:
     is_floor = ok["role"] == "floor"
     floors = _floors(ok[is_floor], run.metrics)
     cells = _cells(ok[~is_floor], run, floors)
+    _mark(cells, run)
     cells.update(_floor_cells(floors, run))
     bad = _bad(records)
     columns = _columns(ok, run)
@@ -72,28 +72,14 @@ def _floors(rows: pd.DataFrame, metrics: Mapping[str, MetricInfo]) -> dict[tuple
         return {}
     known = _submetrics(metrics)
     # One row per draw: floors with several seeds pool their draws.
-    ideals = {key: item.ideal for key, item in known.items()}
-    pairs = zip(rows["metric"], rows["submetric"], strict=True)
-    ideal = [ideals.get(pair) for pair in pairs]
-    import numpy as np
-    import pandas as pd
-
-    rows = rows.assign(distance=(rows["value"] - pd.Series(ideal, rows.index, dtype=float)).abs())
-    grouped = rows.groupby(["dataset", *_NUMBER], observed=True)
-    quantiles = grouped["value"].quantile(np.array([FLOOR_RANGE[0], 0.5, FLOOR_RANGE[1]])).unstack()
-    table = quantiles.join(grouped["value"].size().rename("n")).join(grouped["distance"].median())
-    return {
-        (dataset, (metric, submetric, labels)): Floor(
-            median=float(row[1]),
-            low=float(row[0]),
-            high=float(row[2]),
-            n=int(row[3]),
-            distance=None if math.isnan(row[4]) else float(row[4]),
-        )
-        for (dataset, metric, submetric, labels), row in zip(
-            table.index, table.to_numpy(), strict=True
-        )
-    }
+    grouped = rows.groupby(["dataset", *_NUMBER], observed=True)["value"]
+    floors = {}
+    for group, values in grouped:
+        dataset, metric, submetric, labels = (str(part) for part in cast(Iterable[object], group))
+        info = known.get((metric, submetric))
+        draws = values.to_numpy(dtype=float)
+        floors[dataset, (metric, submetric, labels)] = Floor.of(draws, info.ideal if info else None)
+    return floors
 
 
 def _cells(
@@ -142,6 +128,26 @@ def _cells(
             score=score(value, floor, submetric),
         )
     return cells
+
+
+def _mark(cells: dict[tuple[str, str, Key], Cell], run: Run) -> None:
+    """Give cells the marks of a subsample, or none, where no floor is as large as their cohorts.
+
+    Only what is held against a floor of training people: run.json says so of a dataset.
+    """
+    for (dataset, cohort, key), cell in list(cells.items()):
+        marks = run.datasets.get(dataset, {}).get("marks")
+        metric = run.metrics.get(key[0])
+        if not marks or metric is None or metric.floor != "train":
+            continue
+        other = cells.get((dataset, str(marks.get("cohort")), key), Cell("missing"))
+        cells[dataset, cohort, key] = replace(
+            cell,
+            place=other.place,
+            score=other.score,
+            mark_value=other.value,
+            mark_note=str(marks.get("note", "")),
+        )
 
 
 def _floor_cells(

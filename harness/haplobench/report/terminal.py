@@ -49,8 +49,9 @@ def print_summary(summary: Summary, console: Console) -> None:
         _print(console, Text(EXPLANATION, style="dim"))
     _print(console, Text(f"value ± {spread_words(info)}", style="dim"))
     marks = (
-        "against the floor's 5-95 % range: ● within  ◆ better  ○ outside  "
-        "× far outside;  ↓ lower, ↑ higher, → nearer to the ideal is better"
+        "against the floor's 5-95 % range and where 95 % of further draws would lie: ● within  "
+        "◆ better than 99 % of them  ○ outside  × far outside;  ↓ lower, ↑ higher, → nearer to the "
+        "ideal is better"
     )
     _print(console, Text(marks, style="dim"))
     _print_failures(summary.failures, console)
@@ -74,6 +75,8 @@ def print_dataset(dataset: DatasetSummary, console: Console) -> None:
         _print(console, _table(dataset, group, label_width, console))
     for code, reason in notes.items():
         _print(console, Padding(Text(f"n/a {code}: {reason}", style="dim"), (0, 0, 0, 1)))
+    for note in dataset.mark_notes():
+        _print(console, Padding(Text(note, style="dim"), (0, 0, 0, 1)))
     _print(console, Text(""))
 
 

@@ -12,9 +12,9 @@ from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 
 MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
 PLACES = {
-    "better": "better than the floor's 5–95 % range",
-    "within": "within the floor's 5–95 % range",
-    "outside": "outside the floor's 5–95 % range",
+    "better": "better than the floor's 5–95 % range and than 99 % of further draws would be",
+    "within": "within the floor's 5–95 % range, or where 95 % of further draws would lie",
+    "outside": "outside the floor's 5–95 % range and of where 95 % of further draws would lie",
     "far": "far outside the floor's 5–95 % range",
 }
 STATES = {
@@ -169,17 +169,21 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
             parts[-1] = f"± {cell.spread:.2g} (standard error)"
     if cell.place:
         parts.append(PLACES[cell.place])
+    if cell.mark_note:
+        at = "" if cell.mark_value is None else f": {cell.mark_value:.4g}"
+        parts.append(f"{cell.mark_note}{at}")
     if cell.score is not None:
         parts.append(f"{cell.score:.2f} times the floor's distance from the ideal")
     parts.append(f"{cell.n_seeds} seeds, {cell.n_values} draws")
     if cell.failed_seeds:
         parts.append(f"{cell.failed_seeds} seeds failed: {cell.reason}")
+    note = f"rests on fewer seeds: {cell.reason}" if cell.failed_seeds else cell.mark_note
     return Shown(
         format_value(cell.value, decimals),
         spread=spread,
         kind=cell.place,
         mark=MARKS.get(cell.place, ""),
-        note=notes.code(f"rests on fewer seeds: {cell.reason}") if cell.failed_seeds else "",
+        note=notes.code(note) if note else "",
         tip="; ".join(parts),
         sort=float(f"{cell.value:.9g}"),
         best=best,

@@ -16,7 +16,7 @@ from haplobench.errors import FormatError
 
 SCHEMA = 1
 
-Role = Literal["generator", "control", "floor"]
+Role = Literal["generator", "control", "floor", "subsample"]
 Status = Literal["ok", "not-applicable", "failed", "timeout", "memory"]
 Phase = Literal["prepare", "fit", "sample", "measure"]
 
@@ -36,7 +36,8 @@ class Record:
         Label in the suite, or `floor` for real people sampled as if synthetic.
     generator_name, generator_version, generator_distribution : str
     role : str
-        `generator`, `control` (added by the harness) or `floor`.
+        `generator`, `control` (added by the harness), `floor`, or `subsample`: a cohort of
+        `bench evaluate` some people at a time, which is what is held against the floor.
     params_digest : str
     metric, metric_version, metric_distribution, family, submetric : str
         `metric` is empty in a record that stands for a whole cell (a failed fit, say).

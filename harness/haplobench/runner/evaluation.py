@@ -22,6 +22,7 @@ from haplobench.runner.cell import Session, StageFailedError
 from haplobench.runner.describe import describe_run, run_lines
 from haplobench.runner.evaluation_panels import Panels, fit_together
 from haplobench.runner.executors import Executor, LocalExecutor
+from haplobench.runner.floor import most_people
 from haplobench.runner.foundations import plugin_modules
 from haplobench.runner.measuring import Cohorts, floor_cohorts, measure_cell
 from haplobench.runner.opening import open_run, open_store
@@ -36,6 +37,8 @@ from haplobench.suite_schema import Filters, FloorSettings, Limits, SampleSettin
 
 NAME = "evaluate"
 NEEDS_TRAIN = "needs the training panel (--train)"
+FLOOR_OF_UNSEEN = "its floor is unseen people's, whatever the cohort's size"
+_SUBSAMPLES = 5
 
 
 def evaluate(
@@ -207,31 +210,39 @@ class _Evaluation:
         )
         floor = Cell(dataset, None, 0, suite.sample)
         cell = Cell(dataset, suite.generators[0], suite.seeds[0], suite.sample)
-        session.reporter.start(NAME, session.folder.path, {floor.name: None, cell.name: None})
         facts = self.panels.prepared.facts
-        refused = {
-            name: NEEDS_TRAIN
-            for name, spec in session.registry.metrics.items()
-            if not self.panels.has_train and spec.floor == "holdout"
-        }
-        halves = "" if self.panels.has_train else "holdout"
-        cohorts = [
-            replace(floor_cohorts(facts, suite.floor.draws, halves), refused=refused),
-            Cohorts(
-                key=self.panels.key,
-                replicates=1,
-                source={"kind": "sample", "folder": str(sampled.resolve())},
-                site_matched=self.panels.site_matched,
-                phased=self.panels.cohort.phased,
-                refused=refused,
-            ),
+        unseen = [
+            name for name, spec in session.registry.metrics.items() if spec.floor == "holdout"
         ]
+        refused = {} if self.panels.has_train else dict.fromkeys(unseen, NEEDS_TRAIN)
+        pool = "all" if self.panels.has_train else "holdout"
+        whole = Cohorts(
+            key=self.panels.key,
+            replicates=1,
+            source={"kind": "sample", "folder": str(sampled.resolve())},
+            site_matched=self.panels.site_matched,
+            phased=self.panels.cohort.phased,
+            refused=refused,
+        )
+        people = self.floor_people
+        floors = floor_cohorts(facts, suite.floor.draws, people, pool)
+        cohorts = [(floor, replace(floors, refused=refused)), (cell, whole)]
+        if self.marks:
+            entry = replace(suite.generators[0], label=self.marks["cohort"], role="subsample")
+            subsamples = replace(
+                whole,
+                key=f"{whole.key} {people} {pool}",
+                replicates=min(_SUBSAMPLES, suite.floor.draws),
+                source={**whole.source, "people": people, "pool": pool},
+                refused=dict.fromkeys(unseen, FLOOR_OF_UNSEEN) | refused,
+            )
+            cohorts.append((Cell(dataset, entry, cell.seed, suite.sample), subsamples))
+        session.reporter.start(
+            NAME, session.folder.path, dict.fromkeys(at.name for at, _ in cohorts)
+        )
         try:
             self._describe("running")
-            work = [
-                partial(self._measure, at, scored, prepared)
-                for at, scored in zip((floor, cell), cohorts, strict=True)
-            ]
+            work = [partial(self._measure, at, scored, prepared) for at, scored in cohorts]
             run_all(work, session.executor.slots, session.stop)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -240,6 +251,32 @@ class _Evaluation:
         session.ledger.check()
         self._describe("complete")
         return RunOutcome(session.folder.path, tuple(self.failed), bool(self.info["resumed"]))
+
+    @property
+    def floor_people(self) -> int:
+        """How many people a floor's draws have: the cohort's number, or as many as there can be."""
+        prepared = self.panels.prepared
+        pool = prepared.train if self.panels.has_train else prepared.holdout
+        return min(self.panels.cohort.n_samples, most_people(pool.n_samples))
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What run.json says of marks that are not those of the whole cohort; or nothing.
+
+        Without training people, the floor's draws are held against those real people who
+        aren't in them: so is the cohort, for the marks, and not against all.
+        """
+        cohort, real = self.panels.cohort.n_samples, self.panels.prepared.holdout.n_samples
+        people = self.floor_people
+        if self.panels.has_train and people == cohort:
+            return {}
+        label = self.session.suite.generators[0].label
+        against = real if self.panels.has_train else real - people
+        note = (
+            f"marks: {people:,} of the cohort's {cohort:,} people at a time, against {against:,} "
+            f"of the {real:,} real ones, as the floor's draws are"
+        )
+        return {"cohort": f"{label}, {people:,} people at a time", "note": note}
 
     def _stored(self, stage: str, key: str, save: Callable[[Path], None]) -> Path:
         """The folder of a stage whose content we have: written once."""
@@ -289,5 +326,7 @@ class _Evaluation:
         described = describe_run(suite, session.registry, session.folder.run_id, self.origin, facts)
         generator = described["generators"][suite.generators[0].label]
         generator["site_matched"] = self.panels.site_matched
+        if self.marks:
+            described["datasets"][suite.datasets[0].label]["marks"] = self.marks
         described |= run_lines(self.info, status, self.failed, session)
         write_json(session.folder.path / "run.json", described)

@@ -63,15 +63,17 @@ class Item:
         return f"{self.spec.name}.{self.replicate}"
 
 
-def floor_cohorts(facts: Mapping[str, Any], draws: int, floor: str = "") -> Cohorts:
-    """The floor's cohorts: real people of a prepared dataset.
+def floor_cohorts(
+    facts: Mapping[str, Any], draws: int, people: int | None = None, pool: str = ""
+) -> Cohorts:
+    """The floor's cohorts: real people of a prepared dataset; `people` and `pool` as in `measure`.
 
-    `floor` (`train` or `holdout`) stands for every metric in place of its own choice.
+    None for `people` draws as many as are held out.
     """
     return Cohorts(
-        key=f"floor {floor} {facts['content']}",
+        key=f"floor {people} {pool} {facts['content']}",
         replicates=draws,
-        source={"kind": "floor", "floor": floor},
+        source={"kind": "floor", "people": people, "pool": pool},
         site_matched=True,
         phased=bool(facts["phased"]),
     )

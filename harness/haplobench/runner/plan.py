@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
 from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
+from haplobench.results.records import Role
 from haplobench.runner.code import harness_code, plugin_code
 from haplobench.suite_schema import FLOOR, SampleSettings
 
-_ROLES = {"floor": 0, "control": 1, "generator": 2}
+_ROLES: dict[Role, int] = {"floor": 0, "control": 1, "generator": 2}
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Cell:
         return self.generator.label if self.generator else FLOOR
 
     @property
-    def role(self) -> Literal["generator", "control", "floor"]:
-        """`generator`, `control` or `floor`."""
+    def role(self) -> Role:
+        """What its records are of."""
         return self.generator.role if self.generator else "floor"
 
     @property

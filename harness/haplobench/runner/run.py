@@ -31,6 +31,7 @@ from haplobench.runner.cell import (
 from haplobench.runner.describe import claim_of, describe_run, run_lines
 from haplobench.runner.executors import Executor, make_executor
 from haplobench.runner.failures import describe_error
+from haplobench.runner.floor import unmarked
 from haplobench.runner.foundations import (
     DatasetStage,
     dataset_stages,
@@ -225,6 +226,9 @@ class _Run:
         described = describe_run(
             session.suite, session.registry, session.folder.run_id, self.origin, facts, self.claims
         )
+        for label, dataset in prepared.items():
+            if dataset.facts and (marks := _marks(session.suite, dataset.facts)):
+                described["datasets"][label]["marks"] = marks
         described |= run_lines(self.info, status, self.failed, session)
         write_json(session.folder.path / "run.json", described)
 
@@ -307,7 +311,8 @@ class _Run:
         session = self.session
         limits = session.suite.limits
         if cell.generator is None:
-            cohorts = floor_cohorts(dataset.facts, session.suite.floor.draws)
+            people = _asked_people(session.suite, dataset.facts)
+            cohorts = floor_cohorts(dataset.facts, session.suite.floor.draws, people)
         else:
             limits = cell.generator.limits
             spec = session.registry.generator(cell.generator.name)
@@ -331,6 +336,20 @@ class _Run:
             facts=dataset.facts,
             limits=limits,
         )
+
+
+def _asked_people(suite: Suite, facts: Mapping[str, Any]) -> int | None:
+    """How many people a suite's cohorts have; None for as many as are held out."""
+    n = suite.sample.haplotypes
+    return None if n == "holdout" else -(-n // int(facts["ploidy"]))
+
+
+def _marks(suite: Suite, facts: Mapping[str, Any]) -> dict[str, str]:
+    """What run.json says of a dataset whose floor can't be as large as its cohorts."""
+    ploidy = int(facts["ploidy"])
+    people = _asked_people(suite, facts) or int(facts["n_holdout_haplotypes"]) // ploidy
+    note = unmarked(people, int(facts["n_train_haplotypes"]) // ploidy)
+    return {"cohort": "", "note": note} if note else {}
 
 
 def observer(registry: Registry) -> Callable[[StageEvent], None]:

@@ -28,11 +28,11 @@ from haplobench.plugin import (
 )
 from haplobench.registry import Registry, resolve
 from haplobench.runner.failures import describe_error
+from haplobench.runner.floor import dealt_cohort, floor_cohort, subsample
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, load_sequence
 from haplobench.runner.shadowing import shadow_members
 from haplobench.runner.telemetry import Heartbeat
-from haplobench.split import stratified_sample
 
 _BATCH = 1024
 # Characters.
@@ -44,10 +44,14 @@ def measure(
 ) -> dict[str, Any]:
     """Measure the items of the job's settings.
 
-    Settings: `cohort` and `items`. A cohort is `{"kind": "floor"}`, with `"floor": "holdout"`
-    if that is to stand for every metric, or `{"kind": "sample", "folder": …}`, whose draws lie
-    in `draw0/` …. An item has `id`, `metric`, `params`, `replicate`, `result` (path of the JSON
-    to write; tables go beside it as npz) and for performance metrics `telemetry`.
+    Settings: `cohort` and `items`. A cohort is `{"kind": "floor"}` or `{"kind": "sample",
+    "folder": …}`, whose draws lie in `draw0/` …. Of a floor, `people` says how many (None: as
+    many as are held out) and `pool` of whom metrics with `floor="train"` draw them: empty for
+    the training people, `all` or `holdout` for everybody or the held-out ones dealt anew. A
+    sample with `people` is that many of `draw0/` at a time; with `pool` `holdout` it is held
+    against as many as a floor of that pool is. An item has `id`, `metric`, `params`,
+    `replicate`, `result` (path of the JSON to write; tables go beside it as npz) and for
+    performance metrics `telemetry`.
 
     A metric that raises costs its own item: why is written to `<id>.error.json` in the output,
     and the others go on.
@@ -119,19 +123,23 @@ class _Cohorts:
     source: Mapping[str, Any]
     prepared: Prepared
     ctx: RunContext
-    _key: tuple[str, str] | None = None
+    _key: tuple[str, str, int | None] | None = None
     _held: tuple[Reference, Panel] | None = None
 
     def of(self, replicate: int, spec: MetricSpec) -> tuple[Reference, Panel]:
         """Reference and cohort; the last one is kept, since metrics of one cohort follow."""
-        kind = self.source.get("floor") or spec.floor if self.source["kind"] == "floor" else ""
+        kind = spec.floor if self.source["kind"] == "floor" else ""
+        people = self.source.get("people")
         name = f"draw{replicate}"
-        if not kind and spec.cohort == "train" and self._has_train_cohort:
-            name = TRAIN_COHORT
-        if self._key != (name, kind) or self._held is None:
+        if spec.cohort == "train" and not self.source.get("pool"):
+            # Shown cohorts as large as train, whatever the size of a draw.
+            people = None
+            if not kind and self._has_train_cohort:
+                name = TRAIN_COHORT
+        if self._key != (name, kind, people) or self._held is None:
             self._held = None
-            self._held = self._make(name, kind, replicate)
-            self._key = (name, kind)
+            self._held = self._make(name, kind, people, replicate)
+            self._key = (name, kind, people)
         return self._held
 
     @property
@@ -139,42 +147,23 @@ class _Cohorts:
         """False for a cohort that was handed in: there is no more of it."""
         return (Path(self.source["folder"]) / TRAIN_COHORT).is_dir()
 
-    def _make(self, name: str, kind: str, replicate: int) -> tuple[Reference, Panel]:
+    def _make(
+        self, name: str, kind: str, people: int | None, replicate: int
+    ) -> tuple[Reference, Panel]:
         train, holdout = self.prepared.train, self.prepared.holdout
-        if not kind:
+        pool, seed = self.source.get("pool", ""), self.ctx.seed
+        if kind == "train" and pool and people is not None:
+            trained = train if pool == "all" else None
+            return dealt_cohort(trained, holdout, people, replicate, seed)
+        if kind:
+            return floor_cohort(train, holdout, kind, replicate, seed, people)
+        if people is None:
             return Reference(train, holdout), Panel.load(Path(self.source["folder"]) / name)
-        return floor_cohort(train, holdout, kind, replicate, self.ctx.seed)
-
-
-def floor_cohort(
-    train: Panel, holdout: Panel, kind: str, draw: int, seed: int
-) -> tuple[Reference, Panel]:
-    """Real people as if synthetic, and what they are measured against.
-
-    `train`: training people, as many as are held out (three quarters of them where they are
-    few, so that draws differ) and of the same populations, against the held-out ones.
-    `holdout`: one half of the held-out people against the other half.
-    Halves and samples are drawn anew for each `draw`, stratified by population.
-    """
-    if kind == "train":
-        everyone = np.arange(train.n_samples, dtype=np.int64)
-        n = max(1, min(holdout.n_samples, train.n_samples * 3 // 4))
-        key = f"floor train {seed} {draw}"
-        chosen = stratified_sample(train, everyone, n, key, like=holdout.population)
-        return Reference(train, holdout), _unnamed(train.select_samples(chosen))
-    everyone = np.arange(holdout.n_samples, dtype=np.int64)
-    key = f"floor holdout {seed} {draw}"
-    chosen = stratified_sample(holdout, everyone, holdout.n_samples // 2, key)
-    others = np.setdiff1d(everyone, chosen)
-    reference = Reference(train, holdout.select_samples(others))
-    return reference, _unnamed(holdout.select_samples(chosen))
-
-
-def _unnamed(panel: Panel) -> Panel:
-    """The people without their names, as a generator's would come."""
-    return panel.with_haplotypes(
-        panel.haplotypes, population=panel.population, superpopulation=panel.superpopulation
-    )
+        cohort = Panel.load(Path(self.source["folder"]) / "draw0")
+        reference = Reference(train, holdout)
+        if pool == "holdout":
+            reference, _ = dealt_cohort(None, holdout, people, replicate, seed)
+        return reference, subsample(cohort, people, replicate, seed)
 
 
 def _batches(cohort: Panel) -> Iterator[Panel]:
