@@ -140,7 +140,7 @@ def test_who_withdrew_is_not_among_a_hospitals_people(
     kept = np.delete(np.arange(25), [3, 7])
     expected = people.select_samples(kept).haplotypes.reshape(23, 2, -1)
     assert np.array_equal(site.people.haplotypes, expected)
-    assert site.seed is None
+    assert site.repeatable_seed is None
 
 
 def test_what_a_run_may_not_ask(hospitals: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secure_aggregation_quantisation import Quantisation
 from haplobench_federated.shared_noise import (
+    gradient_step,
     least_clients,
     misfit_of_frequencies,
     own_noise,
@@ -78,7 +79,7 @@ def test_the_sum_of_four_clients_has_the_noise_that_is_claimed(
             model = WindowCodeFamily().build(facts, shared.model, 0)
             train_locally(
                 model, mine, shared, LocalState(), round_number=1, noise_multiplier=noise,
-                proximal_mu=0, seed=client,
+                proximal_mu=0, seed=client, grid_step=gradient_step(shared, 1),
             )  # fmt: skip
             found.append(flat(model))
         total = total + len(mine) * (found[0] - found[1])
@@ -140,7 +141,7 @@ def test_how_many_clients_noise_has_to_do(drawn: int, honest: float, least: int)
     ("secure", "said"),
     [
         ({"clipping_range": 0.5}, "clipping_range 0.5; expected at least"),
-        ({"bits": 4}, "rounds by"),
+        ({"bits": 4}, "bits 4: a client's noise is 0.* steps"),
     ],
 )
 def test_noise_that_the_rounding_would_spoil_is_refused(
@@ -187,3 +188,24 @@ def test_weights_do_not_show_in_what_is_summed() -> None:
     left = Quantisation(20, 4.0, 100).quantise(values, 7) % 7
     counts = np.bincount(left.astype(int), minlength=7)
     assert counts.min() > 200
+
+
+@pytest.mark.parametrize("strategy", ["fedadam", "fedprox"])
+def test_what_is_summed_is_whole_steps_already(
+    tmp_path: Path, people: Panel, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    """Rounding each client's noised values would leave a sum that isn't one of noise."""
+    away = []
+    quantise = Quantisation.quantise
+
+    def watched(self: Quantisation, vector: Any, n: int) -> Any:
+        steps = vector * n / self.step
+        away.append(float(np.abs(steps - np.rint(steps)).max()))
+        return quantise(self, vector, n)
+
+    monkeypatch.setattr(Quantisation, "quantise", watched)
+    secure = {"kind": "secagg", "clipping_range": 64.0, "bits": 32}
+    changes = SHARED | {"secure": secure, "strategy": strategy, "frequencies": "noised"}
+    run(tmp_path, people, **changes, optimiser="sgd", schedule="constant")
+    assert len(away) == 4 * (1 + 3)
+    assert max(away) < 1e-3

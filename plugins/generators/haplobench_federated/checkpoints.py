@@ -2,10 +2,13 @@
 
 It holds the server's weights, average and strategy, and each client's state: ledger, noise
 multiplier, optimiser and clipping norm. Costs are kept beside it, as they differ from run to run.
+Where noise isn't to be repeated, so are ledgers, written before anything is released: a round that
+was broken off and is done again is charged twice.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -44,6 +47,13 @@ class FederationCheckpoint:
 
     folder: Path
     identity: Mapping[str, Any]
+
+    def ledgers(self) -> Path:
+        """A folder of this federation's for what was charged, which goes ahead of the progress."""
+        said = json.dumps(self.identity, sort_keys=True).encode()
+        folder = self.folder / f"ledgers-{hashlib.sha256(said).hexdigest()[:16]}"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def write(self, progress: Progress, contexts: Mapping[int, Context]) -> None:
         """Replace both files."""

@@ -10,6 +10,7 @@ It never reports a training loss: that would be a release of its own.
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,14 +32,19 @@ from flwr.app import (
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
+from torch import nn
 
 from haplobench_federated.accounting import Charge, Ledger, noise_for, share_noise
 from haplobench_federated.contract import ModelFamily, PublicFacts
+from haplobench_federated.noise import NoiseSource
+from haplobench_federated.noised_sum import GROUP, cut, fine_step, noised
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import load_weights, to_record, to_tensors
-from haplobench_federated.seeds import derive
+from haplobench_federated.repeatable_noise import noise_source
 from haplobench_federated.shared_noise import (
     frequencies_scale,
+    frequencies_step,
+    gradient_step,
     misfit_of_frequencies,
     misfit_of_updates,
     own_noise,
@@ -63,8 +69,11 @@ class ClientSite:
     params : FederatedParams
     family : ModelFamily
     delta : float
-    seed : int or None
-        None: batches and noise from the operating system's entropy.
+    seed : int
+        Of what protects nobody: batches without privacy, what the model itself draws, rounding.
+    repeatable_seed : int or None
+        Of noise and private batches, where they are to be repeated. None: they come from the
+        operating system's entropy.
     device : str
     ledger_file : Path or None
         Where the ledger outlives runs of the federation. None: it lives in the run's state.
@@ -76,16 +85,15 @@ class ClientSite:
     params: FederatedParams
     family: ModelFamily
     delta: float
-    seed: int | None
+    seed: int
+    repeatable_seed: int | None = None
     device: str = "cpu"
     ledger_file: Path | None = None
 
     def ledger(self, context: Context) -> Ledger:
         """What was released so far: of the file where there is one, else of the state."""
-        if self.ledger_file is not None:
-            if self.ledger_file.is_file():
-                return Ledger.from_json(self.ledger_file.read_text())
-            return Ledger()
+        if self.ledger_file is not None and self.ledger_file.is_file():
+            return Ledger.from_json(self.ledger_file.read_text())
         record = context.state.get("ledger")
         return (
             Ledger.from_json(str(record["json"])) if isinstance(record, ConfigRecord) else Ledger()
@@ -125,6 +133,10 @@ class ClientSite:
         context.state["noise"] = ConfigRecord({"multiplier": noise})
         return noise
 
+    def noise(self, *key: str | int) -> NoiseSource:
+        """What noise and private batches are drawn from; `key` tells repeatable ones apart."""
+        return noise_source(self.repeatable_seed, *key)
+
     def frequencies_noise(self) -> float:
         """The noise multiplier of allele frequencies; 0 without privacy."""
         params = self.params
@@ -162,6 +174,8 @@ def client_app(
         if asks_frequencies(message):
             return _frequencies(message, context, site)
         round_number = int(config["server-round"])
+        model = site.family.build(site.facts, params.model, 0)
+        size = sum(value.numel() for value in model.parameters() if value.requires_grad)
         spent, noise = 0.0, 0.0
         if params.noised and params.privacy == "local":
             ledger = site.ledger(context)
@@ -173,12 +187,11 @@ def client_app(
             spent = ledger.epsilon(site.delta, params.accountant, charge)
             if params.epsilon is not None and spent > params.epsilon:
                 return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
-            misfit = misfit_of_updates(params, len(site.people), noise)
+            misfit = misfit_of_updates(params, len(site.people), size, noise)
             if misfit:
                 return Message(Error(BUDGET_SPENT, misfit), reply_to=message)
             ledger.add(charge)
             site.keep(ledger, context)
-        model = site.family.build(site.facts, params.model, 0)
         arrays = message.content["arrays"]
         assert isinstance(arrays, ArrayRecord)
         load_weights(model, arrays)
@@ -191,6 +204,8 @@ def client_app(
             noise_multiplier=own_noise(params, noise),
             proximal_mu=float(config.get("proximal-mu", 0.0)),
             seed=site.seed,
+            noise=site.noise("round", round_number),
+            grid_step=gradient_step(params, round_number) if shares_noise(params) else None,
             device=site.device,
         )
         _keep_local_state(left, context)
@@ -204,7 +219,10 @@ def client_app(
                 "peak-rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             }
         )
-        reply = RecordDict({"arrays": to_record(model.state_dict()), "metrics": metrics})
+        trained = to_record(model.state_dict())
+        if shares_noise(params):
+            trained = _stepped(model, arrays, left, params.client_rate(round_number))
+        reply = RecordDict({"arrays": trained, "metrics": metrics})
         return Message(reply, reply_to=message)
 
     return app
@@ -228,7 +246,10 @@ def _frequencies(message: Message, context: Context, site: ClientSite) -> Messag
         ledger.add(charge)
         site.keep(ledger, context)
     counts = noised_counts(
-        site.people.haplotypes, own_noise(params, noise), derive(site.seed, FREQUENCIES)
+        site.people.haplotypes,
+        own_noise(params, noise),
+        site.noise(FREQUENCIES),
+        frequencies_step(params, site.facts.n_sites) if shares_noise(params) else None,
     )
     metrics = MetricRecord(
         {
@@ -242,8 +263,26 @@ def _frequencies(message: Message, context: Context, site: ClientSite) -> Messag
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
 
+def _stepped(model: nn.Module, start: ArrayRecord, left: LocalState, rate: float) -> ArrayRecord:
+    """Weights after the one step of SGD that clients with shared noise take, in float64.
+
+    Float32 would round what is whole steps of the secure sum's grid.
+    """
+    assert left.gradient is not None  # shared noise is private
+    before = {name: array.numpy().astype(np.float64) for name, array in start.items()}
+    first = 0
+    for name, value in model.named_parameters():
+        part = left.gradient[first : first + value.numel()].reshape(value.shape)
+        before[name] = before[name] - rate * part
+        first += value.numel()
+    return ArrayRecord({name: Array(value) for name, value in before.items()})
+
+
 def noised_counts(
-    haplotypes: NDArray[np.int8], noise_multiplier: float, seed: int
+    haplotypes: NDArray[np.int8],
+    noise_multiplier: float,
+    source: NoiseSource,
+    step: float | None = None,
 ) -> NDArray[np.float64]:
     """Sums over people of the mean allele less 1/2 at each site, noised: (n_sites,) float64.
 
@@ -252,15 +291,23 @@ def noised_counts(
     haplotypes : (n, ploidy, n_sites) int8
         A person without a called allele at a site adds 0.
     noise_multiplier : float
-        Times the sensitivity sqrt(n_sites) / 2: no person's vector is longer.
+        Times the sensitivity sqrt(n_sites) / 2: no person's vector is longer. 0: no noise.
+    source : NoiseSource
+    step : float or None
+        Of the grid that people's alleles are cut to and noise is added on. None: a fine one.
     """
-    called = haplotypes >= 0
-    alternate = (haplotypes == 1).sum(axis=1)
-    mean = np.where(called.any(axis=1), alternate / np.maximum(called.sum(axis=1), 1) - 0.5, 0.0)
-    total = np.asarray(mean.sum(axis=0), np.float64)
-    scale = noise_multiplier * np.sqrt(total.size) / 2
-    noise = np.random.default_rng(seed).standard_normal(total.size)
-    return np.asarray(total + scale * noise, np.float64)
+    n_sites = haplotypes.shape[2]
+    norm = math.sqrt(n_sites) / 2
+    step = step or fine_step(norm, n_sites)
+    total = np.zeros(n_sites, np.int64)
+    for first in range(0, len(haplotypes), GROUP):
+        some = haplotypes[first : first + GROUP]
+        called = (some >= 0).sum(axis=1)
+        mean = (some == 1).sum(axis=1) / np.maximum(called, 1) - 0.5
+        total += cut(np.where(called > 0, mean, 0.0), step).sum(axis=0)
+    if noise_multiplier:
+        total = noised(total, noise_multiplier, norm / step, source)
+    return np.asarray(total * step, np.float64)
 
 
 def _refused(site: ClientSite) -> str:

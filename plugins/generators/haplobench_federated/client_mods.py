@@ -15,7 +15,7 @@ from haplobench_federated.params import FederatedParams
 from haplobench_federated.robust_params import AttackParams
 from haplobench_federated.secure_aggregation_client import secagg_mod, secagg_stages
 from haplobench_federated.seeds import derive
-from haplobench_federated.shared_noise import least_clients
+from haplobench_federated.shared_noise import least_clients, shares_noise, summed_step
 from haplobench_federated.training import People
 from haplobench_federated.updates import (
     Update,
@@ -85,7 +85,9 @@ def client_stages(
     """Handlers of queries by action; `people_of` counts a client's people."""
     if params.secure.kind == "secagg":
         return secagg_stages(people_of, max(2, least_clients(params)))
-    return homomorphic_stages(people_of) if params.secure.kind == "homomorphic" else {}
+    if params.secure.kind == "homomorphic":
+        return homomorphic_stages(people_of, summed_step(params) if shares_noise(params) else 0.0)
+    return {}
 
 
 def _changing(change: Callable[[Update, Context], Update], *, only_weights: bool = False) -> Mod:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def hospital(node: Mapping[str, Any], params: FederatedParams, family: ModelFami
         params=params,
         family=family,
         delta=checked_delta(params, listed.people),
-        seed=None,
+        seed=secrets.randbits(63),
         ledger_file=Path(own["ledger"]),
     )
 
@@ -155,8 +156,9 @@ def coordinate(grid: Grid, settings: Mapping[str, Any], family: ModelFamily) -> 
         clients=params.clients,
         delta=delta,
         n_sites=listed.sites.n_sites,
-        seed=0,
+        seed=secrets.randbits(63),
         build=build,
+        before_release=lambda ledger: ledger.save(kept),
         after_round=lambda now: now.ledger.save(kept),
     )
     run_rounds(grid, plan, progress)

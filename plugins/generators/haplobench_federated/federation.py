@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from haplobench import BenchError, FormatError, Panel, Populations, PrivacyStatement, RunContext
+from haplobench_federated.accounting import Ledger
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
 from haplobench_federated.client_mods import client_mods, client_stages, poisoned
@@ -76,7 +77,11 @@ def federate(
         for name in list(people)[: params.attack.clients]:
             people[name] = poisoned(people[name], len(populations.names))
     names = list(people)
-    seeded = not params.unrepeatable()
+    checkpoint = _checkpoint(train, params, ctx)
+    # A round that was broken off may have been seen, and with noise of its own the next one is
+    # another release: charges outlive the process. Repeated noise gives the same release again.
+    ledgers_kept = checkpoint.ledgers() if checkpoint and params.unrepeatable() else None
+    repeated = params.repeatable_noise
     sites = [
         ClientSite(
             name=name,
@@ -85,10 +90,12 @@ def federate(
             params=params,
             family=family,
             delta=delta,
-            seed=ctx.seed_for("federated", "client", name) if seeded else None,
+            seed=ctx.seed_for("federated", "client", name),
+            repeatable_seed=ctx.seed_for("federated", "noise", name) if repeated else None,
             device=ctx.device,
+            ledger_file=ledgers_kept / f"client-{client}.json" if ledgers_kept else None,
         )
-        for name in names
+        for client, name in enumerate(names)
     ]
     contexts = {client: new_context(client, {}) for client in range(len(sites))}
 
@@ -97,9 +104,15 @@ def federate(
 
     stages = client_stages(params, lambda context: len(site_of(context).people))
     app = client_app(site_of, client_mods(params, site_of), stages)
-    checkpoint = _checkpoint(train, params, ctx)
     progress = checkpoint.read(contexts) if checkpoint is not None else None
     progress = Progress() if progress is None else progress
+    of_server = ledgers_kept / "server.json" if ledgers_kept else None
+    if of_server is not None and of_server.is_file():
+        progress.ledger = Ledger.from_json(of_server.read_text())
+
+    def before_release(ledger: Ledger) -> None:
+        if of_server is not None:
+            ledger.save(of_server)
 
     def after_round(now: Progress) -> None:
         if checkpoint is not None:
@@ -120,6 +133,8 @@ def federate(
         n_sites=train.n_sites,
         seed=ctx.seed_for("federated", "server"),
         build=build,
+        repeatable_seed=ctx.seed_for("federated", "noise") if repeated else None,
+        before_release=before_release,
         after_round=after_round,
         log=ctx.log,
     )
@@ -164,6 +179,7 @@ def federate(
             }
             for site in sites
         },
+        "random": _random(params),
         "rounds_asked": params.rounds,
         "rounds_done": progress.rounds_done,
         "stopped": progress.stopped,
@@ -175,6 +191,20 @@ def federate(
         "rounds": progress.costs,
     }
     return Federated(model.eval(), model_params, facts, statement, report)
+
+
+def _random(params: FederatedParams) -> dict[str, str]:
+    """What another run with the same seed draws anew, and what it repeats."""
+    fixed = (
+        "weights to begin with, people's shares among clients, clients drawn for a round, "
+        "what is drawn from the model"
+    )
+    secret = "protective noise, people drawn for private steps"
+    if not params.noised:
+        return {"source": "seed", "repeats": fixed + ", people drawn for steps", "differs": ""}
+    if params.repeatable_noise:
+        return {"source": "seed", "repeats": f"{fixed}, {secret}", "differs": ""}
+    return {"source": "operating system's entropy", "repeats": fixed, "differs": secret}
 
 
 def _quarantined(costs: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, int]]:
@@ -289,8 +319,7 @@ def people_of(panel: Panel, populations: Populations) -> People:
 def _checkpoint(
     train: Panel, params: FederatedParams, ctx: RunContext
 ) -> FederationCheckpoint | None:
-    if ctx.checkpoint is None or params.unrepeatable():
-        # Entropy can't be drawn again: a round begun anew would be a second release.
+    if ctx.checkpoint is None:
         return None
     identity: Mapping[str, Any] = {
         "generator": "vae-federated",

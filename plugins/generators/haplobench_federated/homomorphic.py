@@ -4,15 +4,10 @@ The clients of a round share a secret key that the server lacks: one of them mak
 for each of the others. The server adds ciphertexts, and has a client decrypt the sum. A client
 that colludes with the server, or a server that has a single ciphertext decrypted, undoes the
 protection; SecAgg+ bears both, sends less, and is exact to its quantisation.
-
-A ciphertext of 4,096 values has 128 kB, 32 bytes a value. The ring has dimension 8,192 and a
-modulus of 120 bits, below the 218 bits that the HomomorphicEncryption.org standard (2018) allows
-at 128 bits of security.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +16,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
+from haplobench_federated.ckks import MODULI, RING, SCALE, SLOTS
 from haplobench_federated.grid import client_of
 from haplobench_federated.secure_aggregation_crypto import (
     about,
@@ -57,29 +53,20 @@ from haplobench_federated.updates import (
     unflat,
 )
 
-_RING = 8192
-_SLOTS = _RING // 2
-_SCALE = 2.0**40
-_MODULI = [60, 60]
-_DEVIATION = 3.2  # of the noise of a fresh ciphertext: SEAL's
 
+def homomorphic_stages(
+    people_of: Callable[[Context], int], step: float = 0.0
+) -> dict[str, ClientAppCallable]:
+    """Handlers of the stages beside training, by action.
 
-def error_bound(clients: int, people: int) -> float:
-    """Greatest error of a value of the average by people, but for a negligible probability.
-
-    That of a fresh encryption is at most (8 √2 σ N + 6 σ √N + 16 σ √(h N)) / scale (Cheon et al.
-    2017, lemma 1), h = 2 N / 3 values of the key not being 0; encoding rounds by half a unit in
-    each of N coefficients. Sums add up, and the average divides by people.
+    `people_of` is the client's weight. Who decrypts a sum gives it in whole steps of `step`, where
+    that isn't 0: what is beyond is the ciphertexts' noise, which may tell of the summands (Li &
+    Micciancio 2021, ePrint 2020/1533).
     """
-    n, h = _RING, 2 * _RING / 3
-    fresh = _DEVIATION * (8 * math.sqrt(2) * n + 6 * math.sqrt(n) + 16 * math.sqrt(h * n))
-    return clients * (fresh + n / 2) / _SCALE / people
-
-
-def homomorphic_stages(people_of: Callable[[Context], int]) -> dict[str, ClientAppCallable]:
-    """Handlers of the stages beside training, by action; `people_of` is the client's weight."""
     return handlers(
-        lambda asked, context: _keys(asked, context, people_of(context)), _make_key, _decrypt
+        lambda asked, context: _keys(asked, context, people_of(context)),
+        _make_key,
+        lambda asked, context: _decrypt(asked, context, step),
     )
 
 
@@ -105,8 +92,8 @@ def _make_key(asked: dict[str, Any], context: Context) -> dict[str, Any]:
     import tenseal
 
     secrets = _secrets(context, asked)
-    made = tenseal.context(tenseal.SCHEME_TYPE.CKKS, _RING, coeff_mod_bit_sizes=_MODULI)
-    made.global_scale = _SCALE
+    made = tenseal.context(tenseal.SCHEME_TYPE.CKKS, RING, coeff_mod_bit_sizes=MODULI)
+    made.global_scale = SCALE
     private = _serialised(made, secret=True)
     sealed = [
         seal(
@@ -138,7 +125,7 @@ def _train(message: Message, context: Context, call_next: ClientAppCallable) -> 
     vector = flat(difference(arrays_of(reply), start)) * secrets["people"]
     if not np.isfinite(vector).all():
         raise ValueError("update: found values that aren't finite")
-    limit = 2.0 ** (_MODULI[0] - 1) / _SCALE / 2 / max(1, int(asked["clients"]))
+    limit = 2.0 ** (MODULI[0] - 1) / SCALE / 2 / max(1, int(asked["clients"]))
     if np.abs(vector).max(initial=0.0) >= limit:
         raise ValueError(f"update: found values beyond {limit:g}, which would overflow")
     encrypted = tenseal.context_from(private)
@@ -146,15 +133,15 @@ def _train(message: Message, context: Context, call_next: ClientAppCallable) -> 
     reply.content[RECORD] = ConfigRecord(
         {
             "ciphertexts": [
-                tenseal.ckks_vector(encrypted, vector[first : first + _SLOTS].tolist()).serialize()
-                for first in range(0, vector.size, _SLOTS)
+                tenseal.ckks_vector(encrypted, vector[first : first + SLOTS].tolist()).serialize()
+                for first in range(0, vector.size, SLOTS)
             ]
         }
     )
     return reply
 
 
-def _decrypt(asked: dict[str, Any], context: Context) -> dict[str, Any]:
+def _decrypt(asked: dict[str, Any], context: Context, step: float) -> dict[str, Any]:
     import tenseal
 
     secrets = _secrets(context, asked)
@@ -163,6 +150,8 @@ def _decrypt(asked: dict[str, Any], context: Context) -> dict[str, Any]:
     values: list[float] = []
     for ciphertext in asked["ciphertexts"]:
         values += tenseal.ckks_vector_from(private, ciphertext).decrypt()
+    if step:
+        values = (np.rint(np.array(values) / step) * step).tolist()
     return {"sum": values}
 
 

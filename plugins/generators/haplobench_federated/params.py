@@ -65,7 +65,8 @@ class FederatedParams(Params):
         Probability with which each person of a client is in a step's batch, independently of the
         others (Poisson sampling). A batch holds this share of a client's people on average.
     memory_batch : int
-        People whose gradients are in memory at a time; changes no result but rounding.
+        People whose gradients are in memory at a time, with privacy at most 128; changes no result
+        but rounding.
     optimiser : str
         Of the clients: `adam` (state kept at the client between rounds) or `sgd`.
     learning_rate : float
@@ -304,6 +305,12 @@ class FederatedParams(Params):
         if self.schedule == "constant":
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * (round_number - 1) / self.rounds))
+
+    def client_rate(self, round_number: int) -> float:
+        """The clients' learning rate in a round, counted from 1."""
+        if self.strategy == "fedadam":  # whose server's rate follows the schedule
+            return self.learning_rate
+        return self.learning_rate * self.rate_factor(round_number)
 
     @property
     def noised(self) -> bool:

@@ -1,4 +1,4 @@
-"""Steps of DP-SGD on people: Opacus' gradients per person, clipped, summed and noised.
+"""Steps of DP-SGD on people: Opacus' clipped gradients per person, summed and noised.
 
 Abadi et al. 2016, arXiv:1607.00133; adaptive clipping Andrew et al. 2021, arXiv:1905.03871;
 ghost clipping Li et al. 2022, arXiv:2110.05679.
@@ -6,12 +6,15 @@ ghost clipping Li et al. 2022, arXiv:2110.05679.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from opacus import GradSampleModule
 from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from opacus.optimizers import (
@@ -24,8 +27,17 @@ from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClippi
 from torch import Tensor, nn
 
 from haplobench_federated.contract import person_losses
+from haplobench_federated.noise import NoiseSource
+from haplobench_federated.noised_sum import (
+    GROUP,
+    fine_step,
+    noised,
+    rounded,
+    rounded_sensitivity,
+)
 
 _WIDEST = 100.0  # how far the adaptive clipping norm may move from where it began
+_COUNT_STEPS = 1024  # of a count's grid: finer than its noise
 
 
 @dataclass(frozen=True)
@@ -50,31 +62,38 @@ class Clipping:
 
 
 class _AdaptiveClipping(AdaClipDPOptimizer):  # type: ignore[misc]
-    """Opacus' adaptive clipping with the count of unclipped people released as published.
-
-    Opacus divides the noised count by the number of people in the batch, which is not noised;
-    the paper adds up b - 1/2, which one person changes by 1/2, and divides by the expected number.
-    """
-
-    max_grad_norm: float
-    unclipped_num: Any
-
-    def update_max_grad_norm(self) -> None:
-        share = (float(self.unclipped_num) - self.sample_size / 2) / self.expected_batch_size
-        step = -self.clipbound_learning_rate * (share + 0.5 - self.target_unclipped_quantile)
-        norm = self.max_grad_norm * float(torch.tensor(step, dtype=torch.float64).exp())
-        self.max_grad_norm = min(max(norm, self.min_clipbound), self.max_clipbound)
+    """Opacus' adaptive clipping, also of nobody."""
 
     def clip_and_accumulate(self) -> None:
         if len(self.grad_samples[0]):
             super().clip_and_accumulate()
         else:  # Opacus' own can't reshape gradients of nobody
             DPOptimizer.clip_and_accumulate(self)
-            self.unclipped_num = torch.as_tensor(self.unclipped_num)
+
+
+@dataclass(frozen=True, eq=False)
+class ClippedSum:
+    """The sum of people's clipped gradients before any noise.
+
+    Attributes
+    ----------
+    values : (n_parameters,) float64
+        Adding or removing a person changes it by at most the clipping norm, in L2.
+    people, unclipped : int
+        Of the batch, and of those the people whose gradient wasn't clipped, which only adaptive
+        clipping counts.
+    """
+
+    values: NDArray[np.float64]
+    people: int
+    unclipped: int
 
 
 class PrivateSteps:
     """Clips, sums, noises and steps; one for the steps of a round.
+
+    Opacus takes gradients per person and clips them; its noise is not used. Noise is added in
+    whole steps of a grid (`haplobench_federated.noised_sum`).
 
     Parameters
     ----------
@@ -87,8 +106,9 @@ class PrivateSteps:
         Of the whole step; where adaptive, the count of the unclipped is paid out of it.
     expected : float
         Expected people of a batch, which divides the noised sum.
-    generator : torch.Generator
-        Of the noise; of the model's device.
+    noise : NoiseSource
+    grid_step : float or None
+        Of the sum. None: so fine that it can be forgotten.
     """
 
     def __init__(
@@ -98,42 +118,45 @@ class PrivateSteps:
         clipping: Clipping,
         noise_multiplier: float,
         expected: float,
-        generator: torch.Generator,
+        noise: NoiseSource,
+        grid_step: float | None = None,
     ) -> None:
         ghost = clipping.mode == "ghost"
         wrapper = GradSampleModuleFastGradientClipping if ghost else GradSampleModule
         extra: dict[str, Any] = {"max_grad_norm": clipping.norm} if ghost else {}
         self.model: Any = wrapper(model, batch_first=True, loss_reduction="sum", **extra)
-        self.ghost = ghost
-        self.optimiser = _wrapped(
-            optimiser, clipping, noise_multiplier, expected, generator, len(self._parameters())
-        )
+        self.clipping = clipping
+        self.clipping_norm = clipping.norm
+        self.expected = expected
+        self.noise = noise
+        self.grid_step = grid_step
+        # The paper's choice, an expected batch's twentieth; more where the noise needs it.
+        self.count_deviation = max(expected / 20, noise_multiplier)
+        self.noise_multiplier = noise_multiplier
+        if clipping.mode == "adaptive":
+            count = 2 * self.count_deviation
+            self.noise_multiplier = (noise_multiplier**-2 - count**-2) ** -0.5
+        self.optimiser = _wrapped(optimiser, clipping, len(self._parameters()))
 
-    @property
-    def clipping_norm(self) -> float:
-        """The bound that the next step will use."""
-        return float(self.optimiser.max_grad_norm)
-
-    def clipped_sum(
-        self, haplotypes: Tensor, population: Tensor, memory_batch: int
-    ) -> list[Tensor]:
-        """Sum of the people's clipped gradients, one tensor a parameter, before any noise.
-
-        What `step` noises. Adding or removing a person changes it by at most the clipping norm.
-        """
+    def clipped_sum(self, haplotypes: Tensor, population: Tensor, memory_batch: int) -> ClippedSum:
+        """What `step` noises."""
+        parameters = self._parameters()
+        total = [torch.zeros(p.shape, dtype=torch.float64) for p in parameters]
+        people = unclipped = 0
         self.optimiser.zero_grad()
-        for chunk in _chunks(len(population), memory_batch):
+        for chunk in _chunks(len(population), min(memory_batch, GROUP)):
             self._backward(haplotypes[chunk], population[chunk])
-            if self.ghost:
-                self.optimiser.accumulate()
-            else:
+            if self.clipping.mode != "ghost":
                 self.optimiser.clip_and_accumulate()
-            self.optimiser._is_last_step_skipped = True  # zero_grad is to keep the sum
+            for one, parameter in zip(total, parameters, strict=True):
+                part = parameter.grad if self._ghost else parameter.summed_grad
+                one += part.detach().to("cpu", torch.float64).view_as(one)
+            if self.clipping.mode == "adaptive":
+                people += int(self.optimiser.sample_size)
+                unclipped += int(self.optimiser.unclipped_num)
             self.optimiser.zero_grad()
-        self.optimiser._is_last_step_skipped = False
-        found = [p.summed_grad.detach().clone() for p in self._parameters()]
-        self.optimiser.zero_grad()
-        return found
+        values = torch.cat([one.flatten() for one in total]).numpy()
+        return ClippedSum(values, people, unclipped)
 
     def step(
         self,
@@ -141,26 +164,57 @@ class PrivateSteps:
         population: Tensor,
         memory_batch: int,
         after_noise: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> NDArray[np.float64]:
         """One step on a batch, which may be empty.
 
         `after_noise` may change the noised gradients: it sees nothing else of people, so that
-        what it does costs no privacy.
+        what it does costs no privacy. Returns the noised average gradient (n_parameters,)
+        float64, before that.
         """
+        clipped = self.clipped_sum(haplotypes, population, memory_batch)
+        size = clipped.values.size
+        grid_step = self.grid_step or fine_step(self.clipping_norm, size)
+        released = noised(
+            rounded(clipped.values, grid_step),
+            self.noise_multiplier,
+            rounded_sensitivity(self.clipping_norm, grid_step, size),
+            self.noise,
+        )
+        gradient = np.asarray(released * (grid_step / self.expected), np.float64)
+        first = 0
+        for parameter in self._parameters():
+            part = gradient[first : first + parameter.numel()].reshape(parameter.shape)
+            parameter.grad = torch.from_numpy(part).to(parameter.device, parameter.dtype)
+            first += parameter.numel()
+        after_noise()
+        self.optimiser.original_optimizer.step()
         self.optimiser.zero_grad()
-        chunks = _chunks(len(population), memory_batch)
-        for i, chunk in enumerate(chunks):
-            self.optimiser.signal_skip_step(do_skip=i + 1 < len(chunks))
-            self._backward(haplotypes[chunk], population[chunk])
-            if self.optimiser.pre_step():
-                after_noise()
-                self.optimiser.original_optimizer.step()
-            self.optimiser.zero_grad()
+        if self.clipping.mode == "adaptive":
+            self._follow(clipped)
+        return gradient
 
     def close(self) -> None:
         """Take Opacus' hooks and gradients off the model."""
         self.optimiser.zero_grad()
         self.model.to_standard_module()
+
+    def _follow(self, clipped: ClippedSum) -> None:
+        """Move the clipping norm by the noised count of unclipped people.
+
+        Opacus divides that by the number of people in the batch, which is not noised; the paper
+        adds up b - 1/2, which one person changes by 1/2, and divides by the expected number.
+        """
+        twice = np.array([(2 * clipped.unclipped - clipped.people) * _COUNT_STEPS])
+        released = noised(twice, 2 * self.count_deviation, _COUNT_STEPS, self.noise)
+        share = int(released[0]) / (2 * _COUNT_STEPS) / self.expected
+        change = -self.clipping.learning_rate * (share + 0.5 - self.clipping.quantile)
+        least, most = self.clipping.norm / _WIDEST, self.clipping.norm * _WIDEST
+        self.clipping_norm = min(max(self.clipping_norm * math.exp(change), least), most)
+        self.optimiser.max_grad_norm = self.clipping_norm
+
+    @property
+    def _ghost(self) -> bool:
+        return self.clipping.mode == "ghost"
 
     def _parameters(self) -> list[Any]:
         return [p for p in self.model.parameters() if p.requires_grad]
@@ -168,7 +222,7 @@ class PrivateSteps:
     def _backward(self, haplotypes: Tensor, population: Tensor) -> None:
         if not len(population):
             for parameter in self._parameters():
-                if self.ghost:
+                if self._ghost:
                     parameter.grad = torch.zeros_like(parameter)
                 else:
                     parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
@@ -177,25 +231,15 @@ class PrivateSteps:
         with warnings.catch_warnings():
             # Alleles need no gradient, as torch remarks of the hooks on layers that read them.
             warnings.filterwarnings("ignore", "Full backward hook is firing")
-            if self.ghost:
+            if self._ghost:
                 DPTensorFastGradientClipping(self.model, self.optimiser, losses, "sum").backward()
             else:
                 losses.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _wrapped(
-    optimiser: torch.optim.Optimizer,
-    clipping: Clipping,
-    noise_multiplier: float,
-    expected: float,
-    generator: torch.Generator,
-    parameters: int,
-) -> Any:
-    common: dict[str, Any] = {
-        "noise_multiplier": noise_multiplier,
-        "expected_batch_size": expected,
-        "generator": generator,
-    }
+def _wrapped(optimiser: torch.optim.Optimizer, clipping: Clipping, parameters: int) -> Any:
+    """Opacus' optimiser that clips; what it would noise and follow by is ours."""
+    common: dict[str, Any] = {"noise_multiplier": 0.0, "expected_batch_size": 1}
     if clipping.mode == "ghost":
         return DPOptimizerFastGradientClipping(optimiser, max_grad_norm=clipping.norm, **common)
     if clipping.mode == "per_layer":
@@ -207,10 +251,9 @@ def _wrapped(
             max_grad_norm=clipping.norm,
             target_unclipped_quantile=clipping.quantile,
             clipbound_learning_rate=clipping.learning_rate,
-            max_clipbound=clipping.norm * _WIDEST,
-            min_clipbound=clipping.norm / _WIDEST,
-            # The paper's choice, an expected batch's twentieth; more where the noise needs it.
-            unclipped_num_std=max(expected / 20, noise_multiplier),
+            min_clipbound=0.0,
+            max_clipbound=math.inf,
+            unclipped_num_std=1.0,
             **common,
         )
     return DPOptimizer(optimiser, max_grad_norm=clipping.norm, **common)

@@ -1,10 +1,11 @@
 """Updates as integers that can be summed under masks, and how exact their average is.
 
-A value x, clipped to ± R, becomes round(n (x + R) / step) for a client's n people, step = 2 R /
-(2^bits - 1), modulo 2^32 or 2^64; the sum over clients, divided by all people, less the offset, is
-the average. Rounding is to the nearest and comes after the weight: n times a rounded value would
-show it modulo what the others' numbers of people have in common. Each value times its weight is
-wrong by at most step / 2; the average by no more than that over a client's mean number of people.
+A value x, clipped to ± R, becomes round(n x / step) for a client's n people, step = 2 R / (2^bits -
+1), modulo 2^32 or 2^64, so that a negative value is a great one; the sum over clients, divided by
+all people, is the average. Rounding is to the nearest and comes after the weight: n times a rounded
+value would show it modulo what the others' numbers of people have in common. Each value times its
+weight is wrong by at most step / 2; the average by no more than that over a client's mean number
+of people. Noise that is whole steps already (`haplobench_federated.shared_noise`) isn't rounded.
 """
 
 from __future__ import annotations
@@ -69,13 +70,12 @@ class Quantisation:
         if not 0 < people <= self.people:
             raise ValueError(f"people: found {people}, expected 1 to {self.people}")
         bound = self.clipping_range
-        shifted = (np.clip(vector, -bound, bound) + bound).astype(np.longdouble)
-        index = np.rint(shifted * people / self.step)
-        values: NDArray[np.unsignedinteger] = index.astype(self.dtype)
-        return values
+        weighted = np.clip(vector, -bound, bound).astype(np.longdouble) * people
+        index = np.rint(weighted / self.step).astype(np.int64)
+        return np.asarray(index.astype(self.dtype))
 
     def average(self, total: NDArray[np.unsignedinteger], people: int) -> NDArray[np.float64]:
         """Average by people of the updates whose sum `total` is, (n_parameters,) float64."""
+        signed = total.view(np.int32 if total.dtype == np.uint32 else np.int64)
         # Longer than float64's 53 bits at 64: long double holds the sums exactly on x86.
-        exact = total.astype(np.longdouble) / people
-        return np.asarray(exact * self.step - self.clipping_range, np.float64)
+        return np.asarray(signed.astype(np.longdouble) / people * self.step, np.float64)

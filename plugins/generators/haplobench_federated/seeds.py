@@ -1,9 +1,8 @@
-"""Seeds by what they are for; the same derivation as `RunContext.seed_for`."""
+"""Seeds of what protects nobody; the same derivation as `RunContext.seed_for`."""
 
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +13,17 @@ import torch
 from haplobench import RunContext
 
 
-def derive(seed: int | None, *key: str | int) -> int:
-    """A 63-bit seed of `seed` and `key`; of the operating system's entropy where seed is None."""
-    if seed is None:
-        return secrets.randbits(63)
+def derive(seed: int, *key: str | int) -> int:
+    """A 63-bit seed of `seed` and `key`."""
     return RunContext(seed=seed, artifacts=Path(), scratch=Path()).seed_for(*key)
-
-
-def torch_generator(seed: int, device: str = "cpu") -> torch.Generator:
-    """A generator of a device."""
-    generator = torch.Generator(device)
-    generator.manual_seed(seed)
-    return generator
 
 
 @contextmanager
 def global_seed(seed: int) -> Iterator[None]:
     """Seed what libraries draw from without asking (random, numpy, torch), then put it back.
 
-    Flower draws clients with `random` and central noise with `numpy.random`.
+    Flower draws clients with `random`. Noise never comes from here: see
+    `haplobench_federated.noise`.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(seed)

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from haplobench_federated.accounting import Ledger
+from haplobench_federated.central_noise import central_charge, central_noise, noised_average
 from haplobench_federated.client_app import BUDGET_SPENT
 from haplobench_federated.compression import decompressed
 from haplobench_federated.grid import InProcessGrid, client_of
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import to_record, to_tensors
+from haplobench_federated.repeatable_noise import noise_source
 from haplobench_federated.robust import combine
 from haplobench_federated.screening import Quarantined, screen
 from haplobench_federated.secure_aggregation_round import SecureAggregation
@@ -27,8 +29,6 @@ from haplobench_federated.secure_kinds import secure_aggregation
 from haplobench_federated.seeds import derive, global_seed
 from haplobench_federated.shared_noise import frequencies_scale
 from haplobench_federated.strategies import (
-    central_charge,
-    central_noise,
     make_strategy,
     restore_strategy,
     set_rate,
@@ -90,9 +90,13 @@ class ServerPlan:
     delta : float
     n_sites : int
     seed : int
-        Of drawing clients, and of central noise.
+        Of drawing clients.
+    repeatable_seed : int or None
+        Of central noise, where it is to be repeated. None: the operating system's entropy.
     build : callable
         Frequencies (n_sites,) float64 or None to the model to begin with.
+    before_release : callable
+        Called with the ledger of central noise before what it charges for is known to anybody.
     after_round : callable
         Called with the progress after every round.
     log : logging.Logger
@@ -105,6 +109,8 @@ class ServerPlan:
     n_sites: int
     seed: int
     build: Callable[[NDArray[np.float64] | None], nn.Module]
+    repeatable_seed: int | None = None
+    before_release: Callable[[Ledger], None] = lambda ledger: None
     after_round: Callable[[Progress], None] = lambda progress: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
 
@@ -125,14 +131,13 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
     params = plan.params
     # Flower logs every round, and advice that doesn't apply here, on standard error.
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    seed = None if params.unrepeatable() else plan.seed
     central = params.privacy == "central" and params.noised
     multiplier = central_noise(params, plan.delta) if central else 0.0
-    strategy = make_strategy(params, plan.clients, multiplier)
+    strategy = make_strategy(params, plan.clients)
     secure = secure_aggregation(params)
     if not progress.weights:
         if params.frequencies == "noised":
-            with global_seed(derive(seed, "server", 0)):
+            with global_seed(derive(plan.seed, "server", 0)):
                 progress.frequencies = ask_frequencies(grid, plan, secure)
         progress.weights = _copied(plan.build(progress.frequencies).state_dict())
     restore_strategy(strategy, progress.strategy)
@@ -148,7 +153,7 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
                 break
         weights = to_record(progress.weights)
         set_rate(strategy, params, number)
-        with global_seed(derive(seed, "server", number)):
+        with global_seed(derive(plan.seed, "server", number)):
             messages = list(strategy.configure_train(number, weights, config, grid))
             outcome = _exchanged(grid, plan, secure, number, messages, weights)
             refused = [
@@ -165,9 +170,17 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
             if central and outcome.averaged < len(messages):
                 outcome = replace(outcome, combinable=[], averaged=0)
             if outcome.combinable:
+                combinable = outcome.combinable
                 if central:
                     progress.ledger.add(central_charge(multiplier))
-                combined, _ = strategy.aggregate_train(number, outcome.combinable)
+                    plan.before_release(progress.ledger)
+                    source = noise_source(plan.repeatable_seed, number)
+                    combinable = [
+                        noised_average(
+                            combinable, weights, params.clipping_norm, multiplier, source
+                        )
+                    ]
+                combined, _ = strategy.aggregate_train(number, combinable)
                 if combined is not None:
                     # Flower's FedAdam gives float64, twice the bytes to send to every client.
                     progress.weights = {

@@ -14,11 +14,11 @@ It rests on more than local noise does:
   their shares. With m answering, m - k may collude with the server, no more.
 - A client that takes part knows its own noise: against it the sum has what the others added,
   (m - 1) / k of the variance. A smaller `honest` covers that.
-- Rounding comes after the noise, client by client. As long as it is finer than a client's noise,
-  the sum has the distribution of Gaussian noise and uniform noise that depends on nobody, but for
-  a term below exp(-2 π² (noise / rounding)²): Poisson summation (Widrow & Kollár 2008,
-  Quantization Noise, ch. 5). The accountant leaves that out; a client refuses noise of fewer than
-  8 roundings, where it is below 1e-500. Values are never cut to the clipping range but with
+- Clients write their sums in whole steps of the grid that the secure sum is made of, and add
+  discrete Gaussian noise there: what is summed is integers, with nothing rounded after the noise.
+  That the sum has the noise of one is an argument of `haplobench_federated.noised_sum`, which
+  needs 8 steps of noise or more of each client: it refuses less. CKKS adds noise of its own, which
+  the client that decrypts the sum rounds off. Values are never cut to the clipping range but with
   probability below 1e-30 each: a client refuses where 12 standard deviations don't fit.
 """
 
@@ -26,9 +26,12 @@ from __future__ import annotations
 
 import math
 
+from haplobench_federated.ckks import error_bound
+from haplobench_federated.noised_sum import deviation, rounded_sensitivity
 from haplobench_federated.params import FederatedParams
+from haplobench_federated.secure_aggregation_quantisation import Quantisation
 
-_ROUNDINGS = 8.0
+_STEPS = 8.0
 _DEVIATIONS = 12.0
 
 
@@ -51,7 +54,29 @@ def own_noise(params: FederatedParams, noise_multiplier: float) -> float:
     return noise_multiplier / math.sqrt(least_clients(params))
 
 
-def misfit_of_updates(params: FederatedParams, people: int, noise_multiplier: float) -> str:
+def summed_step(params: FederatedParams) -> float:
+    """The step of the grid that people times an update are summed on; the same at all clients.
+
+    That of the quantisation; with CKKS eight times what a ciphertext of each client adds.
+    """
+    if params.secure.kind == "secagg":
+        return Quantisation(params.secure.bits, params.secure.clipping_range, 1).step
+    return 8 * error_bound(params.clients, 1)
+
+
+def gradient_step(params: FederatedParams, round_number: int) -> float:
+    """The step of a sum of clipped gradients that makes people times an update whole steps."""
+    return summed_step(params) * params.sampling_rate / params.client_rate(round_number)
+
+
+def frequencies_step(params: FederatedParams, n_sites: int) -> float:
+    """The step of a sum of alleles that makes people times frequencies, as sent, whole steps."""
+    return summed_step(params) / frequencies_scale(n_sites)
+
+
+def misfit_of_updates(
+    params: FederatedParams, people: int, size: int, noise_multiplier: float
+) -> str:
     """Why a client can't take part with shared noise, or empty.
 
     Parameters
@@ -59,6 +84,8 @@ def misfit_of_updates(params: FederatedParams, people: int, noise_multiplier: fl
     params : FederatedParams
     people : int
         Of the client.
+    size : int
+        Parameters of the model.
     noise_multiplier : float
         Of the sum.
     """
@@ -68,8 +95,21 @@ def misfit_of_updates(params: FederatedParams, people: int, noise_multiplier: fl
     if expected < 1:
         return f"a batch of {expected:.2g} people; expected at least 1 on average, to share noise"
     noise = own_noise(params, noise_multiplier)
-    step = params.learning_rate * params.clipping_norm / expected
-    return _misfit(params, people, people * step, noise * step)
+    rates = params.client_rate(1), params.client_rate(params.rounds)
+    norm = params.clipping_norm
+    for number, rate in zip((1, params.rounds), rates, strict=True):
+        step = gradient_step(params, number)
+        sensitivity = rounded_sensitivity(norm, step, size)
+        said = _misfit(
+            params,
+            people,
+            people * norm * rate / expected,
+            deviation(noise, sensitivity) * step * rate / expected,
+            noise * norm / step,
+        )
+        if said:
+            return said
+    return ""
 
 
 def frequencies_scale(n_sites: int) -> float:
@@ -86,26 +126,27 @@ def misfit_of_frequencies(
     """The same of allele frequencies, which lie within 1/2 of 1/2."""
     if not shares_noise(params):
         return ""
-    noise = own_noise(params, noise_multiplier) * math.sqrt(n_sites) / 2 / people
+    noise = own_noise(params, noise_multiplier) * math.sqrt(n_sites) / 2
     scale = frequencies_scale(n_sites)
-    return _misfit(params, people, 0.5 * scale, noise * scale)
+    steps = noise / frequencies_step(params, n_sites)
+    return _misfit(params, people, 0.5 * scale, noise / people * scale, steps)
 
 
-def _misfit(params: FederatedParams, people: int, greatest: float, deviation: float) -> str:
-    """Of values up to `greatest` without noise of standard deviation `deviation`."""
+def _misfit(
+    params: FederatedParams, people: int, greatest: float, spread: float, steps: float
+) -> str:
+    """Of values up to `greatest` without noise of standard deviation `spread`, or so many steps."""
     secure = params.secure
-    if secure.kind != "secagg":
-        return ""  # CKKS: 40 bits after the point, and refuses what overflows
-    needed = greatest + _DEVIATIONS * deviation
-    if needed > secure.clipping_range:
+    if steps < _STEPS:
+        return (
+            f"secure.{'bits' if secure.kind == 'secagg' else 'kind'} "
+            f"{secure.bits if secure.kind == 'secagg' else secure.kind}: a client's noise is "
+            f"{steps:.3g} steps of what is summed; expected at least {_STEPS:g}"
+        )
+    needed = greatest + _DEVIATIONS * spread
+    if secure.kind == "secagg" and needed > secure.clipping_range:
         return (
             f"secure.clipping_range {secure.clipping_range:g}; expected at least {needed:.3g}, to "
             f"hold the noise of {people} people"
-        )
-    rounding = 2 * secure.clipping_range / (2**secure.bits - 1) / people
-    if deviation < _ROUNDINGS * rounding:
-        return (
-            f"secure.bits {secure.bits}: rounds by {rounding:.3g}; expected at most "
-            f"{deviation / _ROUNDINGS:.3g}, an eighth of the noise"
         )
     return ""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from haplobench_federated.contract import person_losses
+from haplobench_federated.noise import NoiseSource
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.private_steps import Clipping, PrivateSteps
-from haplobench_federated.seeds import derive, global_seed, torch_generator
+from haplobench_federated.seeds import derive, global_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +45,14 @@ class LocalState:
         Adam's moments, `parameter/name`.
     clipping_norm : float or None
         Where adaptive, as it stands.
+    gradient : (n_parameters,) float64 or None
+        Of the last private step, in the order of the model's parameters: noised, as the step
+        took it, before it was rounded to the weights' type.
     """
 
     optimiser: dict[str, Tensor] = field(default_factory=dict)
     clipping_norm: float | None = None
+    gradient: NDArray[np.float64] | None = None
 
 
 def train_locally(
@@ -59,12 +64,16 @@ def train_locally(
     round_number: int,
     noise_multiplier: float,
     proximal_mu: float,
-    seed: int | None,
+    seed: int,
+    noise: NoiseSource | None = None,
+    grid_step: float | None = None,
     device: str = "cpu",
 ) -> LocalState:
     """Take `local_steps` steps on the model, in place; give back what stays at the client.
 
-    `seed` None draws batches and noise from the operating system's entropy.
+    Private steps take batches and noise from `noise` (None: the operating system), and sums in
+    steps of `grid_step` (None: fine ones). `seed` is of what protects nobody: batches without
+    privacy, and what the model itself draws.
     """
     model.train().to(device)
     parameters = dict(model.named_parameters())
@@ -79,6 +88,7 @@ def train_locally(
         params.clipping_quantile,
         params.clipping_learning_rate,
     )
+    source = NoiseSource() if noise is None else noise
     steps = (
         PrivateSteps(
             model,
@@ -86,7 +96,8 @@ def train_locally(
             clipping,
             noise_multiplier,
             expected,
-            torch_generator(derive(seed, "noise", round_number), device),
+            source,
+            grid_step,
         )
         if private
         else None
@@ -99,14 +110,18 @@ def train_locally(
                 assert value.grad is not None
                 value.grad.add_(value.detach() - start[name], alpha=proximal_mu)
 
+    gradient = None
     for step in range(params.local_steps):
-        rng = np.random.default_rng(derive(seed, "batch", round_number, step))
-        chosen = np.flatnonzero(rng.random(len(people)) < params.sampling_rate)
+        if private:
+            chosen = source.batch(len(people), params.sampling_rate)
+        else:
+            rng = np.random.default_rng(derive(seed, "batch", round_number, step))
+            chosen = np.flatnonzero(rng.random(len(people)) < params.sampling_rate)
         haplotypes = torch.from_numpy(people.haplotypes[chosen]).to(device)
         population = torch.from_numpy(people.population[chosen]).to(device)
         with global_seed(derive(seed, "model", round_number, step)):
             if steps is not None:
-                steps.step(haplotypes, population, params.memory_batch, pull)
+                gradient = steps.step(haplotypes, population, params.memory_batch, pull)
             else:
                 optimiser.zero_grad()
                 for first in range(0, max(chosen.size, 1), params.memory_batch):
@@ -114,7 +129,7 @@ def train_locally(
                     _plain_backward(model, haplotypes[chunk], population[chunk], expected)
                 pull()
                 optimiser.step()
-    left = LocalState(_moments(optimiser, list(parameters)), state.clipping_norm)
+    left = LocalState(_moments(optimiser, list(parameters)), state.clipping_norm, gradient)
     if steps is not None:
         if params.clipping == "adaptive":
             left.clipping_norm = steps.clipping_norm
@@ -135,9 +150,7 @@ def _plain_backward(
 def _optimiser(
     model: nn.Module, params: FederatedParams, round_number: int
 ) -> torch.optim.Optimizer:
-    rate = params.learning_rate
-    if params.strategy != "fedadam":  # whose server's rate follows the schedule
-        rate *= params.rate_factor(round_number)
+    rate = params.client_rate(round_number)
     if params.optimiser == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate)
     return torch.optim.SGD(model.parameters(), lr=rate)
