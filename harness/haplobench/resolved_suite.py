@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from haplobench.comparison.settings import CompareSettings
+from haplobench.consent import WithdrawnList
 from haplobench.suite_schema import (
     ExecutorSettings,
     Filters,
@@ -35,7 +36,8 @@ class DatasetEntry:
     """A dataset of a resolved suite.
 
     `params` are validated and complete, with environment variables expanded; `asked` are
-    those the file gives, unexpanded: the same on every machine.
+    those the file gives, unexpanded: the same on every machine. `withdrawn` is the list that
+    the filters name; it is in no digest of what was asked and in nothing that is written.
     """
 
     label: str
@@ -44,6 +46,7 @@ class DatasetEntry:
     asked: Mapping[str, Any]
     filters: Filters
     split: SplitSettings
+    withdrawn: WithdrawnList | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Suite:
             del asked[key]
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
             dataset["params"] = dict(entry.asked)
+            dataset["filters"] = entry.filters.asked()
         for generator in asked["generators"]:
             del generator["limits"]
         return digest_of(asked)

@@ -11,12 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from haplobench.errors import PluginError
+from haplobench.consent import WithdrawnList
+from haplobench.errors import FormatError, PluginError
 from haplobench.marked_yaml import Key, MarkedTree, key_text, leaves
 from haplobench.plugin import Need, Params
 from haplobench.registry import Registry, missing_needs
 from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite
-from haplobench.suite_schema import FLOOR, Limits, SuiteFile
+from haplobench.suite_schema import FLOOR, Filters, Limits, SuiteFile
 from haplobench.validation import explain, near_names, structural_problems
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -219,10 +220,9 @@ class SuiteChecker:
         if file is None:
             return None
         read = file.datasets[i]
-        filters = read.filters
-        if isinstance(filters.withdrawn, str):
-            names = self._names((*key, "filters", "withdrawn"), filters.withdrawn)
-            filters = filters.model_copy(update={"withdrawn": names})
+        filters, withdrawn = read.filters, None
+        if filters.withdrawn is not None:
+            filters, withdrawn = self._withdrawn((*key, "filters", "withdrawn"), filters)
         return DatasetEntry(
             label=read.label or name,
             name=name,
@@ -230,16 +230,21 @@ class SuiteChecker:
             asked=read.params,
             filters=filters,
             split=read.split,
+            withdrawn=withdrawn,
         )
 
-    def _names(self, key: Key, path: str) -> list[str]:
-        """Names in a file, one a line; none, and a problem, where it can't be read."""
+    def _withdrawn(self, key: Key, filters: Filters) -> tuple[Filters, WithdrawnList | None]:
+        """The list that filters name, with its path expanded; a problem where it can't be read."""
+        asked = filters.withdrawn
+        if asked is None or asked.names:
+            return filters, WithdrawnList.of(asked.names) if asked else None
+        path = str(Path(self._expand(key, asked.file)).expanduser())
+        filters = filters.model_copy(update={"withdrawn": asked.model_copy(update={"file": path})})
         try:
-            lines = Path(self._expand(key, path)).read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            self.problem(key, f"{path}: can't be read: {error}")
-            return []
-        return sorted({line.strip() for line in lines if line.strip()})
+            return filters, WithdrawnList.read(path)
+        except FormatError as error:
+            self.problem(key, str(error))
+            return filters, None
 
     def _expand(self, key: Key, value: Any) -> Any:
         """Expand `${NAME}` and `${NAME:-default}` in the texts of a value."""

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 from haplobench.comparison.settings import CompareSettings
@@ -66,26 +67,72 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Withdrawn(Strict):
+    """People who are neither trained on nor held out: they withdrew their consent.
+
+    `file`: a list of their names, as a spreadsheet or PLINK writes it, see
+    `haplobench.consent.WithdrawnList`; it is read when the suite is. `names`: the same in the
+    suite. `allow_unknown`: whether names may match nobody in the dataset. `unnamed`: how many
+    names a run folder's suite had, which it doesn't keep.
+    """
+
+    file: str = ""
+    names: list[str] = Field(default_factory=list)
+    allow_unknown: bool = False
+    unnamed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Withdrawn:
+        if self.unnamed:
+            raise ValueError(
+                f"a run folder doesn't keep the names of the {self.unnamed} people who withdrew; "
+                "give the list again"
+            )
+        if bool(self.file) == bool(self.names):
+            raise ValueError("expected a file, or a list of names")
+        return self
+
+
+def _withdrawn(value: object) -> object:
+    if value is None:
+        raise ValueError("expected a file, or a list of names; leave the key out for nobody")
+    if isinstance(value, str):
+        return {"file": value}
+    return {"names": value} if isinstance(value, list) else value
+
+
 class Filters(Strict):
     """Which sites and people of a dataset are used.
 
     `min_maf`: least minor allele frequency, on the training people.
     `max_missing`: greatest share of missing alleles, among training and among held-out people.
-    `withdrawn`: people, by sample name, who are neither trained on nor held out: they withdrew
-    their consent. A text is a file with a name on each line, read when the suite is.
+    `withdrawn`: people who withdrew their consent, see `Withdrawn`; a text is its `file`, a list
+    its `names`.
     """
 
     min_maf: float = Field(default=0.01, ge=0, le=0.5)
     max_missing: float = Field(default=0.0, ge=0, le=1)
-    withdrawn: list[str] | str = Field(default_factory=list)
+    withdrawn: Annotated[
+        Withdrawn | None,
+        BeforeValidator(_withdrawn, json_schema_input_type=str | list[str] | Withdrawn),
+    ] = None
 
     @model_serializer(mode="wrap")
     def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Suites without it keep the digest that they had before there was such a filter.
+        # Suites without it keep the digest that they had before there was such a filter. What is
+        # written of a suite holds no names.
         values: dict[str, Any] = handler(self)
-        if not self.withdrawn:
+        if self.withdrawn is None:
             del values["withdrawn"]
+        elif self.withdrawn.names:
+            values["withdrawn"] = {"unnamed": len(self.withdrawn.names)}
+        else:
+            del values["withdrawn"]["names"], values["withdrawn"]["unnamed"]
         return values
+
+    def asked(self) -> dict[str, Any]:
+        """The filters as digests of what was asked hold them: that there is a list, not whose."""
+        return self.model_dump() | ({"withdrawn": True} if self.withdrawn else {})
 
 
 class SplitSettings(Strict):

@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from haplobench.errors import FormatError
-from haplobench.panel import Panel
 from haplobench.user_text import cells, numbered_lines, read_text
+
+if TYPE_CHECKING:
+    from haplobench.panel import Panel
 
 FAM_COLUMNS = ("FID", "IID", "PAT", "MAT", "SEX", "PHENO1")
 # What files call their columns, in lower case without signs; of several the first counts, and

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from haplobench.consent import withdrawal_text
 from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten
@@ -35,6 +36,8 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
             own = format_count(info["n_validation_haplotypes"])
             counts += f"; {own} of the training ones set apart for early stopping"
         add("Haplotypes", counts + ("" if info.get("phased", True) else "; unphased"))
+    if info.get("withdrawn"):
+        add("Consent", withdrawal_text(info["withdrawn"]))
     add("Superpopulations", _counts(info.get("superpopulations")))
     add("Populations", _counts(info.get("populations")))
     skipped = (info.get("skipped") or {}).items()

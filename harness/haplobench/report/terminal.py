@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from haplobench.consent import withdrawal_text
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
@@ -42,6 +43,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     boards = {board.dataset: board for board in leaderboards(summary)}
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
+        if counts := summary.run.datasets[label].get("withdrawn"):
+            _print(console, Text(f"{label}: {withdrawal_text(counts)}", style="dim"))
         if label in boards:
             for part in board_parts(boards[label], console):
                 _print(console, part)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from haplobench.consent import without_names
 from haplobench.plugin import MetricSpec, PrivacyStatement
 from haplobench.registry import Registry
 from haplobench.resolved_suite import Suite
@@ -69,7 +70,7 @@ def run_lines(
         "started": info["started"],
         "finished": finished,
         "status": status,
-        "command": shlex.join(sys.argv),
+        "command": without_names(shlex.join(sys.argv)),
         "failed": sorted(failed),
         "jobs": session.executor.slots,
         "threads": session.suite.threads,

@@ -48,7 +48,7 @@ class Cell:
             "dataset": self.dataset.label,
             "source": self.dataset.name,
             "source_params": self.dataset.asked,
-            "filters": self.dataset.filters.model_dump(),
+            "filters": self.dataset.filters.asked(),
             "split": self.dataset.split.model_dump(),
             "generator": self.label,
             "seed": self.seed,
@@ -119,12 +119,15 @@ class Keys:
 
     def prepare(self, spec: DatasetSpec, entry: DatasetEntry, fingerprint: str) -> str:
         """Of the prepare stage; `fingerprint` is the dataset's own of its content."""
+        listed, asked = entry.withdrawn, entry.filters.withdrawn
+        consent = [listed.digest, asked.allow_unknown] if listed and asked else []
         return digest_of(
             {
                 "stage": "prepare",
                 "dataset": [spec.name, spec.version, entry.params],
                 "fingerprint": fingerprint,
-                "filters": entry.filters.model_dump(),
+                "filters": entry.filters.asked(),
+                **({"withdrawn": consent} if consent else {}),
                 "split": entry.split.model_dump(),
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from haplobench.consent import withdrawal_text
 from haplobench.errors import BenchError
 from haplobench.files import read_json, write_json, write_whole
 from haplobench.hookspecs import StageEvent
@@ -244,6 +245,10 @@ class _Run:
             "seed": entry.split.seed,
             "settings": {
                 "filters": entry.filters.model_dump(),
+                "withdrawn": entry.withdrawn and entry.withdrawn.as_job(),
+                "allow_unknown": bool(
+                    entry.filters.withdrawn and entry.filters.withdrawn.allow_unknown
+                ),
                 "split": entry.split.model_dump(),
             },
         }
@@ -255,6 +260,9 @@ class _Run:
             dataset.failure = error.failure
             return
         dataset.facts = read_facts(dataset.folder) | {"name": spec.name, "version": spec.version}
+        if (counts := dataset.facts.get("withdrawn")) is not None:
+            doubt = "warning: " if counts["unknown"] or counts["repeated"] else ""
+            session.reporter.message(f"{doubt}{entry.label}: {withdrawal_text(counts)}")
 
     def recorder(self, cell: Cell, dataset: DatasetStage) -> Recorder:
         """What makes a cell's records."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.consent import WithdrawnList
 from haplobench.errors import BenchError, PluginError
 from haplobench.panel import Panel
 from haplobench.plugin import LoadedDataset, RunContext
@@ -25,7 +26,10 @@ _MARGIN = 1000
 
 
 def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
-    """Write a `Prepared` into the job's output; settings: `filters` and `split` of the suite.
+    """Write a `Prepared` into the job's output.
+
+    Settings: `filters` and `split` of the suite; `withdrawn`, see `WithdrawnList.as_job`, and
+    `allow_unknown` where there is such a list.
 
     Raises BenchError for files, filters or splits that the user must mend.
     """
@@ -35,7 +39,11 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         raise PluginError(
             f"dataset {job.name}: load() gave {type(loaded).__name__}, expected LoadedDataset"
         )
-    panel = _consenting(loaded.panel, job.settings["filters"].get("withdrawn", []))
+    panel, withdrawn = loaded.panel, None
+    if (listed := job.settings.get("withdrawn")) is not None:
+        (panel,), withdrawn = WithdrawnList.from_job(listed).leave_out(
+            panel, allow_unknown=job.settings["allow_unknown"], key="filters.withdrawn"
+        )
     settings = job.settings["split"]
     split = split_panel(panel, settings["holdout"], settings["validation"], settings["seed"])
     prepared = make_prepared(
@@ -50,6 +58,8 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         provenance=dict(loaded.provenance),
         ctx=ctx,
     )
+    if withdrawn is not None:
+        prepared.facts["withdrawn"] = withdrawn
     prepared.save(Path(job.output))
     return {}
 
@@ -130,14 +140,6 @@ def make_prepared(
         "surrogate_sequence": sequence.surrogate,
     }
     return Prepared(train, holdout, validation, recombination_map, sequence, facts)
-
-
-def _consenting(panel: Panel, withdrawn: list[str]) -> Panel:
-    """The panel without people who withdrew; names of nobody in it are passed over."""
-    stays = ~np.isin(panel.samples, withdrawn)
-    if not stays.any():
-        raise BenchError("filters.withdrawn: everybody in the panel withdrew; nobody is left")
-    return panel if stays.all() else panel.select_samples(stays)
 
 
 def _counts(*labels: NDArray[np.str_]) -> dict[str, int]:
