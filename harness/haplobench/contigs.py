@@ -7,9 +7,11 @@ and GenBank's (`CM000682.1`) accessions of the human assemblies.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _NUMBERS = {"23": "X", "24": "Y", "25": "XY", "26": "MT", "M": "MT"}
 _REFSEQ = re.compile(r"NC_0000(\d\d)\.\d+")
@@ -58,6 +60,8 @@ def one_copy(
     pseudo-autosomal regions. Without a known build, those positions of X are unsure that are
     pseudo-autosomal in some builds only.
     """
+    import numpy as np
+
     name = plain_name(contig)
     if name in ("Y", "MT"):
         return np.ones(positions.size, np.bool_), np.zeros(positions.size, np.bool_)
