@@ -27,6 +27,10 @@ class FormatError(BenchError):
     """A file that can't be read as the format it claims: names file and line or record."""
 
 
+class UnphasedError(FormatError):
+    """A file whose haplotypes aren't known: genotypes without phase, or in several phase sets."""
+
+
 class PluginError(BenchError):
     """A plugin that is missing, broken, declared twice or breaks its contract."""
 

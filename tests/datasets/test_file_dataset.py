@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,17 @@ def test_fingerprint_follows_every_file(name: str, panel: Panel, tmp_path: Path)
     assert File().fingerprint(params.model_copy(update={"region": "20:1-500"})) != first
     with pytest.raises(FormatError, match="no such file"):
         File().fingerprint(FileParams(path=str(tmp_path / "absent.vcf")))
+
+
+def test_fingerprint_follows_content_of_the_same_size_and_time(vcf: Path) -> None:
+    params = FileParams(path=str(vcf))
+    first, stamp, data = File().fingerprint(params), vcf.stat(), bytearray(vcf.read_bytes())
+    data[len(data) // 2] ^= 1
+    time.sleep(0.02)  # file systems count in some milliseconds
+    vcf.write_bytes(data)
+    os.utime(vcf, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert (vcf.stat().st_size, vcf.stat().st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
+    assert File().fingerprint(params) != first
 
 
 def test_strict_names_the_first_record_left_out(vcf: Path, tmp_path: Path, ctx: RunContext) -> None:

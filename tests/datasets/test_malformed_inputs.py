@@ -56,6 +56,9 @@ def one_line(path: Path, options: ReadOptions | None = None) -> str:
         (HEADER + record(9) + record(5), "position 20:5 comes after 20:9.*sort the file"),
         (HEADER + record(5, "0/1", "0|0"), "20:5, sample A: the heterozygous genotype is unphased"),
         (HEADER + record(5, "0|2", "0|0"), "20:5, sample A: allele 2, but the record has one"),
+        (HEADER + record(5, "0|65537", "0|0"), "20:5, sample A: allele 65537, but the record has"),
+        (HEADER + record(5, "0|0", "131072|0"), "20:5, sample B: allele 131072, but"),
+        (HEADER + record(5, "0|65535", "0|0"), "20:5, sample A: allele 65535, but"),
         (HEADER + record(5, "0|1", "0"), "20:5, sample B: ploidy 1, expected 2"),
         (HEADER + record(5) + record(9, "0", "1"), "20:9, sample A: ploidy 1, expected 2"),
         (HEADER + record(5, "0", "1") + record(9), "20:9, sample A: ploidy 2, expected 1"),
@@ -63,6 +66,11 @@ def one_line(path: Path, options: ReadOptions | None = None) -> str:
         (HEADER + record(5, alt="G,T"), "no site to read; skipped: 1 multi-allelic"),
         (HEADER + record(5, "./.", "0|0"), "skipped: 1 missing above threshold"),
         (HEADER + record(5, ".", "."), "skipped: 1 missing above threshold"),
+        (
+            HEADER + record(5, ref="0", alt="1"),
+            r"skipped: 1 alleles that aren't bases \(first at 5\) \(with snps_only: false",
+        ),
+        (HEADER + record(5, ref="a", alt="A"), "skipped: 1 no alternate allele"),
     ],
 )
 def test_vcf(text: str, expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +118,55 @@ def test_vcf_kinds_of_records_are_counted(tmp_path: Path) -> None:
     assert skipped == {"duplicate position": 2, "multi-allelic": 2, "no alternate allele": 1}
 
 
+@pytest.mark.parametrize(("name", "left_out"), [("multi", "multi-allelic"), ("star", "indel")])
+def test_split_sites_whose_other_record_is_no_snp(name: str, left_out: str) -> None:
+    path = Path(__file__).parent / "cases" / f"split_{name}.vcf"
+    panel, skipped = read_panel(path)
+    assert panel.positions.tolist() == [100, 300]
+    assert skipped == {"duplicate position": 1, left_out: 1}
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "rival"),
+    [
+        ("A", "T", True),
+        ("A", "*", True),
+        ("A", "T,*", True),
+        ("A", "TT", True),
+        ("AC", "TC", True),
+        ("AC", "T", True),
+        ("A", "AT", False),  # the base at the position stays
+        ("AT", "A", False),
+        ("AT", "ATT,A", False),
+        ("A", "<DEL>", False),
+        ("A", "A[21:9[", False),
+        ("A", ".", False),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_records_beside_a_snp(ref: str, alt: str, rival: bool, first: bool, tmp_path: Path) -> None:
+    pair = [record(9), record(9, "0|1", "0|0", ref=ref, alt=alt)]
+    path = tmp_path / "a.vcf"
+    path.write_text(HEADER + record(5) + "".join(pair if first else pair[::-1]) + record(11))
+    panel, _ = read_panel(path)
+    assert panel.positions.tolist() == ([5, 11] if rival else [5, 9, 11])
+
+
+def test_alleles_in_lower_case_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.vcf").write_text(HEADER + record(5, ref="a", alt="g") + record(7, alt="t"))
+    (tmp_path / "b.vcf").write_text(HEADER + record(5) + record(7, alt="T"))
+    assert read_panel(tmp_path / "a.vcf")[0].digest == read_panel(tmp_path / "b.vcf")[0].digest
+
+
+def test_alleles_that_are_no_bases_are_named_and_can_be_read() -> None:
+    path = Path(__file__).parent / "cases" / "ts_binary.vcf.gz"
+    with pytest.raises(FormatError, match="574 alleles that aren't bases"):
+        read_panel(path)
+    panel, skipped = read_panel(path, ReadOptions(snps_only=False))
+    assert (panel.n_sites, skipped) == (574, {})
+    assert set(panel.alt) == {"1"}
+
+
 def test_vcf_unphased_by_option(tmp_path: Path) -> None:
     path = tmp_path / "a.vcf"
     path.write_text(HEADER + record(5, "1/0", "1|0") + record(6))
@@ -133,6 +190,16 @@ def test_contigs(indexed: bool, tmp_path: Path) -> None:
     panel, _ = read_panel(path, ReadOptions(region="chr20:6-"))
     assert (panel.contig, panel.positions.tolist()) == ("20", [9])
     assert read_panel(path, ReadOptions(contig="21"))[0].contig == "21"
+    assert read_panel(path, ReadOptions(region="NC_000021.8"))[0].contig == "21"
+
+
+def test_contig_23_is_x_where_there_are_22_autosomes(tmp_path: Path) -> None:
+    path = tmp_path / "a.vcf"
+    head = HEADER.replace("ID=21,", "ID=23,")
+    path.write_text(head + record(5) + record(5, contig="23"))
+    assert read_panel(path, ReadOptions(contig="chrX"))[0].contig == "23"
+    path.write_text(path.read_text() + record(5, contig="27"))
+    assert "no contig 'chrX'; it holds 20, 23, 27" in one_line(path, ReadOptions(contig="chrX"))
 
 
 @pytest.mark.parametrize(
@@ -442,6 +509,14 @@ def test_hapt_as_published(tmp_path: Path) -> None:
     panel, skipped = read_panel(path, ReadOptions(region="15:150-"))
     assert (panel.contig, panel.positions.tolist()) == ("15", [200])
     assert skipped == {"indel": 1}
+    ids = ["15:100_A_C", "chr15:200:G:T", "15-300-AT-A"]
+    rows = zip(ids, ("100 a c", "200 G T", "300 AT A"), strict=True)
+    legend.write_text("id position a0 a1\n" + "".join(f"{a} {b}\n" for a, b in rows))
+    assert "holds several contigs (15, chr15)" in one_line(path)
+    legend.write_text(legend.read_text().replace("chr15", "15"))
+    panel, _ = read_panel(path)
+    assert (panel.contig, panel.positions.tolist()) == ("15", [100, 200])
+    assert panel.ref.tolist() == ["A", "G"]
     legend.write_text("id position a0 a1\nrs1 100 A C\n")
     assert "a.legend: 1 sites, expected 3 as in a.hapt" in one_line(path)
     legend.write_text("id position a0 a1\nrs1 x A C\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from haplobench.errors import BenchError
+from haplobench.errors import BenchError, UnphasedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ def get(
     """Load a dataset (downloading what is missing) and write it to a file."""
     from haplobench.datasets.formats import write_panel
 
-    with _loaded(name, settings or [], seed) as loaded:
+    with _loaded(name, {}, settings or [], seed) as loaded:
         write_panel(loaded.panel, to)
         typer.echo(f"{to}: {loaded.panel.n_haplotypes} haplotypes at {loaded.panel.n_sites} sites")
 
@@ -53,18 +53,34 @@ def info(
     """Say what is in a file or dataset: sites, people, populations, and what was left out."""
     from rich.console import Console
 
+    values: dict[str, object] = {}
     if Path(name).exists():
-        settings = [f"path={name}", *(settings or [])]
-        name = "file"
+        values, name = {"path": name}, "file"
     elif Path(name).suffix or Path(name).name != name:
         raise BenchError(f"{name}: no such file")
-    with _loaded(name, settings or [], seed) as loaded:
-        _print_facts(loaded, Console(highlight=False))
+    settings = settings or []
+    console = Console(highlight=False)
+    try:
+        with _loaded(name, values, settings, seed) as loaded:
+            _print_facts(loaded, console)
+    except UnphasedError as error:
+        if any("skip_unphased" in setting for setting in settings):
+            raise
+        # What is in it can be said all the same.
+        with _loaded(name, values, [*settings, "allow_unphased=true"], seed) as loaded:
+            _print_facts(
+                loaded, console, phase=str(error.args[0]).removeprefix(f"{values.get('path')}: ")
+            )
 
 
 @contextmanager
-def _loaded(name: str, settings: list[str], seed: int) -> Iterator[LoadedDataset]:
-    """A dataset by name; its panel may be mapped from a folder that goes when the block ends."""
+def _loaded(
+    name: str, values: dict[str, object], settings: list[str], seed: int
+) -> Iterator[LoadedDataset]:
+    """A dataset by name; its panel may be mapped from a folder that goes when the block ends.
+
+    `values` are parameters as they are, `settings` such as `key=value` whose values are YAML.
+    """
     import yaml
     from pydantic import ValidationError
 
@@ -74,7 +90,7 @@ def _loaded(name: str, settings: list[str], seed: int) -> Iterator[LoadedDataset
     spec = load_registry().dataset(name)
     if missing := missing_needs(spec.needs):
         raise BenchError(f"dataset {name} needs {'; '.join(missing)}")
-    values: dict[str, object] = {}
+    values = dict(values)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
@@ -97,14 +113,15 @@ def _loaded(name: str, settings: list[str], seed: int) -> Iterator[LoadedDataset
         yield resolve(spec.target)().load(params, ctx)
 
 
-def _print_facts(loaded: LoadedDataset, console: Console) -> None:
+def _print_facts(loaded: LoadedDataset, console: Console, *, phase: str = "") -> None:
     from rich.table import Table
 
     panel = loaded.panel
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for fact, value in {**_panel_facts(panel), **_side_facts(loaded)}.items():
+    facts = _panel_facts(panel) | ({"phase": phase} if phase else {}) | _side_facts(loaded)
+    for fact, value in facts.items():
         table.add_row(fact, value)
     console.print(table, markup=False)
 

@@ -8,11 +8,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from haplobench.errors import FormatError
 
 MAX_BLOCK = 1 << 16
 _BINS = 37449
+_BLOCK_MAGIC = b"\x1f\x8b\x08\x04"
 # Bins of the levels, coarsest first: 1 of 512 Mb, 8 of 64 Mb, … 32,768 of 16 kb.
 _LEVELS = tuple((((1 << 3 * level) - 1) // 7, 1 << (29 - 3 * level)) for level in range(6))
 
@@ -53,12 +55,13 @@ class Tabix:
         """Read a `.tbi` file; raises FormatError if it isn't a whole one."""
         try:
             data = gzip.decompress(path.read_bytes())
-            return cls._parse(data)
+            return cls.parse(data)
         except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
             raise FormatError(f"{path}: not a whole tabix index: {error}") from None
 
     @classmethod
-    def _parse(cls, data: bytes) -> Tabix:
+    def parse(cls, data: bytes) -> Tabix:
+        """From a `.tbi` file's text; raises ValueError or struct.error if it isn't a whole one."""
         magic, n_contigs, *_, length = struct.unpack_from("<4s8i", data)
         if magic != b"TBI\x01":
             raise ValueError(f"starts with {magic!r}")
@@ -107,6 +110,85 @@ class Tabix:
         return None if begin >= stop else (Offset.of(begin), Offset.of(stop))
 
 
+def check_index(path: Path, index: Path) -> None:
+    """Raise FormatError unless a tabix or CSI index is of this BGZF file, and of all of it.
+
+    By its content, since copies lose times: every place that it names (256 of them, where
+    there are more) is the start of a block, and no record comes after its last.
+    """
+    with path.open("rb") as handle:
+        if handle.read(4) != _BLOCK_MAGIC:
+            return
+    offsets = _index_offsets(index)
+    if not offsets:
+        return
+    begins = sorted({begin >> 16 for begin, _ in offsets})
+    begins = begins[:: max(1, len(begins) // 256)]
+    last = Offset.of(max(end for _, end in offsets))
+    with path.open("rb") as handle:
+        wrong = any(_block_at(handle, begin) is None for begin in begins)
+        wrong |= last.block > path.stat().st_size
+        block = last.block
+        within = last.within
+        while not wrong and (found := _block_at(handle, block)) is not None:
+            size, length = found
+            wrong = length > within
+            block, within = block + size, 0
+        wrong |= block < path.stat().st_size
+    if wrong:
+        raise FormatError(
+            f"{index}: isn't the index of {path.name} as it is now, but of an earlier or a shorter "
+            "one",
+            hint=f"bcftools index -f {path.name} makes it anew",
+        )
+
+
+def _block_at(handle: BinaryIO, offset: int) -> tuple[int, int] | None:
+    """Sizes of a BGZF block, compressed and not; None if there is none at the offset."""
+    handle.seek(offset)
+    head = handle.read(18)
+    if len(head) < 18 or head[:4] != _BLOCK_MAGIC or head[12:14] != b"BC":
+        return None
+    size = struct.unpack_from("<H", head, 16)[0] + 1
+    handle.seek(offset + size - 4)
+    tail = handle.read(4)
+    return (size, struct.unpack("<I", tail)[0]) if len(tail) == 4 else None
+
+
+def _index_offsets(path: Path) -> list[tuple[int, int]]:
+    """Virtual begin and end of every chunk of a `.tbi` or `.csi` file.
+
+    Raises FormatError if it isn't a whole one.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes())
+        if data[:4] == b"TBI\x01":
+            chunks = Tabix.parse(data).chunks.values()
+            return [(begin, end) for mine in chunks for _, begin, end in mine]
+        if data[:4] != b"CSI\x01":
+            raise ValueError(f"starts with {data[:4]!r}")
+        depth, length = struct.unpack_from("<ii", data, 8)
+        places = ((1 << 3 * (depth + 1)) - 1) // 7  # bins past them hold counts
+        at = 16 + length
+        (n_contigs,) = struct.unpack_from("<i", data, at)
+        at += 4
+        offsets: list[tuple[int, int]] = []
+        for _ in range(n_contigs):
+            (n_bins,) = struct.unpack_from("<i", data, at)
+            at += 4
+            for _ in range(n_bins):
+                number, _, n_chunks = struct.unpack_from("<IQi", data, at)
+                at += 16
+                if number < places:
+                    offsets += struct.iter_unpack("<QQ", data[at : at + 16 * n_chunks])
+                at += 16 * n_chunks
+        return offsets
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise FormatError(
+            f"{path}: not a whole index: {error}", hint="bcftools index -f makes it anew"
+        ) from None
+
+
 def _stretch(number: int) -> tuple[int, int]:
     """First and last position of a bin (bp, 1-based)."""
     first, length = next(level for level in reversed(_LEVELS) if number >= level[0])
@@ -126,7 +208,7 @@ def blocks(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
             head = handle.read(18)
             if len(head) < 18:
                 return
-            if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
+            if head[:4] != _BLOCK_MAGIC or head[12:14] != b"BC":
                 raise FormatError(f"{path}: no BGZF block at byte {offset}: damaged")
             size = struct.unpack_from("<H", head, 16)[0] + 1
             block = head + handle.read(size - 18)

@@ -56,7 +56,11 @@ class File:
         )
 
     def fingerprint(self, params: FileParams) -> str:
-        """Parameters, and path, size and time of every file they name."""
+        """Parameters, and path, size and times of every file they name.
+
+        The time of a file's last change of any kind is among them, which no program sets back
+        as it does the time of its content. What is fitted rests on the content itself.
+        """
         path = expand(params.path)
         named = [
             path,
@@ -94,7 +98,7 @@ def read_surroundings(
 
 
 def _stamp(path: Path) -> str:
-    """Size and time of a file, or of everything in a folder (VCF Zarr)."""
+    """Size and times of a file, or of everything in a folder (VCF Zarr)."""
     if not path.exists():
         raise FormatError(f"{path}: no such file")
     inside = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -102,9 +106,8 @@ def _stamp(path: Path) -> str:
     for each in inside:
         fact = each.stat()
         if each.is_file():
-            sha.update(
-                f"{each.relative_to(path.parent)} {fact.st_size} {fact.st_mtime_ns}\n".encode()
-            )
+            times = f"{fact.st_mtime_ns} {fact.st_ctime_ns}"
+            sha.update(f"{each.relative_to(path.parent)} {fact.st_size} {times}\n".encode())
     return f"{path} {sha.hexdigest()}"
 
 

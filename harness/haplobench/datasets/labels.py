@@ -73,6 +73,11 @@ def known(text: str | None) -> str:
     return "" if text is None or text in _NOBODY else text
 
 
+def known_sex(text: str) -> str:
+    """`male` or `female` from a cell of any table; empty for what stands for unknown."""
+    return _SEXES.get(text.lower(), "")
+
+
 def column_indices(header: Sequence[str]) -> dict[str, list[int]]:
     """Where a header has the columns of `Label` and `sample`; those it hasn't are left out."""
     names = ["".join(filter(str.isalnum, cell.lower())) for cell in header]
@@ -135,7 +140,7 @@ def _read_people(path: Path, needed: tuple[str, ...], expected: str) -> Mapping[
             raise FormatError(f"{path}:{number}: sample {name!r} occurs a second time")
         for key in ("family", "father", "mother"):
             values[key] = known(values.get(key))
-        values["sex"] = _SEXES.get(values.get("sex", "").lower(), "")
+        values["sex"] = known_sex(values.get("sex", ""))
         labels[name] = Label(**values)
     if not columns:
         raise FormatError(f"{path}:1: found columns none, expected {expected}")

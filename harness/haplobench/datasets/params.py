@@ -31,7 +31,7 @@ class FileParams(Params):
         Population labels: the 1000 Genomes panel file (`sample`, `pop`, `super_pop`), its
         pedigrees, the IGSR portal's table of samples, a `.psam`, or columns named likewise.
     map : str
-        Recombination map: SHAPEIT, HapMap or PLINK columns.
+        Recombination map: SHAPEIT, HapMap, Eagle, IMPUTE2, PLINK, bedGraph or deCODE columns.
     fasta : str
         Reference sequence, to lay under the haplotypes.
     citation, licence : str

@@ -27,6 +27,10 @@ from haplobench.panel import Panel
 # Kinds of haplotypes, not populations.
 _KINDS = frozenset({"real", "ag", "synthetic", "."})
 _SIDE = re.compile(r"(?P<person>.+)_(?P<side>[ABab12])")
+# Of the only haplotype of a person: the format has no other place for the ploidy.
+_HAPLOID = "_H"
+# Identifiers of sites that name contig and position: 20:1234, chr20_1234_A_C.
+_SITE_ID = re.compile(r"(?P<contig>[^:\s]+?)[:_-](?P<position>\d+)(?:[:_-].*)?")
 _CODES = np.full(256, -2, np.int8)
 _CODES[ord("0")], _CODES[ord("1")], _CODES[ord(".")] = 0, 1, -1
 _LEGEND_COLUMNS = ("id", "position", "a0", "a1")
@@ -38,7 +42,8 @@ def read(
     """Read `.hapt`, positions and alleles from the `.legend` of its name if there is one.
 
     Without it, sites are numbered from 1 and their alleles are N. Two rows following each
-    other are one person; an odd number of rows are haploid ones. Missing is `.`.
+    other are one person; an odd number of rows, or names that all end in `_H`, are haploid
+    people. Missing is `.`.
 
     Raises FormatError naming file and line.
     """
@@ -66,7 +71,7 @@ def read(
     sites, skipped = choose_sites(
         positions, ref, [[alt] for alt in alternates], wanted, snps_only=options.snps_only
     )
-    collector = Collector(path, options, people, ploidy=ploidy, scratch=scratch)
+    collector = Collector(path, options, people, scratch=scratch)
     collector.skipped.merge(skipped)
     matrix = np.stack(rows).reshape(len(samples), ploidy, -1)[people.index]
     step = 4096
@@ -127,6 +132,8 @@ def _alleles(path: Path, number: int, text: bytes) -> NDArray[np.int8]:
 
 def _pair(path: Path, names: list[str]) -> tuple[list[str], int]:
     """Names of the people and their ploidy, from the haplotypes' names."""
+    if all(name.endswith(_HAPLOID) for name in names):
+        return [name.removesuffix(_HAPLOID) for name in names], 1
     sides = [_SIDE.fullmatch(name) for name in names]
     if len(names) % 2:
         if all(sides):
@@ -197,8 +204,9 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
                     f"{path}:{number}: found {line.strip()[:60]!r}, "
                     f"expected {' '.join(_LEGEND_COLUMNS)}"
                 )
-            contig, colon, position = fields[0].partition(":")
-            contigs.append(contig if colon and position.split(":")[0] == fields[1] else "")
+            named = _SITE_ID.fullmatch(fields[0])
+            known = named is not None and named["position"] == fields[1]
+            contigs.append(named["contig"] if named is not None and known else "")
             positions.append(int(fields[1]))
             ref.append(fields[2])
             alternates.append(fields[3])
@@ -228,7 +236,7 @@ def write(panel: Panel, path: Path) -> None:
             text[-1] = ord("\n")
             for i, row in enumerate(panel.haplotypes):
                 person, side = divmod(i, panel.ploidy)
-                name = panel.samples[person] + (f"_{'AB'[side]}" if panel.ploidy == 2 else "")
+                name = panel.samples[person] + (f"_{'AB'[side]}" if panel.ploidy == 2 else _HAPLOID)
                 text[0::2] = letters[row]
                 out.write(f"{panel.population[person] or '.'} {name} ".encode() + text.tobytes())
         lines = [" ".join(_LEGEND_COLUMNS)]

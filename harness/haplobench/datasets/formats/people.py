@@ -24,6 +24,8 @@ class People:
     index : (n_samples,) int64
         Their places among all of the file's samples, increasing.
     samples, population, superpopulation : (n_samples,) str
+    sex : (n_samples,) str
+        `male`, `female`, or empty where nothing says it.
     everybody : bool
         Whether nobody was left out.
     """
@@ -32,6 +34,7 @@ class People:
     samples: NDArray[np.str_]
     population: NDArray[np.str_]
     superpopulation: NDArray[np.str_]
+    sex: NDArray[np.str_]
     everybody: bool
 
 
@@ -43,7 +46,8 @@ def choose_people(
 ) -> People:
     """Choose among a file's samples by name and population.
 
-    `own_labels` are labels that the file itself holds; `options.panel_file` overrules them.
+    `own_labels` are what the file itself says of people, perhaps their sex alone;
+    `options.panel_file` overrules it where it says something.
     Raises FormatError for an unknown sample or population (with near names), for a sample
     without label, and where a population is asked for but no labels are given.
     """
@@ -55,7 +59,8 @@ def choose_people(
     _check_known("sample", options.samples, names, path)
     wanted = set(options.samples)
     kept = [i for i, name in enumerate(names) if not wanted or name in wanted]
-    labels = dict(zip(names, own_labels, strict=True)) if own_labels is not None else None
+    own = dict(zip(names, own_labels, strict=True)) if own_labels is not None else {}
+    labels = own if any(label.population for label in own.values()) else None
     table = labels
     if options.panel_file is not None:
         table = dict(read_labels(options.panel_file))
@@ -95,12 +100,16 @@ def choose_people(
         ]
     if not kept:
         raise FormatError(f"{path}: none of its {len(names)} samples is among those asked for")
+    sexes = [
+        (labels or {}).get(names[i], Label()).sex or own.get(names[i], Label()).sex for i in kept
+    ]
     chosen = [labels[names[i]] if labels is not None else Label() for i in kept]
     return People(
         index=np.array(kept, np.int64),
         samples=np.array([names[i] for i in kept], np.str_),
         population=np.array([label.population for label in chosen], np.str_),
         superpopulation=np.array([label.superpopulation for label in chosen], np.str_),
+        sex=np.array(sexes, np.str_),
         everybody=len(kept) == len(names),
     )
 

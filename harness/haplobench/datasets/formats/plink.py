@@ -15,7 +15,7 @@ from haplobench.datasets.formats.options import Region
 from haplobench.datasets.formats.sites import choose_sites
 from haplobench.datasets.formats.tally import Tally
 from haplobench.datasets.formats.variants import Variants, parts
-from haplobench.datasets.labels import FAM_COLUMNS, Label, known
+from haplobench.datasets.labels import FAM_COLUMNS, Label, known, known_sex
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
@@ -142,13 +142,14 @@ def _position(path: Path, number: int, text: str) -> int:
     return int(text)
 
 
-def read_fam(path: Path) -> list[str]:
-    """Names of the people of a `.fam` file."""
-    return [fields[1] for _, fields in rows(path, 6, " ".join(FAM_COLUMNS))]
+def read_fam(path: Path) -> tuple[list[str], list[Label]]:
+    """Names and sexes of the people of a `.fam` file."""
+    people = [fields for _, fields in rows(path, 6, " ".join(FAM_COLUMNS))]
+    return [each[1] for each in people], [Label(sex=known_sex(each[4])) for each in people]
 
 
-def read_psam(path: Path) -> tuple[list[str], list[Label] | None]:
-    """Names and, if columns Population and SuperPop are there, labels of a `.psam` file."""
+def read_psam(path: Path) -> tuple[list[str], list[Label]]:
+    """Names, sexes and, if columns Population and SuperPop are there, labels of a `.psam` file."""
     names: list[str] = []
     labels: list[Label] = []
     columns: list[str] = []
@@ -167,8 +168,14 @@ def read_psam(path: Path) -> tuple[list[str], list[Label] | None]:
             )
         row = dict(zip(columns, fields, strict=True))
         names.append(row["IID"])
-        labels.append(Label(known(row.get("Population")), known(row.get("SuperPop"))))
-    return names, labels if any(label.population for label in labels) else None
+        labels.append(
+            Label(
+                known(row.get("Population")),
+                known(row.get("SuperPop")),
+                known_sex(row.get("SEX", "")),
+            )
+        )
+    return names, labels
 
 
 def check_people(panel: Panel | Variants, path: Path) -> None:

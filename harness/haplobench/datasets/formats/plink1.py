@@ -36,14 +36,14 @@ def read(
     """
     bed, bim, fam = (path.with_suffix(ending) for ending in (".bed", ".bim", ".fam"))
     require_file(bed)
-    names = read_fam(fam)
-    people = choose_people(fam, names, options)
+    names, labels = read_fam(fam)
+    people = choose_people(fam, names, options, labels)
     table = read_bim(bim)
     _check_bed(bed, len(names), table.n_sites)
     wanted = options.wanted
     contig = choose_contig(bim, table.contig_names, wanted)
     sites, skipped = table.choose(contig, wanted, snps_only=options.snps_only)
-    collector = Collector(path, options, people, ploidy=2, scratch=scratch)
+    collector = Collector(path, options, people, scratch=scratch)
     collector.skipped.merge(skipped)
     source = bed_reader.open_bed(
         bed, iid_count=len(names), sid_count=table.n_sites, properties={}, num_threads=1

@@ -16,10 +16,12 @@ from haplobench.errors import FormatError
 MULTI_ALLELIC = "multi-allelic"
 INDEL = "indel"
 MULTI_NUCLEOTIDE = "multi-nucleotide"
+NOT_BASES = "alleles that aren't bases"
 STRUCTURAL = "structural variant"
 NO_ALTERNATE = "no alternate allele"
 DUPLICATE = "duplicate position"
 MISSING_CALLS = "missing above threshold"
+HETEROZYGOUS = "heterozygous where people have one copy"
 UNPHASED = "unphased"
 
 _BASES = frozenset("ACGTNacgtn")
@@ -29,8 +31,9 @@ def reason_to_skip(ref: str, alternates: Sequence[str], *, snps_only: bool) -> s
     """Why a record can't be a site of a panel; empty if it can.
 
     Several alternate alleles: `multi-allelic`, of whatever kind. With `snps_only`, one
-    alternate allele that is symbolic or a breakend: `structural variant`; of the reference's
-    length: `multi-nucleotide`; of another length: `indel`.
+    alternate allele that is symbolic or a breakend: `structural variant`; written in other
+    than bases (0 and 1, I and D): `alleles that aren't bases`; of the reference's length:
+    `multi-nucleotide`; of another length: `indel`.
     """
     if not alternates or alternates[0] in (".", ""):
         return NO_ALTERNATE
@@ -38,12 +41,36 @@ def reason_to_skip(ref: str, alternates: Sequence[str], *, snps_only: bool) -> s
         return MULTI_ALLELIC
     alternate = alternates[0]
     if ref in _BASES and alternate in _BASES:
-        return ""
+        same = ref.upper() == alternate.upper() != "N"
+        return NO_ALTERNATE if same else ""
     if not snps_only:
         return ""
-    if alternate[0] == "<" or "[" in alternate or "]" in alternate:
+    if _is_symbolic(alternate):
         return STRUCTURAL
-    return MULTI_NUCLEOTIDE if len(ref) == len(alternate) and alternate != "*" else INDEL
+    if alternate == "*":
+        return INDEL
+    if not (_BASES.issuperset(ref) and _BASES.issuperset(alternate)):
+        return NOT_BASES
+    return MULTI_NUCLEOTIDE if len(ref) == len(alternate) else INDEL
+
+
+def is_rival(ref: str, alternates: Sequence[str]) -> bool:
+    """Whether carriers of a record's alternate alleles have another base at its position, or none.
+
+    A SNP beside such a record would call them reference: the two are one site, split. Carriers
+    of an insertion, of a deletion after the position or of a structural variant have the
+    reference's base there.
+    """
+    return any(
+        alternate == "*"
+        or (not _is_symbolic(alternate) and alternate[:1].upper() != ref[:1].upper())
+        for alternate in alternates
+        if alternate not in (".", "")
+    )
+
+
+def _is_symbolic(alternate: str) -> bool:
+    return alternate[0] == "<" or "[" in alternate or "]" in alternate
 
 
 def choose_contig(path: Path, contigs: Sequence[str], wanted: Region | None) -> str:
@@ -64,8 +91,11 @@ def choose_contig(path: Path, contigs: Sequence[str], wanted: Region | None) -> 
     for contig in contigs:
         if contig == wanted.contig:
             return contig
+    # With more than 22 autosomes, 23 isn't X.
+    human = not any(contig.isdigit() and int(contig) > 26 for contig in contigs)
     for contig in contigs:
-        if same_contig(contig, wanted.contig):
+        plainly = contig.removeprefix("chr") == wanted.contig.removeprefix("chr")
+        if plainly or (human and same_contig(contig, wanted.contig)):
             return contig
     raise FormatError(f"{path}: no contig {wanted.contig!r}; it holds {listed or 'none'}")
 
@@ -93,6 +123,8 @@ def choose_sites(
         reason = reason_to_skip(ref[i], alternates[i], snps_only=snps_only)
         if reason:
             skipped.add(reason, int(positions[i]))
+            if is_rival(ref[i], alternates[i]):
+                skipped.rivals.add(int(positions[i]))
         else:
             kept.append(i)
     return np.array(kept, np.int64), skipped

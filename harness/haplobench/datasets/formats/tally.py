@@ -1,4 +1,4 @@
-"""Tally of the records that a reader left out: how many for each reason, and where the first is."""
+"""Tally of the records that a reader left out: how many for each reason, and where they are."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ class Tally:
         Records by reason.
     first : dict
         Position (bp) of the first record left out for that reason.
+    rivals : set
+        Positions (bp) of those whose carriers have another base there than the reference's.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, int] = field(default_factory=dict)
+    rivals: set[int] = field(default_factory=set)
 
     def add(self, reason: str, position: int, n: int = 1) -> None:
         """Count `n` records of which the first lies at `position`."""
@@ -30,6 +33,7 @@ class Tally:
         """Take over another tally's records."""
         for reason, n in other.counts.items():
             self.add(reason, other.first[reason], n)
+        self.rivals |= other.rivals
 
     def __str__(self) -> str:
         """`2 multi-allelic (first at 1005)`, the reasons in alphabetical order."""

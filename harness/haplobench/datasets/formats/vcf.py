@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,18 +18,35 @@ import pysam
 from numpy.typing import NDArray
 
 from haplobench.contigs import same_contig
-from haplobench.datasets.formats.collector import Collector
+from haplobench.datasets.bgzf import check_index
+from haplobench.datasets.formats.collector import NO_ALLELE, Collector
 from haplobench.datasets.formats.files import check_names, require_file, require_whole, staged
 from haplobench.datasets.formats.options import ReadOptions, Region
-from haplobench.datasets.formats.people import People, choose_people
-from haplobench.datasets.formats.sites import MISSING_CALLS, choose_contig, reason_to_skip
-from haplobench.datasets.formats.tally import Tally
+from haplobench.datasets.formats.people import choose_people
+from haplobench.datasets.formats.sites import (
+    MISSING_CALLS,
+    choose_contig,
+    is_rival,
+    reason_to_skip,
+)
 from haplobench.datasets.formats.variants import Variants, parts
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
 ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 _BATCH = 1024
+_BATCH_BYTES = 1 << 26
+# Genotypes as htslib has them: (allele + 1) << 1, plus 1 if phased; 0 or 1 is missing. This
+# stands for no allele (BCF2, end of vector).
+_NO_ALLELE = -(2**31) + 1
+_NO_SET = -1
+# Phase marks before the first allele, as VCF 4.4 and later have them.
+_MARKED = re.compile(rb"(?<=\t)([|/])([\d.]+(?:[|/][\d.]+)*)")
+_VERSION = re.compile(r"##fileformat=VCFv4\.(\d+)")
+
+
+class _MalformedError(FormatError):
+    """A record that htslib can't read."""
 
 
 def read(
@@ -33,23 +54,48 @@ def read(
 ) -> tuple[Panel, dict[str, int]]:
     """Read a VCF or BCF, plain or compressed; by its index where there is one and a region.
 
-    Raises FormatError naming file and record.
+    Raises FormatError naming file and record; an index that isn't the file's is refused.
     """
     require_file(path)
     require_whole(path)
-    source = _open(path)
-    people = choose_people(path, source.samples, options)
-    if not people.everybody:
-        source.set_samples(people.samples.tolist())
-    return _Reader(path, source, options, people, scratch).read()
+    try:
+        return _Reader(path, path, options, scratch).read()
+    except _MalformedError:
+        # cyvcf2's htslib doesn't know the marks of newer versions: read a copy without them.
+        version = _VERSION.match(_open(path, path).raw_header)
+        if path.suffix == ".bcf" or version is None or int(version[1]) < 4:
+            raise
+    with tempfile.TemporaryDirectory(prefix="haplobench-", dir=scratch) as folder:
+        plain = Path(folder) / "plain.vcf"
+        _drop_marks(path, plain)
+        return _Reader(path, plain, options, scratch).read()
 
 
-def _open(path: Path) -> Any:
+def _drop_marks(path: Path, plain: Path) -> None:
+    """Copy a VCF without the phase marks before first alleles.
+
+    A first allele marked as unphased (`/0|1`) leaves the genotype without a phase.
+    """
+
+    def unmarked(match: re.Match[bytes]) -> bytes:
+        return match[2] if match[1] == b"|" else match[2].replace(b"|", b"/")
+
+    with path.open("rb") as handle:
+        opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
+    with opener(path, "rb") as lines, plain.open("wb") as out:
+        for line in lines:
+            head = line.split(b"\t", 9)
+            if not line.startswith(b"#") and len(head) == 10:
+                line = b"\t".join(head[:9]) + _MARKED.sub(unmarked, b"\t" + head[9])
+            out.write(line)
+
+
+def _open(path: Path, file: Path) -> Any:
     quiet = getattr(cyvcf2.cyvcf2, "set_htslib_log_level", None)
     if quiet is not None:  # what goes wrong is told by our own errors, once
         quiet(0)
     try:
-        return cyvcf2.VCF(str(path))
+        return cyvcf2.VCF(str(file))
     except Exception:  # cyvcf2 raises bare Exception
         raise FormatError(
             f"{path}: not a VCF or BCF that htslib can open",
@@ -58,78 +104,93 @@ def _open(path: Path) -> Any:
 
 
 class _Reader:
-    """One pass over the records of one contig."""
+    """One pass over the records of one contig: of `file`, which errors call `path`."""
 
-    def __init__(
-        self,
-        path: Path,
-        source: Any,
-        options: ReadOptions,
-        people: People,
-        scratch: Path | None,
-    ) -> None:
+    def __init__(self, path: Path, file: Path, options: ReadOptions, scratch: Path | None) -> None:
         self.path = path
-        self.source = source
+        self.file = file
+        self.source = _open(path, file)
         self.options = options
-        self.people = people
         self.scratch = scratch
+        people = choose_people(path, self.source.samples, options)
+        if not people.everybody:
+            self.source.set_samples(people.samples.tolist())
+        self.collector = Collector(path, options, people, scratch=scratch)
         self.contig = ""
-        self.collector: Collector | None = None
-        self.skipped = Tally()
         self.number = 0
+        self.has_sets = self.source.contains("PS")
+        self.batch = max(1, min(_BATCH, _BATCH_BYTES // (8 * people.samples.size)))
+        self._clear()
+
+    def _clear(self) -> None:
+        self.positions: list[int] = []
+        self.ref: list[str] = []
+        self.alt: list[str] = []
+        self.genotypes: list[NDArray[np.int32]] = []
+        self.phase_sets: list[NDArray[np.int64]] = []
 
     def read(self) -> tuple[Panel, dict[str, int]]:
-        positions: list[int] = []
-        ref: list[str] = []
-        alt: list[str] = []
-        genotypes: list[NDArray[np.int16]] = []
+        skipped = self.collector.skipped
         for record in self._records():
-            alternates = record.ALT
-            reason = reason_to_skip(record.REF, alternates, snps_only=self.options.snps_only)
+            reference, alternates = record.REF, record.ALT
+            reason = reason_to_skip(reference, alternates, snps_only=self.options.snps_only)
             if reason:
-                self.skipped.add(reason, record.POS)
+                skipped.add(reason, record.POS)
+                if is_rival(reference, alternates):
+                    skipped.rivals.add(record.POS)
                 continue
             genotype = self._genotype(record)
             if genotype is None:
-                self.skipped.add(MISSING_CALLS, record.POS)
+                skipped.add(MISSING_CALLS, record.POS)
                 continue
-            if genotypes and genotype.shape != genotypes[0].shape:
-                self._take(positions, ref, alt, genotypes)
-                positions, ref, alt, genotypes = [], [], [], []
-            positions.append(record.POS)
-            ref.append(record.REF)
-            alt.append(alternates[0])
-            genotypes.append(genotype)
-            if len(positions) == _BATCH:
-                self._take(positions, ref, alt, genotypes)
-                positions, ref, alt, genotypes = [], [], [], []
-        self._take(positions, ref, alt, genotypes)
-        if self.collector is None:  # not one site: let it say so
-            self.collector = Collector(self.path, self.options, self.people, ploidy=2)
-        self.collector.skipped.merge(self.skipped)
+            if self.genotypes and genotype.shape != self.genotypes[0].shape:
+                self._take()
+            self.positions.append(record.POS)
+            self.ref.append(reference)
+            self.alt.append(alternates[0])
+            self.genotypes.append(genotype)
+            if self.has_sets:
+                self.phase_sets.append(_sets(record))
+            if len(self.positions) == self.batch:
+                self._take()
+        self._take()
+        if not self.has_sets and self.source.contains("PS"):
+            # Records have the field and the header doesn't declare it: htslib knows it now.
+            again = _Reader(self.path, self.file, self.options, self.scratch)
+            again.has_sets = True
+            return again.read()
         return self.collector.finish(self.contig)
 
     def _records(self) -> Iterator[Any]:
         """Records of the wanted contig and region, in the file's order."""
         wanted = self.options.wanted
-        indexed = any(Path(f"{self.path}{ending}").exists() for ending in (".tbi", ".csi"))
-        if wanted is not None and indexed:
+        indices = [Path(f"{self.file}{ending}") for ending in (".csi", ".tbi")]
+        index = next((each for each in indices if each.exists()), None)
+        if wanted is not None and index is not None:
+            check_index(self.file, index)
             yield from self._indexed(wanted)
             return
         seen: list[str] = []
+        inside = False
         for record in self._safely(self.source):
             contig = record.CHROM
             if not seen or contig != seen[-1]:
                 if wanted is None and seen:
                     choose_contig(self.path, [*seen, contig], None)
                 seen.append(contig)
-            if wanted is None or self._within(record, wanted):
-                self.contig = contig
+                inside = wanted is None or same_contig(contig, wanted.contig)
+                if inside and self.contig not in ("", contig):
+                    raise FormatError(
+                        f"{self.path}: holds the contigs {self.contig} and {contig}, and the one "
+                        "asked for may be either",
+                        hint="index the file, and name one of them",
+                    )
+                self.contig = contig if inside else self.contig
+            if inside and (wanted is None or wanted.covers(record.POS)):
                 yield record
         if not seen:
             raise FormatError(f"{self.path}: holds no records")
-        if not self.contig:
-            self.contig = choose_contig(self.path, seen, wanted)
+        self.contig = choose_contig(self.path, seen, wanted)
 
     def _indexed(self, wanted: Region) -> Iterator[Any]:
         self.contig = choose_contig(self.path, self._indexed_contigs(), wanted)
@@ -138,23 +199,20 @@ class _Reader:
             # An empty region is told by the collector.
             warnings.simplefilter("ignore", UserWarning)
             for record in self._safely(self.source(query)):
-                if self._within(record, wanted):
+                if wanted.covers(record.POS):
                     yield record
 
     def _indexed_contigs(self) -> list[str]:
         pysam.set_verbosity(0)
         try:
             # The index knows which contigs have records; a header lists them all.
-            with pysam.VariantFile(str(self.path)) as opened:
+            with pysam.VariantFile(str(self.file)) as opened:
                 index = opened.index
                 return list(index) if index is not None else list(self.source.seqnames)
         except (OSError, ValueError) as error:
             raise FormatError(
                 f"{self.path}: its index can't be read: {error}", hint="index it again"
             ) from None
-
-    def _within(self, record: Any, wanted: Region) -> bool:
-        return same_contig(record.CHROM, wanted.contig) and wanted.covers(record.POS)
 
     def _safely(self, records: Any) -> Iterator[Any]:
         """Iterate; turn htslib's failures into one line that names the record before."""
@@ -166,7 +224,7 @@ class _Reader:
             except StopIteration:
                 return
             except Exception:  # cyvcf2 raises bare Exception, whose text names codes only
-                raise FormatError(
+                raise _MalformedError(
                     f"{self.path}: record {self.number + 1}, after {last}: malformed, damaged or "
                     "cut short: htslib can't read it"
                 ) from None
@@ -174,42 +232,59 @@ class _Reader:
             last = f"{record.CHROM}:{record.POS}"
             yield record
 
-    def _genotype(self, record: Any) -> NDArray[np.int16] | None:
-        """(n_samples, ploidy + 1) int16, the last column 1 where phased; None if all is missing."""
+    def _genotype(self, record: Any) -> NDArray[np.int32] | None:
+        """htslib's codes, (n_samples, ploidy) int32; None if all is missing."""
         try:
-            genotype: NDArray[np.int16] = record.genotype.array()
-        except Exception:  # cyvcf2 raises bare Exception, or gives None
+            # As integers: cyvcf2's own arrays of genotypes are int16, in which numbers of
+            # alleles wrap round.
+            genotype: NDArray[np.int32] | None = record.format("GT", int)
+        except Exception:  # cyvcf2 raises bare Exception
+            genotype = None
+        if genotype is None:
             raise FormatError(
                 f"{self.path}: record {self.number} ({record.CHROM}:{record.POS}): "
                 "no GT field, or one that can't be read"
-            ) from None
+            )
         # A record of nothing but `.` says nothing about ploidy.
-        if genotype.shape[1] == 2 and (genotype[:, 0] == -1).all():
+        if genotype.shape[1] == 1 and (genotype < 2).all():
             return None
         return genotype
 
-    def _take(
-        self, positions: list[int], ref: list[str], alt: list[str], genotypes: list[Any]
-    ) -> None:
-        if not positions:
+    def _take(self) -> None:
+        """Hand the records gathered so far, of one width of genotypes, to the collector."""
+        if not self.positions:
             return
-        stacked = np.stack(genotypes)
-        if self.collector is None:
-            self.collector = Collector(
-                self.path,
-                self.options,
-                self.people,
-                ploidy=stacked.shape[2] - 1,
-                scratch=self.scratch,
-            )
+        codes = np.stack(self.genotypes)
+        if codes.min() >= 0 and codes.max() < 6:  # alleles 0 and 1
+            codes = codes.astype(np.int8)
+            alleles: NDArray[Any] = (codes >> 1) - np.int8(1)
+        else:
+            alleles = np.where(codes == _NO_ALLELE, NO_ALLELE, (codes >> 1) - 1)
         self.collector.add(
             self.contig,
-            np.array(positions, np.int64),
-            ref,
-            alt,
-            stacked[:, :, :-1],
-            stacked[:, :, -1] == 1,
+            np.array(self.positions, np.int64),
+            self.ref,
+            self.alt,
+            alleles,
+            np.all(codes[:, :, 1:] & 1, axis=2),
+            np.stack(self.phase_sets) if self.phase_sets else None,
         )
+        self._clear()
+
+
+def _sets(record: Any) -> NDArray[np.int64]:
+    """Phase set of each person, (n_samples,) int64; -1 for none."""
+    try:
+        sets = record.format("PS")
+    except KeyError:  # not declared, and no record had it yet
+        sets = None
+    if sets is None:
+        return np.full(record.genotype.n_samples, _NO_SET, np.int64)
+    if sets.dtype.kind == "U":  # declared as text, or not at all
+        names = [-1 if text in (".", "") else zlib.crc32(text.encode()) for text in sets.tolist()]
+        return np.array(names, np.int64)
+    sets = sets[:, 0].astype(np.int64)
+    return np.where(sets < 0, _NO_SET, sets)
 
 
 def write(panel: Panel, path: Path) -> None:

@@ -61,7 +61,7 @@ def read(
     ]
     sites, skipped = choose_sites(positions, ref, alternates, wanted, snps_only=options.snps_only)
     genotype = store.array("call_genotype")
-    collector = Collector(path, options, people, ploidy=int(genotype.shape[2]), scratch=scratch)
+    collector = Collector(path, options, people, scratch=scratch)
     collector.skipped.merge(skipped)
     chunk = int(genotype.chunks[0])
     whose = None if people.everybody else people.index
@@ -69,6 +69,7 @@ def read(
         inside = sites[(sites + start) // chunk == number]
         low, high = int(inside[0]), int(inside[-1]) + 1
         rows = inside - low
+        sets = store.phase_sets(start + low, start + high, whose)
         collector.add(
             contig,
             positions[inside],
@@ -76,6 +77,7 @@ def read(
             [alternates[i][0] for i in inside],
             store.get("call_genotype", start + low, start + high, whose)[rows],
             store.phased(start + low, start + high, whose, len(names))[rows],
+            None if sets is None else sets[rows],
         )
     return collector.finish(contig)
 
@@ -135,6 +137,15 @@ class _Store:
         if "call_genotype_phased" in self.group:
             return self.get("call_genotype_phased", start, stop, people).astype(np.bool_)
         return np.zeros((stop - start, n_samples if people is None else people.size), np.bool_)
+
+    def phase_sets(
+        self, start: int, stop: int, people: NDArray[np.int64] | None
+    ) -> NDArray[np.int64] | None:
+        """(n, n_samples) int64, -1 for none; None where the store has no phase sets."""
+        if "call_PS" not in self.group or self.group["call_PS"].dtype.kind not in "iu":
+            return None
+        sets = self.get("call_PS", start, stop, people).astype(np.int64)
+        return np.where(sets < 0, -1, sets)
 
     def rows(self, contigs: Sequence[str], wanted: Region | None) -> tuple[str, int, int]:
         """Contig, and first and last row (excluded) of the chunks that can hold the region.
