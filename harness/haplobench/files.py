@@ -52,6 +52,12 @@ def printable_values(value: Any) -> Any:
     return value
 
 
+def has_controls(path: Path) -> bool:
+    """Whether a file of JSON lines has control characters in its texts, raw or escaped."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+        return any(_CONTROL_IN_JSON.search(line) for line in lines)
+
+
 def shortened(text: str, limit: int) -> str:
     """A text of at most some `limit` characters: of a longer one beginning and end, and the gap."""
     if len(text) <= limit:

@@ -11,8 +11,14 @@ from typing import Any
 import yaml
 
 from haplobench.errors import SuiteError
+from haplobench.files import read_regular
 
 Key = tuple[str | int, ...]
+_LARGEST = 2 << 20
+_MOST_VALUES = 100_000
+_DEEPEST = 50
+# Beside its own errors, what PyYAML raises for a date on the 99th or a key that is a list.
+_NO_VALUE = (ValueError, TypeError, OverflowError, AttributeError, LookupError)
 
 
 def key_text(key: Key) -> str:
@@ -129,14 +135,20 @@ def read_marked(path: Path, name: str) -> MarkedTree:
     root is something else. A key given twice is listed in `MarkedTree.problems`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, _LARGEST).decode("utf-8-sig")
+    except OSError as error:
+        raise SuiteError([f"{name}: can't be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
         raise SuiteError([f"{name}: can't be read: {error}"]) from None
-    loader = yaml.SafeLoader(text)
+    tree = MarkedTree({}, name)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:
+        raise SuiteError([f"{name}: not YAML: {_first_line(error)}"]) from None
     try:
         node = loader.get_single_node()
-        tree = MarkedTree({}, name)
         if node is not None:
+            _check_extent(node, name)
             _mark(node, (), tree)
             tree.root = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -146,14 +158,56 @@ def read_marked(path: Path, name: str) -> MarkedTree:
         raise SuiteError(
             [f"{where}: not YAML: {error.problem or error.context}{context}"]
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SuiteError([f"{name}: not YAML: {first}"]) from None
+    except RecursionError:
+        raise SuiteError([f"{name}: nests too deep"]) from None
+    except (yaml.YAMLError, *_NO_VALUE) as error:
+        raise SuiteError([f"{name}: not YAML: {_first_line(error)}"]) from None
     finally:
         loader.dispose()
     if not isinstance(tree.root, dict):
         raise SuiteError([f"{name}:1: expected keys and values, found {type(tree.root).__name__}"])
     return tree
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _check_extent(node: yaml.Node, name: str) -> None:
+    """Raise SuiteError for what is small as a file and endless, or nearly so, once written out.
+
+    A value named again and again by aliases counts as often as it is named.
+    """
+    sizes: dict[int, int] = {}
+    todo: list[tuple[yaml.Node, bool]] = [(node, False)]
+    above: dict[int, int] = {}  # collections around, and how deep each lies
+    while todo:
+        at, left = todo.pop()
+        place = f"{name}:{at.start_mark.line + 1}"
+        inner = [at] if isinstance(at, yaml.ScalarNode) else _inner(at)
+        if left:
+            del above[id(at)]
+            sizes[id(at)] = 1 + sum(sizes[id(part)] for part in inner)
+            if sizes[id(at)] > _MOST_VALUES:
+                raise SuiteError(
+                    [f"{place}: more than {_MOST_VALUES:,} values once its aliases are written out"]
+                )
+        elif isinstance(at, yaml.ScalarNode):
+            sizes[id(at)] = 1
+        elif id(at) in above:
+            raise SuiteError([f"{place}: holds itself, by an alias"])
+        elif id(at) not in sizes:
+            above[id(at)] = len(above)
+            if len(above) > _DEEPEST:
+                raise SuiteError([f"{place}: nests deeper than {_DEEPEST} levels"])
+            todo.append((at, True))
+            todo += [(part, False) for part in inner]
+
+
+def _inner(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value)
 
 
 def _mark(node: yaml.Node, key: Key, tree: MarkedTree) -> None:
@@ -176,6 +230,20 @@ def _mark(node: yaml.Node, key: Key, tree: MarkedTree) -> None:
             _mark(value, (*key, i), tree)
 
 
+def parse_value(text: str, place: str) -> Any:
+    """The value of a piece of YAML; SuiteError, naming the place, if it is none."""
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is None:
+            return None
+        _check_extent(node, place)
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise SuiteError([f"{place}: the value nests too deep"]) from None
+    except (yaml.YAMLError, *_NO_VALUE):
+        raise SuiteError([f"{place}: the value is not YAML"]) from None
+
+
 _PATH_PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -189,11 +257,8 @@ def apply_override(tree: MarkedTree, override: str) -> None:
     parts = _PATH_PART.findall(path)
     if not equals or not parts or _PATH_PART.sub("", path).strip("."):
         raise SuiteError([f"--set {override}: expected key=value, such as sample.draws=1"])
-    key: Key = tuple(int(index) if index else name for name, index in parts)
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SuiteError([f"--set {override}: the value is not YAML"]) from None
+    key: Key = tuple(int(index[:9]) if index else name for name, index in parts)
+    value = parse_value(text, f"--set {override}")
     try:
         tree.put(key, value, f"--set {path}")
     except LookupError as error:

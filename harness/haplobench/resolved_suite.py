@@ -54,9 +54,10 @@ class GeneratorEntry:
     """A generator of a resolved suite.
 
     `role` is `generator` or `control`; `params` are validated and complete; `missing` says
-    what this machine lacks of its needs (empty: ready); `fingerprint` identifies files that
-    the parameters name. `world_sizes`: a cell for each. `people`: the share of the training
-    people on whom it is fitted, and of the haplotypes it samples.
+    what this machine lacks of its needs (empty: ready), and `optional` that this is fine;
+    `fingerprint` identifies files that the parameters name. `world_sizes`: a cell for each.
+    `people`: the share of the training people on whom it is fitted, and of the haplotypes it
+    samples.
     """
 
     label: str
@@ -71,6 +72,7 @@ class GeneratorEntry:
     profile: bool = False
     limits: Limits = field(default_factory=Limits)
     missing: tuple[str, ...] = ()
+    optional: bool = False
     fingerprint: str = ""
 
     @property
@@ -88,6 +90,7 @@ class MetricEntry:
     name: str
     params: Mapping[str, Any]
     missing: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,17 @@ class Suite:
         for key in ("title", "limits", "executor", "compare"):
             del asked[key]
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
-            dataset["params"] = dict(entry.asked)
             dataset["filters"] = entry.filters.asked()
         for generator in asked["generators"]:
             del generator["limits"]
         return digest_of(asked)
 
     def as_dict(self) -> dict[str, Any]:
-        """The suite as plain values, in the keys of the YAML."""
+        """The suite as plain values, in the keys of the YAML.
+
+        A dataset's parameters are those asked for, their environment variables unexpanded: so
+        that the same is asked wherever the values are loaded again.
+        """
         return {
             "name": self.name,
             "title": self.title,
@@ -132,7 +138,7 @@ class Suite:
                 {
                     "name": entry.name,
                     "label": entry.label,
-                    "params": dict(entry.params),
+                    "params": dict(entry.asked),
                     "filters": entry.filters.model_dump(),
                     "split": entry.split.model_dump(),
                 }
@@ -153,7 +159,7 @@ class Suite:
                     ),
                     **({"profile": True} if entry.profile else {}),
                     "limits": entry.limits.model_dump(),
-                    "optional": bool(entry.missing),
+                    "optional": entry.optional,
                 }
                 for entry in self.generators
             ],
@@ -161,7 +167,7 @@ class Suite:
                 {
                     "name": entry.name,
                     "params": dict(entry.params),
-                    "optional": bool(entry.missing),
+                    "optional": entry.optional,
                 }
                 for entry in self.metrics
             ],
@@ -175,7 +181,7 @@ class Suite:
         }
 
     def to_yaml(self) -> str:
-        """The resolved suite as YAML that `load_suite` reads again."""
+        """The resolved suite as YAML that `load_suite` reads again as the same."""
         return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
 
     def describe(self) -> str:

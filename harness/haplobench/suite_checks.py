@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from haplobench.consent import WithdrawnList
 from haplobench.errors import FormatError, PluginError
+from haplobench.files import printable
 from haplobench.marked_yaml import Key, MarkedTree, key_text, leaves
 from haplobench.plugin import Need, Params
 from haplobench.registry import Registry, missing_needs
@@ -67,6 +68,19 @@ def _copy(value: Any) -> Any:
     return value
 
 
+def _texts(value: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
+    """Every text in a value, names of keys included, with its key."""
+    if isinstance(value, dict):
+        for part, inner in value.items():
+            yield key, str(part)
+            yield from _texts(inner, (*key, str(part)))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _texts(inner, (*key, i))
+    elif isinstance(value, str):
+        yield key, value
+
+
 def _revived(model: type[Params], values: Mapping[str, Any]) -> Params | None:
     """Parameters as validated before; None if they were refused."""
     try:
@@ -90,6 +104,11 @@ class SuiteChecker:
 
     def suite(self, path: Path) -> Suite | None:
         """The suite, or None (then there are problems)."""
+        for key, text in _texts(self.tree.root):
+            if printable(text) != text:
+                self.problem(key, f"{printable(text)!r} has a control character in it")
+        if self.problems:
+            return None
         file: SuiteFile | None = None
         try:
             file = SuiteFile.model_validate(self.tree.root)
@@ -304,6 +323,7 @@ class SuiteChecker:
                 restart=file.limits.restart if restart is None else restart,
             ),
             missing=missing,
+            optional=read.optional,
             fingerprint=chosen.fingerprint() if chosen else "",
         )
 
@@ -348,6 +368,7 @@ class SuiteChecker:
             seeds=tuple(file.seeds),
             limits=file.limits,
             missing=tuple(missing_needs(spec.needs)),
+            optional=True,
         )
 
     def _metrics(self) -> list[MetricEntry]:
@@ -358,7 +379,8 @@ class SuiteChecker:
         if any(item.get("name") == "all" for _, item in given):
             for name, spec in self.registry.metrics.items():
                 params = self._params(("metrics",), spec.params, {})
-                entries[name] = MetricEntry(name, params, tuple(missing_needs(spec.needs)))
+                missing = tuple(missing_needs(spec.needs))
+                entries[name] = MetricEntry(name, params, missing, optional=True)
         named: set[str] = set()
         for i, item in given:
             key: Key = ("metrics", i)
@@ -376,6 +398,7 @@ class SuiteChecker:
             named.add(name)
             values: Mapping[str, Any] = item.get("params") or {}
             params = self._params((*key, "params"), spec.params, values)
-            missing = self._needs(key, name, spec.needs, item.get("optional") is True)
-            entries[name] = MetricEntry(name, params, missing)
+            optional = item.get("optional") is True
+            missing = self._needs(key, name, spec.needs, optional)
+            entries[name] = MetricEntry(name, params, missing, optional=optional)
         return list(entries.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,7 +24,8 @@ FLOOR = "floor"
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
-Name = Annotated[str, Field(pattern=NAME)]
+# A cell's files are named by its dataset's and its generator's label.
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
@@ -31,7 +33,7 @@ def _share(value: object) -> object:
     """A share below 1, or a count of people of 1 and more."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"expected a share (0.2) or a count of people (60), found {value!r}")
-    if value < 0 or (value >= 1 and value != int(value)):
+    if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
         raise ValueError(f"expected a share below 1 or a whole count of people, found {value!r}")
     return value
 
@@ -64,7 +66,7 @@ Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
 class Strict(BaseModel):
     """Frozen, unknown keys forbidden, types as YAML gives them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Withdrawn(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -26,7 +27,7 @@ def parse_duration(value: object) -> float:
     Raises ValueError, saying what was expected, for anything else or nothing above zero.
     """
     seconds = _sum_of_parts(value, _SECONDS, bare="s")
-    if seconds is None or seconds <= 0:
+    if seconds is None or not 0 < seconds < math.inf:
         raise ValueError(f"expected a duration such as 90s, 10m or 1h30m, found {value!r}")
     return seconds
 
@@ -37,7 +38,7 @@ def parse_size(value: object) -> int:
     Raises ValueError, saying what was expected, for anything else or nothing above zero.
     """
     size = _sum_of_parts(value, _BYTES, bare="")
-    if size is None or size < 1:
+    if size is None or not 1 <= size < math.inf:
         raise ValueError(f"expected a size such as 4GiB or 500MB, found {value!r}")
     return int(size)
 
@@ -48,7 +49,10 @@ def _sum_of_parts(
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
     if not isinstance(value, str):
         return None
     text = value.strip().lower()
@@ -57,7 +61,7 @@ def _sum_of_parts(
         return None
     if any((unit or bare) not in units for _, unit in parts):
         return None
-    return float(sum(float(number) * units[unit or bare] for number, unit in parts))
+    return sum(float(number) * units[unit or bare] for number, unit in parts)
 
 
 def format_duration(seconds: float) -> str:

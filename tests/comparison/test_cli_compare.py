@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparison_records import records
+from comparison_records import record, records
 
 from haplobench.cli.main import main
 
@@ -49,6 +49,59 @@ def test_exit_codes(bench: Callable[..., Any], write_run: Callable[..., Path]) -
     assert code == 2
     assert err.startswith("error: 'nosuch' is no run folder")
     assert bench("compare", base)[0] == 2
+
+
+def unfinished(run: Path, status: str) -> None:
+    """Have a run's description say that it was interrupted, or is at work."""
+    path = run / "run.json"
+    info = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**info, "status": status}))
+
+
+@pytest.mark.parametrize("status", ["incomplete", "running"])
+def test_an_unfinished_run_does_not_pass(
+    bench: Callable[..., Any], write_run: Callable[..., Path], status: str
+) -> None:
+    both = [*records(0.1 + NOISE), *records(0.1 + NOISE, generator="late")]
+    base, head = write_run(both, "1"), write_run(records(0.1 - NOISE), "2")
+    unfinished(head, status)
+    code, out, _ = bench("compare", base, head)
+    assert code == 1
+    assert out.startswith("1 missing: late")
+    assert "head is an unfinished run" in out
+    code, out, _ = bench("compare", base, head, "--allow-missing")
+    assert (code, out.splitlines()[0]) == (0, "No regression, 1 missing")
+    # All that base has is there already, but not all seeds need be.
+    code, out, _ = bench("compare", head, head)
+    assert (code, out.splitlines()[0]) == (1, "No regression so far: head is an unfinished run")
+    code, _, err = bench("baseline", "save", head)
+    assert code == 2
+    assert "not a whole run: it was interrupted, or is still running" in err
+    assert bench("baseline", "save", head, "--allow-missing")[0] == 0
+
+
+def test_what_vanishes_does_not_pass(
+    bench: Callable[..., Any], write_run: Callable[..., Path]
+) -> None:
+    numbers = [*records(0.1 + NOISE), *records(0.1 + NOISE, metric="leak", submetric="copies")]
+    two = [*numbers, *records(0.1 + NOISE, generator="second")]
+    base = write_run(two, "1")
+    without_metric = write_run([row for row in two if row["metric"] != "leak"], "2")
+    without_generator = write_run(numbers, "3")
+    for head, gone in ((without_metric, "model"), (without_generator, "second")):
+        code, out, _ = bench("compare", base, head)
+        assert (code, out.splitlines()[0]) == (1, f"1 missing: {gone}")
+        assert bench("compare", base, head, "--allow-missing")[0] == 0
+    # What the machine lacks is stated, and the suite says that it is optional.
+    lacks = {"metric": "", "submetric": "", "value": None, "status": "not-applicable"}
+    note = "not available: needs art_illumina"
+    stated = [*numbers, record(generator="second", **lacks, note=note)]
+    code, out, _ = bench("compare", base, write_run(stated, "4"))
+    assert (code, out.splitlines()[0]) == (0, "No regression, 1 missing")
+    # A generator of which nothing was measured, and nothing says why.
+    begun = [*numbers, record(generator="second", value=None, status="not-applicable")]
+    code, out, _ = bench("compare", base, write_run(begun, "5"))
+    assert (code, out.splitlines()[0]) == (1, "1 missing: second")
 
 
 def test_forms_and_files(bench: Callable[..., Any], write_run: Callable[..., Path]) -> None:

@@ -59,7 +59,7 @@ def terminal(comparison: Comparison, **options: Any) -> str:
 
 def test_the_terminal_shows_the_verdict_first_and_what_changed(comparison: Comparison) -> None:
     text = terminal(comparison)
-    assert text.splitlines()[0] == "1 regressed and 1 failed: model, gan"
+    assert text.splitlines()[0] == "1 regressed, 1 failed and 1 missing: model, gan, gone <b>|"
     assert "▼ regressed" in text
     assert "▲ improved" in text
     assert "0.100" in text
@@ -73,7 +73,7 @@ def test_the_terminal_shows_the_verdict_first_and_what_changed(comparison: Compa
 
 def test_markdown_is_safe_and_fits_a_comment(comparison: Comparison) -> None:
     text = render(comparison, "md")
-    assert text.startswith("### ❌ haplobench: 1 regressed and 1 failed")
+    assert text.startswith("### ❌ haplobench: 1 regressed, 1 failed and 1 missing")
     assert "<script>" not in text
     assert "gone &lt;b&gt;\\|" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
@@ -92,7 +92,7 @@ def test_markdown_is_safe_and_fits_a_comment(comparison: Comparison) -> None:
 def test_junit_counts_what_fails(comparison: Comparison) -> None:
     top = ElementTree.fromstring(render(comparison, "junit"))
     counts = {name: int(top.get(name) or -1) for name in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": 7, "failures": 1, "errors": 1, "skipped": 2}
+    assert counts == {"tests": 7, "failures": 2, "errors": 1, "skipped": 1}
     cases = {f"{case.get('classname')}:{case.get('name')}": case for case in top.iter("testcase")}
     assert len(cases) == 7
     failed = cases["chr20.model:ld/rmse"].find("failure")

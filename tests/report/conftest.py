@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,25 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from report_fixture import Drawn, build_run
 
+from haplobench.report import figures
 from haplobench.report.figures import draw_figures
 from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
+
+MADE_UP = {
+    *(f"report_figures_fixture:draw_{name}" for name in ("curve", "broken", "nothing", "scatter")),
+    "haplobench_no_such_plugin.figures:draw",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> Iterator[None]:
+    """Have the made-up metrics pass for installed ones: only their figures are drawn."""
+    targets = figures.installed_targets() | MADE_UP
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "installed_targets", lambda: targets)
+        yield
 
 
 @pytest.fixture(scope="session")

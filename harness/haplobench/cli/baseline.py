@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 app = typer.Typer(
     help="Baselines: a run's numbers in a small text file to commit.", no_args_is_help=True
 )
@@ -23,6 +25,12 @@ def save(
     name: Annotated[
         str | None, typer.Option("--name", help="Of the baseline (default: the suite's).")
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Save what there is of a run that was interrupted or has gaps."
+        ),
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
         "results"
     ),
@@ -43,18 +51,26 @@ def save(
         raise BenchError(f"--name {chosen!r}: expected letters, digits and . _ + -")
     if not any(number.values for number in measured.numbers.values()):
         raise BenchError(f"{run}: no values, so nothing to compare with later")
+    gaps = [] if measured.side.complete else ["it was interrupted, or is still running"]
+    if empty := measured.unmeasured():
+        gaps.append(f"nothing was measured of {', '.join(empty[:4])}")
+    if gaps and not allow_missing:
+        raise BenchError(
+            f"{run}: not a whole run: {'; '.join(gaps)}",
+            hint="`bench run` again goes on with it; --allow-missing saves it as it is",
+        )
     baselines.mkdir(parents=True, exist_ok=True)
     path = baselines / f"{chosen}.jsonl"
     text = render_baseline(measured, chosen)
     write_whole(path, text)
     seeds = len(measured.side.seeds)
-    typer.echo(f"written: {path} ({len(text) / 1024:,.0f} KiB, {seeds} seeds)")
+    echo(f"written: {path} ({len(text) / 1024:,.0f} KiB, {seeds} seeds)")
     if measured.side.git_dirty:
-        typer.echo("warning: the run was made with uncommitted changes", err=True)
+        echo("warning: the run was made with uncommitted changes", err=True)
     if any(measured.failures.values()):
-        typer.echo("warning: the run has failed cells, which stay failed in the baseline", err=True)
+        echo("warning: the run has failed cells, which stay failed in the baseline", err=True)
     if seeds < 7:
-        typer.echo(
+        echo(
             f"warning: {seeds} seeds: times can't be told apart with fewer than 7, and other "
             "numbers hardly with fewer than 5",
             err=True,
@@ -65,14 +81,13 @@ def save(
 def list_baselines(baselines: FolderOption = _FOLDER) -> None:
     """List the baselines."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from haplobench.comparison.sources import open_side
 
     paths = sorted(baselines.glob("*.jsonl"))
     if not paths:
-        typer.echo(f"no baselines in {baselines} (see `bench baseline save`)")
+        echo(f"no baselines in {baselines} (see `bench baseline save`)")
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in ("name", "suite", "started", "commit", "machine", "seeds", "numbers", "KiB"):
@@ -90,7 +105,7 @@ def list_baselines(baselines: FolderOption = _FOLDER) -> None:
             f"{len(measured.numbers):,}",
             f"{path.stat().st_size / 1024:,.0f}",
         )
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command("show")
@@ -105,7 +120,6 @@ def show(
     import statistics
 
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from haplobench.comparison.sources import open_side
@@ -113,7 +127,7 @@ def show(
     from haplobench.report.formatting import format_spread, format_value
 
     measured = open_side(name, baselines=baselines)
-    console = Console()
+    console = make_console()
     console.print(describe_side(measured.side), highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in ("dataset · generator", "metric", "number", "mean", "± seeds", "seeds"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from haplobench.cli.output import make_console
 from haplobench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def check(
 
     Exit code 0: it does; 1: it doesn't; 2: it can't be checked.
     """
-    from rich.console import Console
 
     registry, wanted = _registry(name, plugin)
     subjects = _subjects(registry, wanted, kind)
@@ -62,7 +62,7 @@ def check(
     values = _values(params)
     for each, found in subjects:
         _refuse_params(each, getattr(registry, each)(found), values)
-    console = Console(highlight=False)
+    console = make_console(highlight=False, markup=True)
     failed = [
         found
         for each, found in subjects

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 
 class Format(StrEnum):
     """A form of a comparison."""
@@ -39,6 +41,12 @@ def compare(
     to: Annotated[
         Path | None, typer.Option("--to", help="File for the form, or folder for several.")
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Pass where HEAD lacks what BASE has, or was interrupted."
+        ),
+    ] = False,
     suite: Annotated[
         str | None,
         typer.Option("--suite", help="Suite whose section `compare` counts (default: head's)."),
@@ -52,11 +60,9 @@ def compare(
 ) -> None:
     """Compare two runs, number by number, with tests and thresholds.
 
-    Exits with 0 if nothing regressed, 1 if something did or newly fails, 2 on a mistake in the
-    call, 3 if nothing could be compared.
+    Exits with 0 if nothing regressed, 1 if something did, newly fails or is missing from HEAD, 2
+    on a mistake in the call, 3 if nothing could be compared.
     """
-    from rich.console import Console
-
     from haplobench.comparison.compare import compare as compare_sides
     from haplobench.comparison.settings import load_settings
     from haplobench.comparison.sources import open_side
@@ -69,17 +75,17 @@ def compare(
     where = {"out": out, "baselines": baselines}
     second = open_side(head, suite=name, prefer="run", **where)
     first = open_side(base, suite=name or second.side.suite, prefer="baseline", **where)
-    comparison = compare_sides(first, second, settings)
+    comparison = compare_sides(first, second, settings, allow_missing=allow_missing)
     forms = tuple(str(form) for form in formats or ())
     files = tuple(form for form in forms if form != Format.terminal)
     if len(files) > 1 and to is None:
         raise BenchError(f"{len(files)} formats on one output", hint="--to FOLDER")
     if files and to is None:
-        typer.echo(render(comparison, files[0], everything=everything), nl=False)
+        echo(render(comparison, files[0], everything=everything), nl=False)
     if not files or to is not None or Format.terminal in forms:
-        print_comparison(comparison, Console(), everything=everything)
+        print_comparison(comparison, make_console(), everything=everything)
     if files and to is not None:
         for path in write_comparison(comparison, to, files, everything=everything):
-            typer.echo(f"written: {path}")
+            echo(f"written: {path}")
     if comparison.exit_code:
         raise typer.Exit(comparison.exit_code)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
 from haplobench.errors import BenchError, UnphasedError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def get(
 
     with _loaded(name, {}, settings or [], seed) as loaded:
         write_panel(loaded.panel, to)
-        typer.echo(f"{to}: {loaded.panel.n_haplotypes} haplotypes at {loaded.panel.n_sites} sites")
+        echo(f"{to}: {loaded.panel.n_haplotypes} haplotypes at {loaded.panel.n_sites} sites")
 
 
 @app.command("info")
@@ -51,7 +52,6 @@ def info(
     seed: SeedOption = 1,
 ) -> None:
     """Say what is in a file or dataset: sites, people, populations, and what was left out."""
-    from rich.console import Console
 
     values: dict[str, object] = {}
     if Path(name).exists():
@@ -59,7 +59,7 @@ def info(
     elif Path(name).suffix or Path(name).name != name:
         raise BenchError(f"{name}: no such file")
     settings = settings or []
-    console = Console(highlight=False)
+    console = make_console(highlight=False)
     try:
         with _loaded(name, values, settings, seed) as loaded:
             _print_facts(loaded, console)
@@ -81,9 +81,9 @@ def _loaded(
 
     `values` are parameters as they are, `settings` such as `key=value` whose values are YAML.
     """
-    import yaml
     from pydantic import ValidationError
 
+    from haplobench.marked_yaml import parse_value
     from haplobench.plugin import RunContext
     from haplobench.registry import load_registry, missing_needs, resolve
 
@@ -95,10 +95,7 @@ def _loaded(
         key, equals, value = setting.partition("=")
         if not equals:
             raise BenchError(f"--set {setting}: expected key=value")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise BenchError(f"--set {setting}: the value is not YAML") from None
+        values[key] = parse_value(value, f"--set {setting}")
     try:
         params = spec.params.model_validate(values)
     except ValidationError as error:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 
 def evaluate(
     real: Annotated[Path, typer.Option("--real", help="Real people, unseen by the generator.")],
@@ -36,8 +38,6 @@ def evaluate(
     """Score a synthetic cohort against real people, from files; no plugin needed."""
     import tempfile
 
-    from rich.console import Console
-
     from haplobench.cli.run import report_on
     from haplobench.datasets.file import read_surroundings
     from haplobench.datasets.formats import ReadOptions, Region, read_panel
@@ -53,7 +53,6 @@ def evaluate(
             raise BenchError(f"--region: {error}") from None
     labelled = ReadOptions(region=region, panel_file=panel_file, allow_unphased=True)
     plain = ReadOptions(region=region, allow_unphased=True)
-    console = Console()
     with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
         read = {
             name: read_panel(path, options, scratch=_folder(scratch, name))
@@ -66,7 +65,7 @@ def evaluate(
         }
         for name, (panel, skipped) in read.items():
             left_out = ", ".join(f"{n:,} {reason}" for reason, n in skipped.items())
-            typer.echo(
+            echo(
                 f"{name}: {panel.n_haplotypes:,} haplotypes at {panel.n_sites:,} sites"
                 + (f"; left out: {left_out}" if left_out else "")
             )
@@ -91,9 +90,9 @@ def evaluate(
                 "synthetic": str(synthetic),
                 "train": str(train or ""),
             },
-            reporter=reporter_for(console),
+            reporter=reporter_for(make_console(markup=True)),
         )
-    report_on(outcome.run_folder, console, write=True)
+    report_on(outcome.run_folder, make_console(), write=True)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 

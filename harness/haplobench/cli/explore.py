@@ -14,6 +14,7 @@ from haplobench.cli.generate import (
     RunArgument,
     SeedOption,
 )
+from haplobench.cli.output import echo
 
 
 def explore(
@@ -52,4 +53,4 @@ def explore(
     question = Question(people, steps, latent, device)
     found = ask(folder, noted, load_registry(), question)
     for path in write_explored(found, to, f".{format_.lstrip('.')}"):
-        typer.echo(str(path))
+        echo(str(path))

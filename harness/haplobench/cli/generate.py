@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 RunArgument = Annotated[
     str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
 ]
@@ -40,8 +42,6 @@ def generate(
     """Sample a fitted generator of a run into a file, in memory that doesn't grow with it."""
     import time
 
-    from rich.console import Console
-
     from haplobench.registry import load_registry
     from haplobench.results.run_folder import resolve_run
     from haplobench.runner.generating import Order, write_cohort
@@ -58,12 +58,12 @@ def generate(
         device=device,
     )
     began = time.perf_counter()
-    with Console(stderr=True).status(f"{noted.text}: loading") as status:
+    with make_console(stderr=True).status(f"{noted.text}: loading") as status:
         made = write_cohort(
             folder, noted, load_registry(), order, to, lambda text: status.update(text)
         )
     took = time.perf_counter() - began
-    typer.echo(
+    echo(
         f"{to}: {made.n_haplotypes:,} haplotypes at {made.n_sites:,} sites of {noted.text} "
         f"in {took:.1f} s ({made.n_haplotypes * made.n_sites / took / 1e6:.1f} M alleles/s)"
     )

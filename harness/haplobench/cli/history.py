@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 
 def history(
     sources: Annotated[
@@ -60,7 +62,7 @@ def history(
             from haplobench.history.export import write_parquet
 
             count = write_parquet(records, path)
-            typer.echo(f"{path}: {count:,} records")
+            echo(f"{path}: {count:,} records")
     if files and all(path.suffix == ".parquet" for path in files):
         return
     found = select(
@@ -75,10 +77,8 @@ def history(
             from haplobench.history.page import write_page
 
             write_page(found, path)
-            typer.echo(path)
+            echo(path)
     if not files:
-        from rich.console import Console
-
         from haplobench.history.terminal import print_history
 
-        print_history(found, Console(), plots=bool(metrics))
+        print_history(found, make_console(), plots=bool(metrics))

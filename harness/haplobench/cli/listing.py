@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from haplobench.cli.output import make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,11 +30,10 @@ def list_plugins(
     kind: Annotated[Kind | None, typer.Argument(help="What to list (default: everything).")] = None,
 ) -> None:
     """List generators, metrics, datasets and suites with their status."""
-    from rich.console import Console
 
     from haplobench.registry import load_registry
 
-    console = Console(highlight=False)
+    console = make_console(highlight=False, markup=True)
     registry = load_registry()
     kinds = [kind] if kind else list(Kind)
     for each in kinds:

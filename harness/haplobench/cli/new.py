@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo
+
 
 class Kind(StrEnum):
     """What a plugin can be."""
@@ -34,9 +36,9 @@ def new(
 
     folder = create(kind.value, name, to, load_registry())
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        typer.echo(f"written: {path}")
+        echo(f"written: {path}")
     shown = os.path.relpath(folder)
-    typer.echo(
+    echo(
         "\nNext (README.md says more):\n"
         f"  cd {shown}\n"
         "  pip install -e '.[test]'\n"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 RunArgument = Annotated[
     str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
 ]
@@ -25,12 +27,10 @@ class Format(StrEnum):
 
 def show(run: RunArgument, out: OutOption = Path("results")) -> None:
     """Print a run's tables."""
-    from rich.console import Console
-
     from haplobench.report import print_run
     from haplobench.results.run_folder import resolve_run
 
-    print_run(resolve_run(run, out), Console())
+    print_run(resolve_run(run, out), make_console())
 
 
 def report(
@@ -50,6 +50,6 @@ def report(
     chosen = tuple(str(item) for item in formats) if formats else tuple(str(f) for f in Format)
     paths = write_report(resolve_run(run, out), to, chosen)
     for path in paths:
-        typer.echo(path)
+        echo(path)
     for problem in paths.problems:
-        typer.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -62,7 +64,6 @@ def run(
     ] = True,
 ) -> None:
     """Run a suite: fit, sample and measure every generator on every dataset."""
-    from rich.console import Console
 
     from haplobench.registry import load_registry
     from haplobench.runner import run_suite
@@ -71,8 +72,7 @@ def run(
 
     registry = load_registry()
     for plugin in registry.broken:
-        typer.echo(f"warning: plugin {plugin.source} failed to load: {plugin.error}", err=True)
-    console = Console()
+        echo(f"warning: plugin {plugin.source} failed to load: {plugin.error}", err=True)
     asked = {
         "limits.restart": restart,
         "executor.name": executor,
@@ -85,10 +85,9 @@ def run(
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if value is not None]
     loaded = load_suite(suite, overrides + (settings or []), registry, only=only or [])
-    outcome = run_suite(
-        loaded, registry, out, jobs=jobs, fresh=not resume, reporter=reporter_for(console)
-    )
-    report_on(outcome.run_folder, console, write=report)
+    reporter = reporter_for(make_console(markup=True))
+    outcome = run_suite(loaded, registry, out, jobs=jobs, fresh=not resume, reporter=reporter)
+    report_on(outcome.run_folder, make_console(), write=report)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
@@ -102,18 +101,18 @@ def report_on(run_folder: Path, console: Console, *, write: bool) -> None:
     from haplobench.errors import BenchError
     from haplobench.report import print_run, write_report
 
-    typer.echo(f"run: {run_folder}")
+    echo(f"run: {run_folder}")
     try:
         print_run(run_folder, console)
         paths = write_report(run_folder) if write else None
     except BenchError as error:
-        typer.echo(f"warning: no report: {error}", err=True)
+        echo(f"warning: no report: {error}", err=True)
         return
     if paths is not None:
         for path in paths:
-            typer.echo(f"written: {path}")
+            echo(f"written: {path}")
         for problem in paths.problems:
-            typer.echo(f"warning: {problem}", err=True)
+            echo(f"warning: {problem}", err=True)
 
 
 def validate(suite: SuiteArgument, settings: SetOption = None) -> None:
@@ -122,5 +121,5 @@ def validate(suite: SuiteArgument, settings: SetOption = None) -> None:
     from haplobench.suite import load_suite
 
     loaded = load_suite(suite, settings or [], load_registry(), only=[])
-    typer.echo(f"{suite}: fine")
-    typer.echo(loaded.describe())
+    echo(f"{suite}: fine")
+    echo(loaded.describe())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo, make_console
 from haplobench.cli.report import OutOption, RunArgument
 
 
@@ -23,8 +24,6 @@ def scale(
     ] = None,
 ) -> None:
     """Print how time, memory and losses depend on ranks and back ends, measured and projected."""
-    from rich.console import Console
-
     from haplobench.results.costs import read_costs
     from haplobench.results.run_folder import RunFolder, resolve_run
     from haplobench.scaling.curves import require_curves
@@ -37,7 +36,7 @@ def scale(
     folder = RunFolder(resolve_run(run, out))
     curves = require_curves(folder.path, ranks or ())
     costs = read_costs(folder)
-    console = Console()
+    console = make_console()
     print_curves(curves, console)
     groups = same_trainings(folder, costs)
     print_losses(groups, console)
@@ -55,4 +54,4 @@ def scale(
         (to / name).write_text(text, encoding="utf-8")
     paths = [to / name for name in tables]
     for written in (*paths, *write_scaling_figures(folder.path, to / "figures", ranks or ())):
-        typer.echo(str(written))
+        echo(str(written))

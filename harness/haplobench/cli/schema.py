@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from haplobench.cli.output import echo
+
 
 def schema(
     to: Annotated[
@@ -29,7 +31,7 @@ def schema(
     registry = load_registry(plugins.split(",") if plugins else None)
     text = json.dumps(suite_json_schema(registry), indent=1, ensure_ascii=False) + "\n"
     if to is None:
-        typer.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         to.write_text(text, encoding="utf-8")
-        typer.echo(f"written: {to}")
+        echo(f"written: {to}")

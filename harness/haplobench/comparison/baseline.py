@@ -15,6 +15,7 @@ from typing import Any
 from haplobench.comparison.measured import Cohort, Definition, Key, Measured, Number
 from haplobench.comparison.model import Side
 from haplobench.errors import FormatError
+from haplobench.files import parse_json
 from haplobench.results.records import check_schema
 
 SCHEMA = 1
@@ -106,7 +107,7 @@ def rounded(value: float) -> float | int:
 def is_baseline(first_line: bytes | str) -> bool:
     """Whether a file that begins with this line is a baseline (and not records)."""
     try:
-        row = json.loads(first_line)
+        row = parse_json(first_line)
     except ValueError:
         return False
     return isinstance(row, dict) and "baseline" in row
@@ -121,7 +122,7 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
     versions: dict[tuple[str, str], Mapping[str, Any]] = {}
     for at, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             if at == 1:
                 schema = row.get("schema") if isinstance(row, dict) else None
                 check_schema(schema, f"{place}:{at}", SCHEMA)

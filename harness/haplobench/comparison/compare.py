@@ -12,21 +12,44 @@ from haplobench.comparison.model import Comparison, Row, Status
 from haplobench.comparison.numbers import Judged, compare_numbers
 from haplobench.comparison.settings import CompareSettings
 from haplobench.comparison.statistics import benjamini_hochberg, holm
+from haplobench.errors import BenchError
+from haplobench.marked_yaml import key_text
+from haplobench.validation import structural_problems
 
 PERFORMANCE = "performance"
+# How a record begins that says what a machine lacks.
+NOT_AVAILABLE = "not available: "
 
 
-def compare(base: Measured, head: Measured, settings: CompareSettings | None = None) -> Comparison:
+def compare(
+    base: Measured,
+    head: Measured,
+    settings: CompareSettings | None = None,
+    *,
+    allow_missing: bool = False,
+) -> Comparison:
     """Compare two sides.
 
-    `settings`: head's suite's, base's, or the defaults, where None.
+    `settings`: head's suite's, base's, or the defaults, where None. `allow_missing`: what head
+    lacks doesn't fail the comparison.
+
+    Raises BenchError if a side's own settings don't validate.
     """
     if settings is None:
-        given = head.settings if head.settings is not None else base.settings
-        settings = CompareSettings.model_validate(given or {})
+        chosen = head if head.settings is not None else base
+        problems = structural_problems(chosen.settings or {}, CompareSettings)
+        if problems:
+            key, message = problems[0]
+            raise BenchError(
+                f"{chosen.side.source or chosen.side.name}: compare.{key_text(key)}: {message}",
+                hint="--suite names the suite whose section counts",
+            )
+        settings = CompareSettings.model_validate(chosen.settings or {})
     rows: list[Row] = []
     for place in _places(base, head):
         rows += _cohort_rows(base, head, place, settings)
+    if allow_missing:
+        rows = [replace(row, gated=row.gated and row.status != "missing") for row in rows]
     rows, correction = _control_false_alarms(rows, settings)
     return Comparison(
         base=base.side,
@@ -36,6 +59,7 @@ def compare(base: Measured, head: Measured, settings: CompareSettings | None = N
         alpha=settings.alpha,
         correction=correction,
         warnings=tuple(_warnings(base, head)),
+        allow_missing=allow_missing,
     )
 
 
@@ -57,6 +81,8 @@ def _warnings(base: Measured, head: Measured) -> Iterable[str]:
     if first.suite and second.suite and first.suite != second.suite:
         yield f"base is a run of suite {first.suite}, head of {second.suite}"
     for name, side in (("base", first), ("head", second)):
+        if not side.complete:
+            yield f"{name} is an unfinished run: it was interrupted, or is still running"
         if side.git_dirty:
             yield f"{name} ran with uncommitted changes"
     if first.hardware and second.hardware and first.hardware != second.hardware:
@@ -96,6 +122,8 @@ def _cohort_rows(
     if not (has_old and has_new):
         if not rows and has_new and (*place, "") in base.failures:
             rows = [replace(whole, status="new", reason="failed in base")]
+        elif not rows and has_old:
+            rows = [replace(whole, status="missing", reason="nothing of it was measured in head")]
         return rows
     obstacle = _obstacle(base, head, place, old, new)
     metrics = list(dict.fromkeys(key.metric for key in [*new_keys, *old_keys]))
@@ -107,11 +135,10 @@ def _cohort_rows(
             rows.append(
                 replace(
                     whole,
-                    **broken,
+                    **{"gated": gated and family in settings.gate, **broken},
                     metric=metric,
                     family=family,
                     title=metric,
-                    gated=gated and family in settings.gate,
                 )
             )
         for key in dict.fromkeys(k for k in [*new_keys, *old_keys] if k.metric == metric):
@@ -156,7 +183,8 @@ def _failure(
     if before and not set(newly) & set(old.cells):
         return {"status": "incomparable", "reason": f"failed in base too; {reason}"}
     if not any(text.startswith(("failed", "timeout", "memory")) for text in failed.values()):
-        return {"status": "missing", "reason": reason}  # left out: this machine lacks what it needs
+        # Left out, as the suite allows: this machine lacks what it needs.
+        return {"status": "missing", "reason": reason, "gated": False}
     return {"status": "failed", "reason": reason}
 
 
@@ -230,7 +258,9 @@ def _number_row(
     )
     row = replace(row, **judged.shown())
     if not new.values:
-        return replace(row, status="missing", reason=new.note or "no value in head")
+        lacking = new.note.startswith(NOT_AVAILABLE)
+        why = new.note or "no value in head"
+        return replace(row, status="missing", reason=why, gated=gated and not lacking)
     if not old.values:
         return replace(row, status="new", reason=old.note or "no value in base")
     trouble = "" if obstacle.startswith("~") else obstacle

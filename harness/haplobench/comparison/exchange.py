@@ -49,7 +49,7 @@ def _case(suite: ElementTree.Element, row: Row) -> Literal["", "failures", "erro
         ElementTree.SubElement(case, "error", message=text, type="failed")
         return "errors"
     if row.fails:
-        ElementTree.SubElement(case, "failure", message=text, type="regressed").text = text
+        ElementTree.SubElement(case, "failure", message=text, type=row.status).text = text
         return "failures"
     if row.status in ("incomparable", "missing", "new", "failed"):
         ElementTree.SubElement(case, "skipped", message=text)

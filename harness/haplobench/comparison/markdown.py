@@ -30,7 +30,7 @@ def render_markdown(comparison: Comparison, *, everything: bool = False) -> str:
     others = [row for row in comparison.changed if row.status not in ("regressed", "improved")]
     broken = [row for row in others if row.fails]
     if broken:
-        parts.append("\n**Failed**\n\n" + _reasons(broken))
+        parts.append("\n**Failed or missing**\n\n" + _reasons(broken))
     if failing:
         parts.append("\n**Regressed**\n\n" + _table(failing))
     rest = [row for row in changed if not row.fails]

@@ -94,6 +94,12 @@ class Measured:
     definitions: dict[tuple[str, str], Definition] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
 
+    def unmeasured(self) -> list[str]:
+        """Generators (`dataset/label`) without any value, nor a reason why there is none."""
+        with_values = {(k.dataset, k.generator) for k, n in self.numbers.items() if n.values}
+        explained = {(dataset, generator) for dataset, generator, _ in self.failures}
+        return ["/".join(place) for place in self.cohorts if place not in with_values | explained]
+
 
 def gather(rows: Iterable[Mapping[str, Any]], side: Side) -> Measured:
     """Take records in the order in which they were written; a later one replaces an earlier.

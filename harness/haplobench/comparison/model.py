@@ -44,6 +44,8 @@ class Side:
     n_records : int
     machine : str
         The machine in words (`AMD EPYC 7B13, 8 cores`); empty where unknown.
+    complete : bool
+        False for a run that was interrupted or killed, or is still running.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Side:
     seeds: tuple[int, ...] = ()
     n_records: int = 0
     machine: str = ""
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,8 @@ class Row:
 
     @property
     def fails(self) -> bool:
-        """Whether this row alone makes the comparison fail: gated, and regressed or failed."""
-        return self.gated and self.status in ("regressed", "failed")
+        """Whether this row alone makes the comparison fail: gated, and worse, failed or gone."""
+        return self.gated and self.status in ("regressed", "failed", "missing")
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,8 @@ class Comparison:
         Its name for readers, for example `Holm over 84 gated numbers`.
     warnings : tuple of str
         One line each: what a reader should know of the sides (other suites, a dirty tree, …).
+    allow_missing : bool
+        Whether it is fine that head lacks what base has, or was interrupted.
     """
 
     base: Side
@@ -197,6 +202,7 @@ class Comparison:
     alpha: float = 0.02
     correction: str = ""
     warnings: tuple[str, ...] = ()
+    allow_missing: bool = False
 
     @cached_property
     def counts(self) -> Mapping[Status, int]:
@@ -212,6 +218,11 @@ class Comparison:
         return tuple(row for row in self.rows if row.fails)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether head is an unfinished run, and that isn't allowed."""
+        return not (self.head.complete or self.allow_missing)
+
+    @property
     def changed(self) -> tuple[Row, ...]:
         """All rows but the unchanged, those that need attention first."""
         rows = [row for row in self.rows if row.status != "unchanged"]
@@ -219,8 +230,10 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 1 a gated number regressed or failed, 3 nothing could be compared."""
-        if self.failing:
+        """0 fine, 3 nothing could be compared, and 1 where a gated number regressed, failed or is
+        gone, or head isn't complete.
+        """
+        if self.failing or self.interrupted:
             return 1
         compared = ("improved", "unchanged", "regressed")
         return 0 if any(row.status in compared for row in self.rows) else 3

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from haplobench.comparison.measured import Measured, define, gather
 from haplobench.comparison.model import Side
-from haplobench.errors import BenchError, FormatError
-from haplobench.results.records import check_schema
+from haplobench.errors import BenchError, FormatError, SuiteError
+from haplobench.files import parse_json
+from haplobench.results.records import check_record, check_schema
 
 _RUN = re.compile(rb'"run_id": ?"((?:[^"\\]|\\.)*)"')
 
@@ -42,7 +44,11 @@ def runs_in(stream: BinaryIO) -> dict[str, list[tuple[int, int]]]:
         else:
             spans.append((start, end))
         start = end
-    return {json.loads(b'"' + name + b'"'): value for name, value in found.items()}
+    named = {}
+    for name, value in found.items():
+        with contextlib.suppress(ValueError):  # torn, or no text at all
+            named[str(parse_json(b'"' + name + b'"'))] = value
+    return named
 
 
 def read_run(path: Path, run: str, side: Side) -> Measured:
@@ -98,10 +104,11 @@ def _lines(stream: BinaryIO, spans: Iterable[tuple[int, int]]) -> Iterator[bytes
 def _rows(lines: Iterable[bytes], place: str) -> Iterator[Mapping[str, Any]]:
     for line in lines:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue  # torn by a killed writer
         check_schema(row.get("schema") if isinstance(row, dict) else None, place)
+        check_record(row, place)
         try:
             row["dataset"], row["generator"], row["seed"]
         except KeyError as error:
@@ -111,8 +118,7 @@ def _rows(lines: Iterable[bytes], place: str) -> Iterator[Mapping[str, Any]]:
 
 def read_folder(folder: Path, side: Side) -> Measured:
     """Read a run folder: its records, what its metrics mean, its suite's `compare`."""
-    import yaml
-
+    from haplobench.marked_yaml import read_marked
     from haplobench.results.run_folder import RunFolder
 
     run = RunFolder(folder)
@@ -121,20 +127,21 @@ def read_folder(folder: Path, side: Side) -> Measured:
     measured = read_run(run.records_path, "", side)
     describe(measured, run.info())
     try:
-        suite = yaml.safe_load((folder / "suite.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        suite = None
-    if isinstance(suite, dict):
-        measured.settings = suite.get("compare")
+        tree = read_marked(folder / "suite.yaml", str(folder / "suite.yaml"))
+    except SuiteError:
+        return measured
+    settings = tree.root.get("compare")
+    measured.settings = settings if isinstance(settings, dict) else None
     return measured
 
 
 def describe(measured: Measured, info: Mapping[str, Any]) -> None:
     """Add what a run.json says: definitions of the metrics, and the machine."""
     measured.definitions = define(info.get("metrics") or {})
+    status = info.get("status") or "complete"
+    measured.side = replace(measured.side, complete=status == "complete")
     hardware = info.get("hardware") or {}
     if hardware.get("cpu"):
         gpus = "".join(f", {gpu.get('name')}" for gpu in hardware.get("gpus") or ())
         machine = f"{hardware['cpu']}, {hardware.get('cores')} cores{gpus}"
-        given = {name: getattr(measured.side, name) for name in Side.__dataclass_fields__}
-        measured.side = Side(**{**given, "machine": measured.side.machine or machine})
+        measured.side = replace(measured.side, machine=measured.side.machine or machine)

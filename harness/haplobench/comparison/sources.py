@@ -14,6 +14,7 @@ from haplobench.errors import BenchError, FormatError
 from haplobench.results.run_folder import RECORDS, resolve_run
 from haplobench.validation import near_names
 
+_LONGEST = 64 << 20
 KINDS = ("run", "baseline", "git")
 
 
@@ -98,9 +99,9 @@ def read_file(path: Path, run: str, side: Side) -> Measured:
     there is none, from the metrics that are installed.
     """
     with path.open("rb") as stream:
-        first = stream.readline()
+        first = stream.readline(_LONGEST)
     if is_baseline(first):
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8", errors="replace") as lines:
             return parse_baseline(lines, str(path), side)
     measured = read_run(path, run, side)
     if path.name == RECORDS and (path.parent / "run.json").is_file():

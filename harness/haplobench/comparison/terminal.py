@@ -31,7 +31,7 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     from rich.text import Text
 
     style = "bold red" if comparison.failing else "bold green"
-    if comparison.exit_code == 3:
+    if comparison.exit_code == 3 or (comparison.interrupted and not comparison.failing):
         style = "bold yellow"
     console.print(Text(wording.verdict(comparison), style))
     console.print(f"  base  {wording.describe_side(comparison.base)}", highlight=False)

@@ -24,14 +24,19 @@ def verdict(comparison: Comparison) -> str:
     if not failing:
         if comparison.exit_code == 3:
             return "Nothing could be compared"
-        return "No regression"
+        if comparison.interrupted:
+            return "No regression so far: head is an unfinished run"
+        gone = comparison.counts["missing"]
+        return f"No regression, {gone:,} missing" if gone else "No regression"
     counts = {
-        status: sum(row.status == status for row in failing) for status in ("regressed", "failed")
+        status: sum(row.status == status for row in failing)
+        for status in ("regressed", "failed", "missing")
     }
     parts = [f"{n} {status}" for status, n in counts.items() if n]
     generators = list(dict.fromkeys(row.generator for row in failing))
     named = ", ".join(generators[:4]) + (" …" if len(generators) > 4 else "")
-    return f"{' and '.join(parts)}: {named}"
+    *most, last = parts
+    return f"{', '.join(most)}{' and ' if most else ''}{last}: {named}"
 
 
 def tally(comparison: Comparison) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,16 +14,18 @@ import numpy as np
 from msgspec.structs import astuple
 
 from haplobench.errors import BenchError, FormatError
+from haplobench.files import parse_json, read_regular
 from haplobench.history.changes import find_changes
 from haplobench.history.model import History, Point, Series, SeriesKey
 from haplobench.results.records import SCHEMA, check_schema
-from haplobench.results.run_folder import DESCRIPTION, RECORDS
+from haplobench.results.run_folder import DESCRIPTION, RECORDS, RunFolder
 
 # What the machine does to these is most of what they say.
 MACHINE_FAMILIES = ("performance",)
 DIGEST_SHOWN = 8
 # Of `_Line`: the columns that tell one value of a run from another, but for the labels.
 KEYS = 10
+_LARGEST = 256 << 20
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -123,9 +124,9 @@ class Collector:
     def add_description(self, path: Path) -> None:
         """Take from a run.json what its metrics' numbers mean, and the machine in words."""
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return  # a run that was killed early: its numbers stand without titles
+            info = RunFolder(path.parent).info()
+        except FormatError:
+            return  # its numbers stand without titles
         for name, metric in (info.get("metrics") or {}).items():
             for submetric in metric.get("submetrics") or ():
                 self.definitions[name, submetric.get("name", "")] = submetric
@@ -142,27 +143,29 @@ class Collector:
         Raises FormatError if it isn't one.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            benchmarks = content["benchmarks"]
-            commit = content.get("commit_info") or {}
-            machine = content["machine_info"]
-            started = str(content["datetime"])
-        except (ValueError, KeyError, TypeError) as error:
+            self._take_benchmarks(parse_json(read_regular(path, _LARGEST)), path.stem)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise FormatError(
                 f"{path}: not a file of pytest-benchmark ({error})",
                 hint="`make benchmarks` writes one",
             ) from None
+
+    def _take_benchmarks(self, content: Any, name: str) -> None:
+        benchmarks = content["benchmarks"]
+        commit = content.get("commit_info") or {}
+        machine = content["machine_info"]
+        started = str(content["datetime"])
         cpu = machine.get("cpu") or {}
         brand = cpu.get("brand_raw") or machine.get("machine", "unknown")
         words = f"{brand}, {cpu.get('count')} cores"
-        run = f"benchmarks {path.stem}"
+        run = f"benchmarks {name}"
         self.runs[run] = _Run(str(commit.get("id") or ""), bool(commit.get("dirty")), started)
         self.machines[words] = words
         for item in benchmarks:
-            name = str(item["fullname"]).rpartition("/")[2]
-            self.units["benchmark", name] = ("s", "lower")
+            test = str(item["fullname"]).rpartition("/")[2]
+            self.units["benchmark", test] = ("s", "lower")
             self.families["benchmark"] = MACHINE_FAMILIES[0]
-            key = ("", "", "", "benchmark", name, 1, words, "", "", run, ())
+            key = ("", "", "", "benchmark", test, 1, words, "", "", run, ())
             self.which.append(self.keys.setdefault(key, len(self.keys)))
             self.values.append(float(item["stats"]["median"]))
 

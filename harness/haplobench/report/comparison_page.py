@@ -121,15 +121,20 @@ def verdict(comparison: Comparison) -> str:
     failing = comparison.failing
     if comparison.exit_code == 3:
         return "Nothing could be compared."
+    if not failing and comparison.interrupted:
+        return "No gated number regressed so far: head is an unfinished run."
     if not failing:
         return "No gated number regressed."
     regressed = sum(row.status == "regressed" for row in failing)
-    failed = len(failing) - regressed
+    missing = sum(row.status == "missing" for row in failing)
+    failed = len(failing) - regressed - missing
     parts = []
     if regressed:
         parts.append(f"{regressed} gated number{'s' if regressed > 1 else ''} regressed")
     if failed:
         parts.append(f"{failed} failed")
+    if missing:
+        parts.append(f"{missing} missing")
     where = sorted({f"{row.generator} on {row.dataset}" for row in failing})
     more = f" and {len(where) - 4} more" if len(where) > 4 else ""
     return f"{', '.join(parts)}: {', '.join(where[:4])}{more}."

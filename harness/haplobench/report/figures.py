@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
 from haplobench.plugin import CohortSeries
-from haplobench.registry import resolve
+from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.leaderboard.chart import CAPTION, TITLE, draw_front
 from haplobench.report.load import FigureInfo, Run
@@ -61,11 +61,17 @@ def figure_style(run: Run) -> FigureStyle:
     return FigureStyle(order=(*generators, *controls, *floor), floor=tuple(floor))
 
 
+def installed_targets() -> frozenset[str]:
+    """Targets of all figures that installed metrics declare: a run's own may be anybody's."""
+    specs = load_registry().metrics.values()
+    return frozenset(figure.target for spec in specs for figure in spec.figures)
+
+
 def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     """Draw every figure of every metric for every dataset.
 
-    A figure whose code is missing, raises or gives no chart costs only itself. One that
-    returns None has nothing to draw and is left out.
+    A figure whose code isn't an installed metric's, raises or gives no chart costs only itself. One
+    that returns None has nothing to draw and is left out.
 
     Raises
     ------
@@ -73,6 +79,7 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
         If altair or vl-convert are not installed.
     """
     style = figure_style(run)
+    installed = installed_targets()
     rows = run.records[run.records["series"] != ""]
     rows = rows.drop_duplicates(["dataset", "metric", "series"])
     figures: list[Figure] = []
@@ -111,6 +118,10 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
                 problems.append(FigureProblem(dataset, metric.name, "(all)", reason))
             for info in metric.figures:
                 try:
+                    if info.target not in installed:
+                        raise BenchError(
+                            "its metric isn't installed; figures of others' code aren't drawn"
+                        )
                     svg = draw(info, cohorts, style)
                 except BenchError as error:
                     problems.append(FigureProblem(dataset, metric.name, info.name, str(error)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haplobench.errors import BenchError, FormatError
+from haplobench.errors import BenchError
 from haplobench.report.records_table import iterate, read_table
+from haplobench.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def load_run(folder: Path) -> Run:
     path = folder / "records.jsonl"
     if not path.is_file():
         raise BenchError(f"{folder}: no records.jsonl, so no run to report", hint="see `bench run`")
-    info = read_info(folder / "run.json")
+    info = RunFolder(folder).info()
     records = read_table(path)
     return Run(
         folder=folder,
@@ -130,19 +130,6 @@ def load_run(folder: Path) -> Run:
         metrics=_metrics(info, records),
         records=records,
     )
-
-
-def read_info(path: Path) -> dict[str, Any]:
-    """Read a run.json; an empty dict where there is none (a run killed at its very start)."""
-    if not path.is_file():
-        return {}
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: not JSON: {error}") from None
-    if not isinstance(info, dict):
-        raise FormatError(f"{path}: expected an object, found {type(info).__name__}")
-    return info
 
 
 def _datasets(info: Mapping[str, Any], records: pd.DataFrame) -> dict[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
+from haplobench.files import has_controls, printable_values
 from haplobench.results.records import SCHEMA, read_records
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _arrow_table(path: Path) -> pa.Table:
         explicit_schema=schema, unexpected_field_behavior="infer", newlines_in_values=False
     )
     read_options = pyarrow.json.ReadOptions(block_size=1 << 24)
-    for source in (lambda: path, lambda: io.BytesIO(_whole_lines(path))):
+    sources = (lambda: path, lambda: io.BytesIO(_whole_lines(path)))
+    for source in () if has_controls(path) else sources:
         try:
             table = pyarrow.json.read_json(
                 source(), parse_options=options, read_options=read_options
@@ -92,8 +94,9 @@ def _arrow_table(path: Path) -> pa.Table:
         schemas = table.column("schema").to_numpy(zero_copy_only=False)
         if len(schemas) and not (schemas != schemas).any() and schemas.max() <= SCHEMA:
             return table
-    # Lines that are no record, or a newer program's: this reader knows which and says so.
-    rows = [asdict(record) for record in read_records(path)]
+    # Lines that are no record, or a newer program's: this reader knows which and says so. And
+    # texts that could command a terminal, or pass for the ends of labels.
+    rows = [printable_values(asdict(record)) for record in read_records(path)]
     if not rows:
         return pa.table({"schema": pa.array([], pa.int64())})
     return pa.Table.from_pylist(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -170,12 +171,21 @@ def parse_record(row: dict[str, Any], place: str) -> Record:
         record = Record(**{key: value for key, value in row.items() if key in _FIELDS})
     except TypeError as error:
         raise FormatError(f"{place}: not a whole record: {error}") from None
-    for name, kinds in _KINDS.items():
-        value = getattr(record, name)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            expected = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "null")
-            raise FormatError(f"{place}: {name} is {value!r}, expected {expected}")
+    check_record(row, place)
     return record
+
+
+def check_record(row: Mapping[str, Any], place: str) -> None:
+    """Raise FormatError, naming place and column, where a record's column has another type."""
+    for name, value in row.items():
+        kinds = _KINDS.get(name, (object,))
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds == (int,)):
+            expected = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "null")
+            raise FormatError(f"{place}: {name} is {value!r:.60}, expected {expected}")
+        if isinstance(value, dict) and not all(isinstance(v, str) for v in value.values()):
+            raise FormatError(f"{place}: labels are {value!r:.60}, expected texts")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FormatError(f"{place}: {name} is {value}, expected a number or null")
 
 
 def check_schema(schema: object, place: str, newest: int = SCHEMA) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import parse_json, read_regular
+from haplobench.results.description import check_description
 from haplobench.results.records import Record, append_records, read_records
 
 RECORDS = "records.jsonl"
@@ -39,7 +40,7 @@ class RunFolder:
     def info(self) -> dict[str, Any]:
         """run.json; empty if the run was killed before it was written.
 
-        Raises FormatError if it isn't JSON.
+        Raises FormatError if it isn't JSON, or has other types than readers expect.
         """
         path = self.path / DESCRIPTION
         try:
@@ -50,9 +51,7 @@ class RunFolder:
             raise FormatError(f"{path}: can't be read: {error.strerror}") from None
         except ValueError as error:
             raise FormatError(f"{path}: not JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise FormatError(f"{path}: expected an object, found {type(value).__name__}")
-        return value
+        return check_description(value, path)
 
     def records(self) -> list[Record]:
         """All records, in the order in which they were written; torn lines are passed over."""

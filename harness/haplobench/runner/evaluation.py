@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from haplobench.errors import BenchError, SuiteError
-from haplobench.files import write_json, write_whole
+from haplobench.files import printable, shortened, write_json, write_whole
 from haplobench.panel import Panel
 from haplobench.plugin import RunContext
 from haplobench.recombination import RecombinationMap
@@ -33,9 +33,17 @@ from haplobench.runner.recording import Ledger, Recorder
 from haplobench.runner.run import RunOutcome, observer, writing
 from haplobench.runner.store import STAGE_FILE
 from haplobench.sequence import ReferenceSequence
-from haplobench.suite_schema import Filters, FloorSettings, Limits, SampleSettings, SplitSettings
+from haplobench.suite_schema import (
+    FLOOR,
+    Filters,
+    FloorSettings,
+    Limits,
+    SampleSettings,
+    SplitSettings,
+)
 
 NAME = "evaluate"
+_LABEL = 200
 NEEDS_TRAIN = "needs the training panel (--train)"
 FLOOR_OF_UNSEEN = "its floor is unseen people's, whatever the cohort's size"
 _SUBSAMPLES = 5
@@ -151,6 +159,14 @@ def _suite(
     """The evaluation in the form of a suite, as run.json and records want it."""
     names: dict[str, None] = {}
     problems = []
+    if label == FLOOR:
+        problems.append(f"label {label!r}: it is the harness's own, of real people")
+    problems += [
+        f"label {shortened(printable(text), 60)!r}: expected at most {_LABEL} characters, none of "
+        "them a control character"
+        for text in (label, dataset)
+        if not text or printable(text) != text or "\n" in text or len(text) > _LABEL
+    ]
     for name in metrics:
         if name == "all":
             names |= dict.fromkeys(registry.metrics)
@@ -165,7 +181,8 @@ def _suite(
     for name in names:
         spec = registry.metric(name)
         params = spec.params().model_dump(mode="json", round_trip=True)
-        entries.append(MetricEntry(name, params, tuple(missing_needs(spec.needs))))
+        missing = tuple(missing_needs(spec.needs))
+        entries.append(MetricEntry(name, params, missing, optional=True))
     limits = limits or Limits()
     split = SplitSettings(seed=seed)
     filters = Filters(min_maf=min_maf)

@@ -1,0 +1,39 @@
+"""What the commands print with: nothing that a file holds can command the terminal."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from haplobench.files import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print a text, its control characters as escapes."""
+    typer.echo(printable(str(text)), err=err, nl=nl)
+
+
+def make_console(**settings: Any) -> Console:
+    """A console that shows control characters as escapes; `settings` are rich's.
+
+    Square brackets are markup only where `markup=True` is asked for.
+    """
+    return _console_class()(**{"markup": False, **settings})
+
+
+@cache
+def _console_class() -> type[Console]:
+    from rich.console import Console
+
+    class SafeConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Any:
+            for segment in super().render(renderable, options):
+                text = segment.text if segment.control else printable(segment.text)
+                yield segment if text is segment.text else segment._replace(text=text)
+
+    return SafeConsole
