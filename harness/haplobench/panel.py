@@ -56,6 +56,9 @@ class Panel:
         Genome build, for example `GRCh37`; empty if unknown.
     phased : bool
         False where the order of a person's alleles carries no information (PLINK 1).
+    family : (n_samples,) str
+        People of one label are relatives, whom a split keeps on one side; the empty string
+        where there are none.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Panel:
     ploidy: int = 2
     build: str = ""
     phased: bool = True
+    family: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
 
     def __post_init__(self) -> None:
         haplotypes = self.haplotypes
@@ -106,6 +110,7 @@ class Panel:
             ("alt", n_sites, "N"),
             ("population", n_samples, ""),
             ("superpopulation", n_samples, ""),
+            ("family", n_samples, ""),
         ):
             values = np.asarray(getattr(self, name))
             if values.size == 0 and default is not None:
@@ -194,6 +199,9 @@ class Panel:
         sha.update(self.positions.tobytes())
         for texts in (self.samples, self.ref, self.alt, self.population, self.superpopulation):
             sha.update("\0".join(texts.tolist()).encode() + b"\1")
+        # A panel without families keeps the digest that it had before panels knew them.
+        if (self.family != "").any():
+            sha.update("\0".join(self.family.tolist()).encode() + b"\1")
         for _, block in self.haplotype_blocks():
             sha.update(np.ascontiguousarray(block).tobytes())
         return sha.hexdigest()
@@ -266,6 +274,7 @@ class Panel:
             samples=self.samples[chosen],
             population=self.population[chosen],
             superpopulation=self.superpopulation[chosen],
+            family=self.family[chosen],
         )
 
     def with_haplotypes(
@@ -275,6 +284,7 @@ class Panel:
         samples: ArrayLike | None = None,
         population: ArrayLike | None = None,
         superpopulation: ArrayLike | None = None,
+        family: ArrayLike | None = None,
     ) -> Panel:
         """Other people at the same sites; unnamed people become `synthetic1`, `synthetic2`, …"""
         n = haplotypes.shape[0] // self.ploidy
@@ -287,6 +297,7 @@ class Panel:
             superpopulation=empty
             if superpopulation is None
             else np.asarray(superpopulation, np.str_),
+            family=empty if family is None else np.asarray(family, np.str_),
         )
 
     def same_sites(self, other: Panel) -> bool:
@@ -317,6 +328,7 @@ class Panel:
                 samples=self.samples,
                 population=self.population,
                 superpopulation=self.superpopulation,
+                family=self.family,
             )
             head = {
                 "format": _FORMAT,

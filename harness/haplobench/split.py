@@ -1,8 +1,9 @@
-"""Split a panel's people into training and held-out, by individual and stratified by population."""
+"""Split a panel's people into training and held-out: families whole, stratified by population."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,12 @@ from numpy.typing import NDArray
 
 from haplobench.errors import BenchError
 from haplobench.panel import Panel
+from haplobench.validation import near_names
 
 Indices = NDArray[np.int64]
+# A share below 1 (of all people; of the training people), a count of people, or their names.
+Part = float | Sequence[str]
+_FEW = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,76 +41,299 @@ class Split:
         return np.searchsorted(self.train, self.validation).astype(np.int64)
 
 
-def split_panel(panel: Panel, holdout: float, validation: float = 0.0, seed: int = 1) -> Split:
+def split_panel(
+    panel: Panel,
+    holdout: Part,
+    validation: Part = 0.0,
+    seed: int = 1,
+    *,
+    folds: int = 0,
+    fold: int = 0,
+) -> Split:
     """Draw held-out people, and from the others validation people.
 
     Each population gives its share, rounded by largest remainders so that the total is exact
-    and every population is within one person of its share. Who is drawn depends on the seed,
-    the population and the people's names, not on their order in the file.
+    and every population is within one person of its share. Populations with a share below one
+    person give theirs together with the others of their superpopulation, the seed deciding
+    which. A family (people of one `Panel.family`) is on one side: shares are then met within
+    one family. Who is drawn depends on the seed, the population and the people's names, not on
+    their order in the file.
 
     Parameters
     ----------
     panel : Panel
-    holdout, validation : float
-        A share below 1 (of all people; of the training people), or a count of people.
+    holdout, validation : float or sequence of str
+        A share below 1 (of all people; of the training people), a count of people, or names.
     seed : int
+    folds, fold : int
+        With `folds`, everybody is dealt into so many parts, and the held-out people are those
+        of part `fold` (from 1); `holdout` isn't looked at.
 
     Raises
     ------
     BenchError
-        If fewer than two people would be held out, or fewer than two trained on.
+        If fewer than two people would be held out, or fewer than two trained on; if a name is
+        nobody's; if families leave no such split.
     """
-    n_holdout = _count(holdout, panel.n_samples)
-    if n_holdout < 2 or panel.n_samples - n_holdout < 2:
-        raise BenchError(
-            f"split.holdout: {holdout:g} of {panel.n_samples} people holds out {n_holdout} and "
-            f"trains on {panel.n_samples - n_holdout}; at least 2 each are needed"
-        )
     people = np.arange(panel.n_samples, dtype=np.int64)
-    held = stratified_sample(panel, people, n_holdout, f"holdout {seed}")
+    if folds:
+        held = _fold(panel, folds, fold, seed)
+        asked = f"split.folds: fold {fold} of {folds}"
+    elif isinstance(holdout, float | int):
+        n_holdout = _count(holdout, panel.n_samples)
+        asked = f"split.holdout: {holdout:g} of {panel.n_samples} people"
+        held = stratified_sample(panel, people, n_holdout, f"holdout {seed}")
+    else:
+        held = named_people(panel, holdout, "split.holdout")
+        asked = f"split.holdout: a list of {len(holdout)}"
+    _enough(panel, asked, held)
     train = np.setdiff1d(people, held)
-    n_validation = _count(validation, train.size)
+    if isinstance(validation, float | int):
+        n_validation = _count(validation, train.size)
+        apart = stratified_sample(panel, train, n_validation, f"validation {seed}")
+        asked = f"split.validation: {validation:g} of {train.size} training people"
+    else:
+        apart = named_people(panel, validation, "split.validation")
+        n_validation = apart.size
+        asked = f"split.validation: a list of {len(validation)}"
+        both = np.intersect1d(apart, held)
+        if both.size:
+            raise BenchError(
+                f"split.validation: {both.size} of its people are held out, "
+                f"{panel.samples[both[0]]} among them; expected training people"
+            )
     if train.size - n_validation < 2:
         raise BenchError(
-            f"split.validation: {validation:g} of {train.size} training people leaves "
-            f"{train.size - n_validation} to learn from; at least 2 are needed"
+            f"{asked} leaves {train.size - n_validation} to learn from; at least 2 are needed"
         )
-    apart = stratified_sample(panel, train, n_validation, f"validation {seed}")
     return Split(train, held, apart)
 
 
+def named_people(panel: Panel, names: Sequence[str], key: str) -> Indices:
+    """Indices of people by name, increasing; BenchError, under `key`, for names of nobody."""
+    samples = panel.samples.tolist()
+    unknown = sorted(set(names).difference(samples))
+    if unknown:
+        near = near_names(unknown[0], samples)
+        raise BenchError(
+            f"{key}: {len(unknown)} of {len(set(names))} names are nobody's in the panel: "
+            f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}{near}"
+        )
+    return np.flatnonzero(np.isin(panel.samples, list(names))).astype(np.int64)
+
+
 def stratified_sample(
-    panel: Panel, people: Indices, n: int, key: str, like: NDArray[np.str_] | None = None
+    panel: Panel, people: Indices, n: int, key: str, like: Panel | None = None
 ) -> Indices:
     """Draw `n` of `people`, in proportion to their populations: (n,) int64, increasing.
 
-    `key` seeds the draw. `like` gives populations of other people whose proportions to
-    follow instead, as far as there are people enough.
+    Families come whole or not at all, so that there may be fewer than `n`. `key` seeds the
+    draw. `like` gives other people whose populations' proportions to follow instead, as far as
+    there are people to choose among: where a population has fewer than twice as many as are
+    wanted, its superpopulation is drawn from.
     """
-    labels = panel.population[people]
-    names, sizes = np.unique(labels, return_counts=True)
-    weights = sizes.astype(np.float64)
-    if like is not None:
-        weights = np.array([np.count_nonzero(like == name) for name in names], np.float64)
-        if not weights.any():
-            weights = sizes.astype(np.float64)
-    chosen = []
-    for name, count in zip(names, _apportion(n, weights, sizes), strict=True):
-        members = people[labels == name]
-        members = members[np.argsort(panel.samples[members], kind="stable")]
-        digest = hashlib.sha256(f"{key}\0{name}".encode()).digest()
-        rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        chosen.append(rng.permutation(members)[:count])
+    n = min(n, people.size)
+    first = _first_of_family(panel)[people]
+    strata, weights = _strata(panel, first, n, like)
+    names, sizes = np.unique(strata, return_counts=True)
+    shares = np.array([weights.get(str(name), 0.0) for name in names])
+    if not shares.any():
+        shares = sizes.astype(np.float64)
+    chosen, left = [], []
+    for name, count in zip(names, _apportion(n, shares, sizes, _rng(key, "ties")), strict=True):
+        mine = strata == name
+        rng = _rng(key, str(name))
+        drawn = _drawn(panel, people[mine], first[mine], rng, in_turn=like is None)
+        taken = take_families(panel, drawn, count)
+        chosen.append(taken)
+        left.append(drawn[~np.isin(drawn, taken)])
+    # What whole families left open goes to others that fit.
+    short = n - sum(taken.size for taken in chosen)
+    if short:
+        rest = np.concatenate(left)
+        chosen.append(take_families(panel, _rng(key, "rest").permutation(rest), short))
     return np.sort(np.concatenate(chosen)).astype(np.int64) if chosen else people[:0]
+
+
+def take_families(panel: Panel, people: Indices, n: int) -> Indices:
+    """The first of `people`, in their order, that make up `n`, families whole: (n,) int64.
+
+    A family takes the place of its first member; one that would make them more than `n` is
+    passed over, so that there may be fewer. Of a family, only who is among `people` counts.
+    """
+    first = _first_of_family(panel)
+    if np.array_equal(first, np.arange(first.size)):
+        return people[:n]
+    _, start, unit = np.unique(first[people], return_index=True, return_inverse=True)
+    sizes = np.bincount(unit)
+    taken = np.zeros(sizes.size, bool)
+    left = n
+    for family in np.argsort(start):
+        if sizes[family] <= left:
+            taken[family] = True
+            left -= int(sizes[family])
+    return people[taken[unit]]
+
+
+def _first_of_family(panel: Panel) -> Indices:
+    """Index of the first by name of everybody's family: (n_samples,) int64; alone, their own."""
+    first = np.arange(panel.n_samples, dtype=np.int64)
+    members = np.flatnonzero(panel.family != "")
+    if members.size:
+        members = members[np.argsort(panel.samples[members], kind="stable")]
+        _, start, unit = np.unique(panel.family[members], return_index=True, return_inverse=True)
+        first[members] = members[start][unit]
+    return first
+
+
+def _strata(
+    panel: Panel, first: Indices, n: int, like: Panel | None
+) -> tuple[NDArray[np.str_], dict[str, float]]:
+    """Stratum of each person, of whom `first` is the first of the family, and strata's weights.
+
+    Populations, where they are large enough; the others of a superpopulation together, where
+    they are; and else the others of all.
+    """
+    populations, superpopulations = panel.population[first], panel.superpopulation[first]
+    strata = np.full(first.size, "", dtype="U256")
+    model = (populations, superpopulations)
+    if like is not None:
+        model = (like.population, like.superpopulation)
+    open_people, open_model = np.ones(first.size, bool), np.ones(model[0].size, bool)
+    weights: dict[str, float] = {}
+    for level in range(3):
+        everyone = [np.full(labels.size, "others") for labels in (populations, model[0])]
+        labels = (populations, superpopulations, everyone[0])[level]
+        wanted = (model[0], model[1], everyone[1])[level]
+        for name in np.unique(labels[open_people]):
+            members = open_people & (labels == name)
+            models = open_model & (wanted == name)
+            share = n * int(models.sum()) / max(1, wanted.size)
+            enough = share >= 1 - 1e-9 if like is None else 0 < 2 * share <= members.sum()
+            if not enough and level < 2:
+                continue
+            inside = np.unique(populations[members])
+            # One population by itself keeps its name, whatever level it is drawn at.
+            stratum = str(inside[0]) if inside.size == 1 else f"{level} {name}"
+            strata[members] = stratum
+            weights[stratum] = weights.get(stratum, 0.0) + float(models.sum())
+            open_people &= ~members
+            open_model &= ~models
+    return strata, weights
+
+
+def _drawn(
+    panel: Panel, people: Indices, first: Indices, rng: np.random.Generator, *, in_turn: bool
+) -> Indices:
+    """People of a stratum in the order in which they are drawn, families side by side.
+
+    Of several populations, each is drawn from once before one is a second time if `in_turn`,
+    the larger the likelier first (Efraimidis & Spirakis 2006); else they are drawn from evenly
+    by their sizes.
+    """
+    heads = np.unique(first)
+    heads = heads[np.argsort(panel.samples[heads], kind="stable")]
+    labels = panel.population[heads]
+    names = np.unique(labels)
+    if names.size == 1:
+        order = rng.permutation(heads)
+    else:
+        turns = []
+        for name in names:
+            members = rng.permutation(heads[labels == name])
+            start, turn = rng.random(), np.arange(members.size)
+            if in_turn:
+                turns.append((members, turn + 1 - start ** (1 / members.size)))
+            else:
+                turns.append((members, (turn + start) / members.size))
+        at = np.argsort(np.concatenate([turn for _, turn in turns]), kind="stable")
+        order = np.concatenate([members for members, _ in turns])[at]
+    place = np.empty(panel.n_samples, np.int64)
+    place[order] = np.arange(order.size)
+    by_name = np.argsort(panel.samples[people], kind="stable")
+    people, first = people[by_name], first[by_name]
+    return people[np.argsort(place[first], kind="stable")]
+
+
+def _fold(panel: Panel, folds: int, fold: int, seed: int) -> Indices:
+    """Part `fold` of the people dealt into `folds`: each family to where its population, then its
+    superpopulation, then everybody is fewest."""
+    if not 2 <= folds <= panel.n_samples // 2:
+        raise BenchError(
+            f"split.folds: {folds} folds of {panel.n_samples} people; expected at least 2 folds "
+            "of at least 2 people"
+        )
+    key = f"folds {folds} {seed}"
+    first = _first_of_family(panel)
+    populations, superpopulations = panel.population[first], panel.superpopulation[first]
+    rank = _rng(key, "rank").permutation(folds)
+    fold_of = np.empty(panel.n_samples, np.int64)
+    totals = np.zeros(folds, np.int64)
+    for above in np.unique(superpopulations):
+        of_superpopulation = np.zeros(folds, np.int64)
+        inside = superpopulations == above
+        for name in np.unique(populations[inside]):
+            mine = inside & (populations == name)
+            of_population = np.zeros(folds, np.int64)
+            heads = np.unique(first[mine])
+            heads = heads[np.argsort(panel.samples[heads], kind="stable")]
+            heads = _rng(key, f"{above} {name}").permutation(heads)
+            sizes = np.bincount(first, minlength=panel.n_samples)[heads]
+            for head in heads[np.argsort(-sizes, kind="stable")]:
+                at = int(np.lexsort((rank, totals, of_superpopulation, of_population))[0])
+                family = first == head
+                fold_of[family] = at
+                for counts in (of_population, of_superpopulation, totals):
+                    counts[at] += int(family.sum())
+    return np.flatnonzero(fold_of == fold - 1).astype(np.int64)
+
+
+def _enough(panel: Panel, asked: str, held: Indices) -> None:
+    """At least two people of two families on either side."""
+    first = _first_of_family(panel)
+    sides = (held, np.setdiff1d(np.arange(panel.n_samples), held))
+    if min(side.size for side in sides) < 2:
+        raise BenchError(
+            f"{asked} holds out {held.size} and trains on {sides[1].size}; at least 2 each are "
+            f"needed{_largest_family(first)}"
+        )
+    for side, what in zip(sides, ("holds out", "trains on"), strict=True):
+        if np.unique(first[side]).size < 2:
+            raise BenchError(
+                f"{asked} {what} one family alone; at least 2 are needed{_largest_family(first)}"
+            )
+
+
+def _largest_family(first: Indices) -> str:
+    sizes = np.bincount(first)
+    if sizes.max() < 2:
+        return ""
+    return (
+        f" (families are kept whole: there are {int((sizes > 1).sum())}, the largest of "
+        f"{int(sizes.max())} people)"
+    )
+
+
+def _rng(key: str, name: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{key}\0{name}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 def _count(amount: float, total: int) -> int:
     return round(amount * total) if amount < 1 else int(amount)
 
 
-def _apportion(n: int, weights: NDArray[np.float64], sizes: NDArray[np.int64]) -> list[int]:
-    """Share `n` out in proportion to `weights` by largest remainders, at most `sizes` to each."""
+def _apportion(
+    n: int, weights: NDArray[np.float64], sizes: NDArray[np.int64], rng: np.random.Generator
+) -> list[int]:
+    """Share `n` out in proportion to `weights` by largest remainders, at most `sizes` to each.
+
+    Of equal remainders, `rng` says which are rounded up where it is one person to a few, and
+    the order where it is one to many.
+    """
     n = min(n, int(sizes.sum()))
+    ties = rng.permutation(sizes.size)
+    many = np.arange(sizes.size) - sizes.size
     counts = np.zeros(sizes.size, np.int64)
     while (left := n - int(counts.sum())) > 0:
         room = sizes - counts
@@ -117,7 +345,8 @@ def _apportion(n: int, weights: NDArray[np.float64], sizes: NDArray[np.int64]) -
         counts += np.minimum(np.floor(exact).astype(np.int64), room)
         left = n - int(counts.sum())
         remainders = np.where(sizes > counts, exact - np.floor(exact), -1.0)
-        for i in np.argsort(-remainders, kind="stable")[:left]:
+        order = np.where(exact < _FEW, ties, many)
+        for i in np.lexsort((order, -remainders.round(9)))[:left]:
             if sizes[i] > counts[i] and remainders[i] > 0:
                 counts[i] += 1
     return [int(count) for count in counts]

@@ -87,7 +87,7 @@ def test_splits_that_leave_nobody(holdout: float, validation: float) -> None:
 
 def test_a_sample_can_follow_other_peoples_proportions() -> None:
     panel = panel_of(["GBR"] * 40 + ["FIN"] * 40)
-    like = np.array(["GBR"] * 15 + ["FIN"] * 5)
+    like = panel_of(["GBR"] * 15 + ["FIN"] * 5)
     everyone = np.arange(80, dtype=np.int64)
     chosen = stratified_sample(panel, everyone, 20, "key", like=like)
     assert Counter(panel.population[chosen].tolist()) == {"GBR": 15, "FIN": 5}
@@ -95,5 +95,5 @@ def test_a_sample_can_follow_other_peoples_proportions() -> None:
     many = stratified_sample(panel, everyone, 60, "key", like=like)
     assert Counter(panel.population[many].tolist()) == {"GBR": 40, "FIN": 20}
     # Populations that nobody has: in proportion to who is there.
-    other = stratified_sample(panel, everyone, 10, "key", like=np.array(["YRI"]))
+    other = stratified_sample(panel, everyone, 10, "key", like=panel_of(["YRI"]))
     assert Counter(panel.population[other].tolist()) == {"GBR": 5, "FIN": 5}
