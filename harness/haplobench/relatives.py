@@ -17,13 +17,16 @@ comparisons of the region with its own halves say what it can tell:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.families import connected
 from haplobench.kinship import DEGREES, GenotypePairs, compare_genotypes
 from haplobench.panel import Panel, pack_bits
 
@@ -96,6 +99,61 @@ class Relatives:
         told = [one.pairs for one in self.evidence if one.told]
         return np.unique(np.concatenate([np.empty((0, 2), np.int64), *told]), axis=0)
 
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of it: counts, no names."""
+        return {
+            "sites": self.n_sites,
+            "reason": self.reason,
+            "evidence": [
+                {
+                    "kind": one.kind,
+                    "told": one.told,
+                    "pairs": int(one.pairs.shape[0]),
+                    "alike": one.alike,
+                    "chance": None if np.isnan(one.chance) else round(one.chance, 1),
+                    "noise": None if not np.isfinite(one.noise) else round(one.noise, 4),
+                }
+                for one in self.evidence
+            ],
+        }
+
+
+def relatives_text(facts: Mapping[str, Any]) -> str:
+    """What `Relatives.facts`, and what was made of it, says: one sentence or two.
+
+    `facts` also has the `setting`, the numbers of `families` and of `people` in them, `declared`
+    families, and pairs `across` the split.
+    """
+    evidence: Sequence[Mapping[str, Any]] = facts["evidence"]
+    pairs = [
+        f"{one['pairs']:,} pair{'s' if one['pairs'] != 1 else ''} with {one['kind']}"
+        + (f" ({one['chance']:.0f} expected by chance)" if one["chance"] else "")
+        for one in evidence
+        if one["pairs"]
+    ]
+    parts = []
+    if facts["declared"]:
+        parts.append(f"{facts['declared']:,} families declared")
+    if pairs:
+        parts.append(", ".join(pairs))
+    if facts["setting"] == "ignore":
+        parts.append("relatives not looked for, as asked")
+    elif facts["reason"]:
+        parts.append(f"relatives not looked for: {facts['reason']}")
+    elif not pairs:
+        parts.append("no relatives seen among the people")
+    if facts["families"]:
+        parts.append(
+            f"{facts['families']:,} families of {facts['people']:,} people kept on one side of "
+            "the split"
+        )
+    if facts["across"]:
+        parts.append(f"{facts['across']:,} pairs are on both sides of the split")
+    untold = [str(one["kind"]) for one in evidence if not one["told"]]
+    if untold:
+        parts.append(f"the region is too short to tell relatives by {', '.join(untold)}")
+    return "; ".join(parts)
+
 
 def find_relatives(panel: Panel, other: Panel | None = None) -> Relatives:
     """Search a panel for duplicates and relatives, by genotypes alone.
@@ -118,10 +176,8 @@ def find_relatives(panel: Panel, other: Panel | None = None) -> Relatives:
     minor = np.minimum(counts[0], counts[1] - counts[0])
     common = np.flatnonzero((minor > 0) & (minor >= (_MIN_MAF - 1e-9) * counts[1]))
     if common.size < _LEAST_SITES:
-        return Relatives(
-            n_sites=int(common.size),
-            reason=f"{common.size} sites with a MAF of 1 % or more, where {_LEAST_SITES} are needed",
-        )
+        reason = f"{common.size} sites with a MAF of 1 % or more, where {_LEAST_SITES} are needed"
+        return Relatives(n_sites=int(common.size), reason=reason)
     if common.size > _MOST_SITES:
         common = common[np.linspace(0, common.size - 1, _MOST_SITES).round().astype(np.int64)]
     one = _Halves(panel, common)
@@ -179,13 +235,13 @@ class _Shared:
             self.pairs.append(pairs[near])
             self.rates.append(rates[0, near])
 
-    def evidence(self, n_pairs: int, most: int) -> Evidence:
+    def evidence(self, n_pairs: int, most: int, least_chance: float = 0.0) -> Evidence:
         """The tolerance that gives the most pairs beyond chance decides."""
         whole, halves = self.counts[0], self.counts[1:].mean(axis=0)
         share = np.minimum(halves / max(1, n_pairs), 1 - 1e-9) ** (1 / self.haplotypes)
         # Strangers who share a half, for each who shares the whole.
         ratio = (2 - share) ** self.haplotypes
-        chance = np.maximum(0.0, halves - whole) / (ratio - 1)
+        chance = np.maximum(least_chance, (halves - whole) / (ratio - 1))
         told = (whole > 0) & (chance <= _MOST_CHANCE * whole) & (whole <= most)
         best = int(np.argmax(np.where(told, whole - chance, -np.inf)))
         none = np.empty((0, 2), np.int64)
@@ -212,7 +268,8 @@ class _Search:
         self.other = other
         self.within = within
         self.n_pairs = one.n * (one.n - 1) // 2 if within else one.n * other.n
-        self.most = _MOST_PAIRS * (one.n if within else one.n + other.n)
+        self.n_people = one.n if within else one.n + other.n
+        self.most = _MOST_PAIRS * self.n_people
         self.same = _Shared(SAME_GENOTYPES, one.ploidy)
         self.half = _Shared(WHOLE_HAPLOTYPE if one.phased and other.phased else NO_OPPOSITE, 1)
         self.kin: dict[str, list[Pairs]] = {"first": [], "second": []}
@@ -225,7 +282,9 @@ class _Search:
         told = {name: DEGREES[name] >= level * noise for name in self.kin}
         for start, halves in self._blocks():
             self._take(start, halves, told, diploid)
-        evidence = [self.same.evidence(self.n_pairs, self.most)]
+        # One haplotype alone may be common: where more than a few have theirs in common, it is.
+        most = self.most if diploid else self.n_people // 4
+        evidence = [self.same.evidence(self.n_pairs, most, self._by_haplotypes())]
         if diploid:
             evidence.append(self.half.evidence(self.n_pairs, self.most))
             for name, kind in (("first", FIRST_DEGREE), ("second", SECOND_DEGREE)):
@@ -240,7 +299,32 @@ class _Search:
                         alike=int(pairs.shape[0]),
                     )
                 )
-        return Relatives(tuple(evidence), sum(part.n_sites for part in self.one.parts))
+        n_sites = sum(part.n_sites for part in self.one.parts)
+        return Relatives(self._plausible(evidence) if self.within else tuple(evidence), n_sites)
+
+    def _plausible(self, evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+        """The evidence without what would make half of all people one family."""
+        kept: list[Evidence] = []
+        links: list[list[int]] = []
+        for one in evidence:
+            more = links + one.pairs.tolist()
+            sizes = Counter(connected((i, j) for i, j in more).values())
+            if max(sizes.values(), default=0) > max(2, self.one.n // 2):
+                kept.append(replace(one, pairs=one.pairs[:0], told=False))
+            else:
+                kept.append(one)
+                links = more
+        return tuple(kept)
+
+    def _by_haplotypes(self) -> float:
+        """Pairs with the same genotypes, if people had drawn their haplotypes at random.
+
+        Of the share q of pairs with one haplotype in common (any of four combinations) follows
+        the share p of equal haplotypes, 1 - (1 - p)^4 = q, and of equal genotypes, 2 p².
+        """
+        alike = int(self.half.counts[0, 0] + self.same.counts[0, 0])
+        share = min(1.0, alike / max(1, self.n_pairs))
+        return float(self.n_pairs * 2 * (1 - (1 - share) ** 0.25) ** 2)
 
     def _noise(self) -> float:
         """Standard error of kinship on the whole region, from some people's pairs."""

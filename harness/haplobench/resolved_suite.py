@@ -192,8 +192,7 @@ class Suite:
             lines.append(
                 f"  dataset    {dataset.label}"
                 + (f" ({dataset.name})" if dataset.name != dataset.label else "")
-                + f": MAF >= {dataset.filters.min_maf:g}, holdout {split.holdout:g}, "
-                f"validation {split.validation:g}, split seed {split.seed}"
+                + f": MAF >= {dataset.filters.min_maf:g}, {split}"
             )
         ready = [entry for entry in self.generators if not entry.missing]
         for generator in self.generators:

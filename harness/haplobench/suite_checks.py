@@ -6,6 +6,8 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,11 @@ def check_profiles(tree: MarkedTree) -> list[str]:
             if key and key[0] in touched:
                 problems.append(merged.problem(key, f"{message} (profile {name})"))
     return problems
+
+
+def fold_label(label: str, fold: int) -> str:
+    """Label of a fold of a dataset."""
+    return f"{label}-fold{fold}"
 
 
 def _copy(value: Any) -> Any:
@@ -122,13 +129,16 @@ class SuiteChecker:
             for name, spec in self.registry.generators.items()
             if spec.control and name not in generator_labels.values()
         ]
-        self._check_only({*generator_labels.values(), *controls}, set(dataset_labels.values()))
-        only_datasets = self.only & set(dataset_labels.values())
+        folds = self._fold_labels(dataset_labels)
+        known_datasets = {*dataset_labels.values(), *chain(*folds.values())}
+        self._check_only({*generator_labels.values(), *controls}, known_datasets)
+        only_datasets = self.only & known_datasets
         only_generators = self.only & {*generator_labels.values(), *controls}
         datasets = [
-            self._dataset(i, item, file)
+            entry
             for i, item in self._items("datasets")
-            if not only_datasets or dataset_labels.get(i) in only_datasets
+            for entry in self._folds(self._dataset(i, item, file))
+            if not only_datasets or only_datasets & {dataset_labels.get(i), entry.label}
         ]
         generators = [
             self._generator(i, item, file)
@@ -147,7 +157,7 @@ class SuiteChecker:
             name=file.name,
             title=file.title,
             seeds=tuple(file.seeds),
-            datasets=tuple(entry for entry in datasets if entry),
+            datasets=tuple(datasets),
             generators=tuple(entry for entry in (*added, *generators) if entry),
             metrics=tuple(metrics),
             sample=file.sample,
@@ -183,6 +193,37 @@ class SuiteChecker:
                 )
             labels[i] = label
         return labels
+
+    def _fold_labels(self, labels: Mapping[int, str]) -> dict[int, list[str]]:
+        """Labels of a dataset's folds by its place; one that is taken is a problem."""
+        folds: dict[int, list[str]] = {}
+        for i, item in self._items("datasets"):
+            split = item.get("split")
+            n = split.get("folds") if isinstance(split, dict) and not split.get("fold") else None
+            if isinstance(n, int) and i in labels:
+                folds[i] = [fold_label(labels[i], fold) for fold in range(1, min(n, 1000) + 1)]
+                for label in sorted({*folds[i]}.intersection(labels.values())):
+                    self.problem(
+                        ("datasets", i, "split", "folds"),
+                        f"the label {label!r} of a fold is another dataset's; rename that",
+                    )
+        return folds
+
+    @staticmethod
+    def _folds(entry: DatasetEntry | None) -> list[DatasetEntry]:
+        """A dataset for each of the folds asked for; itself without folds."""
+        if entry is None:
+            return []
+        if not entry.split.folds or entry.split.fold:
+            return [entry]
+        return [
+            replace(
+                entry,
+                label=fold_label(entry.label, fold),
+                split=entry.split.model_copy(update={"fold": fold}),
+            )
+            for fold in range(1, entry.split.folds + 1)
+        ]
 
     def _check_only(self, generators: set[str], datasets: set[str]) -> None:
         for name in sorted(self.only - generators - datasets):

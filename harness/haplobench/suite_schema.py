@@ -138,11 +138,48 @@ class Filters(Strict):
 
 
 class SplitSettings(Strict):
-    """How a dataset's people are shared out, see `haplobench.split.split_panel`."""
+    """How a dataset's people are shared out, see `haplobench.split.split_panel`.
+
+    `holdout`, `validation`: a share below 1 (of all people; of the training people), or a count
+    of people. `folds`: instead of `holdout`, so many datasets (`label-fold1`, …) in which each
+    person is held out once; `fold`: only that one of them. `relatives`: duplicates and relatives
+    whom the panel shows and no table declares are kept on one side (`together`), told (`warn`),
+    not accepted (`refuse`), or not looked for, and declared families not kept either (`ignore`).
+    """
 
     holdout: Share = 0.2
     validation: Share = 0.1
     seed: Seed = 1
+    folds: int = Field(default=0, ge=0)
+    fold: int = Field(default=0, ge=0)
+    relatives: Literal["together", "warn", "refuse", "ignore"] = "together"
+
+    @model_validator(mode="after")
+    def _folds(self) -> SplitSettings:
+        if self.folds == 1 or self.fold > self.folds:
+            raise ValueError(
+                f"expected 2 folds or more and a fold among them, found fold {self.fold} of "
+                f"{self.folds}"
+            )
+        if self.folds and "holdout" in self.model_fields_set:
+            raise ValueError("holdout and folds exclude each other: a fold is what is held out")
+        return self
+
+    def __str__(self) -> str:
+        held = f"fold {self.fold} of {self.folds}" if self.folds else f"holdout {self.holdout:g}"
+        kin = f", relatives: {self.relatives}" if self.relatives != "together" else ""
+        return f"{held}, validation {self.validation:g}, split seed {self.seed}{kin}"
+
+    @model_serializer(mode="wrap")
+    def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Suites without them keep the digest that they had before there were such settings.
+        values: dict[str, Any] = handler(self)
+        for key in ("folds", "fold", "relatives"):
+            if values[key] == type(self).model_fields[key].default:
+                del values[key]
+        if self.folds:
+            del values["holdout"]
+        return values
 
 
 class Limits(Strict):

@@ -29,10 +29,12 @@ class File:
         Raises FormatError: one line that names file, record or line, and cause.
         """
         path = expand(params.path)
+        tables = {"panel_file", "pedigree_file"}
         options = ReadOptions(
             panel_file=expand(params.panel_file) if params.panel_file else None,
+            pedigree_file=expand(params.pedigree_file) if params.pedigree_file else None,
             **params.model_dump(
-                include=set(ReadOptions.model_fields) - {"panel_file"}, exclude_defaults=True
+                include=set(ReadOptions.model_fields) - tables, exclude_defaults=True
             ),
         )
         ctx.progress(0.0, f"reading {path.name}")
@@ -64,7 +66,11 @@ class File:
         path = expand(params.path)
         named = [
             path,
-            *(expand(text) for text in (params.panel_file, params.map, params.fasta) if text),
+            *(
+                expand(text)
+                for text in (params.panel_file, params.pedigree_file, params.map, params.fasta)
+                if text
+            ),
         ]
         stem = (
             path.with_suffix("") if path.suffix != ".gz" else path.with_suffix("").with_suffix("")

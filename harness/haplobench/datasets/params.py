@@ -30,6 +30,10 @@ class FileParams(Params):
     panel_file : str
         Population labels: the 1000 Genomes panel file (`sample`, `pop`, `super_pop`), its
         pedigrees, the IGSR portal's table of samples, a `.psam`, or columns named likewise.
+    pedigree_file : str
+        Families, kept on one side of the split: PLINK's `.fam`, a pedigree of the 1000 Genomes
+        Project, or columns named likewise. A `.fam` or `.psam` beside the haplotypes, and a
+        panel file with such columns, are read without it.
     map : str
         Recombination map: SHAPEIT, HapMap, Eagle, IMPUTE2, PLINK, bedGraph or deCODE columns.
     fasta : str
@@ -42,6 +46,7 @@ class FileParams(Params):
     region: RegionText = ""
     contig: str = ""
     panel_file: str = ""
+    pedigree_file: str = ""
     populations: tuple[str, ...] = ()
     superpopulations: tuple[str, ...] = ()
     samples: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from haplobench.consent import withdrawal_text
+from haplobench.relatives import relatives_text
 from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten
@@ -38,8 +39,11 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
         add("Haplotypes", counts + ("" if info.get("phased", True) else "; unphased"))
     if info.get("withdrawn"):
         add("Consent", withdrawal_text(info["withdrawn"]))
+    if info.get("relatives"):
+        add("Relatives", relatives_text(info["relatives"]))
     add("Superpopulations", _counts(info.get("superpopulations")))
     add("Populations", _counts(info.get("populations")))
+    add("Populations on one side", _one_sided(info.get("one_sided") or {}))
     skipped = (info.get("skipped") or {}).items()
     add("Sites left out", "; ".join(f"{why}: {format_count(count)}" for why, count in skipped))
     if "recombination_map" in info:
@@ -51,6 +55,13 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
         add(_NAMES.get(key, key.replace("_", " ").capitalize()), text)
     add("Digest", str(info.get("digest") or "")[:16])
     return facts
+
+
+def _one_sided(counts: Mapping[str, int]) -> str:
+    texts = (("not_held_out", "nobody held out"), ("not_trained_on", "nobody to train on"))
+    return "; ".join(
+        f"{format_count(counts[key])} with {text}" for key, text in texts if counts.get(key)
+    )
 
 
 def _region(info: Mapping[str, Any]) -> str:

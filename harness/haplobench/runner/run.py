@@ -19,6 +19,7 @@ from haplobench.errors import BenchError
 from haplobench.files import read_json, write_json, write_whole
 from haplobench.hookspecs import StageEvent
 from haplobench.registry import Registry
+from haplobench.relatives import relatives_text
 from haplobench.resolved_suite import GeneratorEntry, Suite
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
@@ -263,6 +264,10 @@ class _Run:
         if (counts := dataset.facts.get("withdrawn")) is not None:
             doubt = "warning: " if counts["unknown"] or counts["repeated"] else ""
             session.reporter.message(f"{doubt}{entry.label}: {withdrawal_text(counts)}")
+        kin = dataset.facts["relatives"]
+        if kin["families"] or kin["across"] or kin["reason"]:
+            doubt = "warning: " if kin["across"] else ""
+            session.reporter.message(f"{doubt}{entry.label}: {relatives_text(kin)}")
 
     def recorder(self, cell: Cell, dataset: DatasetStage) -> Recorder:
         """What makes a cell's records."""

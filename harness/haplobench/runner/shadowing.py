@@ -81,4 +81,5 @@ def _people(prepared: Prepared, train: NDArray[np.bool_], holdout: NDArray[np.bo
         samples=np.concatenate([part.samples for part in parts]),
         population=np.concatenate([part.population for part in parts]),
         superpopulation=np.concatenate([part.superpopulation for part in parts]),
+        family=np.concatenate([part.family for part in parts]),
     )

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from haplobench.consent import WithdrawnList
 from haplobench.errors import BenchError, PluginError
+from haplobench.families import family_sizes, keep_together
 from haplobench.panel import Panel
 from haplobench.plugin import LoadedDataset, RunContext
 from haplobench.recombination import RecombinationMap
 from haplobench.registry import Registry, resolve
+from haplobench.relatives import Relatives, find_relatives
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared, digests
 from haplobench.sequence import ReferenceSequence, surrogate_sequence
@@ -45,7 +47,16 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
             panel, allow_unknown=job.settings["allow_unknown"], key="filters.withdrawn"
         )
     settings = job.settings["split"]
-    split = split_panel(panel, settings["holdout"], settings["validation"], settings["seed"])
+    panel, kin, facts = _families(panel, settings.get("relatives", "together"), ctx)
+    split = split_panel(
+        panel,
+        settings.get("holdout", 0.0),
+        settings["validation"],
+        settings["seed"],
+        folds=settings.get("folds", 0),
+        fold=settings.get("fold", 0),
+    )
+    facts["across"] = int((np.isin(kin, split.holdout).sum(axis=1) == 1).sum())
     prepared = make_prepared(
         train=panel.select_samples(split.train),
         holdout=panel.select_samples(split.holdout),
@@ -60,8 +71,38 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
     )
     if withdrawn is not None:
         prepared.facts["withdrawn"] = withdrawn
+    prepared.facts["relatives"] = facts
     prepared.save(Path(job.output))
     return {}
+
+
+def _families(
+    panel: Panel, setting: str, ctx: RunContext
+) -> tuple[Panel, NDArray[np.int64], dict[str, Any]]:
+    """The panel with the families that are to be kept together, pairs of relatives that are in no
+    such family by index, (n, 2) int64, and facts for `relatives_text`."""
+    if setting == "ignore":
+        panel, relatives = replace(panel, family=np.full(panel.n_samples, "")), Relatives()
+    else:
+        ctx.progress(0.9, "looking for relatives")
+        relatives = find_relatives(panel)
+    declared = family_sizes(panel).size
+    if setting == "together":
+        panel = keep_together(panel, relatives.pairs)
+    family = panel.family[relatives.pairs]
+    apart = relatives.pairs[(family[:, 0] != family[:, 1]) | (family[:, 0] == "")]
+    if setting == "refuse" and apart.size:
+        one, other = panel.samples[apart[0]]
+        raise BenchError(
+            f"split.relatives: {len(apart)} pairs of people are duplicates or relatives and in no "
+            f"declared family, {one} and {other} among them",
+            hint="leave them out or declare their families (pedigree_file), or set relatives to "
+            "together or warn",
+        )
+    sizes = family_sizes(panel)
+    facts = {"setting": setting, "declared": int(declared)} | relatives.facts()
+    facts |= {"families": int(sizes.size), "people": int(sizes.sum())}
+    return panel, apart, facts
 
 
 def make_prepared(
@@ -107,11 +148,8 @@ def make_prepared(
     named = np.isin(train.ref, ["A", "C", "G", "T"])
     sequence = sequence.place(
         replace(
-            train,
+            train.select_samples(np.empty(0, np.int64)),
             haplotypes=np.empty((0, int(named.sum())), np.int8),
-            samples=np.empty(0, "U1"),
-            population=np.empty(0, "U1"),
-            superpopulation=np.empty(0, "U1"),
             positions=train.positions[named],
             ref=train.ref[named],
             alt=train.alt[named],
@@ -132,6 +170,7 @@ def make_prepared(
         "n_holdout_haplotypes": holdout.n_haplotypes,
         "n_validation_haplotypes": int(validation.size) * train.ploidy,
         "populations": _counts(train.population, holdout.population),
+        "one_sided": _one_sided(train.population, holdout.population),
         "superpopulations": _counts(train.superpopulation, holdout.superpopulation),
         "min_maf": min_maf,
         "skipped": {reason: n for reason, n in counts.items() if n},
@@ -140,6 +179,12 @@ def make_prepared(
         "surrogate_sequence": sequence.surrogate,
     }
     return Prepared(train, holdout, validation, recombination_map, sequence, facts)
+
+
+def _one_sided(train: NDArray[np.str_], holdout: NDArray[np.str_]) -> dict[str, int]:
+    """How many populations have nobody held out, and how many nobody to train on."""
+    sides = [set(labels[labels != ""].tolist()) for labels in (train, holdout)]
+    return {"not_held_out": len(sides[0] - sides[1]), "not_trained_on": len(sides[1] - sides[0])}
 
 
 def _counts(*labels: NDArray[np.str_]) -> dict[str, int]:

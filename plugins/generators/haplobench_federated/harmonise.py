@@ -147,10 +147,4 @@ def _same_reference(first: str, one: Panel, second: str, other: Panel) -> None:
 
 
 def _sites_of(panel: Panel) -> Panel:
-    return replace(
-        panel,
-        haplotypes=np.empty((0, panel.n_sites), np.int8),
-        samples=np.empty(0, "U1"),
-        population=np.empty(0, "U1"),
-        superpopulation=np.empty(0, "U1"),
-    )
+    return panel.select_samples(np.empty(0, np.int64))

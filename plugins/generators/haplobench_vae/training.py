@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils import deterministic
 
 from haplobench import BenchError, Panel
+from haplobench.split import take_families
 from haplobench_vae.paper_model import WindowVAEs
 from haplobench_vae.params import TrainingParams
 
@@ -64,7 +65,7 @@ def validation_haplotypes(
     """Choose people for validation: (n_haplotypes,) bool, all haplotypes of a person alike.
 
     `given` are people that the suite set apart, by index; where it set none apart, `share` of
-    all are drawn.
+    all are drawn, families whole.
 
     Raises BenchError if the panel has fewer than two people.
     """
@@ -79,7 +80,10 @@ def validation_haplotypes(
         chosen[given] = True
     else:
         n = min(max(1, round(share * train.n_samples)), train.n_samples - 1)
-        chosen[rng.permutation(train.n_samples)[:n]] = True
+        order = rng.permutation(train.n_samples)
+        whole = take_families(train, order, n)
+        # Where no family is so small, some of one is better than nobody.
+        chosen[whole if whole.size else order[:n]] = True
     return np.repeat(chosen, train.ploidy)
 
 

@@ -301,6 +301,7 @@ class Collector:
             alt=_upper(self._alt)[keep],
             population=self.people.population,
             superpopulation=self.people.superpopulation,
+            family=self.people.family,
             ploidy=self._ploidy,
             build=self.options.build,
             phased=phased and self._phase.known,

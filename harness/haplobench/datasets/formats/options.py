@@ -66,6 +66,9 @@ class ReadOptions(BaseModel):
     panel_file : Path or None
         Population labels, see `haplobench.datasets.labels.read_labels`. Samples named by family
         and person (`FID_IID`) are found by the person's name where that means one of them.
+    pedigree_file : Path or None
+        Families and parents, see `haplobench.datasets.labels.read_pedigree`. Without it, those
+        that the panel file or the file of haplotypes (`.fam`, `.psam`) names.
     populations, superpopulations, samples : tuple of str
         People to keep, in the file's order; empty keeps everybody.
     snps_only : bool
@@ -89,6 +92,7 @@ class ReadOptions(BaseModel):
     region: RegionText = ""
     contig: str = ""
     panel_file: Path | None = None
+    pedigree_file: Path | None = None
     populations: tuple[str, ...] = ()
     superpopulations: tuple[str, ...] = ()
     samples: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.datasets.formats.options import ReadOptions
-from haplobench.datasets.labels import Label, match_labels, read_labels
+from haplobench.datasets.labels import Label, match_labels, read_labels, read_pedigree
 from haplobench.errors import FormatError
+from haplobench.families import declared_families
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class People:
     ----------
     index : (n_samples,) int64
         Their places among all of the file's samples, increasing.
-    samples, population, superpopulation : (n_samples,) str
+    samples, population, superpopulation, family : (n_samples,) str
     sex : (n_samples,) str
         `male`, `female`, or empty where nothing says it.
     everybody : bool
@@ -35,6 +36,7 @@ class People:
     population: NDArray[np.str_]
     superpopulation: NDArray[np.str_]
     sex: NDArray[np.str_]
+    family: NDArray[np.str_]
     everybody: bool
 
 
@@ -47,9 +49,11 @@ def choose_people(
     """Choose among a file's samples by name and population.
 
     `own_labels` are what the file itself says of people, perhaps their sex alone;
-    `options.panel_file` overrules it where it says something.
+    `options.panel_file` overrules it where it says something, and `options.pedigree_file` what
+    either says of families.
     Raises FormatError for an unknown sample or population (with near names), for a sample
-    without label, and where a population is asked for but no labels are given.
+    without label, where a population is asked for but no labels are given, and for a pedigree
+    of other people.
     """
     if not names:
         raise FormatError(f"{path}: has no samples")
@@ -62,6 +66,7 @@ def choose_people(
     own = dict(zip(names, own_labels, strict=True)) if own_labels is not None else {}
     labels = own if any(label.population for label in own.values()) else None
     table = labels
+    named = {name: name for name in names}
     if options.panel_file is not None:
         table = dict(read_labels(options.panel_file))
         named = match_labels(names, table, options.panel_file)
@@ -100,18 +105,46 @@ def choose_people(
         ]
     if not kept:
         raise FormatError(f"{path}: none of its {len(names)} samples is among those asked for")
+    people = [names[i] for i in kept]
     sexes = [
         (labels or {}).get(names[i], Label()).sex or own.get(names[i], Label()).sex for i in kept
     ]
     chosen = [labels[names[i]] if labels is not None else Label() for i in kept]
     return People(
         index=np.array(kept, np.int64),
-        samples=np.array([names[i] for i in kept], np.str_),
+        samples=np.array(people, np.str_),
         population=np.array([label.population for label in chosen], np.str_),
         superpopulation=np.array([label.superpopulation for label in chosen], np.str_),
         sex=np.array(sexes, np.str_),
+        family=_families(path, people, names, options, (table, named), own),
         everybody=len(kept) == len(names),
     )
+
+
+def _families(
+    path: Path,
+    people: Sequence[str],
+    names: Sequence[str],
+    options: ReadOptions,
+    labelled: tuple[Mapping[str, Label] | None, Mapping[str, str]],
+    own: Mapping[str, Label],
+) -> NDArray[np.str_]:
+    """Families of some `people` of a file's `names`, by the first of pedigree file, panel file
+    and the file itself that knows of any."""
+    if options.pedigree_file is not None:
+        pedigree = read_pedigree(options.pedigree_file)
+        named = match_labels(names, pedigree, options.pedigree_file)
+        if not named:
+            raise FormatError(
+                f"{options.pedigree_file}: its {len(pedigree)} people are none of the samples of "
+                f"{path}",
+                hint="name people as the panel does",
+            )
+        return declared_families(people, pedigree, named)
+    for table, called in (labelled, (own, {name: name for name in names})):
+        if table and any(one.family or one.father or one.mother for one in table.values()):
+            return declared_families(people, table, called)
+    return np.full(len(people), "")
 
 
 def _check_known(kind: str, asked: Sequence[str], known: Collection[str], where: Path) -> None:

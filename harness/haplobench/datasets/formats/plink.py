@@ -143,13 +143,27 @@ def _position(path: Path, number: int, text: str) -> int:
 
 
 def read_fam(path: Path) -> tuple[list[str], list[Label]]:
-    """Names and sexes of the people of a `.fam` file."""
+    """Names of the people of a `.fam` file, and their sexes, families and parents."""
     people = [fields for _, fields in rows(path, 6, " ".join(FAM_COLUMNS))]
-    return [each[1] for each in people], [Label(sex=known_sex(each[4])) for each in people]
+    return [each[1] for each in people], [
+        _label(dict(zip(FAM_COLUMNS, each, strict=False))) for each in people
+    ]
+
+
+def _label(row: dict[str, str]) -> Label:
+    return Label(
+        known(row.get("Population")),
+        known(row.get("SuperPop")),
+        known_sex(row.get("SEX", "")),
+        known(row.get("FID")),
+        known(row.get("PAT")),
+        known(row.get("MAT")),
+    )
 
 
 def read_psam(path: Path) -> tuple[list[str], list[Label]]:
-    """Names, sexes and, if columns Population and SuperPop are there, labels of a `.psam` file."""
+    """Names of the people of a `.psam` file, their sexes, families and parents, and, if columns
+    Population and SuperPop are there, their labels."""
     names: list[str] = []
     labels: list[Label] = []
     columns: list[str] = []
@@ -168,13 +182,7 @@ def read_psam(path: Path) -> tuple[list[str], list[Label]]:
             )
         row = dict(zip(columns, fields, strict=True))
         names.append(row["IID"])
-        labels.append(
-            Label(
-                known(row.get("Population")),
-                known(row.get("SuperPop")),
-                known_sex(row.get("SEX", "")),
-            )
-        )
+        labels.append(_label(row))
     return names, labels
 
 
