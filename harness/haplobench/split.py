@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,15 +123,24 @@ def named_people(panel: Panel, names: Sequence[str], key: str) -> Indices:
 
 
 def stratified_sample(
-    panel: Panel, people: Indices, n: int, key: str, like: Panel | None = None
+    panel: Panel,
+    people: Indices,
+    n: int,
+    key: str,
+    like: Panel | None = None,
+    *,
+    whole_families: bool = True,
 ) -> Indices:
     """Draw `n` of `people`, in proportion to their populations: (n,) int64, increasing.
 
-    Families come whole or not at all, so that there may be fewer than `n`. `key` seeds the
-    draw. `like` gives other people whose populations' proportions to follow instead, as far as
-    there are people to choose among: where a population has fewer than twice as many as are
-    wanted, its superpopulation is drawn from.
+    Families come whole or not at all, so that there may be fewer than `n`, unless
+    `whole_families` is False. `key` seeds the draw. `like` gives other people whose
+    populations' proportions to follow instead, as far as there are people to choose among:
+    where a population has fewer than twice as many as are wanted, its superpopulation is drawn
+    from.
     """
+    if not whole_families:
+        panel = replace(panel, family=np.full(panel.n_samples, ""))
     n = min(n, people.size)
     first = _first_of_family(panel)[people]
     strata, weights = _strata(panel, first, n, like)

@@ -45,7 +45,7 @@ def floor_cohort(
         everyone = np.arange(train.n_samples, dtype=np.int64)
         n = max(1, min(people or holdout.n_samples, train.n_samples * 3 // 4))
         key = f"floor train {seed} {draw}"
-        chosen = stratified_sample(train, everyone, n, key, like=holdout)
+        chosen = stratified_sample(train, everyone, n, key, holdout, whole_families=False)
         return Reference(train, holdout), _unnamed(train.select_samples(chosen))
     everyone = np.arange(holdout.n_samples, dtype=np.int64)
     half = most_people(holdout.n_samples)
