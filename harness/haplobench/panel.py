@@ -163,8 +163,10 @@ class Panel:
         """Copies of the alternate allele and haplotypes called: (2, n_sites) int64."""
         counts = np.zeros((2, self.n_sites), np.int64)
         for _, block in self.haplotype_blocks():
-            counts[0] += (block == 1).sum(axis=0, dtype=np.int64)
-            counts[1] += (block >= 0).sum(axis=0, dtype=np.int64)
+            for start in range(0, block.shape[0], 255):  # as many as a byte counts, the fast way
+                rows = block[start : start + 255]
+                counts[0] += (rows == 1).sum(axis=0, dtype=np.uint8)
+                counts[1] += (rows >= 0).sum(axis=0, dtype=np.uint8)
         return counts
 
     @cached_property
@@ -203,7 +205,7 @@ class Panel:
         if (self.family != "").any():
             sha.update("\0".join(self.family.tolist()).encode() + b"\1")
         for _, block in self.haplotype_blocks():
-            sha.update(np.ascontiguousarray(block).tobytes())
+            sha.update(np.ascontiguousarray(block).data)
         return sha.hexdigest()
 
     @property

@@ -24,6 +24,7 @@ from haplobench.datasets.formats import matrix, read_panel, write_panel
     seed=st.integers(0, 99),
     spill=st.booleans(),
     thin=st.booleans(),
+    spare=st.none() | st.integers(0, 5),
 )
 def test_blocks_become_rows(
     sizes: list[int],
@@ -31,17 +32,20 @@ def test_blocks_become_rows(
     seed: int,
     spill: bool,
     thin: bool,
+    spare: int | None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(matrix, "_TILE_SITES", 7)
     monkeypatch.setattr(matrix, "IN_MEMORY_BYTES", 0 if spill else 1 << 30)
     monkeypatch.setattr(matrix, "_ROW_BLOCK_BYTES", 64)
+    monkeypatch.setattr(matrix, "_SQUARE", 3)
     rng = np.random.default_rng(seed)
     blocks = [rng.integers(-1, 2, (size, n_haplotypes)).astype(np.int8) for size in sizes]
     whole = np.concatenate([np.empty((0, n_haplotypes), np.int8), *blocks]).T
     keep = rng.random(whole.shape[1]) < 0.7 if thin else None
-    growing = matrix.HaplotypeMatrix(n_haplotypes, tmp_path)
+    at_most = None if spare is None else whole.shape[1] + spare
+    growing = matrix.HaplotypeMatrix(n_haplotypes, tmp_path, at_most)
     for block in blocks:
         growing.append(block)
     found = growing.finish(keep)

@@ -36,16 +36,24 @@ class Collector:
 
     On X, Y and the mitochondria, where PLINK files and some VCFs write the one copy of a
     person twice, it is read once.
+
+    `at_most`, where known beforehand, is how many sites will come.
     """
 
     def __init__(
-        self, path: Path, options: ReadOptions, people: People, *, scratch: Path | None = None
+        self,
+        path: Path,
+        options: ReadOptions,
+        people: People,
+        *,
+        scratch: Path | None = None,
+        at_most: int | None = None,
     ) -> None:
         self.path = path
         self.options = options
         self.people = people
         self.skipped = Tally()
-        self._scratch = scratch
+        self._scratch, self._at_most = scratch, at_most
         self._ploidy = 0  # told by the first genotypes
         self._matrix: HaplotypeMatrix | None = None
         self._candidates: list[NDArray[np.int64]] = []
@@ -102,7 +110,7 @@ class Collector:
             checked = checked[keep]
         if self._matrix is None:
             n_haplotypes = self.people.samples.size * self._ploidy
-            self._matrix = HaplotypeMatrix(n_haplotypes, self._scratch)
+            self._matrix = HaplotypeMatrix(n_haplotypes, self._scratch, self._at_most)
         self._matrix.append(checked.reshape(checked.shape[0], checked.shape[1] * self._ploidy))
         self._positions.append(positions[keep])
         self._ref += [ref[i] for i in np.flatnonzero(keep)]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 IN_MEMORY_BYTES = 1 << 28
 _TILE_SITES = 4096
 _ROW_BLOCK_BYTES = 1 << 26
+_SQUARE = 256
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,23 @@ class HaplotypeMatrix:
 
     Sites come in blocks of (n, n_haplotypes); tiles of some thousand sites are transposed
     at once. With a `scratch` folder, a matrix past 256 MiB is kept in files there, and the
-    result is a read-only `numpy.memmap`; no more than about 200 MiB are held meanwhile.
+    result is a read-only `numpy.memmap`; no more than about 200 MiB are held meanwhile. If it
+    is known beforehand that there are `at_most` so many sites, tiles go where they will stay.
     """
 
-    def __init__(self, n_haplotypes: int, scratch: Path | None = None) -> None:
+    def __init__(
+        self, n_haplotypes: int, scratch: Path | None = None, at_most: int | None = None
+    ) -> None:
         self._n = n_haplotypes
         self._scratch = scratch
         self._tiles: list[NDArray[np.int8] | _Spilled] = []
         self._file: Path | None = None
+        self._whole: Path | None = None
+        if scratch is not None and at_most is not None and n_haplotypes * at_most > IN_MEMORY_BYTES:
+            self._whole = self._new_file(scratch, ".npy")
+            np.lib.format.open_memmap(self._whole, "w+", np.int8, (n_haplotypes, at_most))
         self._pending = np.empty((_TILE_SITES, n_haplotypes), np.int8)
-        self._filled = 0
+        self._filled = self._placed = 0
         self.n_sites = 0
 
     def append(self, sites: NDArray[np.int8]) -> None:
@@ -62,6 +70,11 @@ class HaplotypeMatrix:
     def finish(self, keep: NDArray[np.bool_] | None = None) -> NDArray[np.int8]:
         """The matrix, (n_haplotypes, n_sites) int8, of the sites that `keep` marks (or of all)."""
         self._flush()
+        if self._whole is not None:
+            whole: NDArray[np.int8] = np.load(self._whole, mmap_mode="r")
+            if whole.shape[1] == self.n_sites and (keep is None or keep.all()):
+                return whole
+            self._tiles, self._file = [whole[:, : self.n_sites]], self._whole
         if keep is None:
             keep = np.ones(self.n_sites, np.bool_)
         shape = (self._n, int(keep.sum()))
@@ -72,7 +85,7 @@ class HaplotypeMatrix:
                 matrix[row : row + block.shape[0]] = block
             self._tiles.clear()
             return matrix
-        path = self._file.with_suffix(".npy")
+        path = self._file.with_suffix(".kept.npy")
         with path.open("wb") as out:
             head = {"descr": "|i1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(out, head)
@@ -87,7 +100,10 @@ class HaplotypeMatrix:
         self, keep: NDArray[np.bool_], total: int
     ) -> Iterator[tuple[int, NDArray[np.int8]]]:
         """Yield (first row, rows) of the whole matrix, gathered from all tiles."""
-        marks = [keep[start : start + _TILE_SITES] for start in range(0, keep.size, _TILE_SITES)]
+        widths = [
+            tile.n_sites if isinstance(tile, _Spilled) else tile.shape[1] for tile in self._tiles
+        ]
+        marks = np.split(keep, np.cumsum(widths)[:-1]) if widths else []
         step = max(1, _ROW_BLOCK_BYTES // max(1, total))
         for low in range(0, self._n, step):
             high = min(self._n, low + step)
@@ -104,19 +120,38 @@ class HaplotypeMatrix:
     def _flush(self) -> None:
         if not self._filled:
             return
-        # A copy always: of one haplotype the transpose is contiguous as it is.
-        self._tiles.append(np.array(self._pending[: self._filled].T, order="C"))
+        if self._whole is not None:
+            # Mapped for this tile only: pages that were written don't stay in memory.
+            matrix = np.load(self._whole, mmap_mode="r+")
+            self._transpose_into(matrix[:, self._placed : self._placed + self._filled])
+        else:
+            tile = np.empty((self._n, self._filled), np.int8)
+            self._transpose_into(tile)
+            self._tiles.append(tile)
+        self._placed += self._filled
         self._filled = 0
-        if self._scratch is None:
+        if self._scratch is None or self._whole is not None:
             return
         if self._file is None:
             if self.n_sites * self._n <= IN_MEMORY_BYTES:
                 return
-            self._scratch.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix="haplotypes-", suffix=".raw", dir=self._scratch)
-            os.close(handle)
-            self._file = Path(name)
+            self._file = self._new_file(self._scratch, ".raw")
         self._tiles = [self._spill(tile, self._file) for tile in self._tiles]
+
+    def _transpose_into(self, tile: NDArray[np.int8]) -> None:
+        """Fill a tile square by square: half the time of the whole at once."""
+        pending = self._pending[: self._filled]
+        for low in range(0, self._n, _SQUARE):
+            for site in range(0, self._filled, _SQUARE):
+                square = pending[site : site + _SQUARE, low : low + _SQUARE]
+                tile[low : low + _SQUARE, site : site + _SQUARE] = square.T
+
+    @staticmethod
+    def _new_file(folder: Path, suffix: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="haplotypes-", suffix=suffix, dir=folder)
+        os.close(handle)
+        return Path(name)
 
     @staticmethod
     def _spill(tile: NDArray[np.int8] | _Spilled, path: Path) -> _Spilled:

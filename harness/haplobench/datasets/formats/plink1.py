@@ -43,7 +43,7 @@ def read(
     wanted = options.wanted
     contig = choose_contig(bim, table.contig_names, wanted)
     sites, skipped = table.choose(contig, wanted, snps_only=options.snps_only)
-    collector = Collector(path, options, people, scratch=scratch)
+    collector = Collector(path, options, people, scratch=scratch, at_most=sites.size)
     collector.skipped.merge(skipped)
     source = bed_reader.open_bed(
         bed, iid_count=len(names), sid_count=table.n_sites, properties={}, num_threads=1

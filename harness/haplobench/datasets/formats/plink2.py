@@ -49,7 +49,7 @@ def read(
     table = read_bim(pvar) if pvar.suffix == ".bim" else read_pvar(pvar)
     contig = choose_contig(pvar, table.contig_names, wanted)
     sites, skipped = table.choose(contig, wanted, snps_only=options.snps_only)
-    collector = Collector(path, options, people, scratch=scratch)
+    collector = Collector(path, options, people, scratch=scratch, at_most=sites.size)
     collector.skipped.merge(skipped)
     n_alleles = [max(2, 1 + len(alternates)) for alternates in table.alternates]
     with _opened(

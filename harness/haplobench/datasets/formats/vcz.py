@@ -5,11 +5,13 @@ The layout is that of bio2zarr: Czech et al., GigaScience 14, giaf049 (2025).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numcodecs  # type: ignore[import-untyped]
 import numpy as np
@@ -25,6 +27,8 @@ from haplobench.datasets.formats.variants import Variants
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
 
+T = TypeVar("T")
+R = TypeVar("R")
 _NEEDED = (
     "call_genotype",
     "contig_id",
@@ -33,10 +37,14 @@ _NEEDED = (
     "variant_contig",
     "variant_position",
 )
-_VERSION = "0.4"
+_VERSION = "0.5"
+# "Missing" among floats: a NaN of its own, which programs write as `.` (an ordinary one as `nan`).
+_MISSING_FLOAT = np.array(0x7F800001, np.uint32).view(np.float32)
 _CHUNK_SITES = 1000
 _CHUNK_SAMPLES = 10_000
 _HELD_BYTES = 1 << 23
+# Decoded calls of one block of sites; the next block is read meanwhile where it is no larger.
+_AHEAD_BYTES = 1 << 27
 
 
 def read(
@@ -61,25 +69,49 @@ def read(
     ]
     sites, skipped = choose_sites(positions, ref, alternates, wanted, snps_only=options.snps_only)
     genotype = store.array("call_genotype")
-    collector = Collector(path, options, people, scratch=scratch)
+    ploidy = int(genotype.shape[2])
+    collector = Collector(path, options, people, scratch=scratch, at_most=sites.size)
     collector.skipped.merge(skipped)
     chunk = int(genotype.chunks[0])
     whose = None if people.everybody else people.index
-    for number in np.unique((sites + start) // chunk).tolist():
-        inside = sites[(sites + start) // chunk == number]
+    blocks = np.split(sites, np.flatnonzero(np.diff((sites + start) // chunk)) + 1)
+
+    def calls(
+        inside: NDArray[np.int64],
+    ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64] | None]:
         low, high = int(inside[0]), int(inside[-1]) + 1
-        rows = inside - low
+        rows = slice(None) if inside.size == high - low else inside - low
         sets = store.phase_sets(start + low, start + high, whose)
+        return (
+            store.get("call_genotype", start + low, start + high, whose)[rows],
+            store.phased(start + low, start + high, whose, len(names))[rows],
+            None if sets is None else sets[rows],
+        )
+
+    small = chunk * people.index.size * ploidy <= _AHEAD_BYTES
+    blocks = [block for block in blocks if block.size]
+    for inside, block in zip(blocks, _in_order(calls, blocks, small), strict=True):
         collector.add(
             contig,
             positions[inside],
             [ref[i] for i in inside],
             [alternates[i][0] for i in inside],
-            store.get("call_genotype", start + low, start + high, whose)[rows],
-            store.phased(start + low, start + high, whose, len(names))[rows],
-            None if sets is None else sets[rows],
+            *block,
         )
     return collector.finish(contig)
+
+
+def _in_order(call: Callable[[T], R], items: Sequence[T], ahead: bool) -> Iterator[R]:
+    """`call` of each item, in turn; with `ahead`, a thread is at the next one meanwhile."""
+    if not ahead:
+        yield from map(call, items)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        following = [thread.submit(call, item) for item in items[:1]]
+        for item in items[1:]:
+            following.append(thread.submit(call, item))
+            yield following.pop(0).result()
+        yield from (last.result() for last in following)
 
 
 @dataclass(frozen=True)
@@ -114,18 +146,50 @@ class _Store:
         return self.group[name]
 
     def get(
-        self, name: str, start: int, stop: int, people: NDArray[np.int64] | None = None
+        self,
+        name: str,
+        start: int,
+        stop: int,
+        people: NDArray[np.int64] | None = None,
+        *,
+        sparse: bool = False,
     ) -> NDArray[Any]:
-        """Rows `start` to `stop` of an array, of some people where it has them."""
+        """Rows `start` to `stop` of an array, of some people where it has them.
+
+        Raises FormatError if a chunk of theirs can't be read or, unless the array is `sparse`,
+        isn't there: Zarr would read a lost one as zeros, that is as reference alleles.
+        """
+        array = self.group[name]
+        if not sparse:
+            for key in self._keys(array, start, stop, people):
+                if not (self.path / name / key).exists():
+                    raise FormatError(
+                        f"{self.path}: array {name}, rows {start} to {stop}: "
+                        f"the chunk {key} is not there",
+                        hint="copy or convert it again, with ZARR_ARRAY__WRITE_EMPTY_CHUNKS=True: "
+                        "without it, a chunk of reference alleles alone looks like a lost one",
+                    )
         try:
             if people is None:
-                return np.asarray(self.group[name][start:stop])
-            return np.asarray(self.group[name].oindex[start:stop, people])
+                return np.asarray(array[start:stop])
+            return np.asarray(array.oindex[start:stop, people])
         except Exception as error:  # each codec fails in its own way
             raise FormatError(
                 f"{self.path}: array {name}, rows {start} to {stop}: can't be read: {error}",
                 hint="a chunk is damaged: convert it again",
             ) from None
+
+    @staticmethod
+    def _keys(array: Any, start: int, stop: int, people: NDArray[np.int64] | None) -> Iterator[str]:
+        """Where the chunks (with sharding, the shards) of some rows and people lie."""
+        sizes = array.shards or array.chunks
+        places = [
+            range(-(-length // size)) for length, size in zip(array.shape, sizes, strict=True)
+        ]
+        places[0] = range(start // sizes[0], -(-stop // sizes[0]))
+        columns = places[1:] if people is None else [np.unique(people // sizes[1]), *places[2:]]
+        for place in itertools.product(places[0], *columns):
+            yield array.metadata.encode_chunk_key(tuple(map(int, place)))
 
     def texts(self, name: str) -> list[str]:
         return [str(text) for text in self.get(name, 0, self.group[name].shape[0])]
@@ -135,7 +199,9 @@ class _Store:
     ) -> NDArray[np.bool_]:
         """(n, n_samples) bool: nothing is phased where the store doesn't say."""
         if "call_genotype_phased" in self.group:
-            return self.get("call_genotype_phased", start, stop, people).astype(np.bool_)
+            # A chunk that isn't there is unphased, which can't be taken for more than it is.
+            phased = self.get("call_genotype_phased", start, stop, people, sparse=True)
+            return phased.astype(np.bool_, copy=False)
         return np.zeros((stop - start, n_samples if people is None else people.size), np.bool_)
 
     def phase_sets(
@@ -147,6 +213,15 @@ class _Store:
         sets = self.get("call_PS", start, stop, people).astype(np.int64)
         return np.where(sets < 0, -1, sets)
 
+    def _present(self, numbers: NDArray[Any], contigs: Sequence[str]) -> list[str]:
+        """Names of the contigs with these numbers, each once, in their order."""
+        present = list(dict.fromkeys(numbers.tolist()))
+        if wrong := [number for number in present if not 0 <= number < len(contigs)]:
+            raise FormatError(
+                f"{self.path}: contig number {wrong[0]}, but contig_id has {len(contigs)} names"
+            )
+        return [contigs[number] for number in present]
+
     def rows(self, contigs: Sequence[str], wanted: Region | None) -> tuple[str, int, int]:
         """Contig, and first and last row (excluded) of the chunks that can hold the region.
 
@@ -156,9 +231,8 @@ class _Store:
         n = int(self.array("variant_position").shape[0])
         if "region_index" in self.group:
             index = self.get("region_index", 0, self.group["region_index"].shape[0])
-            present = list(dict.fromkeys(index[:, 1].tolist()))
-            contig = choose_contig(self.path, [contigs[i] for i in present], wanted)
-            mine = index[index[:, 1] == contigs.index(contig)]
+            contig = choose_contig(self.path, self._present(index[:, 1], contigs), wanted)
+            near = mine = index[index[:, 1] == contigs.index(contig)]
             chunk = int(self.array("variant_position").chunks[0])
             # All of a contig's rows are one run; find its ends inside the outer chunks.
             first, last = int(mine[0, 0]) * chunk, min(n, (int(mine[-1, 0]) + 1) * chunk)
@@ -171,12 +245,21 @@ class _Store:
                 first = int(near[0, 0]) * chunk
                 last = min(n, (int(near[-1, 0]) + 1) * chunk)
         else:
-            first, last, contig = 0, n, ""
-        numbers = self.get("variant_contig", first, last)
+            first, last, contig, chunk, near = 0, n, "", n, np.empty((0, 6), np.int32)
+        # Of the first contig alone, bio2zarr writes no chunk; the index tells one from a lost one.
+        sparse = len(contigs) == 1 or bool(contig)
+        numbers = self.get("variant_contig", first, last, sparse=sparse)
         if not contig:
-            present = list(dict.fromkeys(numbers.tolist()))
-            contig = choose_contig(self.path, [contigs[i] for i in present], wanted)
+            contig = choose_contig(self.path, self._present(numbers, contigs), wanted)
         rows = np.flatnonzero(numbers == contigs.index(contig))
+        for number, *_, records in near.tolist():
+            low, high = np.searchsorted(rows + first, (number * chunk, (number + 1) * chunk))
+            if high - low != records or not records:
+                raise FormatError(
+                    f"{self.path}: array region_index counts {records} records of contig {contig} "
+                    f"in chunk {number}, found {high - low} in variant_contig",
+                    hint="a chunk was lost, or the index is of other records: convert it again",
+                )
         if rows.size != rows[-1] - rows[0] + 1:
             raise FormatError(
                 f"{self.path}: records of contig {contig} lie among others",
@@ -285,6 +368,8 @@ def _describe(group: Any, panel: Panel | Variants) -> None:
         rows = slice(start, min(panel.n_samples, start + _CHUNK_SAMPLES))
         names[rows] = panel.samples[rows].astype(object)
     _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
+    passed = np.array(["All filters passed"], object)
+    _array(group, "filter_description", passed, ("filters",))
     _array(group, "variant_contig", np.zeros(n, np.int8), sites)
     _array(group, "variant_position", panel.positions.astype(np.int32), sites)
     lengths = np.char.str_len(panel.ref).astype(np.int32)
@@ -292,7 +377,7 @@ def _describe(group: Any, panel: Panel | Variants) -> None:
     _array(group, "variant_allele", alleles, ("variants", "alleles"))
     _array(group, "variant_id", np.full(n, ".", object), sites)
     _array(group, "variant_id_mask", np.ones(n, np.bool_), sites)
-    _array(group, "variant_quality", np.full(n, np.nan, np.float32), sites)
+    _array(group, "variant_quality", np.full(n, _MISSING_FLOAT), sites)
     _array(group, "variant_filter", np.ones((n, 1), np.bool_), ("variants", "filters"))
     _array(
         group,
@@ -323,12 +408,19 @@ def _empty(
         max(1, min(size, limits.get(dimension, size)))
         for size, dimension in zip(shape, dimensions, strict=True)
     )
+    """An array without a fill value, as bio2zarr makes them, and with every chunk written.
+
+    A fill value is "missing" to xarray: 0 would turn reference alleles into NaN. And a chunk
+    that isn't there must mean that it was lost, not that nobody carries anything there.
+    """
     shuffle = 2 if np.dtype(dtype) in (np.bool_, np.int8) else 1
     return group.create_array(
         name,
         shape=shape,
         chunks=chunks,
         dtype=str if np.dtype(dtype) == object else dtype,
+        fill_value=None,
+        config={"write_empty_chunks": True},
         compressors=numcodecs.Blosc(cname="zstd", clevel=7, shuffle=shuffle),
         attributes={"_ARRAY_DIMENSIONS": list(dimensions)},
     )
