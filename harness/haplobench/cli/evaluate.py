@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from haplobench.cli.output import echo, make_console
+
+if TYPE_CHECKING:
+    from haplobench.datasets.formats import ReadOptions
+    from haplobench.panel import Panel
 
 
 def evaluate(
@@ -29,6 +34,36 @@ def evaluate(
     min_maf: Annotated[
         float, typer.Option("--min-maf", min=0, max=0.5, help="MAF under which sites are left out.")
     ] = 0.01,
+    max_missing: Annotated[
+        float,
+        typer.Option(
+            "--max-missing",
+            min=0,
+            max=1,
+            help="Share of missing alleles past which a site is left out, in any of the panels.",
+        ),
+    ] = 0.0,
+    absent_sites: Annotated[
+        str,
+        typer.Option(
+            "--absent-sites",
+            help="Real sites that the cohort's file lacks within its region: 'fixed' if its tool "
+            "leaves out sites at which nobody differs, 'leave-out' if it never had them.",
+        ),
+    ] = "fixed",
+    skip_unphased: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unphased",
+            help="Leave out sites with unphased genotypes, instead of metrics that need phase.",
+        ),
+    ] = False,
+    snps_only: Annotated[
+        bool,
+        typer.Option(
+            "--snps-only/--no-snps-only", help="Leave out variants that aren't SNPs, or read them."
+        ),
+    ] = True,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Only this metric (repeatable).")
     ] = None,
@@ -40,10 +75,11 @@ def evaluate(
 
     from haplobench.cli.run import report_on
     from haplobench.datasets.file import read_surroundings
-    from haplobench.datasets.formats import ReadOptions, Region, read_panel
+    from haplobench.datasets.formats import ReadOptions, Region
     from haplobench.errors import BenchError
     from haplobench.registry import load_registry
     from haplobench.runner import evaluate as score
+    from haplobench.runner.evaluation_panels import AbsentSites
     from haplobench.runner.progress import reporter_for
 
     if region:
@@ -51,11 +87,21 @@ def evaluate(
             Region.parse(region)
         except ValueError as error:
             raise BenchError(f"--region: {error}") from None
-    labelled = ReadOptions(region=region, panel_file=panel_file, allow_unphased=True)
-    plain = ReadOptions(region=region, allow_unphased=True)
+    if absent_sites not in get_args(AbsentSites):
+        raise BenchError(
+            f"--absent-sites: {absent_sites!r}; expected {' or '.join(get_args(AbsentSites))}"
+        )
+    plain = ReadOptions(
+        region=region,
+        snps_only=snps_only,
+        # Left out by --max-missing once it's known what the panels have in common.
+        max_missing=1.0,
+        skip_unphased=skip_unphased,
+    )
+    labelled = plain.model_copy(update={"panel_file": panel_file})
     with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
         read = {
-            name: read_panel(path, options, scratch=_folder(scratch, name))
+            name: _read(path, options, Path(scratch) / name)
             for name, path, options in (
                 ("real", real, labelled),
                 ("synthetic", synthetic, plain),
@@ -82,6 +128,9 @@ def evaluate(
             label=label,
             dataset=real.name,
             min_maf=min_maf,
+            max_missing=max_missing,
+            absent_sites=cast(AbsentSites, absent_sites),
+            unread=sum(read["synthetic"][1].values()),
             seed=seed,
             recombination_map=genetic,
             sequence=sequence,
@@ -97,7 +146,18 @@ def evaluate(
         raise typer.Exit(outcome.exit_code)
 
 
-def _folder(scratch: str, name: str) -> Path:
-    folder = Path(scratch) / name
-    folder.mkdir()
-    return folder
+def _read(path: Path, options: ReadOptions, scratch: Path) -> tuple[Panel, dict[str, int]]:
+    """Read a panel; if its haplotypes aren't known, say where and read it as unphased."""
+    from haplobench.datasets.formats import read_panel
+    from haplobench.errors import UnphasedError
+
+    scratch.mkdir()
+    try:
+        return read_panel(path, options, scratch=scratch)
+    except UnphasedError as error:
+        remedy = "" if options.skip_unphased else "; --skip-unphased leaves out such sites instead"
+        echo(f"{error.args[0]}: read as not phased{remedy}")
+    unphased = {"allow_unphased": True, "skip_unphased": False}
+    shutil.rmtree(scratch)
+    scratch.mkdir()
+    return read_panel(path, options.model_copy(update=unphased), scratch=scratch)

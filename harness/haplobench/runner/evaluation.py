@@ -20,7 +20,7 @@ from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
 from haplobench.runner.cell import Session, StageFailedError
 from haplobench.runner.describe import describe_run, run_lines
-from haplobench.runner.evaluation_panels import Panels, fit_together
+from haplobench.runner.evaluation_panels import AbsentSites, Panels, SiteSettings, fit_together
 from haplobench.runner.executors import Executor, LocalExecutor
 from haplobench.runner.floor import most_people
 from haplobench.runner.foundations import plugin_modules
@@ -60,6 +60,9 @@ def evaluate(
     label: str = "synthetic",
     dataset: str = "real",
     min_maf: float = 0.01,
+    max_missing: float = 0.0,
+    absent_sites: AbsentSites = "fixed",
+    unread: int = 0,
     floor_draws: int = 10,
     seed: int = 1,
     recombination_map: RecombinationMap | None = None,
@@ -73,11 +76,12 @@ def evaluate(
 ) -> RunOutcome:
     """Score a synthetic cohort against real people.
 
-    Where most of the real sites are in the synthetic panel too (by position and alleles),
-    both are cut down to those; otherwise only metrics that need no common sites apply, and a
-    cohort whose sites all lie outside the real region is moved to its start.
-    Without `train`, metrics that need it don't apply, and the floor is made of halves of the
-    real people.
+    Where most of the real sites of the synthetic panel's region are in it too (by position and
+    alleles, or by column where a panel has no positions), both are cut down to those; otherwise
+    only metrics that need no common sites apply, a cohort whose sites all lie outside the real
+    region is moved to its start, and both are cut to the region that they share.
+    Without `train`, metrics that need it don't apply, and the floor is made of the real people
+    alone (see `runner.floor`).
 
     Parameters
     ----------
@@ -96,6 +100,8 @@ def evaluate(
         What the tables call the cohort and the real people.
     min_maf : float
         Sites with a smaller MAF among `train` (else `real`) are left out.
+    max_missing, absent_sites, unread
+        See `SiteSettings`.
     floor_draws, seed : int
     recombination_map, sequence : optional
         Of the region.
@@ -107,19 +113,23 @@ def evaluate(
     Raises
     ------
     BenchError
-        If the panels don't fit together: ploidy, training people among the real ones, no
-        site in common between `train` and `real`, unknown metrics.
+        If the panels don't fit together: ploidy, too few people, training people among the
+        real ones, too few sites in common; unknown metrics.
     """
     out = Path(out)
     reporter = reporter or SilentReporter()
     code.forget()
     with writing(out / NAME, reporter):
         origin = provenance()
-        suite = _suite(registry, metrics, label, dataset, min_maf, floor_draws, seed, limits)
+        filters = Filters(min_maf=min_maf, max_missing=max_missing)
+        suite = _suite(registry, metrics, label, dataset, filters, floor_draws, seed, limits)
         ctx = RunContext(seed=seed, artifacts=out, scratch=out)
-        panels = fit_together(real, synthetic, train, min_maf, ctx, recombination_map, sequence)
-        reporter.message(panels.remark)
-        panels.prepared.facts["provenance"] = {**(provenance_of or {}), "sites": panels.remark}
+        settings = SiteSettings(min_maf, max_missing, absent_sites, unread)
+        panels = fit_together(real, synthetic, train, settings, ctx, recombination_map, sequence)
+        for remark in panels.remarks:
+            reporter.message(remark)
+        remarks = "; ".join(panels.remarks)
+        panels.prepared.facts["provenance"] = {**(provenance_of or {}), "sites": remarks}
         keys = Keys(plugin_modules(registry), origin.fingerprint)
         state = digest_of(
             {
@@ -151,7 +161,7 @@ def _suite(
     metrics: Sequence[str],
     label: str,
     dataset: str,
-    min_maf: float,
+    filters: Filters,
     floor_draws: int,
     seed: int,
     limits: Limits | None,
@@ -185,7 +195,6 @@ def _suite(
         entries.append(MetricEntry(name, params, missing, optional=True))
     limits = limits or Limits()
     split = SplitSettings(seed=seed)
-    filters = Filters(min_maf=min_maf)
     return Suite(
         name=NAME,
         title=f"{label} against {dataset}",

@@ -164,7 +164,7 @@ def make_prepared(
         "start": start,
         "end": end,
         "ploidy": train.ploidy,
-        "phased": train.phased,
+        "phased": train.phased and holdout.phased,
         "n_sites": train.n_sites,
         "n_train_haplotypes": train.n_haplotypes,
         "n_holdout_haplotypes": holdout.n_haplotypes,

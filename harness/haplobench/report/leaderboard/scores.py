@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haplobench.report.leaderboard.dominance import Scores
+from haplobench.report.load import FLOOR, SUBSAMPLE
 from haplobench.report.model import Column, DatasetSummary, Summary
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _values(
     place = {judged.column.key: i for i, judged in enumerate(columns)}
     rows = records[
         (records["dataset"] == dataset.label)
-        & (records["role"] != "floor")
+        & ~records["role"].isin([FLOOR, SUBSAMPLE])
         & (records["status"] == "ok")
         & records["value"].notna()
         & records["metric"].isin({key[0] for key in place})
