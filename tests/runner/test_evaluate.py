@@ -168,6 +168,7 @@ def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path)
         samples=np.arange(20).astype(str),
         population=np.empty(0, "U1"),
         superpopulation=np.empty(0, "U1"),
+        family=np.empty(0, "U1"),
     )
     assert "ploidy is 1, the real one's 2" in refused(REAL, haploid)
     moved = replace(TRAIN, positions=TRAIN.positions + 7)

@@ -149,7 +149,7 @@ def evaluate(
 def _read(path: Path, options: ReadOptions, scratch: Path) -> tuple[Panel, dict[str, int]]:
     """Read a panel; if its haplotypes aren't known, say where and read it as unphased."""
     from haplobench.datasets.formats import read_panel
-    from haplobench.errors import UnphasedError
+    from haplobench.errors import FormatError, UnphasedError
 
     scratch.mkdir()
     try:
@@ -157,6 +157,9 @@ def _read(path: Path, options: ReadOptions, scratch: Path) -> tuple[Panel, dict[
     except UnphasedError as error:
         remedy = "" if options.skip_unphased else "; --skip-unphased leaves out such sites instead"
         echo(f"{error.args[0]}: read as not phased{remedy}")
+    except FormatError as error:
+        error.hint = error.hint.replace("snps_only: false", "--no-snps-only")
+        raise
     unphased = {"allow_unphased": True, "skip_unphased": False}
     shutil.rmtree(scratch)
     scratch.mkdir()
