@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from haplobench.datasets.labels import FAM_COLUMNS, SampleNames, table_header
 from haplobench.errors import BenchError, FormatError
@@ -193,6 +195,54 @@ class WithdrawnList:
                 hint="run the same command again",
             )
         return listed
+
+
+class Withdrawn(BaseModel):
+    """People who are neither trained on nor held out: they withdrew their consent.
+
+    `file`: a list of their names, see `WithdrawnList.read`. `names`: the same given one by one.
+    `allow_unknown`: whether names may match nobody in the panel. `unnamed`: how many names a run
+    folder's suite had, which it doesn't keep.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    file: str = ""
+    names: list[str] = Field(default_factory=list)
+    allow_unknown: bool = False
+    unnamed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.unnamed:
+            raise ValueError(
+                f"a run folder doesn't keep the names of the {self.unnamed} people who withdrew; "
+                "give the list again"
+            )
+        if bool(self.file) == bool(self.names):
+            raise ValueError("expected a file, or a list of names")
+        twice = next((n for i, n in enumerate(self.names) if n in self.names[:i]), "")
+        if twice:
+            raise ValueError(f"{twice!r} is listed twice")
+        return self
+
+    def read(self) -> WithdrawnList:
+        """The list. Raises FormatError as `WithdrawnList.read`."""
+        return WithdrawnList.read(self.file) if self.file else WithdrawnList.of(self.names)
+
+
+def _written_out(value: object) -> object:
+    """A text as a `file`, a list as `names`; an empty list withdraws nobody."""
+    if isinstance(value, str):
+        return {"file": value}
+    return ({"names": list(value)} if value else None) if isinstance(value, list | tuple) else value
+
+
+# What suites and parameters take: a file, names, or `Withdrawn`.
+WithdrawnSetting = Annotated[
+    Withdrawn | None,
+    BeforeValidator(_written_out, json_schema_input_type=str | list[str] | Withdrawn | None),
+]
 
 
 def without_names(command: str) -> str:

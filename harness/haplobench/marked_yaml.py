@@ -12,6 +12,7 @@ import yaml
 
 from haplobench.errors import SuiteError
 from haplobench.files import read_regular
+from haplobench.user_text import decode
 
 Key = tuple[str | int, ...]
 _LARGEST = 2 << 20
@@ -128,6 +129,27 @@ def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
         yield key, value
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, but `1e-2` and `1E5` are numbers, as in YAML 1.2 and JSON."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes around texts that `_Loader` would read as numbers."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
+
+
+def write_yaml(value: Any) -> str:
+    """YAML that `read_marked` reads as the same value."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def read_marked(path: Path, name: str) -> MarkedTree:
     """Read a YAML file whose root is a mapping; `name` is how errors call it.
 
@@ -135,14 +157,14 @@ def read_marked(path: Path, name: str) -> MarkedTree:
     root is something else. A key given twice is listed in `MarkedTree.problems`.
     """
     try:
-        text = read_regular(path, _LARGEST).decode("utf-8-sig")
+        text = decode(read_regular(path, _LARGEST))
     except OSError as error:
         raise SuiteError([f"{name}: can't be read: {error.strerror or error}"]) from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise SuiteError([f"{name}: can't be read: {error}"]) from None
     tree = MarkedTree({}, name)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
     except yaml.YAMLError as error:
         raise SuiteError([f"{name}: not YAML: {_first_line(error)}"]) from None
     try:
@@ -233,11 +255,11 @@ def _mark(node: yaml.Node, key: Key, tree: MarkedTree) -> None:
 def parse_value(text: str, place: str) -> Any:
     """The value of a piece of YAML; SuiteError, naming the place, if it is none."""
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
+        node = yaml.compose(text, _Loader)
         if node is None:
             return None
         _check_extent(node, place)
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except RecursionError:
         raise SuiteError([f"{place}: the value nests too deep"]) from None
     except (yaml.YAMLError, *_NO_VALUE):

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from haplobench.contigs import same_contig
 from haplobench.errors import FormatError
+from haplobench.user_text import ENCODING
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +173,7 @@ def _table(path: Path) -> tuple[list[str], list[_Row]]:
     header: list[str] = []
     rows: list[_Row] = []
     try:
-        with opener(path, "rt", encoding="utf-8-sig") as lines:
+        with opener(path, "rt", encoding=ENCODING) as lines:
             for number, line in enumerate(lines, 1):
                 fields = line.split()
                 if not fields or fields[0] in ("track", "browser"):

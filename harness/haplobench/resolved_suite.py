@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from haplobench.comparison.settings import CompareSettings
 from haplobench.consent import WithdrawnList
+from haplobench.marked_yaml import write_yaml
 from haplobench.suite_schema import (
     ExecutorSettings,
     Filters,
@@ -182,7 +181,7 @@ class Suite:
 
     def to_yaml(self) -> str:
         """The resolved suite as YAML that `load_suite` reads again as the same."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.as_dict())
 
     def describe(self) -> str:
         """The plan for people: what is run how often, and what is left out and why."""

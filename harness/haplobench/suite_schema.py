@@ -12,11 +12,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
-    model_validator,
 )
 
 from haplobench.comparison.settings import CompareSettings
+from haplobench.consent import WithdrawnSetting
 from haplobench.units import parse_duration, parse_size
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
@@ -69,55 +70,25 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Withdrawn(Strict):
-    """People who are neither trained on nor held out: they withdrew their consent.
-
-    `file`: a list of their names, as a spreadsheet or PLINK writes it, see
-    `haplobench.consent.WithdrawnList`; it is read when the suite is. `names`: the same in the
-    suite. `allow_unknown`: whether names may match nobody in the dataset. `unnamed`: how many
-    names a run folder's suite had, which it doesn't keep.
-    """
-
-    file: str = ""
-    names: list[str] = Field(default_factory=list)
-    allow_unknown: bool = False
-    unnamed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _one(self) -> Withdrawn:
-        if self.unnamed:
-            raise ValueError(
-                f"a run folder doesn't keep the names of the {self.unnamed} people who withdrew; "
-                "give the list again"
-            )
-        if bool(self.file) == bool(self.names):
-            raise ValueError("expected a file, or a list of names")
-        return self
-
-
-def _withdrawn(value: object) -> object:
-    if value is None:
-        raise ValueError("expected a file, or a list of names; leave the key out for nobody")
-    if isinstance(value, str):
-        return {"file": value}
-    return {"names": value} if isinstance(value, list) else value
-
-
 class Filters(Strict):
     """Which sites and people of a dataset are used.
 
     `min_maf`: least minor allele frequency, on the training people.
     `max_missing`: greatest share of missing alleles, among training and among held-out people.
-    `withdrawn`: people who withdrew their consent, see `Withdrawn`; a text is its `file`, a list
-    its `names`.
+    `withdrawn`: people who withdrew their consent, see `haplobench.consent.Withdrawn`; a text is
+    its `file`, a list its `names`.
     """
 
     min_maf: float = Field(default=0.01, ge=0, le=0.5)
     max_missing: float = Field(default=0.0, ge=0, le=1)
-    withdrawn: Annotated[
-        Withdrawn | None,
-        BeforeValidator(_withdrawn, json_schema_input_type=str | list[str] | Withdrawn),
-    ] = None
+    withdrawn: WithdrawnSetting = None
+
+    @field_validator("withdrawn", mode="before")
+    @classmethod
+    def _given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("expected a file, or a list of names; leave the key out for nobody")
+        return value
 
     @model_serializer(mode="wrap")
     def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

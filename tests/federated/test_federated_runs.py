@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -208,11 +209,33 @@ def test_a_file_of_names_is_honoured_too(tmp_path: Path, people: Panel) -> None:
     listed = tmp_path / "withdrawn.txt"
     listed.write_text(f"{people.samples[5]}\nsomebody else\n")
     same: dict[str, Any] = {"repeatable_noise": True}
-    by_file = fit(tmp_path / "file", people, withdrawn=str(listed), **same)
+    with pytest.raises(BenchError, match=r"withdrawn.txt: 1 of 2 match nobody .*: line 2 \(mend"):
+        fit(tmp_path / "unknown", people, withdrawn=str(listed), **same)
+    known = {"file": str(listed), "allow_unknown": True}
+    by_file = fit(tmp_path / "file", people, withdrawn=known, **same)
+    report = json.loads((tmp_path / "file" / "artifacts" / "federation.json").read_text())
+    assert report["withdrawn"] == {"listed": 2, "left_out": 1, "unknown": 1, "repeated": 0}
     by_list = fit(tmp_path / "list", people, withdrawn=[str(people.samples[5])], **same)
     assert weights(by_file) == weights(by_list)
     with pytest.raises(BenchError, match="everybody"):
         fit(tmp_path / "none", people, withdrawn=[str(name) for name in people.samples])
+
+
+def test_another_list_is_another_fit_and_names_stay_out_of_parameters(tmp_path: Path) -> None:
+    listed = tmp_path / "withdrawn.txt"
+    listed.write_text("A1\n")
+    before, stat = params(withdrawn=str(listed)), listed.stat()
+    assert before == type(before).model_validate(before.model_dump(mode="json", round_trip=True))
+    first = before.fingerprint()
+    listed.write_text("A2\n")
+    os.utime(listed, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert before.fingerprint() != first
+    assert "A2" not in before.model_dump_json()
+    with pytest.raises(BenchError, match="would be kept in run folders; expected a file"):
+        params(withdrawn=["A1"]).fingerprint()
+    listed.write_text("# nobody\n")
+    with pytest.raises(BenchError, match="holds no names"):
+        before.fingerprint()
 
 
 def test_starting_from_a_checkpoint(tmp_path: Path, people: Panel) -> None:

@@ -20,6 +20,7 @@ from haplobench import (
     SuiteError,
     hookimpl,
 )
+from haplobench.marked_yaml import parse_value, write_yaml
 from haplobench.registry import Registry, load_registry
 from haplobench.suite import Suite, load_suite, shipped_suites
 
@@ -436,3 +437,32 @@ def test_the_shipped_suites_validate_against_the_schema() -> None:
         write_out(tree.root)
         SuiteFile.model_validate(tree.root)
         assert tree.problems == check_profiles(tree) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_suite_as_windows_editors_save_it(
+    tmp_path: Path, registry: Registry, encoding: str
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("name: notepad\ndatasets: [embedded]\n", encoding=encoding, newline="\r\n")
+    assert load_suite(path, (), registry).name == "notepad"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e-2", 0.01), ("1E2", 100.0), ("-.5e1", -5.0), ("+2.e+0", 2.0), ("1.5e-2", 0.015)],
+)
+def test_numbers_with_exponents_are_numbers(text: str, number: float) -> None:
+    """As in YAML 1.2 (10.3.2); PyYAML reads YAML 1.1, whose floats need a point and a sign."""
+    assert parse_value(text, "") == parse_value(f"[{text}]", "")[0] == number
+    for literal in ("e2", "1e", "0x1e2", "1e2e", "20:1e6", f"'{text}'", f"{text}a"):
+        assert not isinstance(parse_value(literal, ""), float)
+    assert parse_value(write_yaml([text, number]), "") == [text, number]
+
+
+def test_a_share_with_an_exponent(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("name: s\ndatasets:\n  - {name: embedded, filters: {min_maf: 5e-2}}\n")
+    assert load_suite(path, (), registry).datasets[0].filters.min_maf == 0.05
+    changed = load_suite(path, ("datasets[0].filters.min_maf=2e-2",), registry)
+    assert changed.datasets[0].filters.min_maf == 0.02

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, SuiteError
-from haplobench.consent import WithdrawnList
+from haplobench.consent import Withdrawn, WithdrawnList
 from haplobench.registry import load_registry
 from haplobench.runner.jobs import Job
 from haplobench.runner.plan import Keys
 from haplobench.runner.prepared import Prepared
 from haplobench.runner.stage_prepare import prepare
 from haplobench.suite import Suite, load_suite
-from haplobench.suite_schema import Withdrawn
 from haplobench.testing import example_context, example_panel
 
 REGISTRY = load_registry()

@@ -142,12 +142,9 @@ def _subjects(registry: Registry, name: str, kind: Kind | None) -> list[tuple[st
 def _values(text: str) -> dict[str, Any] | None:
     if not text:
         return None
-    import yaml
+    from haplobench.marked_yaml import parse_value
 
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise BenchError(f"--params {text}: not YAML") from None
+    values = parse_value(text, f"--params {text}")
     if not isinstance(values, dict):
         raise BenchError(f"--params {text}: expected a mapping, for example '{{epochs: 2}}'")
     return values

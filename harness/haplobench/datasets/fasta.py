@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,7 @@ def _streamed(path: Path, contig: str, start: int, end: int) -> bytes:
     try:
         with opener(path, "rb") as lines:
             for line in lines:
+                line = line if names else line.removeprefix(BOM_UTF8)
                 if line.startswith(b">"):
                     if inside:
                         break

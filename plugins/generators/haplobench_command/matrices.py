@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def read_matrix(path: Path, n_haplotypes: int, n_sites: int) -> NDArray[np.int8]
     row = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            line = line.removeprefix(BOM_UTF8) if number == 1 else line
             alleles = np.frombuffer(line.translate(None, b" \t\r\n"), np.int8) - ord("0")
             if not alleles.size:
                 continue

@@ -3,13 +3,15 @@
 The server's settings are the run's configuration (`[tool.flwr.app.config]`): `site_list`, `out`
 and the parameters of `vae-federated` under `params`. A hospital's are its SuperNode's own
 (`--node-config`): `panel`, `ledger` and `site_list`, and where it has them `labels` (people's
-populations, tab-separated) and `withdrawn` (names, one a line). What a hospital reads, and what
-it may spend at most, is thus for it alone to say.
+populations, tab-separated) and `withdrawn` (a list of people who left, see
+`haplobench.consent.WithdrawnList`; with `allow_unknown=true` it may name people of other panels).
+What a hospital reads, and what it may spend at most, is thus for it alone to say.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import secrets
 from collections.abc import Mapping
@@ -27,11 +29,11 @@ from pydantic import ValidationError
 from torch import nn
 
 from haplobench import BenchError, PrivacyStatement
+from haplobench.consent import WithdrawnList, withdrawal_text
 from haplobench.datasets.formats import ReadOptions, read_panel
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.client_app import ClientSite, client_app
 from haplobench_federated.client_mods import client_mods, client_stages
-from haplobench_federated.consent import withdrawn_names, without_withdrawn
 from haplobench_federated.contract import ModelFamily
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import (
@@ -49,6 +51,7 @@ from haplobench_federated.shared_noise import shares_noise
 from haplobench_federated.site_list import SiteList
 from haplobench_federated.statement import privacy_statement
 
+LOG = logging.getLogger("haplobench.federated")
 _CLIENT = ("panel", "ledger", "site_list")
 
 
@@ -102,7 +105,14 @@ def hospital(node: Mapping[str, Any], params: FederatedParams, family: ModelFami
     listed = SiteList.read(Path(own["site_list"]))
     labels = Path(own["labels"]) if "labels" in own else None
     panel, _ = read_panel(own["panel"], ReadOptions(panel_file=labels))
-    panel, _ = without_withdrawn(panel, withdrawn_names(own.get("withdrawn", ())))
+    if "withdrawn" in own:
+        (panel,), counts = WithdrawnList.read(own["withdrawn"]).leave_out(
+            panel,
+            allow_unknown=own.get("allow_unknown", "").lower() == "true",
+            key="--node-config: withdrawn",
+            private=True,
+        )
+        LOG.info("%s: %s", own["panel"], withdrawal_text(counts))
     panel, _ = harmonise(panel, listed.sites, own["panel"])
     unknown = sorted(set(panel.population.tolist()) - set(listed.populations.names))
     if unknown:

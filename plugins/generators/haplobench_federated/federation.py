@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from haplobench import BenchError, FormatError, Panel, Populations, PrivacyStatement, RunContext
+from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
@@ -259,11 +260,7 @@ def read_frequencies(path: Path, positions: NDArray[np.int64]) -> NDArray[np.flo
     Raises FormatError for lines that aren't a position and a frequency.
     """
     known: dict[int, float] = {}
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"frequencies_file: {path}: can't be read: {error}") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in numbered_lines(read_text(path)):
         if not line.strip():
             continue
         try:

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from haplobench import BenchError, Panel, Populations, PrivacyStatement, RunContext, SampleRequest
-from haplobench_federated.consent import withdrawn_names, without_withdrawn
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.model_params import ModelParams
@@ -109,10 +108,18 @@ class Federated:
         # Flower and Opacus take seconds to import; sampling needs neither.
         from haplobench_federated.federation import federate
 
-        train, _ = without_withdrawn(train, withdrawn_names(params.withdrawn))
+        counts = None
+        if params.withdrawn:
+            (train,), counts = params.withdrawn.read().leave_out(
+                train,
+                allow_unknown=params.withdrawn.allow_unknown,
+                key="withdrawn",
+                private=True,
+            )
         torch.set_num_threads(max(1, ctx.threads))
         result = federate(train, params, ctx, self._family)
-        _write(ctx.artifacts / "federation.json", result.report)
+        report = result.report | ({"withdrawn": counts} if counts else {})
+        _write(ctx.artifacts / "federation.json", report)
         (ctx.artifacts / "privacy.json").write_text(result.statement.to_json())
         return FittedFederated(
             result.model,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from haplobench import BenchError, Module, Params
+from haplobench.consent import WithdrawnSetting
 from haplobench_federated.edge_params import EdgeParams
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.robust_params import AttackParams, RobustParams
@@ -122,8 +124,10 @@ class FederatedParams(Params):
         arXiv:1605.02065); what is charged is what the accountant says of the noise found so.
     initial : str or None
         Folder of a saved model (`model.safetensors`) to start from: transfer learning.
-    withdrawn : tuple[str, ...] or str
-        Sample names, or a file with one a line, of people who withdrew their consent.
+    withdrawn : Withdrawn, str or None
+        People of the training panel who withdrew their consent: a file, see
+        `haplobench.consent.WithdrawnList`, or that and `allow_unknown`. Held-out people are
+        unknown here; a dataset's `filters.withdrawn` knows everybody.
     secure : SecureParams
         Whether the server only sees the sum of updates.
     robust : RobustParams
@@ -170,17 +174,12 @@ class FederatedParams(Params):
     frequencies_file: str | None = None
     frequencies_share: float = Field(0.05, gt=0, lt=1)
     initial: str | None = None
-    withdrawn: tuple[str, ...] | str = ()
+    withdrawn: WithdrawnSetting = None
     secure: SecureParams = Field(default_factory=lambda: SecureParams.model_validate({}))
     robust: RobustParams = Field(default_factory=lambda: RobustParams.model_validate({}))
     attack: AttackParams = Field(default_factory=lambda: AttackParams.model_validate({}))
     edge: EdgeParams = Field(default_factory=lambda: EdgeParams.model_validate({}))
     model: ModelParams = Field(default_factory=lambda: ModelParams.model_validate({}))
-
-    @field_validator("withdrawn", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="before")
     @classmethod
@@ -226,8 +225,6 @@ class FederatedParams(Params):
         self._check_secure()
         if self.noise == "shared" and self.noised:
             self._check_shared()
-        if self.withdrawn_twice:
-            raise ValueError(f"withdrawn: {self.withdrawn_twice!r} is listed twice")
         return self
 
     def _check_robust(self) -> None:
@@ -328,13 +325,6 @@ class FederatedParams(Params):
             return ""
         return "its protective noise comes from the operating system's entropy"
 
-    @property
-    def withdrawn_twice(self) -> str:
-        """The first name listed twice, or empty."""
-        if isinstance(self.withdrawn, str):
-            return ""
-        return next((n for i, n in enumerate(self.withdrawn) if n in self.withdrawn[:i]), "")
-
     def needed(self) -> tuple[Module, ...]:
         """TenSEAL where updates are to be encrypted with it."""
         if self.secure.kind == "homomorphic":
@@ -342,19 +332,30 @@ class FederatedParams(Params):
         return ()
 
     def fingerprint(self) -> str:
-        """Size and time of the files that are named. Raises BenchError where one can't be read."""
+        """Digests of the files that are named.
+
+        Raises BenchError where one can't be read, or where withdrawn people are named in the
+        parameters, which run folders keep.
+        """
+        if self.withdrawn and self.withdrawn.names:
+            raise BenchError(
+                "withdrawn: names in a generator's parameters would be kept in run folders; "
+                "expected a file"
+            )
         parts = []
         named = {
             "partition_file": self.partition_file,
             "frequencies_file": self.frequencies_file,
             "initial": self.initial and f"{self.initial}/model.safetensors",
-            "withdrawn": self.withdrawn if isinstance(self.withdrawn, str) else None,
+            "withdrawn": self.withdrawn and self.withdrawn.file,
         }
         for key, path in named.items():
             if path:
                 try:
-                    stat = Path(path).stat()
+                    with Path(path).open("rb") as content:
+                        parts.append(f"{key} {hashlib.file_digest(content, 'sha256').hexdigest()}")
                 except OSError as error:
                     raise BenchError(f"{key}: {path}: {error.strerror}") from None
-                parts.append(f"{key} {stat.st_size} {stat.st_mtime_ns}")
+        if self.withdrawn:
+            self.withdrawn.read()
         return "; ".join(parts)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, FormatError, Panel
+from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.params import FederatedParams
 
 
@@ -109,7 +110,4 @@ def by_file(panel: Panel, path: Path) -> dict[str, NDArray[np.int64]]:
 
 
 def _lines(path: Path) -> Sequence[list[str]]:
-    try:
-        return [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: can't be read: {error}") from None
+    return [line.split("\t") for _, line in numbered_lines(read_text(path)) if line.strip()]

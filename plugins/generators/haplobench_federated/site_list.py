@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import FormatError, Panel, Populations, RecombinationMap
+from haplobench.user_text import read_text
 from haplobench_federated.contract import PublicFacts
 
 _FORMAT = 1
@@ -77,7 +78,7 @@ class SiteList:
     def read(cls, path: Path) -> SiteList:
         """Read what `write` wrote. Raises FormatError for anything else."""
         try:
-            held: dict[str, Any] = json.loads(path.read_text())
+            held: dict[str, Any] = json.loads(read_text(path))
             if held["format"] != _FORMAT:
                 raise ValueError(f"format {held['format']}, expected {_FORMAT}")
             known = held["map"]

@@ -23,6 +23,7 @@ from haplobench.datasets.formats.sites import choose_contig, choose_sites
 from haplobench.datasets.labels import Label
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
+from haplobench.user_text import ENCODING
 
 # Kinds of haplotypes, not populations.
 _KINDS = frozenset({"real", "ag", "synthetic", "."})
@@ -103,7 +104,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, NDArray[np.int8]]]:
                     )
                 yield (
                     number,
-                    fields[0].decode(errors="replace"),
+                    fields[0].decode(ENCODING, errors="replace"),
                     fields[1].decode(errors="replace"),
                     _alleles(path, number, fields[2]),
                 )
@@ -194,7 +195,7 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
     alternates: list[str] = []
     require_whole(path)
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
+    with opener(path, "rt", encoding=ENCODING, errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             fields = line.split()
             if not fields or (number == 1 and fields[1:2] and not fields[1].isdigit()):

@@ -18,6 +18,7 @@ from haplobench.datasets.formats.variants import Variants, parts
 from haplobench.datasets.labels import FAM_COLUMNS, Label, known, known_sex
 from haplobench.errors import FormatError
 from haplobench.panel import Panel
+from haplobench.user_text import ENCODING
 
 PVAR_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT")
 
@@ -79,7 +80,7 @@ def rows(path: Path, columns: int, what: str) -> Iterator[tuple[int, list[str]]]
 
 def _lines(path: Path) -> Iterator[str]:
     if path.suffix != ".zst":
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding=ENCODING) as lines:
             yield from lines
         return
     from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
@@ -88,7 +89,7 @@ def _lines(path: Path) -> Iterator[str]:
         text = bytes(Zstd().decode(path.read_bytes()))
     except (RuntimeError, ValueError) as error:
         raise FormatError(f"{path}: damaged or cut short: {error}") from None
-    yield from text.decode("utf-8").splitlines()
+    yield from text.decode(ENCODING).splitlines()
 
 
 def read_bim(path: Path) -> SiteTable:
