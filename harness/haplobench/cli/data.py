@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,12 @@ SetOption = Annotated[
     typer.Option("--set", help="A parameter of the dataset, as key=value (repeatable)."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed, for datasets that are simulated.")]
+WithdrawnOption = Annotated[
+    str, typer.Option("--withdrawn", help="List of people who withdrew: they are left out.")
+]
+AllowUnknownOption = Annotated[
+    bool, typer.Option("--allow-unknown", help="The list may name people of other panels.")
+]
 
 
 @app.command("get")
@@ -36,13 +43,20 @@ def get(
     ],
     settings: SetOption = None,
     seed: SeedOption = 1,
+    withdrawn: WithdrawnOption = "",
+    allow_unknown: AllowUnknownOption = False,
 ) -> None:
     """Load a dataset (downloading what is missing) and write it to a file."""
     from haplobench.datasets.formats import write_panel
 
     with _loaded(name, {}, settings or [], seed) as loaded:
-        write_panel(loaded.panel, to)
-        echo(f"{to}: {loaded.panel.n_haplotypes} haplotypes at {loaded.panel.n_sites} sites")
+        loaded = _consenting(loaded, withdrawn, allow_unknown)
+        panel, left_out = loaded.panel, loaded.provenance.get("consent")
+        write_panel(panel, to)
+        echo(
+            f"{to}: {panel.n_haplotypes} haplotypes at {panel.n_sites} sites"
+            + (f"; {left_out}" if left_out else "")
+        )
 
 
 @app.command("info")
@@ -50,6 +64,8 @@ def info(
     name: Annotated[str, typer.Argument(help="A file in any format, or a dataset's name.")],
     settings: SetOption = None,
     seed: SeedOption = 1,
+    withdrawn: WithdrawnOption = "",
+    allow_unknown: AllowUnknownOption = False,
 ) -> None:
     """Say what is in a file or dataset: sites, people, populations, and what was left out."""
 
@@ -62,15 +78,30 @@ def info(
     console = make_console(highlight=False)
     try:
         with _loaded(name, values, settings, seed) as loaded:
-            _print_facts(loaded, console)
+            _print_facts(_consenting(loaded, withdrawn, allow_unknown), console)
     except UnphasedError as error:
         if any("skip_unphased" in setting for setting in settings):
             raise
         # What is in it can be said all the same.
         with _loaded(name, values, [*settings, "allow_unphased=true"], seed) as loaded:
             _print_facts(
-                loaded, console, phase=str(error.args[0]).removeprefix(f"{values.get('path')}: ")
+                _consenting(loaded, withdrawn, allow_unknown),
+                console,
+                phase=str(error.args[0]).removeprefix(f"{values.get('path')}: "),
             )
+
+
+def _consenting(loaded: LoadedDataset, withdrawn: str, allow_unknown: bool) -> LoadedDataset:
+    """The dataset without the people of a list; its provenance says how many they are."""
+    if not withdrawn:
+        return loaded
+    from haplobench.consent import WithdrawnList, withdrawal_text
+
+    (panel,), counts = WithdrawnList.read(withdrawn).leave_out(
+        loaded.panel, allow_unknown=allow_unknown, key="--withdrawn"
+    )
+    provenance = {"consent": withdrawal_text(counts), **loaded.provenance}
+    return replace(loaded, panel=panel, provenance=provenance)
 
 
 @contextmanager

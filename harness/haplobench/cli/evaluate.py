@@ -67,6 +67,14 @@ def evaluate(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Only this metric (repeatable).")
     ] = None,
+    withdrawn: Annotated[
+        str,
+        typer.Option("--withdrawn", help="List of people who withdrew: they are left out first."),
+    ] = "",
+    allow_unknown: Annotated[
+        bool,
+        typer.Option("--allow-unknown", help="The list may name people of other panels."),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of splits and subsamples.")] = 1,
     out: Annotated[Path, typer.Option("--out", help="Folder for the runs.")] = Path("results"),
 ) -> None:
@@ -74,6 +82,7 @@ def evaluate(
     import tempfile
 
     from haplobench.cli.run import report_on
+    from haplobench.consent import WithdrawnList, withdrawal_text
     from haplobench.datasets.file import read_surroundings
     from haplobench.datasets.formats import ReadOptions, Region
     from haplobench.errors import BenchError
@@ -115,13 +124,21 @@ def evaluate(
                 f"{name}: {panel.n_haplotypes:,} haplotypes at {panel.n_sites:,} sites"
                 + (f"; left out: {left_out}" if left_out else "")
             )
+        people = {name: panel for name, (panel, _) in read.items() if name != "synthetic"}
+        counts = None
+        if withdrawn:
+            kept, counts = WithdrawnList.read(withdrawn).leave_out(
+                *people.values(), allow_unknown=allow_unknown, key="--withdrawn"
+            )
+            people = dict(zip(people, kept, strict=True))
+            echo(withdrawal_text(counts))
         genetic, sequence = read_surroundings(
-            read["real"][0], str(recombination_map or ""), str(fasta or "")
+            people["real"], str(recombination_map or ""), str(fasta or "")
         )
         outcome = score(
-            read["real"][0],
+            people["real"],
             read["synthetic"][0],
-            read["train"][0] if train else None,
+            people.get("train"),
             metric or ("all",),
             registry=load_registry(),
             out=out,
@@ -139,6 +156,7 @@ def evaluate(
                 "synthetic": str(synthetic),
                 "train": str(train or ""),
             },
+            withdrawn=counts,
             reporter=reporter_for(make_console(markup=True)),
         )
     report_on(outcome.run_folder, make_console(), write=True)

@@ -68,6 +68,7 @@ def evaluate(
     recombination_map: RecombinationMap | None = None,
     sequence: ReferenceSequence | None = None,
     provenance_of: Mapping[str, str] | None = None,
+    withdrawn: Mapping[str, int] | None = None,
     limits: Limits | None = None,
     jobs: int = 1,
     fresh: bool = False,
@@ -107,6 +108,8 @@ def evaluate(
         Of the region.
     provenance_of : mapping, optional
         Where the panels came from, for run.json.
+    withdrawn : mapping, optional
+        How many people were left out of the panels, see `WithdrawnList.leave_out`.
     limits, jobs, fresh, reporter, executor
         As for `run_suite`.
 
@@ -130,6 +133,8 @@ def evaluate(
             reporter.message(remark)
         remarks = "; ".join(panels.remarks)
         panels.prepared.facts["provenance"] = {**(provenance_of or {}), "sites": remarks}
+        if withdrawn is not None:
+            panels.prepared.facts["withdrawn"] = dict(withdrawn)
         keys = Keys(plugin_modules(registry), origin.fingerprint)
         state = digest_of(
             {
