@@ -82,7 +82,6 @@ def federate(
     # A round that was broken off may have been seen, and with noise of its own the next one is
     # another release: charges outlive the process. Repeated noise gives the same release again.
     ledgers_kept = checkpoint.ledgers() if checkpoint and params.unrepeatable() else None
-    repeated = params.repeatable_noise
     sites = [
         ClientSite(
             name=name,
@@ -92,7 +91,9 @@ def federate(
             family=family,
             delta=delta,
             seed=ctx.seed_for("federated", "client", name),
-            repeatable_seed=ctx.seed_for("federated", "noise", name) if repeated else None,
+            repeatable_seed=ctx.seed_for("federated", "noise", name)
+            if params.repeatable_noise
+            else None,
             device=ctx.device,
             ledger_file=ledgers_kept / f"client-{client}.json" if ledgers_kept else None,
         )
@@ -134,7 +135,7 @@ def federate(
         n_sites=train.n_sites,
         seed=ctx.seed_for("federated", "server"),
         build=build,
-        repeatable_seed=ctx.seed_for("federated", "noise") if repeated else None,
+        repeatable_seed=ctx.seed_for("federated", "noise") if params.repeatable_noise else None,
         before_release=before_release,
         after_round=after_round,
         log=ctx.log,

@@ -1,0 +1,44 @@
+"""The attacks of `benchmarks/dp_attacks.py`, small: they find nobody, and somebody where they may.
+
+Noise is the operating system's, so that a run differs from the next: a test fails by chance once in
+10,000 runs. The benchmark has the figures of more and larger trials.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from dp_attacks import ATTACKS, Setting, run
+
+SMALL: dict[str, Any] = {
+    "delta": 1e-6,
+    "rounds": 2,
+    "clients": 2,
+    "accountant": "rdp",
+    "model": {"window": 8, "codes": 4},
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_finds_nobody(tmp_path: Path, attack: str) -> None:
+    found = run(attack, Setting(tmp_path, 300, 60, SMALL), 25)
+    assert found["ks_p"] > 1e-4, found
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_where_noise_repeats_it_finds_its_person(tmp_path: Path, attack: str) -> None:
+    found = run(attack, Setting(tmp_path, 300, 60, SMALL, repeatable=True), 12)
+    assert found["ks_p"] < 1e-6, found
+    assert found["first"] >= 6, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_finds_nobody_among_300_by_the_defaults(tmp_path: Path, attack: str) -> None:
+    assert run(attack, Setting(tmp_path), 100)["ks_p"] > 1e-4

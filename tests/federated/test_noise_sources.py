@@ -1,0 +1,287 @@
+"""No seed of a suite, run or record reaches protective noise, and no draw comes twice."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK, fit, params, weights
+from numpy.typing import NDArray
+
+import haplobench_federated
+from haplobench import Panel, SampleRequest
+from haplobench.testing import example_context
+from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.checkpoints import FederationCheckpoint
+from haplobench_federated.generator import Federated
+from haplobench_federated.noise import NoiseSource
+from haplobench_federated.repeatable_noise import RepeatableNoise
+
+PACKAGE = Path(haplobench_federated.__file__).parent
+WAYS: dict[str, dict[str, Any]] = {
+    "local": {"frequencies": "noised"},
+    "flat": {"clipping": "flat", "local_steps": 2},
+    "per_layer": {"clipping": "per_layer", "strategy": "fedprox"},
+    "adaptive": {"clipping": "adaptive", "edge": {"compression": "quantise"}},
+    "central": {"privacy": "central"},
+    "shared": {
+        "noise": "shared",
+        "local_steps": 1,
+        "secure": {"kind": "secagg", "clipping_range": 32.0},
+    },
+    "secagg": {"secure": {"kind": "secagg"}, "edge": {"student": {"people": 20, "steps": 10}}},
+}
+
+
+class Witness:
+    """Keeps all that any source draws."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.noise: list[bytes] = []
+        self.batches: list[bytes] = []
+        gaussian, batch = NoiseSource.discrete_gaussian, NoiseSource.batch
+
+        def seen(source: NoiseSource, deviation: float, n: int) -> NDArray[np.int64]:
+            values = gaussian(source, deviation, n)
+            if n > 8:
+                self.noise.append(values.tobytes())
+            return values
+
+        def seen_batch(source: NoiseSource, people: int, rate: float) -> NDArray[np.int64]:
+            chosen = batch(source, people, rate)
+            self.batches.append(chosen.tobytes())
+            return chosen
+
+        monkeypatch.setattr(NoiseSource, "discrete_gaussian", seen)
+        monkeypatch.setattr(NoiseSource, "batch", seen_batch)
+
+    def taken(self) -> tuple[list[bytes], list[bytes]]:
+        taken = self.noise, self.batches
+        self.noise, self.batches = [], []
+        return taken
+
+
+def plant_seeds() -> None:
+    """What a library would draw its own noise from."""
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_fits_with_one_seed_share_no_noise(
+    tmp_path: Path, people: Panel, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    def refused(*args: Any, **named: Any) -> Any:
+        raise AssertionError("noise of another source")
+
+    for place in (
+        "torch.normal",
+        "torch.randn",
+        "numpy.random.normal",
+        "opacus.optimizers.optimizer._generate_noise",
+    ):
+        monkeypatch.setattr(place, refused)
+    monkeypatch.setattr(RepeatableNoise, "__init__", refused)
+    witness = Witness(monkeypatch)
+    taken = []
+    for name in ("one", "other"):
+        plant_seeds()
+        fit(tmp_path / name, people, seed=3, **WAYS[way])
+        taken.append(witness.taken())
+    noise, batches = ([*first, *second] for first, second in zip(*taken, strict=True))
+    assert len(noise) >= 2 * 3
+    assert len(set(noise)) == len(noise), "noise came twice"
+    if way != "central":  # whose guarantee needs no secret batches
+        assert len(batches) >= 2 * 9
+        # Of 16 people some few small batches may be alike.
+        assert len(set(batches)) > 0.8 * len(batches) or way == "shared"
+
+
+def test_repeatable_noise_is_the_same_for_the_same_seed_and_no_other(
+    tmp_path: Path, people: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness(monkeypatch)
+    taken = []
+    for name, seed in (("one", 3), ("again", 3), ("other", 4)):
+        fit(tmp_path / name, people, seed=seed, frequencies="noised", repeatable_noise=True)
+        taken.append(witness.taken())
+    assert taken[0] == taken[1]
+    assert len(set(taken[0][0])) == len(taken[0][0]) >= 12
+    assert not set(taken[0][0]) & set(taken[2][0])
+
+
+def test_what_is_random_stands_in_the_record(tmp_path: Path, people: Panel) -> None:
+    found = {}
+    for name, changes in (
+        ("private", {}),
+        ("repeatable", {"repeatable_noise": True}),
+        ("none", {"privacy": "none"}),
+    ):
+        fit(tmp_path / name, people, rounds=1, **changes)
+        report = json.loads((tmp_path / name / "artifacts" / "federation.json").read_text())
+        found[name] = report["random"]
+    assert found["private"]["source"] == "operating system's entropy"
+    assert "protective noise" in found["private"]["differs"]
+    assert "protective noise" in found["repeatable"]["repeats"]
+    assert {found[name]["source"] for name in ("repeatable", "none")} == {"seed"}
+
+
+def test_what_is_not_protective_still_follows_the_seed(tmp_path: Path, people: Panel) -> None:
+    fitted = fit(tmp_path / "one", people)
+    ctx = example_context(tmp_path, people, 0)
+    rows = [np.concatenate(list(fitted.sample(SampleRequest(40), ctx))) for _ in range(2)]
+    assert np.array_equal(*rows)
+    plain = [fit(tmp_path / f"p{i}", people, privacy="none") for i in range(2)]
+    assert weights(plain[0]) == weights(plain[1])
+
+
+# --- restart --------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """Stands for a process that dies."""
+
+
+@pytest.mark.parametrize("privacy", ["local", "central"])
+def test_a_round_that_was_broken_off_is_charged_and_its_noise_never_comes_again(
+    tmp_path: Path, people: Panel, monkeypatch: pytest.MonkeyPatch, privacy: str
+) -> None:
+    changes: dict[str, Any] = {"privacy": privacy, "frequencies": "half"}
+    witness = Witness(monkeypatch)
+    write = FederationCheckpoint.write
+
+    def die(self: FederationCheckpoint, progress: Any, contexts: Any) -> None:
+        if progress.rounds_done == 2:  # released, and not yet in the checkpoint
+            raise KilledError
+        write(self, progress, contexts)
+
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    monkeypatch.setattr(FederationCheckpoint, "write", die)
+    ctx = example_context(tmp_path / "broken", people, 0, checkpoint=folder)
+    with pytest.raises(KilledError):
+        Federated().fit(people, params(**changes), ctx)
+    monkeypatch.setattr(FederationCheckpoint, "write", write)
+    draws = witness.taken()[0]
+    for copy in ("one", "other"):
+        shutil.copytree(folder, tmp_path / copy)
+        again = example_context(tmp_path / f"{copy}-run", people, 0, checkpoint=tmp_path / copy)
+        statement = Federated().fit(people, params(**changes), again).statement
+        draws += witness.taken()[0]
+        one = Charge(1.0, 0.2, 2) if privacy == "local" else Charge(0.5, 1.0)
+        # Three rounds, and the one that nobody can say wasn't seen.
+        assert statement.epsilon == epsilon([one] * 4, statement.delta, "rdp")
+    assert len(set(draws)) == len(draws)
+
+
+def test_a_budget_that_a_broken_off_round_has_spent_ends_the_fit_early(
+    tmp_path: Path, people: Panel
+) -> None:
+    changes: dict[str, Any] = {"frequencies": "half", "noise_multiplier": None, "epsilon": 3.0}
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    ctx = example_context(tmp_path / "broken", people, 0, checkpoint=folder)
+
+    def die(fraction: float, message: str) -> None:
+        (state,) = folder.glob("ledgers-*")
+        ledger = state / "client-0.json"
+        ledger.write_text(json.dumps(json.loads(ledger.read_text()) * 2))  # a round unseen
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        Federated().fit(people, params(**changes), replace(ctx, progress=die))
+    fitted = Federated().fit(people, params(**changes), ctx)
+    report = json.loads((tmp_path / "broken" / "artifacts" / "federation.json").read_text())
+    assert fitted.statement.epsilon <= 3.0
+    assert report["rounds"][-1]["refused"] == 1
+
+
+# --- the code -------------------------------------------------------------------------------
+
+# Where else the package draws at random, and why that protects nobody.
+DRAWS = {
+    "compression.py": {"default_rng"},  # rounding of what is noised already
+    "family.py": {"default_rng"},  # weights to begin with
+    "model.py": {"standard_normal"},  # the same
+    "training.py": {"default_rng"},  # batches without privacy
+    "seeds.py": {"seed", "manual_seed"},  # of libraries that draw without asking
+    "secure_aggregation.py": {"shuffle"},  # who shares masks with whom
+}
+_NAMES = {
+    "default_rng", "Generator", "RandomState", "seed", "manual_seed", "normal", "standard_normal",
+    "randn", "randn_like", "gauss", "normalvariate", "laplace", "multivariate_normal", "shuffle",
+    "SystemRandom", "normal_", "Normal",
+}  # fmt: skip
+
+
+def trees() -> dict[str, ast.Module]:
+    return {path.name: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
+
+
+def called(tree: ast.AST) -> list[tuple[str, ast.Call]]:
+    """Names of all that is called, without what it is an attribute of."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+            found.append((name, node))
+    return found
+
+
+def test_the_source_takes_no_seed_and_knows_of_none() -> None:
+    for name in ("noise.py", "noised_sum.py", "central_noise.py", "private_steps.py"):
+        tree = trees()[name]
+        words = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        words |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not [word for word in words if "seed" in word.lower() or word == "random"], name
+        imported = [
+            getattr(node, "module", None) or node.names[0].name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        assert not any("seeds" in one or "repeatable" in one for one in imported), name
+
+
+def test_nothing_else_in_the_package_draws_noise() -> None:
+    for name, tree in trees().items():
+        drawn = {one for one, _ in called(tree) if one in _NAMES}
+        assert drawn <= DRAWS.get(name, set()), f"{name} draws by {sorted(drawn)}"
+        assert DRAWS.get(name, set()) <= drawn, f"{name}: no longer draws"
+
+
+def test_a_seed_reaches_noise_only_where_it_was_asked_for() -> None:
+    for name, tree in trees().items():
+        for function, call in called(tree):
+            if function == "RepeatableNoise":
+                assert name == "repeatable_noise.py"
+            if function == "noise_source":
+                first = call.args[0]
+                assert isinstance(first, ast.Attribute)
+                assert first.attr == "repeatable_seed"
+            for keyword in call.keywords:
+                if keyword.arg == "repeatable_seed":
+                    assert name == "federation.py"
+                    value = keyword.value
+                    assert isinstance(value, ast.IfExp)
+                    assert isinstance(value.test, ast.Attribute)
+                    assert value.test.attr == "repeatable_noise"
+                    assert isinstance(value.orelse, ast.Constant)
+                    assert value.orelse.value is None
+
+
+def test_the_default_is_noise_that_nobody_repeats() -> None:
+    asked = params()
+    assert not asked.repeatable_noise
+    assert asked.unrepeatable()
+    assert not type(asked).model_validate(QUICK | {"repeatable_noise": True}).unrepeatable()
+    assert not type(asked).model_validate(QUICK | {"privacy": "none"}).unrepeatable()
