@@ -16,6 +16,7 @@ from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_command import COMMAND, COMMAND_OWN_SITES, COMMAND_POPULATIONS
 from haplobench_command.generator import CommandGenerator, FittedCommand, OwnSitesCommandGenerator
 from haplobench_command.matrices import read_matrix, read_ms, write_matrix
+from haplobench_command.outputs import read_rows
 from haplobench_command.params import (
     CommandParams,
     ConditionalCommandParams,
@@ -213,6 +214,52 @@ def test_absent_sites_are_refused_or_reference(panel: Panel, tmp_path: Path, fil
     )
     np.testing.assert_array_equal(filled[:, keep], part.haplotypes)
     assert not filled[:, ~keep].any()
+
+
+def test_missing_calls_are_no_absent_sites(panel: Panel, tmp_path: Path, files: Path) -> None:
+    haplotypes = np.array(panel.haplotypes[:8])
+    haplotypes[3, 5] = -1
+    made = panel.with_haplotypes(haplotypes)
+    expected = f"{panel.contig}:{panel.positions[5]} has missing alleles, expected 0 and 1"
+    for rule in ("refuse", "reference"):
+        with pytest.raises(FormatError, match=expected):
+            served(panel, example_context(tmp_path / rule, panel), made, files, absent_sites=rule)
+
+
+@pytest.mark.parametrize(
+    ("sites", "expected"),
+    [
+        (["A\tC,G\t0|1\t2|0"], "1 multi-allelic"),
+        (["A\tC\t0|1\t0|0", "A\tG\t0|0\t1|0"], "2 duplicate position"),
+        (["A\t.\t.\t."], ""),
+    ],
+)
+def test_records_that_cant_be_read_are_no_absent_sites(
+    sites: list[str], expected: str, panel: Panel, tmp_path: Path
+) -> None:
+    """Only a record without alternate allele says that nobody carries one."""
+    where = panel.select_sites(np.arange(2))
+    first, second = (
+        f"{where.contig}\t{where.positions[i]}\t.\t{where.ref[i]}\t{where.alt[i]}\t.\t.\t.\tGT\t"
+        for i in range(2)
+    )
+    path = tmp_path / "made.vcf"
+    body = [first + "0|1\t1|1\n"]
+    for site in sites:
+        ref, alt, *calls = site.split("\t")
+        line = second.replace(f"\t{where.ref[1]}\t{where.alt[1]}\t", f"\t{ref}\t{alt}\t")
+        body.append(line + "\t".join(calls) + "\n")
+    path.write_text(
+        "##fileformat=VCFv4.2\n##contig=<ID=1>\n##contig=<ID=20>\n"
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="G">\n'
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\n" + "".join(body)
+    )
+    if not expected:
+        rows = read_rows(path, "vcf", 4, where, "reference")
+        assert rows.tolist() == [[0, 0], [1, 0], [1, 0], [1, 0]]
+        return
+    with pytest.raises(FormatError, match=f"can't be a site of the panel: {expected}"):
+        read_rows(path, "vcf", 4, where, "reference")
 
 
 def test_other_sites_and_alleles_are_refused(panel: Panel, tmp_path: Path, files: Path) -> None:

@@ -41,6 +41,7 @@ def test_good_generators_pass() -> None:
         "load",
         "populations",
         "unlabelled panel",
+        "haploid panel",
     }
     check_generator(toys.spec("Elsewhere", site_matched=False))
     check_generator(toys.spec("DiligentWriter"))

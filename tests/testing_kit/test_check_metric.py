@@ -36,6 +36,7 @@ def test_good_metrics_pass() -> None:
         "order",
         "one person",
         "panels without populations",
+        "haploid people",
         "no recombination map and no sequence",
         "figures",
     }

@@ -32,6 +32,7 @@ from haplobench.testing.findings import Findings, HaltError
 from haplobench.testing.generator_stages import GeneratorStages
 from haplobench.testing.panels import (
     example_panel,
+    haploid,
     without_labels,
 )
 from haplobench.testing.ranks import can_fit_in_ranks, fit_in_ranks
@@ -59,8 +60,9 @@ def check_generator(
 
     Fits four times on a small panel and samples about a dozen times: description, params,
     light import (by name only), shapes and alphabet, determinism in the seed, independence
-    of batch size and start, save and load, populations, panels without labels, no changes
-    to the training panel, no files outside the folders, no look at held-out people; for
+    of batch size and start, save and load, populations, panels without labels and of haploid
+    people, no changes to the training panel, no files outside the folders, no look at held-out
+    people; for
     `distributed=True`, with torch installed, also that two ranks fit the same as one.
 
     Parameters
@@ -132,6 +134,7 @@ class _Check(GeneratorStages):
             self.conditioning(fitted)
         self.round_trip(fitted, whole)
         self.unlabelled(train)
+        self.haploid(train)
         if self.spec.distributed:
             self.ranks(whole)
 
@@ -349,6 +352,35 @@ class _Check(GeneratorStages):
         ):
             fitted = resolve(self.spec.target)().fit(bare, self.params, self.context(self.seed))
             list(fitted.sample(SampleRequest(8), self.context(self.seed)))
+
+    def haploid(self, train: Panel) -> None:
+        """A panel of haploid people gives haploid people, or is refused in one line."""
+        n, found = 7, ""
+        haploid(train).save(self.folder / "haploid")
+        with (
+            watched(self.findings, self.folder, holdout="holdout"),
+            self.findings.attempt(
+                "haploid panel",
+                "a panel of haploid people to be fitted and sampled, or a BenchError",
+                "Panels of men's X, of Y or of mitochondria hold one haplotype of each person.",
+            ),
+            suppress(BenchError),
+        ):
+            context, panel = self.context(self.seed), Panel.load(self.folder / "haploid")
+            fitted = resolve(self.spec.target)().fit(panel, self.params, context)
+            batches = list(fitted.sample(SampleRequest(n), self.context(self.seed)))
+            rows = sum(_haplotypes(batch).shape[0] for batch in batches)
+            people = sum(
+                batch.n_samples if isinstance(batch, Panel) else len(batch) for batch in batches
+            )
+            found = f"{rows} of {people} people"
+        self.findings.expect(
+            found in ("", f"{n} of {n} people"),
+            "haploid panel",
+            f"{n} of {n} people",
+            found,
+            "Each person of a haploid panel has one haplotype.",
+        )
 
 
 def _haplotypes(sampled: NDArray[np.int8] | Panel) -> NDArray[np.int8]:

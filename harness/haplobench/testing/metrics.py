@@ -35,6 +35,7 @@ from haplobench.testing.panels import (
     example_panel,
     example_reference,
     example_shadows,
+    haploid,
     panel_state,
     without_labels,
 )
@@ -58,9 +59,9 @@ def check_metric(
     """Check that a metric keeps its contract.
 
     Measures real people, the holdout itself, a cohort without variation, cohorts and panels
-    without population labels, without recombination map and sequence and, if the metric
-    allows it, at other sites: description, params, light import (by name only), declared
-    submetrics, finite values, series, figures, determinism, order (fidelity: the holdout
+    without population labels, of haploid people, without recombination map and sequence and,
+    if the metric allows it, at other sites: description, params, light import (by name only),
+    declared submetrics, finite values, series, figures, determinism, order (fidelity: the holdout
     scores no worse than a cohort without variation), no changes to the panels, no files
     outside the folders; for `input="batches"` also that any cut gives the same result and
     that states merge.
@@ -288,6 +289,11 @@ class _Check:
             "panels without populations",
             Reference(without_labels(reference.train), without_labels(reference.holdout)),
             without_labels(synthetic),
+        )
+        measured(
+            "haploid people",
+            Reference(haploid(reference.train), haploid(reference.holdout)),
+            haploid(synthetic),
         )
         measured(
             "no recombination map and no sequence",

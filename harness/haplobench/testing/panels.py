@@ -120,6 +120,12 @@ def without_labels(panel: Panel) -> Panel:
     return replace(panel, population=empty, superpopulation=empty)
 
 
+def haploid(panel: Panel) -> Panel:
+    """The first haplotype of everybody, as of people who have one: men's X, mitochondria."""
+    first = np.ascontiguousarray(panel.haplotypes[:: panel.ploidy])
+    return replace(panel, haplotypes=first, ploidy=1)
+
+
 def _founders(n_sites: int, rng: np.random.Generator) -> NDArray[np.int8]:
     """Founder haplotypes: derived alleles ∝ 1/count, carried by neighbours in a slow order."""
     counts = np.arange(1, _FOUNDERS)

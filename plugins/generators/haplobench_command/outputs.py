@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from haplobench import BenchError, FormatError, Panel
 from haplobench.contigs import same_contig
 from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.datasets.formats.sites import MISSING_CALLS, NO_ALTERNATE
 from haplobench_command.matrices import read_matrix, read_ms
 
 
@@ -28,13 +29,20 @@ def read_rows(
     _require(path)
     if output_format == "matrix":
         return read_matrix(path, n_haplotypes, sites.n_sites)
-    panel = _read(path, n_haplotypes)
+    panel, skipped = _read(path, n_haplotypes)
     if output_format == "hapt" and not path.with_suffix(".legend").exists():
         if panel.n_sites != sites.n_sites:
             raise FormatError(
                 f"{path.name}: {panel.n_sites} sites without a .legend, expected {sites.n_sites}"
             )
         return panel.haplotypes
+    unread = {reason: n for reason, n in skipped.items() if n and reason != NO_ALTERNATE}
+    if unread:
+        raise FormatError(
+            f"{path.name}: records that can't be a site of the panel: "
+            + ", ".join(f"{n} {reason}" for reason, n in unread.items()),
+            hint="write every site of the panel once, with its two alleles",
+        )
     return _aligned(path, panel, sites, absent_sites)
 
 
@@ -50,7 +58,8 @@ def read_own_sites(path: Path, output_format: str, n_haplotypes: int, like: Pane
         raise FormatError(
             f"{path.name}: a matrix names no positions; write VCF or ms, or use `command`"
         )
-    return _read(path, n_haplotypes)
+    panel, _ = _read(path, n_haplotypes)
+    return panel
 
 
 def _require(path: Path) -> None:
@@ -61,16 +70,24 @@ def _require(path: Path) -> None:
         )
 
 
-def _read(path: Path, n_haplotypes: int) -> Panel:
-    panel, _ = read_panel(path, ReadOptions(snps_only=False), scratch=path.parent)
+def _read(path: Path, n_haplotypes: int) -> tuple[Panel, dict[str, int]]:
+    # Sites with missing calls are read, and refused: left out, they would seem absent.
+    options = ReadOptions(snps_only=False, max_missing=1.0)
+    panel, skipped = read_panel(path, options, scratch=path.parent)
     if panel.n_haplotypes != n_haplotypes:
         raise FormatError(
             f"{path.name}: {panel.n_haplotypes} haplotypes, expected {n_haplotypes} (of "
             f"{n_haplotypes // panel.ploidy} people)"
         )
+    if MISSING_CALLS in skipped:
+        raise FormatError(f"{path.name}: has records without any allele, expected 0 and 1")
     if panel.has_missing:
-        raise FormatError(f"{path.name}: has missing alleles, expected 0 and 1")
-    return panel
+        site = int(np.flatnonzero(panel.allele_counts[1] < n_haplotypes)[0])
+        raise FormatError(
+            f"{path.name}: {panel.contig}:{panel.positions[site]} has missing alleles, expected "
+            "0 and 1"
+        )
+    return panel, skipped
 
 
 def _aligned(

@@ -11,6 +11,7 @@ from haplobench_privacy.base import CohortMetric
 from haplobench_privacy.cohorts import Cohorts
 from haplobench_privacy.roc import auc
 from haplobench_privacy.specs.common import DistanceParams
+from haplobench_privacy.specs.inference import KINSHIP
 
 _NOT_DIPLOID = "people aren't diploid"
 
@@ -21,8 +22,9 @@ class Kinship(CohortMetric[DistanceParams]):
     def measure(self, data: Cohorts) -> MetricResult:
         """Shares of people with a duplicate or relative in train, and their excess."""
         if data.train.ploidy != 2:
-            names = ("duplicates", "first_degree", "second_degree", "auc")
-            return MetricResult({name: Measurement(None, note=_NOT_DIPLOID) for name in names})
+            return MetricResult(
+                {each.name: Measurement(None, note=_NOT_DIPLOID) for each in KINSHIP.submetrics}
+            )
         train = data.dosages(data.train)
         synthetic = closest(data.dosages(data.synthetic), train)
         unseen = data.remember(
