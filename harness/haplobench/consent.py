@@ -251,12 +251,17 @@ def without_names(command: str) -> str:
 
 
 def withdrawal_text(counts: Mapping[str, int]) -> str:
-    """The counts of `leave_out` in words: `2 of 2 withdrawn people left out`."""
+    """The counts of `leave_out` in words: `2 of 2 withdrawn people left out`.
+
+    Beside them there may be `doubles`: people who stay and have the genotypes of one who left.
+    """
     text = f"{counts['left_out']:,} of {counts['listed']:,} withdrawn people left out"
     if unknown := counts.get("unknown"):
         text += f"; {unknown:,} match nobody in the panel"
     if repeated := counts.get("repeated"):
         text += f"; {repeated:,} listed more than once"
+    if doubles := counts.get("doubles"):
+        text += f"; {doubles:,} who stay have the genotypes of one of them (duplicates or twins)"
     return text
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, SuiteError
-from haplobench.consent import Withdrawn, WithdrawnList
+from haplobench.consent import Withdrawn, WithdrawnList, withdrawal_text
+from haplobench.datasets.formats import write_panel
 from haplobench.registry import load_registry
 from haplobench.runner.jobs import Job
 from haplobench.runner.plan import Keys
@@ -31,7 +32,12 @@ generators: [markov]
 """
 
 
-def prepared(folder: Path, settings: dict[str, Any] | None = None) -> Prepared:
+def prepared(
+    folder: Path,
+    settings: dict[str, Any] | None = None,
+    name: str = "embedded",
+    params: dict[str, Any] | None = None,
+) -> Prepared:
     output = folder / "output"
     output.mkdir(parents=True)
     job = Job(
@@ -43,8 +49,8 @@ def prepared(folder: Path, settings: dict[str, Any] | None = None) -> Prepared:
         status=str(folder / "status"),
         error=str(folder / "error"),
         time_limit=60,
-        name="embedded",
-        params={"region": "20:1000000-1030000"},
+        name=name,
+        params=params or {"region": "20:1000000-1030000"},
         settings={
             "filters": {"min_maf": 0.05, "max_missing": 0},
             "split": {"holdout": 0.2, "validation": 0.1, "seed": 1},
@@ -53,6 +59,30 @@ def prepared(folder: Path, settings: dict[str, Any] | None = None) -> Prepared:
     )
     prepare(job, REGISTRY, example_context(folder, example_panel(4, n_sites=4)))
     return Prepared.load(output)
+
+
+def test_somebody_who_left_and_is_there_under_another_name_is_told(tmp_path: Path) -> None:
+    people = example_panel(40, n_sites=400)
+    double = np.array(people.haplotypes)
+    double[[60, 61]] = double[[7, 6]]  # person31 is person4, with the phase swapped
+    panel = people.with_haplotypes(
+        double,
+        samples=people.samples,
+        population=people.population,
+        superpopulation=people.superpopulation,
+    )
+    write_panel(panel, tmp_path / "panel.vcf.gz")
+    for left, doubles in (("person4", 1), ("person5", 0)):
+        listed = WithdrawnList.of([left]).as_job()
+        made = prepared(
+            tmp_path / left,
+            {"withdrawn": listed, "allow_unknown": False},
+            name="file",
+            params={"path": str(tmp_path / "panel.vcf.gz")},
+        )
+        assert made.facts["withdrawn"]["doubles"] == doubles
+    told = withdrawal_text({"listed": 1, "left_out": 1, "doubles": 1})
+    assert told.endswith("; 1 who stay have the genotypes of one of them (duplicates or twins)")
 
 
 def suite(tmp_path: Path, *overrides: str) -> Suite:
@@ -69,7 +99,9 @@ def test_they_are_on_neither_side(tmp_path: Path) -> None:
     there = np.concatenate([left.train.samples, left.holdout.samples])
     before = np.concatenate([everybody.train.samples, everybody.holdout.samples])
     assert sorted(set(before) - set(there)) == sorted(gone)
-    assert left.facts["withdrawn"] == {"listed": 3, "left_out": 2, "unknown": 1, "repeated": 0}
+    assert left.facts["withdrawn"] == {"listed": 3, "left_out": 2, "unknown": 1, "repeated": 0} | {
+        "doubles": 0
+    }
     assert "withdrawn" not in everybody.facts
     with pytest.raises(BenchError, match=r"filters.withdrawn: 1 of 3 .* 300 people: name 3 'some"):
         prepared(tmp_path / "typo", {"withdrawn": listed, "allow_unknown": False})

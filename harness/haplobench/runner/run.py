@@ -262,7 +262,8 @@ class _Run:
             return
         dataset.facts = read_facts(dataset.folder) | {"name": spec.name, "version": spec.version}
         if (counts := dataset.facts.get("withdrawn")) is not None:
-            doubt = "warning: " if counts["unknown"] or counts["repeated"] else ""
+            doubts = (counts[key] for key in ("unknown", "repeated", "doubles"))
+            doubt = "warning: " if any(doubts) else ""
             session.reporter.message(f"{doubt}{entry.label}: {withdrawal_text(counts)}")
         kin = dataset.facts["relatives"]
         if kin["families"] or kin["across"] or kin["reason"]:

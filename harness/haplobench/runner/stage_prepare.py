@@ -17,7 +17,7 @@ from haplobench.panel import Panel
 from haplobench.plugin import LoadedDataset, RunContext
 from haplobench.recombination import RecombinationMap
 from haplobench.registry import Registry, resolve
-from haplobench.relatives import Relatives, find_relatives
+from haplobench.relatives import SAME_GENOTYPES, Relatives, find_relatives
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared, digests
 from haplobench.sequence import ReferenceSequence, surrogate_sequence
@@ -46,6 +46,7 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         (panel,), withdrawn = WithdrawnList.from_job(listed).leave_out(
             panel, allow_unknown=job.settings["allow_unknown"], key="filters.withdrawn"
         )
+        withdrawn["doubles"] = _doubles(loaded.panel, panel)
     settings = job.settings["split"]
     panel, kin, facts = _families(panel, settings.get("relatives", "together"), ctx)
     split = split_panel(
@@ -74,6 +75,15 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
     prepared.facts["relatives"] = facts
     prepared.save(Path(job.output))
     return {}
+
+
+def _doubles(panel: Panel, stays: Panel) -> int:
+    """How many who stay have the genotypes of somebody who left: under another name, or twins."""
+    gone = panel.select_samples(~np.isin(panel.samples, stays.samples))
+    if not gone.n_samples:
+        return 0
+    same = (e for e in find_relatives(gone, stays).evidence if e.kind == SAME_GENOTYPES and e.told)
+    return len({int(stayer) for evidence in same for _, stayer in evidence.pairs})
 
 
 def _families(
