@@ -151,10 +151,20 @@ def replacing(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; text as UTF-8."""
     with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def new_folder(parent: Path, prefix: str) -> Path:
+    """Make a folder of a name that nothing else has.
+
+    Unlike `tempfile.mkdtemp`'s, it is for whom the umask says: others share results folders.
+    """
+    folder = parent / f"{prefix}{secrets.token_hex(8)}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Panel: phased haplotypes with their sites and samples. Needs numpy and our errors only."""
+"""Panel: phased haplotypes with their sites and samples. Needs numpy, our errors and files only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haplobench.errors import PanelError
+from haplobench.files import new_folder
 
 MISSING = -1
 UNREADABLE = (
@@ -318,8 +318,7 @@ class Panel:
         An existing folder of that name is replaced.
         """
         target = Path(directory)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        scratch = new_folder(target.parent, f".{target.name}.")
         try:
             np.save(scratch / "haplotypes.npy", self.haplotypes)
             np.savez_compressed(

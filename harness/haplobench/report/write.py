@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from haplobench.errors import BenchError
+from haplobench.files import write_whole
 from haplobench.report import FORMATS, ReportPaths
 from haplobench.report.claims_chart import draw_claims
 from haplobench.report.csv import render_tidy, render_wide
@@ -69,17 +68,5 @@ def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> Repor
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
     return path

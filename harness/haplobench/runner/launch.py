@@ -115,7 +115,7 @@ def _become_rank(rank: int, local_rank: int, here: int, size: int, log: str) -> 
         LOCAL_WORLD_SIZE=str(here),
     )
     if rank:
-        handle = os.open(log_of_rank(log, rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(log_of_rank(log, rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import filelock
 from haplobench.files import (
     is_abandoned,
     is_gone,
+    new_folder,
     owner,
     printable,
     read_json,
@@ -33,7 +33,7 @@ _GENERATION = "generation.json"
 STAGE_FILE = "stage.json"
 _LOCK_POLL = 0.2
 _ABANDONED = 7 * 86_400
-_WRITABLE = 0o222
+_READABLE, _EXECUTABLE = 0o444, 0o111
 _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
 
 
@@ -75,9 +75,7 @@ class StageStore:
     @contextlib.contextmanager
     def workspace(self, stage: str, key: str) -> Iterator[Path]:
         """A folder to work in, on the store's own disk; removed at the end."""
-        parent = self.root / "work"
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{owner()}.{stage}-{key[:8]}-", dir=parent))
+        folder = new_folder(self.root / "work", f"{owner()}.{stage}-{key[:8]}-")
         try:
             yield folder
         finally:
@@ -86,17 +84,22 @@ class StageStore:
     def publish(self, output: Path, stage: str, key: str) -> None:
         """Put a finished output in its place: flushed to disk first, then renamed.
 
-        Its files become read-only: what later results rest on isn't changed by a slip.
+        Its files become read-only: what later results rest on isn't changed by a slip. All is as
+        open as the workspace, which the umask was asked for: some libraries write files for their
+        owner only, and who shares a results folder could not go on from there.
         """
         target = self.folder(stage, key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        for path in sorted(output.rglob("*"), reverse=True):
+        shared = stat.S_IMODE(output.parent.stat().st_mode)
+        for path in (*sorted(output.rglob("*"), reverse=True), output):
             if path.is_symlink():
                 continue
             if path.is_file():
-                path.chmod(path.stat().st_mode & ~_WRITABLE)
+                runs = path.stat().st_mode & stat.S_IXUSR
+                path.chmod(shared & (_READABLE | _EXECUTABLE if runs else _READABLE))
+            else:
+                path.chmod(shared)
             sync(path)
-        sync(output)
         if target.exists():
             # Renamed first: no reader ever sees half a folder.
             old = self.root / "work" / f"{owner()}.old-{stage}-{key}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from haplobench.errors import BenchError
+from haplobench.files import new_folder
 from haplobench.registry import Registry
 from haplobench.scaffold.names import check_name
 
@@ -47,8 +47,7 @@ def create(kind: str, name: str, to: Path, registry: Registry) -> Path:
         **{f"{kind}/{template}": path for template, path in _OF_KIND.items()},
         **({"dataset/params.py": "{module}/params.py"} if kind == "dataset" else {}),
     }
-    to.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=to))
+    scratch = new_folder(to, f".{name}.")
     try:
         for template, path in made.items():
             # No tool takes a template for the Python or TOML that it isn't yet.
@@ -58,7 +57,6 @@ def create(kind: str, name: str, to: Path, registry: Registry) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(Template(text).substitute(values), encoding="utf-8")
         (scratch / names.module / "py.typed").touch()
-        scratch.chmod(0o755)
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -84,7 +84,9 @@ class FederationCheckpoint:
         }
         scratch = self.folder / f".federation.{os.getpid()}"
         held = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        # Clients' state, and a model that is not released yet: readable by its owner only.
         save_file(held, scratch, metadata={_KEY: json.dumps(said, sort_keys=True)})
+        scratch.chmod(0o600)
         _settle(scratch, self.folder / "federation.safetensors")
 
     def read(self, contexts: Mapping[int, Context]) -> Progress | None:

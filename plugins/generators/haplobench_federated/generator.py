@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from haplobench import BenchError, Panel, Populations, PrivacyStatement, RunContext, SampleRequest
@@ -83,10 +83,9 @@ class FittedFederated:
             "model": self.params.model_dump(),
         }
         state = self.model.state_dict()
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in state.items()},
-            directory / "model.safetensors",
-        )
+        weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        # Not by `save_file`, whose files are for their owner only, whatever the umask.
+        (directory / "model.safetensors").write_bytes(save(weights))
         (directory / "model.json").write_text(json.dumps(head) + "\n")
         (directory / "privacy.json").write_text(self.statement.to_json())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 _KEY = "training"
@@ -38,7 +38,8 @@ class CheckpointFile:
         scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         # Copies: safetensors refuses tensors that share memory.
         held = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-        save_file(held, scratch, metadata={_KEY: said})
+        # Not by `save_file`, whose files are for their owner only: a colleague may resume the run.
+        scratch.write_bytes(save(held, metadata={_KEY: said}))
         with scratch.open("rb") as handle:
             os.fsync(handle.fileno())
         scratch.replace(self.path)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from haplobench import BenchError
@@ -19,7 +19,8 @@ _FORMAT = 2
 def write_model(directory: Path, head: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     """Write a model into an existing folder; `head` is plain values."""
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file(weights, directory / "model.safetensors")
+    # Not by `save_file`, whose files are for their owner only, whatever the umask.
+    (directory / "model.safetensors").write_bytes(save(weights))
     text = json.dumps({"format": _FORMAT, **head}, indent=1)
     (directory / "model.json").write_text(text + "\n")
 

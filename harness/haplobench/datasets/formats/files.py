@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from haplobench.errors import FormatError
+from haplobench.files import new_folder
 
 # The empty block that ends every BGZF file (SAM/BAM specification, section 4.1.2).
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -64,8 +64,7 @@ def staged(path: Path) -> Iterator[Path]:
 
     Nothing appears under its final name if the body fails.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch = new_folder(path.parent, f".{path.name}.")
     try:
         yield scratch
         for made in sorted(scratch.iterdir()):
