@@ -1,4 +1,4 @@
-"""People who withdrew their consent: lists of their names, and panels without them."""
+"""Lists of people: of those who withdrew their consent, and of who is on which side of a split."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class _Entry:
 
 
 @dataclass(frozen=True)
-class WithdrawnList:
-    """A list of people who withdrew, as a spreadsheet, an editor or PLINK wrote it.
+class PeopleList:
+    """A list of people, as a spreadsheet, an editor or PLINK wrote it.
 
     Its text and representation never hold the names.
 
@@ -131,6 +131,40 @@ class WithdrawnList:
         """
         import numpy as np
 
+        places, unknown = self.find(
+            *panels,
+            key=key,
+            private=private,
+            allow_unknown=allow_unknown,
+            hint="mend them, or set allow_unknown if they are of other panels",
+        )
+        kept = []
+        for panel in panels:
+            stays = ~np.isin(panel.samples, list(places))
+            if not stays.any():
+                where = f"{key}: {self.source}: " if self.source else f"{key}: "
+                raise BenchError(f"{where}everybody in the panel withdrew; nobody is left")
+            kept.append(panel if stays.all() else panel.select_samples(stays))
+        repeats = (len(lines) > 1 for lines in [*places.values(), *unknown.values()])
+        return kept, {
+            "listed": len(places) + len(unknown),
+            "left_out": len(places),
+            "unknown": len(unknown),
+            "repeated": sum(repeats),
+        }
+
+    def find(
+        self,
+        *panels: Panel,
+        key: str,
+        allow_unknown: bool = False,
+        private: bool = False,
+        hint: str = "name people as the panel does",
+    ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """Lines of the list by sample of the panels, and by entries that match nobody.
+
+        Arguments and errors as of `leave_out`; `hint` says what to do about unknown names.
+        """
         names = SampleNames(name for panel in panels for name in panel.samples.tolist())
         places: dict[str, list[int]] = {}
         unknown: dict[str, list[int]] = {}
@@ -158,21 +192,9 @@ class WithdrawnList:
             raise BenchError(
                 f"{where}{len(unknown)} of {len(places) + len(unknown)} match nobody of the "
                 f"{total:,} people: {told}",
-                hint="mend them, or set allow_unknown if they are of other panels",
+                hint=hint,
             )
-        kept = []
-        for panel in panels:
-            stays = ~np.isin(panel.samples, list(places))
-            if not stays.any():
-                raise BenchError(f"{where}everybody in the panel withdrew; nobody is left")
-            kept.append(panel if stays.all() else panel.select_samples(stays))
-        repeats = (len(lines) > 1 for lines in [*places.values(), *unknown.values()])
-        return kept, {
-            "listed": len(places) + len(unknown),
-            "left_out": len(places),
-            "unknown": len(unknown),
-            "repeated": sum(repeats),
-        }
+        return places, unknown
 
     def _place(self, line: int) -> str:
         return f"{'line' if self.source else 'name'} {line}"
@@ -200,7 +222,7 @@ class WithdrawnList:
 class Withdrawn(BaseModel):
     """People who are neither trained on nor held out: they withdrew their consent.
 
-    `file`: a list of their names, see `WithdrawnList.read`. `names`: the same given one by one.
+    `file`: a list of their names, see `PeopleList.read`. `names`: the same given one by one.
     `allow_unknown`: whether names may match nobody in the panel. `unnamed`: how many names a run
     folder's suite had, which it doesn't keep.
     """
@@ -226,9 +248,9 @@ class Withdrawn(BaseModel):
             raise ValueError(f"{twice!r} is listed twice")
         return self
 
-    def read(self) -> WithdrawnList:
-        """The list. Raises FormatError as `WithdrawnList.read`."""
-        return WithdrawnList.read(self.file) if self.file else WithdrawnList.of(self.names)
+    def read(self) -> PeopleList:
+        """The list. Raises FormatError as `PeopleList.read`."""
+        return PeopleList.read(self.file) if self.file else PeopleList.of(self.names)
 
 
 def _written_out(value: object) -> object:

@@ -279,6 +279,25 @@ class Panel:
             family=self.family[chosen],
         )
 
+    def as_haploid(self) -> Panel:
+        """Each haplotype as a person of its own: HG00096's are HG00096_A and HG00096_B.
+
+        Families, which say what one person shares with another, are left behind. Raises
+        PanelError for unphased panels.
+        """
+        if not self.phased:
+            raise PanelError("haploid: the panel is unphased, so its haplotypes aren't known")
+        sides = [chr(ord("A") + i) for i in range(self.ploidy)]
+        names = [f"{name}_{side}" for name in self.samples for side in sides]
+        return replace(
+            self,
+            samples=self.samples if self.ploidy == 1 else np.array(names, np.str_),
+            population=self.haplotype_populations,
+            superpopulation=self.haplotype_superpopulations,
+            family=np.empty(0, "U1"),
+            ploidy=1,
+        )
+
     def with_haplotypes(
         self,
         haplotypes: NDArray[np.int8],

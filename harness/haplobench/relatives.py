@@ -118,11 +118,21 @@ class Relatives:
         }
 
 
+def noteworthy(facts: Mapping[str, Any]) -> str:
+    """`relatives_text` where there are relatives, or where they couldn't be looked for; or empty.
+
+    A warning is so called.
+    """
+    if not (facts["families"] or facts["across"] or facts["reason"]):
+        return ""
+    return ("warning: " if facts["across"] else "") + relatives_text(facts)
+
+
 def relatives_text(facts: Mapping[str, Any]) -> str:
     """What `Relatives.facts`, and what was made of it, says: one sentence or two.
 
-    `facts` also has the `setting`, the numbers of `families` and of `people` in them, `declared`
-    families, and pairs `across` the split.
+    `facts` also has the `setting`, the numbers of `families` and of `people` in them, of
+    `declared` families, and of families or pairs `across` the split.
     """
     evidence: Sequence[Mapping[str, Any]] = facts["evidence"]
     pairs = [
@@ -148,7 +158,7 @@ def relatives_text(facts: Mapping[str, Any]) -> str:
             "the split"
         )
     if facts["across"]:
-        parts.append(f"{facts['across']:,} pairs are on both sides of the split")
+        parts.append(f"{facts['across']:,} families or pairs are on two sides of the split")
     untold = [str(one["kind"]) for one in evidence if not one["told"]]
     if untold:
         parts.append(f"the region is too short to tell relatives by {', '.join(untold)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from haplobench.comparison.settings import CompareSettings
-from haplobench.consent import WithdrawnList
+from haplobench.consent import PeopleList
 from haplobench.marked_yaml import write_yaml
 from haplobench.suite_schema import (
     ExecutorSettings,
@@ -36,7 +36,8 @@ class DatasetEntry:
 
     `params` are validated and complete, with environment variables expanded; `asked` are
     those the file gives, unexpanded: the same on every machine. `withdrawn` is the list that
-    the filters name; it is in no digest of what was asked and in nothing that is written.
+    the filters name; it is in no digest of what was asked and in nothing that is written. `listed`
+    are the lists of people of the split, by its keys.
     """
 
     label: str
@@ -45,7 +46,13 @@ class DatasetEntry:
     asked: Mapping[str, Any]
     filters: Filters
     split: SplitSettings
-    withdrawn: WithdrawnList | None = None
+    withdrawn: PeopleList | None = None
+    listed: Mapping[str, PeopleList] = field(default_factory=dict)
+
+    def asked_split(self) -> dict[str, Any]:
+        """The split as digests of what was asked hold it: of a list of people its content's."""
+        digests = {key: people.digest for key, people in self.listed.items()}
+        return self.split.model_dump() | digests
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ class Suite:
             del asked[key]
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
             dataset["filters"] = entry.filters.asked()
+            dataset["split"] = entry.asked_split()
         for generator in asked["generators"]:
             del generator["limits"]
         return digest_of(asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from haplobench.errors import BenchError
 from haplobench.panel import Panel
-from haplobench.validation import near_names
 
 Indices = NDArray[np.int64]
-# A share below 1 (of all people; of the training people), a count of people, or their names.
-Part = float | Sequence[str]
+# A share below 1 (of all people; of the training people), a count of people, or who they are.
+Part = float | Indices
 _FEW = 3
 
 
@@ -62,8 +60,8 @@ def split_panel(
     Parameters
     ----------
     panel : Panel
-    holdout, validation : float or sequence of str
-        A share below 1 (of all people; of the training people), a count of people, or names.
+    holdout, validation : float or (n,) int64
+        A share below 1 (of all people; of the training people), a count of people, or indices.
     seed : int
     folds, fold : int
         With `folds`, everybody is dealt into so many parts, and the held-out people are those
@@ -72,8 +70,8 @@ def split_panel(
     Raises
     ------
     BenchError
-        If fewer than two people would be held out, or fewer than two trained on; if a name is
-        nobody's; if families leave no such split.
+        If fewer than two people would be held out, or fewer than two trained on, or people of
+        one family alone; if validation people are held out.
     """
     people = np.arange(panel.n_samples, dtype=np.int64)
     if folds:
@@ -84,8 +82,8 @@ def split_panel(
         asked = f"split.holdout: {holdout:g} of {panel.n_samples} people"
         held = stratified_sample(panel, people, n_holdout, f"holdout {seed}")
     else:
-        held = named_people(panel, holdout, "split.holdout")
-        asked = f"split.holdout: a list of {len(holdout)}"
+        held = np.unique(holdout)
+        asked = f"split.holdout: a list of {held.size} people"
     _enough(panel, asked, held)
     train = np.setdiff1d(people, held)
     if isinstance(validation, float | int):
@@ -93,9 +91,9 @@ def split_panel(
         apart = stratified_sample(panel, train, n_validation, f"validation {seed}")
         asked = f"split.validation: {validation:g} of {train.size} training people"
     else:
-        apart = named_people(panel, validation, "split.validation")
+        apart = np.unique(validation)
         n_validation = apart.size
-        asked = f"split.validation: a list of {len(validation)}"
+        asked = f"split.validation: a list of {n_validation} people"
         both = np.intersect1d(apart, held)
         if both.size:
             raise BenchError(
@@ -107,19 +105,6 @@ def split_panel(
             f"{asked} leaves {train.size - n_validation} to learn from; at least 2 are needed"
         )
     return Split(train, held, apart)
-
-
-def named_people(panel: Panel, names: Sequence[str], key: str) -> Indices:
-    """Indices of people by name, increasing; BenchError, under `key`, for names of nobody."""
-    samples = panel.samples.tolist()
-    unknown = sorted(set(names).difference(samples))
-    if unknown:
-        near = near_names(unknown[0], samples)
-        raise BenchError(
-            f"{key}: {len(unknown)} of {len(set(names))} names are nobody's in the panel: "
-            f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}{near}"
-        )
-    return np.flatnonzero(np.isin(panel.samples, list(names))).astype(np.int64)
 
 
 def stratified_sample(

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from haplobench.consent import WithdrawnList
+from haplobench.consent import PeopleList
 from haplobench.errors import FormatError, PluginError
 from haplobench.files import printable
 from haplobench.marked_yaml import Key, MarkedTree, key_text, leaves
 from haplobench.plugin import Need, Params
 from haplobench.registry import Registry, missing_needs
 from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite
-from haplobench.suite_schema import FLOOR, Filters, Limits, SuiteFile
+from haplobench.suite_schema import FLOOR, Filters, Limits, SplitSettings, SuiteFile
 from haplobench.validation import explain, near_names, structural_problems
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -291,17 +291,32 @@ class SuiteChecker:
             filters=filters,
             split=read.split,
             withdrawn=withdrawn,
+            listed=self._listed((*key, "split"), read.split),
         )
 
-    def _withdrawn(self, key: Key, filters: Filters) -> tuple[Filters, WithdrawnList | None]:
+    def _listed(self, key: Key, split: SplitSettings) -> dict[str, PeopleList]:
+        """The lists of people that a split names; a problem where one can't be read."""
+        lists = {}
+        for name, people in split.listed.items():
+            if isinstance(people, list):
+                lists[name] = PeopleList.of(people)
+                continue
+            try:
+                path = Path(self._expand((*key, name), people)).expanduser()
+                lists[name] = PeopleList.read(path)
+            except FormatError as error:
+                self.problem((*key, name), str(error))
+        return lists
+
+    def _withdrawn(self, key: Key, filters: Filters) -> tuple[Filters, PeopleList | None]:
         """The list that filters name, with its path expanded; a problem where it can't be read."""
         asked = filters.withdrawn
         if asked is None or asked.names:
-            return filters, WithdrawnList.of(asked.names) if asked else None
+            return filters, PeopleList.of(asked.names) if asked else None
         path = str(Path(self._expand(key, asked.file)).expanduser())
         filters = filters.model_copy(update={"withdrawn": asked.model_copy(update={"file": path})})
         try:
-            return filters, WithdrawnList.read(path)
+            return filters, PeopleList.read(path)
         except FormatError as error:
             self.problem(key, str(error))
             return filters, None

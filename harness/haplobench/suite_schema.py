@@ -40,6 +40,16 @@ def _share(value: object) -> object:
     return value
 
 
+def _part(value: object) -> object:
+    """A share, or a file or list of people."""
+    if not isinstance(value, str | list):
+        return _share(value)
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"expected a share, a file or a list of names, found {value!r}")
+    return value
+
+
 def _haplotypes(value: object) -> object:
     if value == "holdout" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
@@ -61,6 +71,7 @@ def _world_sizes(value: object) -> object:
 
 
 Share = Annotated[float, BeforeValidator(_share)]
+Part = Annotated[float | str | list[str], BeforeValidator(_part)]
 WorldSizes = Annotated[list[int], BeforeValidator(_world_sizes)]
 Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
 
@@ -109,18 +120,25 @@ class Filters(Strict):
         return self.model_dump() | ({"withdrawn": True} if self.withdrawn else {})
 
 
+def _told(key: str, part: float | str | list[str]) -> str:
+    if isinstance(part, list):
+        return f"{key} of {len(part)} names"
+    return f"{key} {part}" if isinstance(part, str) else f"{key} {part:g}"
+
+
 class SplitSettings(Strict):
     """How a dataset's people are shared out, see `haplobench.split.split_panel`.
 
-    `holdout`, `validation`: a share below 1 (of all people; of the training people), or a count
-    of people. `folds`: instead of `holdout`, so many datasets (`label-fold1`, …) in which each
-    person is held out once; `fold`: only that one of them. `relatives`: duplicates and relatives
-    whom the panel shows and no table declares are kept on one side (`together`), told (`warn`),
-    not accepted (`refuse`), or not looked for, and declared families not kept either (`ignore`).
+    `holdout`, `validation`: a share below 1 (of all people; of the training people), a count of
+    people, a list of their names or a file of it, as for `filters.withdrawn`. `folds`: instead of
+    `holdout`, so many datasets (`label-fold1`, …) in which each person is held out once; `fold`:
+    only that one of them. `relatives`: duplicates and relatives whom the panel shows and no table
+    declares are kept on one side (`together`), told (`warn`), not accepted (`refuse`), or not
+    looked for, and declared families not kept either (`ignore`).
     """
 
-    holdout: Share = 0.2
-    validation: Share = 0.1
+    holdout: Part = 0.2
+    validation: Part = 0.1
     seed: Seed = 1
     folds: int = Field(default=0, ge=0)
     fold: int = Field(default=0, ge=0)
@@ -138,9 +156,17 @@ class SplitSettings(Strict):
         return self
 
     def __str__(self) -> str:
-        held = f"fold {self.fold} of {self.folds}" if self.folds else f"holdout {self.holdout:g}"
+        held = f"fold {self.fold} of {self.folds}" if self.folds else _told("holdout", self.holdout)
         kin = f", relatives: {self.relatives}" if self.relatives != "together" else ""
-        return f"{held}, validation {self.validation:g}, split seed {self.seed}{kin}"
+        return f"{held}, {_told('validation', self.validation)}, split seed {self.seed}{kin}"
+
+    @property
+    def listed(self) -> dict[str, str | list[str]]:
+        """The parts that are lists of people, or files of them, by key."""
+        parts = {"validation": self.validation}
+        if not self.folds:
+            parts["holdout"] = self.holdout
+        return {key: part for key, part in parts.items() if isinstance(part, str | list)}
 
     @model_serializer(mode="wrap")
     def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench.consent import WithdrawnList, withdrawal_text, without_names
+from haplobench.consent import PeopleList, withdrawal_text, without_names
 from haplobench.datasets.formats import read_panel, write_panel
 from haplobench.testing import example_panel
 
@@ -70,7 +70,7 @@ def people(n: int = 60, prefix: str = "") -> Panel:
 
 def left(panel: Panel, path: Path, *, allow_unknown: bool = False) -> tuple[set[str], str]:
     """Who is gone, and the counts in words."""
-    listed = WithdrawnList.read(path)
+    listed = PeopleList.read(path)
     (stays,), counts = listed.leave_out(panel, allow_unknown=allow_unknown, key="withdrawn")
     gone = set(panel.samples.tolist()) - set(stays.samples.tolist())
     assert stays.n_samples == panel.n_samples - len(gone)
@@ -174,18 +174,18 @@ def test_a_list_of_nobody_or_everybody_is_refused(tmp_path: Path) -> None:
     for content in ("", "\n\n", "# nobody yet\n", "IID\n", "\ufeff", ",,\n"):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(FormatError, match=r"list.txt: holds no names \(leave the setting out"):
-            WithdrawnList.read(path)
+            PeopleList.read(path)
     path.write_text("sample,reason\nP000,x\n,y\n")
     with pytest.raises(FormatError, match=r"list.txt:3: no name in the column"):
-        WithdrawnList.read(path)
+        PeopleList.read(path)
     path.write_text('P000,"moved\nwith P001"\n')
     with pytest.raises(FormatError, match=r"list.txt:1: a quoted cell doesn't end on its line"):
-        WithdrawnList.read(path)
+        PeopleList.read(path)
     path.write_bytes("P000\n".encode("utf-16-le"))
     with pytest.raises(FormatError, match=r"list.txt: can't be read: not text"):
-        WithdrawnList.read(path)
+        PeopleList.read(path)
     with pytest.raises(FormatError, match=r"nowhere.txt: can't be read: No such file"):
-        WithdrawnList.read(tmp_path / "nowhere.txt")
+        PeopleList.read(tmp_path / "nowhere.txt")
     path.write_text("\n".join(people(5).samples))
     with pytest.raises(BenchError, match="everybody in the panel withdrew"):
         left(people(5), path)
@@ -194,7 +194,7 @@ def test_a_list_of_nobody_or_everybody_is_refused(tmp_path: Path) -> None:
 def test_of_several_panels_each_name_has_to_be_in_one() -> None:
     panel = people()
     first, second = panel.select_samples(np.arange(30)), panel.select_samples(np.arange(30, 60))
-    listed = WithdrawnList.of(["P000", "P059"])
+    listed = PeopleList.of(["P000", "P059"])
     kept, counts = listed.leave_out(first, second, allow_unknown=False, key="--withdrawn")
     assert [each.n_samples for each in kept] == [29, 29]
     assert counts == {"listed": 2, "left_out": 2, "unknown": 0, "repeated": 0}
@@ -203,7 +203,7 @@ def test_of_several_panels_each_name_has_to_be_in_one() -> None:
 def test_names_are_not_told_where_they_would_be_kept(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("P000\nsecret\nP002 P001\n")
-    listed = WithdrawnList.read(path)
+    listed = PeopleList.read(path)
     assert "P000" not in repr(listed)
     for panel in (people(), people(2)):
         with pytest.raises(BenchError) as error:
@@ -219,13 +219,13 @@ def test_names_are_not_told_where_they_would_be_kept(tmp_path: Path) -> None:
 def test_a_list_that_changed_is_not_taken_for_the_one_that_was_read(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("P000\n")
-    job = WithdrawnList.read(path).as_job()
-    assert WithdrawnList.from_job(job).digest == job["digest"]
+    job = PeopleList.read(path).as_job()
+    assert PeopleList.from_job(job).digest == job["digest"]
     path.write_text("P001\n")
     with pytest.raises(BenchError, match="the list changed while the run was starting"):
-        WithdrawnList.from_job(job)
-    assert WithdrawnList.from_job(WithdrawnList.of(["P000", "F1 X"]).as_job()) == (
-        WithdrawnList.of(["P000", "F1 X"])
+        PeopleList.from_job(job)
+    assert PeopleList.from_job(PeopleList.of(["P000", "F1 X"]).as_job()) == (
+        PeopleList.of(["P000", "F1 X"])
     )
 
 

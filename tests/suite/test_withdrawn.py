@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, SuiteError
-from haplobench.consent import Withdrawn, WithdrawnList, withdrawal_text
+from haplobench.consent import PeopleList, Withdrawn, withdrawal_text
 from haplobench.datasets.formats import write_panel
 from haplobench.registry import load_registry
 from haplobench.runner.jobs import Job
@@ -73,7 +73,7 @@ def test_somebody_who_left_and_is_there_under_another_name_is_told(tmp_path: Pat
     )
     write_panel(panel, tmp_path / "panel.vcf.gz")
     for left, doubles in (("person4", 1), ("person5", 0)):
-        listed = WithdrawnList.of([left]).as_job()
+        listed = PeopleList.of([left]).as_job()
         made = prepared(
             tmp_path / left,
             {"withdrawn": listed, "allow_unknown": False},
@@ -94,7 +94,7 @@ def suite(tmp_path: Path, *overrides: str) -> Suite:
 def test_they_are_on_neither_side(tmp_path: Path) -> None:
     everybody = prepared(tmp_path / "all")
     gone = [str(everybody.train.samples[0]), str(everybody.holdout.samples[3])]
-    listed = WithdrawnList.of([*gone, "somebody else"]).as_job()
+    listed = PeopleList.of([*gone, "somebody else"]).as_job()
     left = prepared(tmp_path / "left", {"withdrawn": listed, "allow_unknown": True})
     there = np.concatenate([left.train.samples, left.holdout.samples])
     before = np.concatenate([everybody.train.samples, everybody.holdout.samples])
@@ -105,7 +105,7 @@ def test_they_are_on_neither_side(tmp_path: Path) -> None:
     assert "withdrawn" not in everybody.facts
     with pytest.raises(BenchError, match=r"filters.withdrawn: 1 of 3 .* 300 people: name 3 'some"):
         prepared(tmp_path / "typo", {"withdrawn": listed, "allow_unknown": False})
-    listed = WithdrawnList.of([str(name) for name in before]).as_job()
+    listed = PeopleList.of([str(name) for name in before]).as_job()
     with pytest.raises(BenchError, match="everybody in the panel withdrew"):
         prepared(tmp_path / "nobody", {"withdrawn": listed, "allow_unknown": False})
 

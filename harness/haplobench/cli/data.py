@@ -95,9 +95,9 @@ def _consenting(loaded: LoadedDataset, withdrawn: str, allow_unknown: bool) -> L
     """The dataset without the people of a list; its provenance says how many they are."""
     if not withdrawn:
         return loaded
-    from haplobench.consent import WithdrawnList, withdrawal_text
+    from haplobench.consent import PeopleList, withdrawal_text
 
-    (panel,), counts = WithdrawnList.read(withdrawn).leave_out(
+    (panel,), counts = PeopleList.read(withdrawn).leave_out(
         loaded.panel, allow_unknown=allow_unknown, key="--withdrawn"
     )
     provenance = {"consent": withdrawal_text(counts), **loaded.provenance}

@@ -82,7 +82,7 @@ def evaluate(
     import tempfile
 
     from haplobench.cli.run import report_on
-    from haplobench.consent import WithdrawnList, withdrawal_text
+    from haplobench.consent import PeopleList, withdrawal_text
     from haplobench.datasets.file import read_surroundings
     from haplobench.datasets.formats import ReadOptions, Region
     from haplobench.errors import BenchError
@@ -127,7 +127,7 @@ def evaluate(
         people = {name: panel for name, (panel, _) in read.items() if name != "synthetic"}
         counts = None
         if withdrawn:
-            kept, counts = WithdrawnList.read(withdrawn).leave_out(
+            kept, counts = PeopleList.read(withdrawn).leave_out(
                 *people.values(), allow_unknown=allow_unknown, key="--withdrawn"
             )
             people = dict(zip(people, kept, strict=True))

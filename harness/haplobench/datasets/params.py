@@ -25,7 +25,7 @@ class FileParams(Params):
     path : str
         VCF, BCF, VCF Zarr, PLINK 1 or 2, or `.hapt`; by its ending.
     region, contig, populations, superpopulations, samples, snps_only, max_missing,
-    allow_unphased, skip_unphased, strict, build
+    allow_unphased, skip_unphased, strict, haploid, build
         As in `ReadOptions`.
     panel_file : str
         Population labels: the 1000 Genomes panel file (`sample`, `pop`, `super_pop`), its
@@ -55,6 +55,7 @@ class FileParams(Params):
     allow_unphased: bool = False
     skip_unphased: bool = False
     strict: bool = False
+    haploid: bool = False
     build: str = ""
     map: str = ""
     fasta: str = ""

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from haplobench.consent import withdrawal_text
+from haplobench.relatives import noteworthy
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
@@ -45,6 +46,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         print_dataset(dataset, console)
         if counts := summary.run.datasets[label].get("withdrawn"):
             _print(console, Text(f"{label}: {withdrawal_text(counts)}", style="dim"))
+        if (kin := summary.run.datasets[label].get("relatives")) and (text := noteworthy(kin)):
+            _print(console, Text(f"{label}: {text}", style="dim"))
         if label in boards:
             for part in board_parts(boards[label], console):
                 _print(console, part)

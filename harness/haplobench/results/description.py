@@ -45,6 +45,23 @@ class _Plugin(_Part):
     citations: list[str] | None = None
 
 
+class _Evidence(_Part):
+    kind: str
+    told: bool
+    pairs: int
+    chance: float | None
+
+
+class _Relatives(_Part):
+    setting: str
+    declared: int
+    families: int
+    people: int
+    across: int
+    reason: str
+    evidence: list[_Evidence]
+
+
 class _Dataset(_Plugin):
     name: str | None = None
     digest: str | None = None
@@ -61,6 +78,8 @@ class _Dataset(_Plugin):
     populations: Numbers | None = None
     superpopulations: Numbers | None = None
     min_maf: float | None = None
+    relatives: _Relatives | None = None
+    one_sided: Numbers | None = None
     skipped: Numbers | None = None
     provenance: dict[str, Any] | None = None
 

@@ -109,7 +109,7 @@ def evaluate(
     provenance_of : mapping, optional
         Where the panels came from, for run.json.
     withdrawn : mapping, optional
-        How many people were left out of the panels, see `WithdrawnList.leave_out`.
+        How many people were left out of the panels, see `PeopleList.leave_out`.
     limits, jobs, fresh, reporter, executor
         As for `run_suite`.
 

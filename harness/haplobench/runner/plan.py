@@ -49,7 +49,7 @@ class Cell:
             "source": self.dataset.name,
             "source_params": self.dataset.asked,
             "filters": self.dataset.filters.asked(),
-            "split": self.dataset.split.model_dump(),
+            "split": self.dataset.asked_split(),
             "generator": self.label,
             "seed": self.seed,
         }
@@ -128,7 +128,7 @@ class Keys:
                 "fingerprint": fingerprint,
                 "filters": entry.filters.asked(),
                 **({"withdrawn": consent} if consent else {}),
-                "split": entry.split.model_dump(),
+                "split": entry.asked_split(),
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
                     "haplobench.runner.stage_prepare", "haplobench.runner.context"

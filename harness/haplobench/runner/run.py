@@ -19,7 +19,7 @@ from haplobench.errors import BenchError
 from haplobench.files import read_json, write_json, write_whole
 from haplobench.hookspecs import StageEvent
 from haplobench.registry import Registry
-from haplobench.relatives import relatives_text
+from haplobench.relatives import noteworthy
 from haplobench.resolved_suite import GeneratorEntry, Suite
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import code
@@ -251,6 +251,7 @@ class _Run:
                     entry.filters.withdrawn and entry.filters.withdrawn.allow_unknown
                 ),
                 "split": entry.split.model_dump(),
+                "listed": {key: people.as_job() for key, people in entry.listed.items()},
             },
         }
         try:
@@ -265,10 +266,8 @@ class _Run:
             doubts = (counts[key] for key in ("unknown", "repeated", "doubles"))
             doubt = "warning: " if any(doubts) else ""
             session.reporter.message(f"{doubt}{entry.label}: {withdrawal_text(counts)}")
-        kin = dataset.facts["relatives"]
-        if kin["families"] or kin["across"] or kin["reason"]:
-            doubt = "warning: " if kin["across"] else ""
-            session.reporter.message(f"{doubt}{entry.label}: {relatives_text(kin)}")
+        if text := noteworthy(dataset.facts["relatives"]):
+            session.reporter.message(f"{entry.label}: {text}")
 
     def recorder(self, cell: Cell, dataset: DatasetStage) -> Recorder:
         """What makes a cell's records."""

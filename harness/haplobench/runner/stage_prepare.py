@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.consent import WithdrawnList
+from haplobench.consent import PeopleList
 from haplobench.errors import BenchError, PluginError
 from haplobench.families import family_sizes, keep_together
 from haplobench.panel import Panel
@@ -21,7 +21,7 @@ from haplobench.relatives import SAME_GENOTYPES, Relatives, find_relatives
 from haplobench.runner.jobs import Job
 from haplobench.runner.prepared import Prepared, digests
 from haplobench.sequence import ReferenceSequence, surrogate_sequence
-from haplobench.split import split_panel
+from haplobench.split import Split, split_panel
 
 # Bases beyond the first and last site, so that k-mers around them are whole.
 _MARGIN = 1000
@@ -30,8 +30,8 @@ _MARGIN = 1000
 def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
     """Write a `Prepared` into the job's output.
 
-    Settings: `filters` and `split` of the suite; `withdrawn`, see `WithdrawnList.as_job`, and
-    `allow_unknown` where there is such a list.
+    Settings: `filters` and `split` of the suite; `withdrawn`, see `PeopleList.as_job`, and
+    `allow_unknown` where there is such a list; `listed`, such lists by the split's keys.
 
     Raises BenchError for files, filters or splits that the user must mend.
     """
@@ -43,11 +43,14 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         )
     panel, withdrawn = loaded.panel, None
     if (listed := job.settings.get("withdrawn")) is not None:
-        (panel,), withdrawn = WithdrawnList.from_job(listed).leave_out(
+        (panel,), withdrawn = PeopleList.from_job(listed).leave_out(
             panel, allow_unknown=job.settings["allow_unknown"], key="filters.withdrawn"
         )
         withdrawn["doubles"] = _doubles(loaded.panel, panel)
-    settings = job.settings["split"]
+    settings = job.settings["split"] | {
+        key: _people(panel, loaded.panel, PeopleList.from_job(people), f"split.{key}")
+        for key, people in job.settings.get("listed", {}).items()
+    }
     panel, kin, facts = _families(panel, settings.get("relatives", "together"), ctx)
     split = split_panel(
         panel,
@@ -57,7 +60,7 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         folds=settings.get("folds", 0),
         fold=settings.get("fold", 0),
     )
-    facts["across"] = int((np.isin(kin, split.holdout).sum(axis=1) == 1).sum())
+    facts["across"] = _across(panel, split, kin, settings.get("relatives", "together"))
     prepared = make_prepared(
         train=panel.select_samples(split.train),
         holdout=panel.select_samples(split.holdout),
@@ -113,6 +116,36 @@ def _families(
     facts = {"setting": setting, "declared": int(declared)} | relatives.facts()
     facts |= {"families": int(sizes.size), "people": int(sizes.sum())}
     return panel, apart, facts
+
+
+def _people(panel: Panel, everybody: Panel, people: PeopleList, key: str) -> NDArray[np.int64]:
+    """Indices of listed people; who is among `everybody` and has withdrawn is passed over."""
+    names, _ = people.find(everybody, key=key)
+    return np.flatnonzero(np.isin(panel.samples, list(names))).astype(np.int64)
+
+
+def _across(panel: Panel, split: Split, kin: NDArray[np.int64], setting: str) -> int:
+    """Families, and pairs of relatives in no such, with people both held out and trained on, or
+    among those set apart and the others trained on. None are, but where lists say so.
+
+    Raises BenchError for families that lists tear apart, but with the setting `warn`.
+    """
+    side = np.zeros(panel.n_samples, np.int64)
+    side[split.holdout], side[split.validation] = 1, 2
+    torn = [
+        members
+        for family in np.unique(panel.family[panel.family != ""])
+        if np.unique(side[members := np.flatnonzero(panel.family == family)]).size > 1
+    ]
+    if torn and setting != "warn":
+        one = torn[0][0]
+        other = next(person for person in torn[0] if side[person] != side[one])
+        raise BenchError(
+            f"split.holdout, split.validation: {len(torn)} families have people on two sides of "
+            f"these lists, {panel.samples[one]} and {panel.samples[other]} among them",
+            hint="list whole families, or set relatives to warn",
+        )
+    return len(torn) + int((side[kin[:, 0]] != side[kin[:, 1]]).sum())
 
 
 def make_prepared(

@@ -4,7 +4,7 @@ The server's settings are the run's configuration (`[tool.flwr.app.config]`): `s
 and the parameters of `vae-federated` under `params`. A hospital's are its SuperNode's own
 (`--node-config`): `panel`, `ledger` and `site_list`, and where it has them `labels` (people's
 populations, tab-separated) and `withdrawn` (a list of people who left, see
-`haplobench.consent.WithdrawnList`; with `allow_unknown=true` it may name people of other panels).
+`haplobench.consent.PeopleList`; with `allow_unknown=true` it may name people of other panels).
 What a hospital reads, and what it may spend at most, is thus for it alone to say.
 """
 
@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from haplobench import BenchError, PrivacyStatement
-from haplobench.consent import WithdrawnList, withdrawal_text
+from haplobench.consent import PeopleList, withdrawal_text
 from haplobench.datasets.formats import ReadOptions, read_panel
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.client_app import ClientSite, client_app
@@ -106,7 +106,7 @@ def hospital(node: Mapping[str, Any], params: FederatedParams, family: ModelFami
     labels = Path(own["labels"]) if "labels" in own else None
     panel, _ = read_panel(own["panel"], ReadOptions(panel_file=labels))
     if "withdrawn" in own:
-        (panel,), counts = WithdrawnList.read(own["withdrawn"]).leave_out(
+        (panel,), counts = PeopleList.read(own["withdrawn"]).leave_out(
             panel,
             allow_unknown=own.get("allow_unknown", "").lower() == "true",
             key="--node-config: withdrawn",

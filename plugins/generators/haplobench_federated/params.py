@@ -126,7 +126,7 @@ class FederatedParams(Params):
         Folder of a saved model (`model.safetensors`) to start from: transfer learning.
     withdrawn : Withdrawn, str or None
         People of the training panel who withdrew their consent: a file, see
-        `haplobench.consent.WithdrawnList`, or that and `allow_unknown`. Held-out people are
+        `haplobench.consent.PeopleList`, or that and `allow_unknown`. Held-out people are
         unknown here; a dataset's `filters.withdrawn` knows everybody.
     secure : SecureParams
         Whether the server only sees the sum of updates.

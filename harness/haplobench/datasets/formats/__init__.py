@@ -50,7 +50,14 @@ def read_panel(
     path = Path(path)
     panel: Panel
     skipped: dict[str, int]
-    panel, skipped = _format(path).read(path, options or ReadOptions(), scratch)
+    options = options or ReadOptions()
+    panel, skipped = _format(path).read(path, options, scratch)
+    if options.haploid and panel.ploidy > 1:
+        if not panel.phased:
+            raise FormatError(
+                f"{path}: unphased, so that it can't be read as haploid", hint="phase the file"
+            )
+        panel = panel.as_haploid()
     return panel, skipped
 
 

@@ -44,7 +44,7 @@ def read(
 
     Without it, sites are numbered from 1 and their alleles are N. Two rows following each
     other are one person; an odd number of rows, or names that all end in `_H`, are haploid
-    people. Missing is `.`.
+    people, as all are with the option `haploid`. Missing is `.`.
 
     Raises FormatError naming file and line.
     """
@@ -63,7 +63,7 @@ def read(
         rows.append(alleles)
     if not rows:
         raise FormatError(f"{path}: holds no haplotypes")
-    samples, ploidy = _pair(path, names)
+    samples, ploidy = (names, 1) if options.haploid else _pair(path, names)
     labels = [Label("" if kind.lower() in _KINDS else kind, "") for kind in kinds[::ploidy]]
     own = labels if any(label.population for label in labels) else None
     people = choose_people(path, samples, options, own)
@@ -140,7 +140,7 @@ def _pair(path: Path, names: list[str]) -> tuple[list[str], int]:
         if all(sides):
             raise FormatError(
                 f"{path}: an odd number of haplotypes ({len(names)}), named as pairs",
-                hint=names[-1],
+                hint=f"{names[-1]} has no other; set haploid: true to take each by itself",
             )
         return names, 1
     people: list[str] = []

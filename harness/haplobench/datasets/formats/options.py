@@ -83,6 +83,10 @@ class ReadOptions(BaseModel):
     strict : bool
         Refuse a file with any record that would be left out, naming the first, instead of
         counting them.
+    haploid : bool
+        Read each haplotype as a person of its own, HG00096's as HG00096_A and HG00096_B (of
+        `.hapt`, as its rows are named): for sets that were split by haplotype. A person's two
+        may then be on both sides of a split.
     build : str
         Genome build to note in the panel, for example `GRCh37`.
     """
@@ -101,6 +105,7 @@ class ReadOptions(BaseModel):
     allow_unphased: bool = False
     skip_unphased: bool = False
     strict: bool = False
+    haploid: bool = False
     build: str = ""
 
     @model_validator(mode="after")
