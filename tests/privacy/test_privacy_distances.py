@@ -1,9 +1,7 @@
 """Distances against scipy, expectations against enumeration and the hypergeometric law."""
 
 from itertools import combinations
-from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import hypergeom
 
 from haplobench.panel import pack_bits
-from haplobench_privacy import compiled, distances
+from haplobench_privacy import distances
 
 Haplotypes = NDArray[np.int8]
 
@@ -85,15 +83,3 @@ def test_absence_is_hypergeometric(total: int, drawn: int) -> None:
     np.testing.assert_allclose(
         distances.absence(total, drawn), hypergeom.pmf(0, total, k, drawn), atol=1e-12
     )
-
-
-def test_kernels_compile_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    njit = numba.njit
-
-    def refusing(function: Any, **options: Any) -> Any:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(function, **options)
-
-    monkeypatch.setattr(compiled.numba, "njit", refusing)
-    assert compiled.compiled(lambda x: x + 1)(2) == 3

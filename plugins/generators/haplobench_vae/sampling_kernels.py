@@ -9,27 +9,19 @@ of the file that a function is in, but not of a function it calls elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from haplobench.kernels import compiled
+
 Reals = NDArray[np.float32]
 Codes = NDArray[np.int64]
 
 
-def _jit(function: _Function) -> _Function:
-    """Compile without the GIL and keep the code on disk, or in memory where no disk is writable."""
-    # Sums may be taken in any order, always the same on one machine.
-    flags = {"nogil": True, "fastmath": True}
-    try:
-        compiled: _Function = numba.njit(function, cache=True, **flags)
-    except RuntimeError:  # numba found no folder that it may write to
-        compiled = numba.njit(function, **flags)
-    return compiled
+# Sums may be taken in any order, always the same on one machine.
+_jit = partial(compiled, fastmath=True)
 
 
 @_jit

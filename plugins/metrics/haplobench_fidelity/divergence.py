@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from haplobench.kernels import compiled
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+
+@compiled
 def align(
     first_keys: NDArray[np.int64],
     first_counts: NDArray[np.int64],
@@ -43,7 +44,7 @@ def align(
     return keys[:size].copy(), first[:size].copy(), second[:size].copy()
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def jensen_shannon(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     """Jensen-Shannon divergence in bits (Lin 1991) of two aligned tables of counts.
 

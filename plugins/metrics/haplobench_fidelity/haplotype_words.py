@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
+from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import (
     equal_rows,
     remember,
@@ -130,7 +130,7 @@ def pooled_divergence(real: NDArray[np.uint32], synthetic: NDArray[np.uint32]) -
     return float(jensen_shannon(first, second))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def compare_words(
     real: NDArray[np.uint32], synthetic: NDArray[np.uint32], known: NDArray[np.uint32]
 ) -> NDArray[np.float64]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from haplobench import Panel
+from haplobench.kernels import compiled
 
 _BLOCK_BYTES = 1 << 25
 
@@ -77,7 +77,7 @@ def homozygous_runs(
     return table[0], table[1], table[2]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _runs(
     haplotypes: NDArray[np.int8], positions: NDArray[np.int64], start: int, end: int, min_run: int
 ) -> NDArray[np.int64]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
 from haplobench_fidelity.divergence import align, jensen_shannon
 from haplobench_fidelity.sequences import (
@@ -198,7 +198,7 @@ def _joint_histogram(
     }
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _canonical(code: int, k: int) -> int:
     """The smaller of a k-mer and its reverse complement."""
     reverse = 0
@@ -209,7 +209,7 @@ def _canonical(code: int, k: int) -> int:
     return min(code, reverse)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _plain_kmers(bases: NDArray[np.int8], k: int, canonical: bool) -> NDArray[np.int64]:
     codes = np.empty(max(0, bases.size - k + 1), np.int64)
     mask = (np.int64(1) << (2 * k)) - 1
@@ -230,7 +230,7 @@ def _plain_kmers(bases: NDArray[np.int8], k: int, canonical: bool) -> NDArray[np
     return codes[:size].copy()
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _variant_kmers(
     bases: NDArray[np.int8],
     offsets: NDArray[np.int64],
@@ -302,14 +302,14 @@ def _variant_kmers(
                     change = np.int64(alternates[site]) - np.int64(bases[at])
                     code += change << (2 * (start + k - 1 - at))
                 word >>= 1
-            codes[size] = _canonical(code, k) if canonical else code
+            codes[size] = _canonical(int(code), k) if canonical else code
             counts[size] = copies[d]
             size += 1
         start += 1
     return codes[:size].copy(), counts[:size].copy()
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _distinct_words(
     alleles: NDArray[np.int8],
     table: NDArray[np.int64],

@@ -8,31 +8,21 @@ of the file that a function is in, but not of a function it calls elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from haplobench.kernels import compiled
+
 Bits = NDArray[np.uint64]
 Reals = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 # Sites correlated with the same others at once: each word read serves so many counts.
 _TILE = 4
-
-
-def _jit(function: _Function) -> _Function:
-    """Compile without the GIL and keep the code on disk, or in memory where no disk is writable."""
-    try:
-        compiled: _Function = numba.njit(function, nogil=True, cache=True)
-    except RuntimeError:  # numba found no folder that it may write to
-        compiled = numba.njit(function, nogil=True)
-    return compiled
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -45,7 +35,7 @@ def _population_count(_typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@_jit
+@compiled
 def pack(rows: NDArray[np.int8], sites: Counts, word: int, alternate: Bits, called: Bits) -> bool:
     """Pack up to 64 haplotypes into one word of each site; whether an allele is missing.
 
@@ -69,7 +59,7 @@ def pack(rows: NDArray[np.int8], sites: Counts, word: int, alternate: Bits, call
     return missing
 
 
-@_jit
+@compiled
 def _shared(sites: Bits, site: int, others: Bits, first: int, last: int, out: Bits) -> None:
     """`out[t, j - first]` = bits that rows `site` + t and j share, t < 4, first <= j < last.
 
@@ -100,7 +90,7 @@ def _shared(sites: Bits, site: int, others: Bits, first: int, last: int, out: Bi
         out[0, at], out[1, at], out[2, at], out[3, at] = a_y, b_y, c_y, d_y
 
 
-@_jit
+@compiled
 def _tile(
     alternate: Bits,
     swapped: Bits,
@@ -162,7 +152,7 @@ def _tile(
                 out[t, k] = np.nan
 
 
-@_jit
+@compiled
 def _widest(first: Counts, last: Counts, start: int, stop: int) -> int:
     """Pairs that the widest tile of sites start <= i < stop needs for each of its sites."""
     width = 1
@@ -172,7 +162,7 @@ def _widest(first: Counts, last: Counts, start: int, stop: int) -> int:
     return width
 
 
-@_jit
+@compiled
 def band(
     alternate: Bits,
     swapped: Bits,
@@ -199,7 +189,7 @@ def band(
                 out[site + t - start, k] = np.nan
 
 
-@_jit
+@compiled
 def decay(
     alternate: Bits,
     swapped: Bits,
@@ -253,7 +243,7 @@ def decay(
             total[at] += bin_total
 
 
-@_jit
+@compiled
 def moments(
     alternate_x: Bits,
     swapped_x: Bits,

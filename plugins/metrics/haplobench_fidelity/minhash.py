@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import remember, require_complete
 from haplobench_fidelity.kmers import invariant_chunks, variant_spectrum
 from haplobench_fidelity.sequences import PlacedCohort, digest, place_real, place_synthetic
@@ -118,12 +119,12 @@ def _smallest(kept: NDArray[np.uint64], more: NDArray[np.uint64], size: int) -> 
     return np.union1d(kept, more)[:size]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _rotate(x: Any, r: int) -> Any:
     return (x << uint64(r)) | (x >> uint64(64 - r))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _mix(h: Any) -> Any:
     h ^= h >> uint64(33)
     h *= uint64(0xFF51AFD7ED558CCD)
@@ -133,7 +134,7 @@ def _mix(h: Any) -> Any:
     return h
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _murmur(codes: NDArray[np.int64], k: int, letters: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """MurmurHash3_x64_128 (Appleby, public domain), first half, for keys of 1 to 31 bytes."""
     hashes = np.empty(codes.size, np.uint64)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel
+from haplobench.kernels import compiled
 from haplobench.panel import pack_bits
 from haplobench_privacy.base import CohortMetric
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.compiled import compiled
 from haplobench_privacy.distances import four_rows
 from haplobench_privacy.membership import cohort_note
 from haplobench_privacy.specs.inference import AttributeParams

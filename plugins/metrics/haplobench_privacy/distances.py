@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from haplobench_privacy.compiled import compiled
+from haplobench.kernels import compiled
 
 # Columns of one pass, chosen so that four rows of running sums stay in the first-level cache.
 _TILE = 512

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel
+from haplobench.kernels import compiled
 from haplobench.panel import pack_bits
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.compiled import compiled
 from haplobench_privacy.distances import popcount
 
 # A site is compared with so many kept sites before it.

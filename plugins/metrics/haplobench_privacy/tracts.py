@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench_privacy.compiled import compiled
+from haplobench.kernels import compiled
 
 # Site blocks of at most so many alleles are held at once.
 _BLOCK_ALLELES = 1 << 24
