@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHONS := 3.11.2 3.12 3.13
 COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --extra dev pyproject.toml
 
-.PHONY: bench test test-slow lint format benchmarks benchmarks-against findings docs schema ci-example lock resolve oracles horovod clean help
+.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs schema ci-example lock resolve oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
@@ -22,6 +22,12 @@ test: $(VENV)/.test ## Install, then run the tests
 
 test-slow: $(VENV)/.test ## Run the tests that take minutes
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## Change files at random, 20,000 of each kind, and hold their readers to it: FUZZ_INPUTS, FUZZ_SEED
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) $(BIN)/python -m pytest -n 2 -k fuzz --timeout 0 tests/robustness $(PYTEST_ARGS)
+
+kill: $(VENV)/.dev ## Kill runs 200 times, at any moment, and hold their records to it: KILLS, FUZZ_SEED
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -k kills tests/robustness $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff format and check, mypy --strict
 	$(BIN)/ruff format --check .

@@ -97,3 +97,14 @@ def test_a_table_too_large_names_the_order_that_fits(tmp_path):
     train = panel(np.zeros((2, 40_000)), step=1)
     with pytest.raises(PluginError, match=r"order 16 needs 4\.9 GiB.*set order to 15 or less"):
         fitted("markov", train, context(tmp_path), order=16)
+
+
+@pytest.mark.parametrize("n_sites", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("order", [3, 4, 9])
+def test_fewer_sites_than_the_order_are_fine(tmp_path, n_sites, order):
+    train = panel(np.random.default_rng(4).integers(0, 2, (20, n_sites)))
+    ctx = context(tmp_path)
+    drawn = sampled(fitted("markov", train, ctx, order=order, smoothing=0), ctx, 2000)
+    assert drawn.shape == (2000, n_sites)
+    if order >= n_sites - 1:
+        assert rows(drawn) == rows(train.haplotypes)

@@ -37,6 +37,13 @@ def generate(
     ] = 0,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Haplotypes held at once.")] = 1024,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda:N.")] = "cpu",
+    programs: Annotated[
+        bool,
+        typer.Option(
+            "--run-programs",
+            help="Run the command lines in a model of `command`: only from runs you trust.",
+        ),
+    ] = False,
     out: OutOption = Path("results"),
 ) -> None:
     """Sample a fitted generator of a run into a file, in memory that doesn't grow with it."""
@@ -60,7 +67,7 @@ def generate(
     began = time.perf_counter()
     with make_console(stderr=True).status(f"{noted.text}: loading") as status:
         made = write_cohort(
-            folder, noted, load_registry(), order, to, lambda text: status.update(text)
+            folder, noted, load_registry(), order, to, status.update, programs=programs
         )
     took = time.perf_counter() - began
     echo(

@@ -16,6 +16,7 @@ from haplobench.comparison.measured import Cohort, Definition, Key, Measured, Nu
 from haplobench.comparison.model import Side
 from haplobench.errors import FormatError
 from haplobench.files import parse_json
+from haplobench.results.description import check_baseline_line
 from haplobench.results.records import check_schema
 
 SCHEMA = 1
@@ -122,7 +123,7 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
     versions: dict[tuple[str, str], Mapping[str, Any]] = {}
     for at, line in enumerate(lines, 1):
         try:
-            row = parse_json(line)
+            row = check_baseline_line(parse_json(line), f"{place}:{at}")
             if at == 1:
                 schema = row.get("schema") if isinstance(row, dict) else None
                 check_schema(schema, f"{place}:{at}", SCHEMA)

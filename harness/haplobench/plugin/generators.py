@@ -69,6 +69,9 @@ class GeneratorSpec:
         Whether it uses `ctx.group` with more than one rank.
     control : str
         Why the harness should add it to every suite unasked, or empty.
+    programs : bool
+        Whether its saved models hold command lines, which sampling runs: `bench generate` does
+        so only where it is asked to, since a run's folder may be somebody else's.
     citations : tuple[str, ...]
     """
 
@@ -82,4 +85,5 @@ class GeneratorSpec:
     conditional: bool = False
     distributed: bool = False
     control: str = ""
+    programs: bool = False
     citations: tuple[str, ...] = ()

@@ -18,7 +18,12 @@ class Params(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, defer_build=True
+        # An infinite bound stays one in the JSON of a saved model.
+        ser_json_inf_nan="constants",
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        defer_build=True,
     )
 
     def needed(self) -> tuple[Need, ...]:

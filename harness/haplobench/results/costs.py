@@ -9,6 +9,7 @@ from typing import Any
 
 from haplobench.errors import FormatError
 from haplobench.files import file_name, parse_json, read_regular
+from haplobench.results.description import check_cost
 from haplobench.results.run_folder import RunFolder
 
 FOLDER = "costs"
@@ -71,9 +72,8 @@ def read_costs(folder: RunFolder) -> list[CellCost]:
     found = []
     for path in sorted((folder.path / FOLDER).glob("*.json")):
         try:
-            values = parse_json(read_regular(path))
-            values["draws"] = tuple(values["draws"])
-            found.append(CellCost(**values))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            values = check_cost(parse_json(read_regular(path)), path)
+            found.append(CellCost(**{**values, "draws": tuple(values["draws"])}))
+        except (OSError, ValueError, TypeError) as error:
             raise FormatError(f"{path}: not a cell's cost: {error}") from None
     return found

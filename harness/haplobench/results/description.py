@@ -1,11 +1,11 @@
-"""What run.json may hold: the types that its readers rest on, since it may be somebody else's."""
+"""Types that readers of results rest on, where the results may be somebody else's."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from haplobench.errors import FormatError
 from haplobench.marked_yaml import key_text
@@ -15,7 +15,7 @@ Numbers = dict[str, int | float]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class _GPU(_Part):
@@ -160,11 +160,158 @@ def check_description(value: object, path: Path) -> dict[str, Any]:
 
     Raises FormatError, naming file and key, where one hasn't.
     """
+    return _checked(_Description, value, str(path))
+
+
+class _Operation(_Part):
+    calls: float = 0
+    bytes: float = 0
+
+
+class _Communication(_Part):
+    seconds: float = 0
+    operations: dict[str, _Operation] | None = None
+    steps: dict[str, float] | None = None
+
+
+class _Work(_Part):
+    wall: float
+    cpu: float
+    peak_rss: float
+    base_rss: float
+    peak_gpu_memory: float | None
+
+
+class _RankWork(_Work):
+    communication: _Communication
+    gpu_utilisation: float | None = None
+
+
+class _Row(_Part):
+    name: str
+    calls: float
+    seconds: float
+    device_seconds: float | None
+
+
+class _Profile(_Part):
+    operators: list[_Row] = []
+    parts: list[_Row] = []
+    wall: float = 0.0
+
+
+class _StageWork(_Work):
+    ranks: Annotated[list[_RankWork], Field(min_length=1)]
+    profile: _Profile | None = None
+
+
+class _DrawWork(_StageWork):
+    n_haplotypes: int
+    n_sites: int
+    span: int
+
+
+class _Cost(_Part):
+    dataset: str
+    generator: str
+    name: str
+    params: dict[str, Any]
+    seed: int
+    world_size: int
+    backend: str
+    mode: str
+    n_train: int
+    fit: _StageWork
+    draws: list[_DrawWork]
+
+
+def check_cost(value: object, path: Path) -> dict[str, Any]:
+    """A cell's cost as it is; FormatError as `check_description` raises it."""
+    return _checked(_Cost, value, str(path))
+
+
+class _BaselineHead(_Part):
+    baseline: str
+    suite: str = ""
+    run_id: str = ""
+    git_sha: str = ""
+    git_dirty: bool = False
+    hardware: str = ""
+    machine: str = ""
+    started: str = ""
+    seeds: list[int] = []
+    compare: dict[str, Any] | None = None
+
+
+class _BaselineDataset(_Part):
+    dataset: str
+    digest: str
+
+
+class _BaselineCohort(_Part):
+    dataset: str
+    generator: str
+    role: str
+    plugin: str
+    params: str
+    world_size: int
+    hardware: list[str]
+    cells: dict[str, str]
+
+
+class _BaselineMeaning(_Part):
+    metric: str
+    submetric: str
+    version: str
+    title: str
+    unit: str
+    direction: str
+    family: str
+    ideal: float | None = None
+    min_effect: float = 0.0
+    headline: bool = False
+
+
+class _BaselineFailure(_Part):
+    dataset: str
+    generator: str
+    metric: str
+    failed: dict[str, str]
+
+
+class _BaselineNumber(_Part):
+    dataset: str
+    generator: str
+    metric: str
+    submetric: str
+    labels: dict[str, str] = {}
+    values: dict[str, list[float]]
+
+
+_BASELINE_LINES: dict[str, type[_Part]] = {
+    "baseline": _BaselineHead,
+    "digest": _BaselineDataset,
+    "cells": _BaselineCohort,
+    "version": _BaselineMeaning,
+    "failed": _BaselineFailure,
+    "values": _BaselineNumber,
+}
+
+
+def check_baseline_line(value: object, place: str) -> dict[str, Any]:
+    """A line of a baseline as it is; FormatError as `check_description` raises it."""
+    kinds = [key for key in _BASELINE_LINES if isinstance(value, dict) and key in value]
+    if not kinds:
+        raise FormatError(f"{place}: not a line of a baseline")
+    return _checked(_BASELINE_LINES[kinds[0]], value, place)
+
+
+def _checked(model: type[_Part], value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise FormatError(f"{path}: expected an object, found {type(value).__name__}")
+        raise FormatError(f"{place}: expected an object, found {type(value).__name__}")
     try:
-        _Description.model_validate(value)
+        model.model_validate(value)
     except ValidationError as error:
-        key, message = explain(error, _Description)[0]
-        raise FormatError(f"{path}: {key_text(key)}: {message}") from None
+        key, message = explain(error, model)[0]
+        raise FormatError(f"{place}: {key_text(key)}: {message}") from None
     return value

@@ -67,15 +67,19 @@ def write_cohort(
     order: Order,
     to: Path,
     tell: Callable[[str], None] = lambda text: None,
+    *,
+    programs: bool = False,
 ) -> Made:
     """Sample a run's fitted generator into a file; people are `synthetic1`, `synthetic2`, …
+
+    `programs`: run the command lines that a model of `command` holds.
 
     Raises BenchError if the generator knows no populations but is asked for some, or if
     `start` isn't a person's first haplotype.
     """
     with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
         ctx = generating_context(Path(scratch), order.seed, order.device)
-        spec, fitted, prepared = open_model(run, noted, registry, ctx)
+        spec, fitted, prepared = open_model(run, noted, registry, ctx, programs=programs)
         train = prepared.train
         n = order.haplotypes + -order.haplotypes % train.ploidy
         if order.start % train.ploidy:

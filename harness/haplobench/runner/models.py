@@ -102,9 +102,9 @@ def find_model(
 
 
 def open_model(
-    run: Path, noted: FittedModel, registry: Registry, ctx: RunContext
+    run: Path, noted: FittedModel, registry: Registry, ctx: RunContext, *, programs: bool = False
 ) -> tuple[GeneratorSpec, Any, Prepared]:
-    """Load a model and its prepared dataset.
+    """Load a model and its prepared dataset; `programs`: even one that holds command lines to run.
 
     Raises BenchError if either is no longer in the store, or can't be read.
     """
@@ -119,6 +119,11 @@ def open_model(
         if not path.is_dir():
             raise BenchError(f"{path}: no longer there", hint="run the suite again")
     spec = registry.generator(noted.name)
+    if spec.programs and not programs:
+        raise BenchError(
+            f"{noted.text}: a model of {spec.name} holds command lines, which sampling would run",
+            hint="if the run is yours or you trust it: --run-programs",
+        )
     try:
         return spec, resolve(spec.target)().load(model, ctx), Prepared.load(prepared)
     except BenchError:

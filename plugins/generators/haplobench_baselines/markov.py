@@ -147,7 +147,7 @@ def _count(haplotypes: NDArray[np.int8], start: int, end: int, order: int) -> ND
     cells = alleles[start - first :] + (np.arange(n_sites) << (order + 1))[:, None]
     for back in range(1, order + 1):
         here = max(0, back - start)  # sites that have one so far to their left
-        left = alleles[start + here - back - first : end - back - first]
+        left = alleles[start + here - back - first : max(0, end - back - first)]
         cells[here:] += left << back
     counts = np.bincount(cells.ravel(), minlength=n_sites << (order + 1))
     return counts.reshape(n_sites, 2**order, 2)

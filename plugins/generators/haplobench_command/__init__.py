@@ -17,6 +17,7 @@ COMMAND = GeneratorSpec(
     target=f"{_TARGET}CommandGenerator",
     summary="A program of yours, in any language: its command lines stand in the suite.",
     params=CommandParams,
+    programs=True,
 )
 
 COMMAND_POPULATIONS = GeneratorSpec(
@@ -25,6 +26,7 @@ COMMAND_POPULATIONS = GeneratorSpec(
     target=f"{_TARGET}CommandGenerator",
     summary="A program that is told the population of everybody it samples, see `command`.",
     params=ConditionalCommandParams,
+    programs=True,
     conditional=True,
 )
 
@@ -34,6 +36,7 @@ COMMAND_OWN_SITES = GeneratorSpec(
     target=f"{_TARGET}OwnSitesCommandGenerator",
     summary="A program whose sites are its own (a coalescent simulator), see `command`.",
     params=OwnSitesCommandParams,
+    programs=True,
     site_matched=False,
 )
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from haplobench import FormatError, Panel
 
+# Of a number of sites.
+_DIGITS = 9
 _ROWS = 512
 
 
@@ -68,12 +70,17 @@ def read_ms(path: Path, n_haplotypes: int, like: Panel) -> Panel:
             f"{path.name}: {len(starts)} lines `segsites:`, expected one replicate in ms's format"
         )
     start = starts[0]
-    n_sites = int(lines[start].split()[1])
+    number = lines[start].removeprefix(b"segsites:").strip()
+    if not number.isdigit() or len(number) > _DIGITS:
+        raise FormatError(
+            f"{path.name}:{start + 1}: found {number[:30]!r}, expected a number of sites"
+        )
+    n_sites = int(number)
     if not n_sites:
         raise FormatError(f"{path.name}:{start + 1}: no segregating sites")
-    if not lines[start + 1].startswith(b"positions:"):
+    if not lines[start + 1 :] or not lines[start + 1].startswith(b"positions:"):
         raise FormatError(f"{path.name}:{start + 2}: expected `positions:`")
-    relative = np.array(lines[start + 1].split()[1:], np.float64)
+    relative = _relative(lines[start + 1].split()[1:], f"{path.name}:{start + 2}")
     rows = [line.strip() for line in lines[start + 2 :] if line.strip()]
     if relative.size != n_sites or {len(row) for row in rows} != {n_sites}:
         raise FormatError(
@@ -99,3 +106,15 @@ def read_ms(path: Path, n_haplotypes: int, like: Panel) -> Panel:
         ploidy=like.ploidy,
         build=like.build,
     )
+
+
+def _relative(texts: list[bytes], place: str) -> NDArray[np.float64]:
+    """Positions of ms, which lie from 0 to 1."""
+    try:
+        relative = np.array([float(text) for text in texts], np.float64)
+    except ValueError as error:
+        raise FormatError(f"{place}: {error}") from None
+    outside = ~((relative >= 0) & (relative <= 1))
+    if outside.any():
+        raise FormatError(f"{place}: position {relative[outside][0]:g}, expected 0 to 1")
+    return relative

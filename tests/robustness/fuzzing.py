@@ -1,0 +1,154 @@
+"""A seeded fuzzer: valid files, changed in small ways, and what their reader makes of them.
+
+A reader may read a changed file, or refuse it with a `BenchError` of bounded text. Anything else
+that it raises, more than `SECONDS`, or more than `MEMORY`, is a fault. Input `i` depends on the
+seed and `i` alone, so that a fault can be had again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from haplobench import BenchError
+from haplobench.files import printable
+
+INPUTS = int(os.environ.get("FUZZ_INPUTS", "200"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+SECONDS = 20
+MEMORY = 2 << 30
+
+TOKENS = (
+    *("", " ", "-1", "0", "1e999", "-0.0", ".inf", ".nan", "nan", "inf", "null", "~", "true"),
+    *("[]", "{}", "[[[[", "}}", '"', "'", ":", "- ", "#", "&a", "*a", "!!binary x", "\\", "%"),
+    *("9" * 400, "1_000", "0x10", "1:2:3", "2001-99-99", "é", "\x00", "\x1b[31m", "\u202e"),
+    *("../" * 8, "/dev/zero", "${HOME}", "${", "=", "\t", "\r\n", "\ufeff", "a" * 300),
+)
+VALUES = (
+    *(None, True, False, -1, 0, 1, 10**400, -(10**20), 0.5, 1e308, float("nan"), float("inf")),
+    *("", "x", "inf", "\x1b]0;title\x07", "\ud800", "é" * 300, "../../../etc/passwd", "/dev/zero"),
+    *([], [None], [[1]], {}, {"": None}, {"name": 3}, ["a", 1]),
+)
+
+
+def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
+    """A content with one to four small changes."""
+    data = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        end = min(len(data), at + rng.choice((1, 1, 2, 8, 64, 512)))
+        match rng.randrange(7):
+            case 0 if data:
+                data[at % len(data)] ^= 1 << rng.randrange(8)
+            case 1:
+                del data[at:end]
+            case 2:
+                data[at:at] = data[at:end] * rng.choice((1, 2, 50))
+            case 3:
+                data[at:end] = rng.choice(TOKENS).encode()
+            case 4:
+                data[at:at] = rng.choice(TOKENS).encode()
+            case 5:
+                del data[at:]
+            case _:
+                lines = data.splitlines(keepends=True)
+                rng.shuffle(lines)
+                data = bytearray(b"".join(lines))
+    return bytes(data)
+
+
+def mutate_value(value: Any, rng: random.Random) -> Any:
+    """A plain value in which one place holds something else, is gone, or is nested deep."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(list(value))
+        if rng.random() < 0.1:
+            return {name: item for name, item in value.items() if name != key}
+        return {**value, key: mutate_value(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = rng.randrange(len(value))
+        return [*value[:at], mutate_value(value[at], rng), *value[at + 1 :]]
+    if rng.random() < 0.03:
+        deep: Any = value
+        for _ in range(rng.choice((60, 400))):
+            deep = [deep]
+        return deep
+    return rng.choice(VALUES)
+
+
+def mutate_json(content: bytes, rng: random.Random) -> bytes:
+    """JSON, or lines of it, changed by `mutate_value`; now and then byte by byte."""
+    if rng.random() < 0.25:
+        return mutate_bytes(content, rng)
+    try:
+        return json.dumps(mutate_value(json.loads(content), rng), indent=1).encode()
+    except ValueError:
+        lines = content.splitlines()
+        for _ in range(rng.choice((1, 1, len(lines)))):
+            at = rng.randrange(len(lines))
+            lines[at] = json.dumps(mutate_value(json.loads(lines[at]), rng)).encode()
+        return b"\n".join(lines) + b"\n"
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise TimeoutError(f"more than {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def fuzz(
+    name: str,
+    files: Mapping[Path, bytes],
+    readers: Mapping[str, Callable[[], object]],
+    mutate: Callable[[bytes, random.Random], bytes] = mutate_bytes,
+) -> None:
+    """Change one of some files at a time and have one of the readers read.
+
+    Every fault is told, with the input's number and the changed file left for looking at.
+
+    Raises AssertionError if there is any fault, or if no input was read or none refused: such a
+    fuzzer would find nothing.
+    """
+    faults: list[str] = []
+    fine = refused = 0
+    ways = list(readers.items())
+    for number in range(INPUTS):
+        rng = random.Random(f"{SEED} {name} {number}")
+        path = rng.choice(list(files))
+        path.chmod(0o644)
+        path.write_bytes(mutate(files[path], rng))
+        reader, read = ways[number % len(ways)]
+        try:
+            with _in_time():
+                read()
+            fine += 1
+        except BenchError as error:
+            refused += 1
+            text = str(error)
+            if len(text) > 20_000 or not printable(text).encode():
+                faults.append(f"input {number} ({path.name}, {reader}): says {text[:300]!r}")
+        except Exception as error:
+            last = "".join(traceback.format_exception(error)[-3:])
+            faults.append(f"input {number} ({path.name}, {reader}): {last}")
+        path.write_bytes(files[path])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        assert peak < MEMORY, f"input {number} ({path.name}, {reader}): {peak:,} bytes of memory"
+    shown = "\n".join(faults[:8])
+    assert not faults, f"{len(faults)} faults in {INPUTS} inputs (seed {SEED}):\n{shown}"
+    assert fine, "no input was read: the mutations are too rough"
+    assert refused, "no input was refused: the mutations are too tame"
