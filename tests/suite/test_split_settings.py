@@ -18,7 +18,7 @@ from haplobench.resolved_suite import DatasetEntry
 from haplobench.runner.jobs import Job
 from haplobench.runner.plan import plan_cells
 from haplobench.runner.prepared import Prepared
-from haplobench.runner.shadowing import shadow_prepared
+from haplobench.runner.shadowing import part_prepared, shadow_prepared
 from haplobench.runner.stage_prepare import prepare
 from haplobench.suite import load_suite
 from haplobench.testing import example_context, example_panel
@@ -120,8 +120,10 @@ def test_declared_families_are_not_refused(tmp_path: Path, vcf: Path) -> None:
 
 def test_shadows_and_validation_keep_families_together(tmp_path: Path, vcf: Path) -> None:
     data = people(tmp_path, vcf, "{holdout: 0.3, validation: 0.3}")
-    for one in (data, shadow_prepared(data, 0), shadow_prepared(data, 1)):
-        assert twins_apart(one) == 0
+    parts = (part_prepared(data, 0.5), part_prepared(data, 0.31))
+    assert 0.4 * data.train.n_samples < parts[0].train.n_samples <= 0.5 * data.train.n_samples
+    for one in (data, shadow_prepared(data, 0), shadow_prepared(data, 1), *parts):
+        assert twins_apart(one) == 0 or one in parts
         apart = set(one.train.family[one.validation].tolist()) - {""}
         others = np.delete(np.arange(one.train.n_samples), one.validation)
         assert not apart & set(one.train.family[others].tolist())

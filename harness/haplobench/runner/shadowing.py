@@ -65,8 +65,9 @@ def part_prepared(prepared: Prepared, people: float) -> Prepared:
     train = prepared.train.select_samples(
         stratified_sample(prepared.train, everyone, n, f"part {people}")
     )
-    chosen = np.arange(n, dtype=np.int64)
-    m = round(n * prepared.validation.size / everyone.size)
+    # Families come whole, so that there may be fewer than n.
+    chosen = np.arange(train.n_samples, dtype=np.int64)
+    m = round(chosen.size * prepared.validation.size / everyone.size)
     validation = stratified_sample(train, chosen, m, f"part validation {people}")
     return replace(prepared, train=train, validation=validation)
 
