@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -121,12 +122,11 @@ class HaplotypeMatrix:
         if not self._filled:
             return
         if self._whole is not None:
-            # Mapped for this tile only: pages that were written don't stay in memory.
-            matrix = np.load(self._whole, mmap_mode="r+")
-            self._transpose_into(matrix[:, self._placed : self._placed + self._filled])
+            self._place(self._whole)
         else:
             tile = np.empty((self._n, self._filled), np.int8)
-            self._transpose_into(tile)
+            for low, band in self._bands():
+                tile[low : low + band.shape[0]] = band
             self._tiles.append(tile)
         self._placed += self._filled
         self._filled = 0
@@ -138,13 +138,32 @@ class HaplotypeMatrix:
             self._file = self._new_file(self._scratch, ".raw")
         self._tiles = [self._spill(tile, self._file) for tile in self._tiles]
 
-    def _transpose_into(self, tile: NDArray[np.int8]) -> None:
-        """Fill a tile square by square: half the time of the whole at once."""
+    def _bands(self) -> Iterator[tuple[int, NDArray[np.int8]]]:
+        """Yield (first haplotype, some haplotypes' pending sites), which the next one overwrites.
+
+        They are transposed square by square: half the time of all at once.
+        """
         pending = self._pending[: self._filled]
+        band = np.empty((_SQUARE, self._filled), np.int8)
         for low in range(0, self._n, _SQUARE):
+            rows = band[: min(_SQUARE, self._n - low)]
             for site in range(0, self._filled, _SQUARE):
                 square = pending[site : site + _SQUARE, low : low + _SQUARE]
-                tile[low : low + _SQUARE, site : site + _SQUARE] = square.T
+                rows[:, site : site + _SQUARE] = square.T
+            yield low, rows
+
+    def _place(self, path: Path) -> None:
+        """Write the pending sites where they will stay.
+
+        Not through a mapping: a disk that is full would end the process there.
+        """
+        whole = np.load(path, mmap_mode="r")
+        with path.open("r+b", buffering=0) as file:
+            for low, band in self._bands():
+                for row, sites in enumerate(band, low):
+                    offset = whole.offset + row * whole.shape[1] + self._placed
+                    if os.pwrite(file.fileno(), sites, offset) < sites.size:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     @staticmethod
     def _new_file(folder: Path, suffix: str) -> Path:
