@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         MetricSpec,
         Module,
         Params,
+        PrivacyCharge,
         PrivacyStatement,
+        PrivacyTotal,
         Reference,
         RunContext,
         SampleRequest,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         StreamingMetric,
         SubmetricSpec,
         Telemetry,
+        compose_claims,
     )
     from haplobench.populations import Populations
     from haplobench.recombination import RecombinationMap
@@ -66,7 +69,9 @@ _HOMES = {
         "MetricSpec",
         "Module",
         "Params",
+        "PrivacyCharge",
         "PrivacyStatement",
+        "PrivacyTotal",
         "Reference",
         "RunContext",
         "SampleRequest",
@@ -74,6 +79,7 @@ _HOMES = {
         "StreamingMetric",
         "SubmetricSpec",
         "Telemetry",
+        "compose_claims",
     ),
     "haplobench.populations": ("Populations",),
     "haplobench.recombination": ("RecombinationMap",),
@@ -104,7 +110,9 @@ __all__ = [
     "Params",
     "PluginError",
     "Populations",
+    "PrivacyCharge",
     "PrivacyStatement",
+    "PrivacyTotal",
     "RecombinationMap",
     "Reference",
     "ReferenceSequence",
@@ -117,6 +125,7 @@ __all__ = [
     "SuiteError",
     "Telemetry",
     "__version__",
+    "compose_claims",
     "hookimpl",
 ]
 

@@ -14,15 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from haplobench_federated.accounting import Accountant, Charge, Ledger, epsilon, noise_for
+from haplobench import PrivacyCharge
+from haplobench_federated.accounting import Accountant, Ledger, epsilon, noise_for
 
 DELTA = 1 / 2003
 # (noise multiplier, sampling rate, steps of a round) of each round.
 SCHEDULES = {
-    "equal rounds": [Charge(1.0, 0.05, 10)] * 20,
-    "two noises": [Charge(1.2, 0.05, 10)] * 10 + [Charge(0.9, 0.02, 5)] * 8,
-    "frequencies first": [Charge(8.0, 1.0, 1)] + [Charge(1.5, 0.1, 20)] * 10,
-    "large batches": [Charge(4.0, 0.3, 25)] * 12,
+    "equal rounds": [PrivacyCharge(1.0, 0.05, 10)] * 20,
+    "two noises": [PrivacyCharge(1.2, 0.05, 10)] * 10 + [PrivacyCharge(0.9, 0.02, 5)] * 8,
+    "frequencies first": [PrivacyCharge(8.0, 1.0, 1)] + [PrivacyCharge(1.5, 0.1, 20)] * 10,
+    "large batches": [PrivacyCharge(4.0, 0.3, 25)] * 12,
 }
 
 
@@ -31,7 +32,7 @@ def _loss_distribution() -> PLDAccountant:
 
 
 def _composed(
-    accountant: dp_accounting.PrivacyAccountant, charges: list[Charge], delta: float = DELTA
+    accountant: dp_accounting.PrivacyAccountant, charges: list[PrivacyCharge], delta: float = DELTA
 ) -> float:
     steps: Counter[tuple[float, float]] = Counter()
     for charge in charges:
@@ -72,7 +73,7 @@ def test_prv_is_not_below_dp_accountings_figure() -> None:
 def test_epsilon_after_a_restart_is_that_of_an_unbroken_run() -> None:
     whole, broken = Ledger(), Ledger()
     for number in range(12):
-        charge = Charge(1.1, 0.04, 7)
+        charge = PrivacyCharge(1.1, 0.04, 7)
         whole.add(charge)
         if number % 5 == 2:
             broken = Ledger.from_json(broken.to_json())
@@ -87,8 +88,8 @@ def test_order_of_charges_does_not_matter() -> None:
 
 def test_no_noise_is_no_privacy_and_no_release_costs_nothing() -> None:
     for noise in (0.0, 1e-200):
-        assert epsilon([Charge(noise, 0.1, 1)], DELTA, "rdp") == math.inf
-        assert epsilon([Charge(noise, 0.1, 0)], DELTA, "prv") == 0
+        assert epsilon([PrivacyCharge(noise, 0.1, 1)], DELTA, "rdp") == math.inf
+        assert epsilon([PrivacyCharge(noise, 0.1, 0)], DELTA, "prv") == 0
     assert epsilon([], DELTA, "prv") == 0
 
 
@@ -98,9 +99,15 @@ def test_no_noise_is_no_privacy_and_no_release_costs_nothing() -> None:
 @pytest.mark.parametrize("delta", [1 / 2, 1 / 5, 1 / 48])
 @pytest.mark.parametrize(
     "charge",
-    [Charge(50, 1.0, 4), Charge(5, 1.0), Charge(1, 0.1, 10), Charge(1e4, 1.0), Charge(30, 0.2, 3)],
+    [
+        PrivacyCharge(50, 1.0, 4),
+        PrivacyCharge(5, 1.0),
+        PrivacyCharge(1, 0.1, 10),
+        PrivacyCharge(1e4, 1.0),
+        PrivacyCharge(30, 0.2, 3),
+    ],
 )
-def test_what_delta_covers_alone_is_an_epsilon_of_0(delta: float, charge: Charge) -> None:
+def test_what_delta_covers_alone_is_an_epsilon_of_0(delta: float, charge: PrivacyCharge) -> None:
     theirs = _composed(_loss_distribution(), [charge], delta)
     for accountant in ("prv", "rdp"):
         found = epsilon([charge], delta, accountant)
@@ -114,7 +121,7 @@ def test_what_delta_covers_alone_is_an_epsilon_of_0(delta: float, charge: Charge
 
 @pytest.mark.parametrize("delta", [1e-6, 1e-10, 1e-14, 1e-300])
 def test_deltas_too_small_for_prv_are_still_bounded(delta: float) -> None:
-    charges = [Charge(4.0, 1.0, 40)]
+    charges = [PrivacyCharge(4.0, 1.0, 40)]
     found = epsilon(charges, delta, "prv")
     # The exact figure of a Gaussian mechanism (Balle & Wang 2018) is dp-accounting's.
     exact = get_epsilon_gaussian(4.0 / math.sqrt(40), delta)
@@ -123,8 +130,8 @@ def test_deltas_too_small_for_prv_are_still_bounded(delta: float) -> None:
 
 @pytest.mark.parametrize("noise", [1e6, 1e200, 1e300])
 def test_more_noise_than_numbers_hold_is_bounded(noise: float) -> None:
-    assert epsilon([Charge(noise, 1.0)], 1e-6, "prv") < 0.01
-    assert epsilon([Charge(noise, 1.0)], 1 / 48, "prv") == 0
+    assert epsilon([PrivacyCharge(noise, 1.0)], 1e-6, "prv") < 0.01
+    assert epsilon([PrivacyCharge(noise, 1.0)], 1 / 48, "prv") == 0
 
 
 @settings(max_examples=15, deadline=None)
@@ -142,7 +149,7 @@ def test_a_budget_is_never_exceeded(
     ledger = Ledger()
     refused = 0
     for noise, rate, steps in schedule:
-        charge = Charge(noise, rate, steps)
+        charge = PrivacyCharge(noise, rate, steps)
         if ledger.affords(charge, budget, DELTA, "rdp"):
             ledger.add(charge)
         else:
@@ -164,18 +171,18 @@ def test_the_noise_found_uses_the_budget_and_no_more(
     budget: float, rate: float, steps: int
 ) -> None:
     noise = noise_for(budget, DELTA, rate, steps, "rdp")
-    assert epsilon([Charge(noise, rate, steps)], DELTA, "rdp") <= budget
-    assert epsilon([Charge(noise * 0.99, rate, steps)], DELTA, "rdp") > budget
+    assert epsilon([PrivacyCharge(noise, rate, steps)], DELTA, "rdp") <= budget
+    assert epsilon([PrivacyCharge(noise * 0.99, rate, steps)], DELTA, "rdp") > budget
 
 
 def test_what_was_spent_before_asks_for_more_noise() -> None:
-    spent = (Charge(5.0, 1.0),)
+    spent = (PrivacyCharge(5.0, 1.0),)
     fresh = noise_for(2.0, DELTA, 0.1, 50, "rdp")
     noise = noise_for(2.0, DELTA, 0.1, 50, "rdp", spent)
     assert noise > fresh
-    assert epsilon([*spent, Charge(noise, 0.1, 50)], DELTA, "rdp") <= 2.0
+    assert epsilon([*spent, PrivacyCharge(noise, 0.1, 50)], DELTA, "rdp") <= 2.0
 
 
 def test_nothing_left_is_said() -> None:
     with pytest.raises(ValueError, match="no noise multiplier"):
-        noise_for(0.5, DELTA, 0.1, 50, "rdp", (Charge(0.5, 1.0),))
+        noise_for(0.5, DELTA, 0.1, 50, "rdp", (PrivacyCharge(0.5, 1.0),))

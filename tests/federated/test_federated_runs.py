@@ -15,10 +15,10 @@ import psutil
 import pytest
 from conftest import QUICK, fit, params, weights
 
-from haplobench import BenchError, Panel
+from haplobench import BenchError, Panel, PrivacyCharge
 from haplobench.registry import load_registry
 from haplobench.testing import check_generator, example_context, example_panel
-from haplobench_federated.accounting import Charge, epsilon, noise_for
+from haplobench_federated.accounting import epsilon, least_delta, noise_for
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 
@@ -88,10 +88,15 @@ def test_the_statement_is_what_dp_accounting_says_of_the_rounds(
     statement = fitted.privacy_statement()
     # A tenth of 1 / noise², that of the steps being rate² steps / noise².
     share = 1 / (0.2**2 * 6 / 9) ** 0.5
-    charges = [Charge(share, 1.0), Charge(1.0, 0.2, 6)]
-    assert statement.epsilon == pytest.approx(epsilon(charges, 1 / 48, "prv"), abs=1e-6)
-    assert (statement.unit, statement.delta, statement.n_records) == ("person", 1 / 48, 48)
+    charges = [PrivacyCharge(share, 1.0), PrivacyCharge(1.0, 0.2, 6)]
+    assert statement.epsilon == pytest.approx(epsilon(charges, 1e-6, "prv"), abs=1e-6)
+    assert (statement.unit, statement.delta, statement.n_records) == ("person", 1e-6, 48)
     assert set(statement.per_client) == {"client-0", "client-1", "client-2"}
+    assert statement.noise_source == "entropy"
+    assert statement.charges == tuple(
+        PrivacyCharge(pytest.approx(one.noise_multiplier), one.sampling_rate, one.steps)
+        for one in charges
+    )
     assert statement.choices["allele frequencies at the start"] == "paid"
     assert statement.choices["MAF filter"].startswith("not covered")
     assert json.loads((tmp_path / "artifacts" / "privacy.json").read_text())["unit"] == "person"
@@ -101,8 +106,8 @@ def test_the_statement_is_what_dp_accounting_says_of_the_rounds(
 def test_the_federation_stops_before_the_round_that_would_exceed_the_budget(
     tmp_path: Path, people: Panel, privacy: str
 ) -> None:
-    one = Charge(1.0, 0.2, 2) if privacy == "local" else Charge(0.5, 1.0)
-    budget = epsilon([one] * 2, 1 / 48, "rdp") + 1e-6
+    one = PrivacyCharge(1.0, 0.2, 2) if privacy == "local" else PrivacyCharge(0.5, 1.0)
+    budget = epsilon([one] * 2, 1e-6, "rdp") + 1e-6
     result = run(tmp_path, people, privacy=privacy, frequencies="half", epsilon=budget)
     assert result.report["rounds_done"] == 2
     assert "budget" in result.report["stopped"]
@@ -122,7 +127,7 @@ def test_the_noise_is_searched_for_the_whole_schedule(tmp_path: Path, people: Pa
 
 def test_frequencies_and_steps_use_up_the_budget_together(tmp_path: Path, people: Panel) -> None:
     result = run(tmp_path, people, noise_multiplier=None, epsilon=3.0, frequencies_share=0.3)
-    alone = noise_for(3.0, 1 / 48, 1.0, 1, "rdp")
+    alone = noise_for(3.0, 1e-6, 1.0, 1, "rdp")
     assert f"Gaussian noise {alone / 0.3**0.5:.4g} on allele counts" in result.statement.mechanism
     assert 2.95 < result.statement.epsilon <= 3.0
 
@@ -161,7 +166,7 @@ def test_central_noise_is_not_released_on_fewer_updates_than_it_was_made_for(
         tmp_path, people, lambda number, client: "late" if number == client else "",
         privacy="central",
     )  # fmt: skip
-    assert result.statement.epsilon == epsilon([Charge(0.5, 1.0)], 1 / 48, "rdp")
+    assert result.statement.epsilon == epsilon([PrivacyCharge(0.5, 1.0)], 1e-6, "rdp")
 
 
 def test_bytes_are_those_of_the_weights_and_little_more(tmp_path: Path, people: Panel) -> None:
@@ -263,9 +268,61 @@ def test_nothing_is_left_running_and_nothing_listens(tmp_path: Path, people: Pan
     assert not [one for one in process.net_connections() if one.status != "NONE"]
 
 
+def test_repeatable_noise_is_no_claim_for_whoever_has_the_seed(
+    tmp_path: Path, people: Panel
+) -> None:
+    result = run(tmp_path, people, frequencies="half", repeatable_noise=True)
+    statement = result.statement
+    assert statement.noise_source == "seed"
+    assert statement.epsilon == math.inf
+    assert set(statement.per_client.values()) == {math.inf}
+    nominal = epsilon([PrivacyCharge(1.0, 0.2, 6)], 1e-6, "rdp")
+    said = f"for nobody but who has neither the seed nor a second run, epsilon is {nominal:.4g}"
+    assert statement.mechanism.endswith(said)
+    # Nor does the report of the federation hold an ε.
+    assert {one["epsilon"] for one in result.report["clients"].values()} == {None}
+    for cost in result.report["rounds"]:
+        assert {client["epsilon"] for client in cost["clients"].values()} == {None}
+    json.dumps(result.report, allow_nan=False)
+    none = run(tmp_path / "none", people, privacy="none", repeatable_noise=True).statement
+    assert (none.noise_source, none.epsilon, none.charges) == ("none", math.inf, ())
+
+
 def test_a_delta_above_one_in_n_is_refused(tmp_path: Path, people: Panel) -> None:
     with pytest.raises(BenchError, match="at most 1 / 48"):
         run(tmp_path, people, delta=0.1)
+
+
+def test_a_delta_near_one_in_n_is_warned_of(
+    tmp_path: Path, people: Panel, caplog: pytest.LogCaptureFixture
+) -> None:
+    statement = run(tmp_path, people, delta=1 / 48).statement
+    assert "publishes 1 of them outright" in caplog.text
+    assert statement.caution in caplog.text
+    caplog.clear()
+    assert not run(tmp_path / "small", people, delta=1e-5).statement.caution
+    assert "outright" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("people", "delta"), [(1, 1e-6), (48, 1e-6), (1000, 1e-6), (2003, 2003**-2), (10**6, 1e-12)]
+)
+def test_delta_where_none_is_given(people: int, delta: float) -> None:
+    assert least_delta(people) == pytest.approx(delta, rel=1e-12)
+
+
+def test_one_person_is_a_federation_too(tmp_path: Path, people: Panel) -> None:
+    alone = people.select_samples([0])
+    statement = run(
+        tmp_path, alone, clients=1, noise_multiplier=None, epsilon=0.5, accountant="prv"
+    ).statement
+    assert (statement.n_records, statement.delta) == (1, 1e-6)
+    assert 0 < statement.epsilon <= 0.5
+    few = run(
+        tmp_path / "few", people.select_samples([0, 1]), clients=2, noise_multiplier=200.0,
+        delta=0.3, accountant="prv",
+    ).statement  # fmt: skip
+    assert few.epsilon == 0  # delta alone covers it
 
 
 @pytest.mark.parametrize(
@@ -276,6 +333,9 @@ def test_a_delta_above_one_in_n_is_refused(tmp_path: Path, people: Panel) -> Non
         ({"privacy": "central", "strategy": "fedadam"}, "expected fedavg or fedprox"),
         ({"partition": "file"}, "partition_file is missing"),
         ({"accountant": "gdp"}, "prv"),
+        ({"delta": 0}, r"delta\n.*greater than 0"),
+        ({"epsilon": 0}, r"epsilon\n.*greater than 0"),
+        ({"noise_multiplier": 0}, r"noise_multiplier\n.*greater than 0"),
         ({"withdrawn": ["a", "a"]}, "listed twice"),
         ({"secure_rng": True}, "leave it out, or ask for .* repeatable_noise: true"),
     ],

@@ -17,9 +17,9 @@ from conftest import QUICK, fit, params, weights
 from numpy.typing import NDArray
 
 import haplobench_federated
-from haplobench import Panel, SampleRequest
+from haplobench import Panel, PrivacyCharge, SampleRequest
 from haplobench.testing import example_context
-from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.accounting import epsilon
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.generator import Federated
 from haplobench_federated.noise import NoiseSource
@@ -177,7 +177,7 @@ def test_a_round_that_was_broken_off_is_charged_and_its_noise_never_comes_again(
         again = example_context(tmp_path / f"{copy}-run", people, 0, checkpoint=tmp_path / copy)
         statement = Federated().fit(people, params(**changes), again).statement
         draws += witness.taken()[0]
-        one = Charge(1.0, 0.2, 2) if privacy == "local" else Charge(0.5, 1.0)
+        one = PrivacyCharge(1.0, 0.2, 2) if privacy == "local" else PrivacyCharge(0.5, 1.0)
         # Three rounds, and the one that nobody can say wasn't seen.
         assert statement.epsilon == epsilon([one] * 4, statement.delta, "rdp")
     assert len(set(draws)) == len(draws)

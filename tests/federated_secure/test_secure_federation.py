@@ -11,8 +11,9 @@ import pytest
 from safetensors import safe_open
 from secure_helpers import parameters
 
+from haplobench import PrivacyCharge
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.accounting import Charge, epsilon
+from haplobench_federated.accounting import epsilon
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 
@@ -86,11 +87,11 @@ def test_a_round_with_too_few_left_changes_nothing_and_is_charged(tmp_path: Path
     assert [one["averaged"] for one in rounds] == [8, 0, 8]
     assert "expected at least 5" in rounds[1]["quarantined"][0]["found"] or rounds[1]["abandoned"]
     # Whoever trained has released something: an abandoned round is paid like any other.
-    assert result.statement.epsilon == epsilon([Charge(1.0, 0.5, 6)], 1 / 64, "rdp")
+    assert result.statement.epsilon == epsilon([PrivacyCharge(1.0, 0.5, 6)], 1e-6, "rdp")
 
 
 def test_the_budget_stops_a_federation_behind_masks(tmp_path: Path) -> None:
-    budget = epsilon([Charge(1.0, 0.5, 2)] * 2, 1 / 64, "rdp") + 1e-6
+    budget = epsilon([PrivacyCharge(1.0, 0.5, 2)] * 2, 1e-6, "rdp") + 1e-6
     result = run(tmp_path, secure=hidden("secagg"), **(PRIVATE | {"epsilon": budget}))
     assert result.report["rounds_done"] == 2
     assert "every client refused" in result.report["stopped"]

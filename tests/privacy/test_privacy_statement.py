@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haplobench import Measurement, Params, PrivacyStatement, Reference
+from haplobench import Measurement, Params, PrivacyCharge, PrivacyStatement, Reference
+from haplobench.plugin.privacy import delta_words
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.statement import Statement
 
@@ -21,6 +22,8 @@ CLAIM = PrivacyStatement(
     n_records=240,
     per_client={"north": 8.0, "south": 6.5},
     choices={"sites": "public"},
+    noise_source="entropy",
+    charges=(PrivacyCharge(4.0, 0.5, 10),),
 )
 
 epsilons = st.floats(min_value=0, allow_nan=False, allow_infinity=True)
@@ -43,6 +46,12 @@ def test_what_is_written_is_read_again(
         ({"unit": ""}, "unit is empty"),
         ({"per_client": {"north": -2.0}}, "north is -2.0"),
         ({"adjacency": "none"}, "adjacency is 'none'"),
+        ({"noise_source": "dice"}, "noise_source is 'dice'"),
+        ({"noise_source": "seed"}, "epsilon is 8 with noise_source seed; expected inf"),
+        ({"noise_source": "none"}, "epsilon is 8 with noise_source none; expected inf"),
+        ({"noise_source": "seed", "epsilon": math.inf}, "epsilon is 8 with noise_source seed"),
+        ({"charges": (PrivacyCharge(0.0, 1.0),)}, "expected noise above 0"),
+        ({"charges": (PrivacyCharge(1.0, 1.5),)}, "a rate above 0 and up to 1"),
     ],
 )
 def test_what_cannot_be_a_claim_is_refused(change: dict[str, object], message: str) -> None:
@@ -81,3 +90,30 @@ def test_the_metric_reports_what_is_claimed(tmp_path: Path) -> None:
     assert boundless["epsilon"].value is None
     assert "no claim" in boundless["epsilon"].note
     assert boundless["clients"].value == 1
+
+
+def test_a_claim_says_in_words_what_delta_and_the_noise_are(tmp_path: Path) -> None:
+    note = measured(CLAIM, tmp_path)["epsilon"].note
+    assert note.startswith("holds except with a probability of up to 1e-05; unit person")
+    assert "operating system's entropy" in note
+    assert "another fit with the same seed differs, by design" in note
+    assert "large" not in note
+    large = measured(replace(CLAIM, delta=1 / 240), tmp_path)
+    for name in ("epsilon", "delta"):
+        assert "publishes 1 of them outright, on average, would pass" in large[name].note
+    assert delta_words(0.0) == "without exception"
+
+
+def test_noise_that_can_be_repeated_is_no_bound_anywhere(tmp_path: Path) -> None:
+    seeded = replace(
+        CLAIM,
+        epsilon=math.inf,
+        per_client=dict.fromkeys(CLAIM.per_client, math.inf),
+        noise_source="seed",
+    )
+    assert PrivacyStatement.from_json(seeded.to_json()) == seeded
+    found = measured(seeded, tmp_path)
+    for name in ("epsilon", "delta", "least_client_epsilon"):
+        assert found[name].value is None
+        assert "infinite for whoever has the seed or a second run" in found[name].note
+    assert found["clients"].value == 2

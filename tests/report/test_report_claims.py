@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
@@ -10,13 +12,23 @@ from typing import Any
 
 import pytest
 import report_fixture
+from rich.console import Console
 
 from haplobench.report import write_report
-from haplobench.report.claims import Claim, distinct, lines, read_claims
+from haplobench.report.claims import (
+    Claim,
+    claim_cells,
+    claim_rows,
+    claim_sentences,
+    distinct,
+    lines,
+    read_claims,
+)
 from haplobench.report.claims_chart import _is_the_claim, draw_claims
 from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
+from haplobench.report.terminal import print_claims
 
 EPSILONS = (1.0, 8.0, math.inf)
 CLIENTS = (1, 4)
@@ -151,6 +163,94 @@ def test_the_claim_is_not_drawn_against_itself() -> None:
 
 def test_nothing_is_drawn_without_two_degrees_of_privacy(demo: Summary) -> None:
     assert draw_claims(demo) == []
+
+
+def _told(folder: Path, out: Path, **changes: Any) -> Summary:
+    """The run with other claims and totals in its run.json."""
+    info = json.loads((folder / "run.json").read_text()) | changes
+    (out / "run.json").write_text(json.dumps(info))
+    (out / "records.jsonl").write_bytes((folder / "records.jsonl").read_bytes())
+    return summarise(load_run(out))
+
+
+@pytest.fixture
+def told(claimed_run: Path, tmp_path: Path) -> Summary:
+    """One row with a bound and three fits, one whose noise comes from the seed."""
+    common = {"dataset": "chr1", "world_size": 1, "delta": 1e-6, "unit": "person", "sampling": "x",
+              "accountant": "PRV (opacus 1.6)", "n_records": 200}  # fmt: skip
+    bound, open_row = _label(1, 8.0), _label(4, 8.0)
+    claims = [
+        {**common, "generator": bound, "seed": seed, "epsilon": 7.99, "noise_source": "entropy"}
+        for seed in (1, 2, 3)
+    ] + [{**common, "generator": open_row, "seed": 1, "epsilon": None, "noise_source": "seed"}]
+    total = {"world_size": 1, "fits": 3, "shadow_fits": 12, "epsilon": 41.7, "delta": 1e-6,
+             "method": "privacy loss distributions"}  # fmt: skip
+    totals = [
+        {"datasets": ["chr1"], "generator": bound, **total},
+        {"datasets": ["chr1"], "generator": open_row, **total, "epsilon": None, "method": "seed"},
+        {"datasets": ["chr1"], **total, "without_bound": [open_row, "chain"]},
+    ]
+    return _told(claimed_run, tmp_path, claims=claims, privacy_totals=totals)
+
+
+def test_one_fit_stands_beside_all_of_them(told: Summary) -> None:
+    rows = {label: claim_cells(claim) for _, label, claim in claim_rows(told.run)}
+    assert rows == {
+        _label(1, 8.0): ("7.99", "1e-06", "3 + 12", "41.7", "1e-06"),
+        _label(4, 8.0): ("∞", "–", "3 + 12", "∞", "–"),
+    }
+    said = " ".join(claim_sentences(told.run))
+    for words in (
+        "except with a probability of up to 1e-06 (δ)",
+        "cost nothing more (post-processing)",
+        "Shadow fits count",
+        "3 fits and 12 shadow fits together: ε\xa041.7, δ\xa01e-06, by privacy loss",
+        f"Nothing bounds what {_label(4, 8.0)}, chain give away",
+        f"{_label(1, 8.0)}: the noise came from the operating system's entropy: another fit with "
+        "the same seed differs, by design.",
+        f"{_label(4, 8.0)}: the noise comes from the seed: ε is infinite for whoever has the seed",
+    ):
+        assert words in said
+    claims = read_claims(told.run)["chr1"]
+    assert claims[_label(4, 8.0)].text.startswith("ε\xa0∞: the noise comes from the seed")
+
+
+def test_every_form_of_the_report_holds_the_totals(told: Summary, tmp_path: Path) -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    print_claims(told, console)
+    assert isinstance(console.file, io.StringIO)
+    terminal = console.file.getvalue()
+    assert max(map(len, terminal.splitlines())) <= 80
+    paths = write_report(told.run.folder, tmp_path / "out", ("html", "md", "csv"))
+    assert paths.html is not None
+    assert paths.markdown is not None
+    for form in (terminal, paths.html.read_text(), paths.markdown.read_text()):
+        for words in ("ε of one fit", "ε of all", "7.99", "41.7", "∞", "3 + 12"):
+            assert words in form
+    with (tmp_path / "out" / "privacy-claims.csv").open() as handle:
+        table = list(csv.DictReader(handle))
+    assert [row["generator"] for row in table] == [_label(1, 8.0), _label(4, 8.0), ""]
+    assert [row["epsilon"] for row in table] == ["7.99", "inf", ""]
+    assert [row["total_epsilon"] for row in table] == ["41.7", "inf", "41.7"]
+    assert "whoever has the seed" in table[1]["reason"]
+
+
+def test_without_claims_nothing_is_said(demo: Summary, tmp_path: Path) -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    print_claims(demo, console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
+    assert claim_sentences(demo.run) == []
+
+
+def test_a_large_delta_is_cautioned_of(claimed_run: Path, tmp_path: Path) -> None:
+    entry = {"dataset": "chr1", "generator": "chain", "seed": 1, "epsilon": 1.0, "delta": 0.005,
+             "unit": "person", "accountant": "PRV", "sampling": "x", "n_records": 200}  # fmt: skip
+    summary = _told(claimed_run, tmp_path, claims=[entry])
+    assert any(
+        sentence.startswith("Caution: delta 0.005 is large for 200 people: a mechanism that ")
+        for sentence in claim_sentences(summary.run)
+    )
 
 
 def test_the_report_holds_the_figures(claimed_run: Path, tmp_path: Path) -> None:

@@ -164,19 +164,31 @@ def test_the_run_keeps_what_its_cells_claim(attack: Any) -> None:
     told = [(one["generator"], one["seed"], one["epsilon"], one["delta"]) for one in info["claims"]]
     assert told == [("keeper", 1, 3.0, 0.01), ("keeper", 2, 3.0, 0.01)]
     assert info["generators"]["keeper"]["params"]["budget"] == "inf"
+    row, whole = info["privacy_totals"]
+    # Two fits that claim no more than (3, 0.01): at 0.02 and one more 0.01 to compose with.
+    assert (row["generator"], row["fits"], row["shadow_fits"]) == ("keeper", 2, 0)
+    assert 3.0 < row["epsilon"] <= 6.0
+    assert row["delta"] == pytest.approx(0.03)
+    assert whole["datasets"] == row["datasets"]
+    assert whole["epsilon"] == row["epsilon"]
+    assert whole["without_bound"] == ["independent"]  # a control: it claims nothing
     # A run that finds everything in the store tells it again.
     again = attack(
         "metrics=[whole, draws]",
         "generators=[{name: keeper, params: {budget: .inf}}]",
         "seeds=[1, 2]",
     )
-    assert RunFolder(again.run_folder).info()["claims"] == info["claims"]
+    for key in ("claims", "privacy_totals"):
+        assert RunFolder(again.run_folder).info()[key] == info[key]
 
 
 def test_shadows_are_fitted_on_who_is_said(attack: Any) -> None:
     outcome = attack("metrics=[shadowed]", "shadows=4")
     assert outcome.exit_code == 0
     table = values(found(outcome, "shadowed"))
+    # Of four shadows a person is in two; their numbers are published, and so count.
+    totals = RunFolder(outcome.run_folder).info()["privacy_totals"]
+    assert all(one["shadow_fits"] == 2 * one["fits"] for one in totals)
     assert table["shadows"] == [4, 4]
     assert table["told"] == [1, 1]
     floor = found(outcome, "shadowed", "floor")

@@ -19,11 +19,17 @@ from haplobench.plugin.metrics import (
     Telemetry,
 )
 from haplobench.plugin.needs import GPU, Binary, Module, Need, Params
-from haplobench.plugin.privacy import PrivacyStatement
+from haplobench.plugin.privacy import (
+    PrivacyCharge,
+    PrivacyStatement,
+    PrivacyTotal,
+    compose_claims,
+)
 
 __all__ = [
     "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable", "Family",
     "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
-    "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyStatement", "Reference",
-    "RunContext", "SampleRequest", "Shadow", "StreamingMetric", "SubmetricSpec", "Telemetry",
+    "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyCharge", "PrivacyStatement",
+    "PrivacyTotal", "Reference", "RunContext", "SampleRequest", "Shadow", "StreamingMetric",
+    "SubmetricSpec", "Telemetry", "compose_claims",
 ]  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from haplobench.plugin.privacy import PrivacyStatement, delta_words
 from haplobench.report.load import Run
 
 
@@ -18,11 +19,15 @@ class Claim:
     Attributes
     ----------
     epsilon : float
-        The largest over its seeds; infinite: trained without noise.
+        Of one fit: the largest over its seeds; infinite: no bound, and `no_bound` says why.
     delta : float
         The largest over its seeds.
-    unit, accountant, mechanism : str
-        As stated, of its first seed.
+    unit, accountant, mechanism, noise : str
+        As stated, of its first seed; `noise`: where the noise came from, in words.
+    no_bound, caution : str
+        Why there is no finite ε; what to know of a δ that is large for so many people.
+    total : Total or None
+        Of all its fits; None where the run doesn't say.
     """
 
     epsilon: float
@@ -30,15 +35,71 @@ class Claim:
     unit: str = ""
     accountant: str = ""
     mechanism: str = ""
+    noise: str = ""
+    no_bound: str = ""
+    caution: str = ""
+    total: Total | None = None
 
     @property
     def text(self) -> str:
-        """For a reader: `ε 7.99, δ 0.0005 per person; PRV (opacus 1.6)`."""
+        """For a reader: `ε 7.99, δ 0.0005 per person, for one fit; PRV (opacus 1.6)`."""
         if math.isinf(self.epsilon):
-            return "none: trained without noise"
+            return f"ε\N{NO-BREAK SPACE}∞: {self.no_bound or 'trained without noise: no claim'}"
         unit = f" per {self.unit}" if self.unit else ""
         head = f"ε\N{NO-BREAK SPACE}{self.epsilon:.3g}, δ\N{NO-BREAK SPACE}{self.delta:.2g}{unit}"
-        return "; ".join(part for part in (head, self.accountant, self.mechanism) if part)
+        parts = [
+            f"{head}, for one fit: it holds {delta_words(self.delta)}",
+            "" if self.total is None else self.total.text,
+            self.accountant,
+            self.mechanism,
+            self.noise,
+            self.caution,
+        ]
+        return "; ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Total:
+    """ε of several fits of the same people together (see `haplobench.compose_claims`).
+
+    Attributes
+    ----------
+    epsilon, delta : float
+    fits, shadow_fits : int
+        Shadow fits as a person is in them: one of each pair.
+    method : str
+        Of composing, or why there is no bound.
+    datasets, without_bound : tuple of str
+        Datasets whose people these are; of a total over rows, the rows that have no bound and
+        are left out.
+    """
+
+    epsilon: float
+    delta: float
+    fits: int
+    shadow_fits: int = 0
+    method: str = ""
+    datasets: tuple[str, ...] = ()
+    without_bound: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> str:
+        """`3 fits and 12 shadow fits`."""
+        fits = f"{self.fits} fit{'s' * (self.fits != 1)}"
+        if not self.shadow_fits:
+            return fits
+        return f"{fits} and {self.shadow_fits} shadow fit{'s' * (self.shadow_fits != 1)}"
+
+    @property
+    def text(self) -> str:
+        """`3 fits together: ε 16.1, δ 1e-06, by privacy loss distributions`."""
+        together = " together" * (self.fits + self.shadow_fits > 1)
+        if math.isinf(self.epsilon):
+            return f"{self.counted}{together}: ε\N{NO-BREAK SPACE}∞ ({self.method})"
+        return (
+            f"{self.counted}{together}: ε\N{NO-BREAK SPACE}{self.epsilon:.3g}, "
+            f"δ\N{NO-BREAK SPACE}{self.delta:.2g}, by {self.method}"
+        )
 
 
 @dataclass(frozen=True)
@@ -56,26 +117,136 @@ def read_claims(run: Run) -> dict[str, dict[str, Claim]]:
     """Claims by dataset and row label, of run.json; rows that claim nothing are left out."""
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for entry in run.info.get("claims") or ():
-        label = str(entry.get("generator", ""))
-        ranks = int(entry.get("world_size") or 1)
-        if ranks > 1:
-            label = f"{label} ({ranks} ranks)"
-        dataset = str(entry.get("dataset", ""))
-        found.setdefault(dataset, {}).setdefault(label, []).append(entry)
+        rows = found.setdefault(str(entry.get("dataset", "")), {})
+        rows.setdefault(_row_label(entry), []).append(entry)
+    totals = {
+        (one["datasets"][0], _row_label(one)): _total(one)
+        for one in run.info.get("privacy_totals") or ()
+        if "generator" in one
+    }
     return {
-        dataset: {label: _claim(entries) for label, entries in rows.items()}
+        dataset: {
+            label: _claim(entries, totals.get((dataset, label))) for label, entries in rows.items()
+        }
         for dataset, rows in found.items()
     }
 
 
-def _claim(entries: Sequence[Mapping[str, Any]]) -> Claim:
-    bounds = [entry.get("epsilon") for entry in entries]
-    first = entries[0]
-    return Claim(
-        epsilon=max(math.inf if bound is None else float(bound) for bound in bounds),
-        delta=max(float(entry.get("delta") or 0.0) for entry in entries),
-        **{name: str(first.get(name) or "") for name in ("unit", "accountant", "mechanism")},
+def claim_rows(run: Run) -> list[tuple[str, str, Claim]]:
+    """Dataset, row label and claim, of rows that claim something, in the order of the tables."""
+    claims = read_claims(run)
+    return [
+        (dataset, label, claims[dataset][label])
+        for dataset in run.datasets
+        for label in run.cohorts
+        if label in claims.get(dataset, {})
+    ]
+
+
+def claim_totals(run: Run) -> list[Total]:
+    """Of all rows with a bound on the same people, where there are any."""
+    totals = [_total(one) for one in run.info.get("privacy_totals") or () if "generator" not in one]
+    return [total for total in totals if total.fits]
+
+
+CLAIM_HEADS = ("ε of one fit", "δ", "Fits + shadows", "ε of all", "δ of all")
+"""Heads of the table of claims, after dataset and generator."""
+
+
+def claim_cells(claim: Claim) -> tuple[str, str, str, str, str]:
+    """A row of the table of claims."""
+    total = claim.total
+    return (
+        _bound(claim.epsilon),
+        f"{claim.delta:.2g}" if math.isfinite(claim.epsilon) else "–",
+        f"{total.fits} + {total.shadow_fits}" if total else "–",
+        _bound(total.epsilon) if total else "–",
+        f"{total.delta:.2g}" if total and math.isfinite(total.epsilon) else "–",
     )
+
+
+def _bound(epsilon: float) -> str:
+    return f"{epsilon:.3g}" if math.isfinite(epsilon) else "∞"
+
+
+def claim_sentences(run: Run) -> list[str]:
+    """What the table of claims means, and what everything in it comes to together."""
+    rows = claim_rows(run)
+    if not rows:
+        return []
+    bounded = [(label, claim) for _, label, claim in rows if math.isfinite(claim.epsilon)]
+    sentences = []
+    if bounded:
+        units = sorted({claim.unit or "record" for _, claim in bounded})
+        greatest = max(claim.delta for _, claim in bounded)
+        sentences.append(
+            f"ε bounds what any one {' or '.join(units)} changes, {delta_words(greatest)} (δ). "
+            "Draws from a fitted generator, however many, cost nothing more (post-processing); "
+            "each further fit on the same people does, each seed and each setting. Shadow fits "
+            "count: nobody is given their models, but numbers made from them are in the records."
+        )
+    for total in claim_totals(run):
+        sentences.append(
+            f"All that claims a bound on the people of {', '.join(total.datasets)}: {total.text}."
+        )
+        if total.without_bound:
+            others = ", ".join(total.without_bound)
+            sentences.append(f"Nothing bounds what {others} give away of the same people.")
+    if bounded:
+        sentences.append(
+            "These are of this run alone, and of what its generators give away: the metrics' "
+            "numbers are measured on the people themselves and are not covered."
+        )
+    for words in dict.fromkeys(
+        claim.no_bound or claim.noise for *_, claim in rows if claim.no_bound or claim.noise
+    ):
+        labels = dict.fromkeys(
+            label for _, label, claim in rows if words == (claim.no_bound or claim.noise)
+        )
+        sentences.append(f"{', '.join(labels)}: {words}.")
+    cautions = dict.fromkeys(claim.caution for *_, claim in rows if claim.caution)
+    return sentences + [f"Caution: {words}." for words in cautions]
+
+
+def _row_label(entry: Mapping[str, Any]) -> str:
+    label = str(entry.get("generator", ""))
+    ranks = int(entry.get("world_size") or 1)
+    return f"{label} ({ranks} ranks)" if ranks > 1 else label
+
+
+def _total(entry: Mapping[str, Any]) -> Total:
+    epsilon, delta = entry.get("epsilon"), entry.get("delta")
+    return Total(
+        epsilon=math.inf if epsilon is None else float(epsilon),
+        delta=0.0 if delta is None else float(delta),
+        fits=int(entry.get("fits") or 0),
+        shadow_fits=int(entry.get("shadow_fits") or 0),
+        method=str(entry.get("method") or ""),
+        datasets=tuple(entry.get("datasets") or ()),
+        without_bound=tuple(entry.get("without_bound") or ()),
+    )
+
+
+def _claim(entries: Sequence[Mapping[str, Any]], total: Total | None) -> Claim:
+    stated = [_statement(entry) for entry in entries]
+    worst = max(stated, key=lambda one: one.epsilon)
+    return Claim(
+        epsilon=worst.epsilon,
+        delta=max(one.delta for one in stated),
+        **{name: getattr(stated[0], name) for name in ("unit", "accountant", "mechanism")},
+        noise="" if worst.noise_source == "unstated" else worst.noise_words,
+        no_bound=worst.no_bound,
+        caution=next((one.caution for one in stated if one.caution), ""),
+        total=total,
+    )
+
+
+def _statement(entry: Mapping[str, Any]) -> PrivacyStatement:
+    """A claim of run.json as what it was made of; older runs' lack some of it."""
+    known = {one.name for one in fields(PrivacyStatement)}
+    given = {"unit": "record", "accountant": "unnamed", "sampling": "unstated", "delta": 0.0}
+    given |= {key: value for key, value in entry.items() if key in known}
+    return PrivacyStatement.from_json(json.dumps(given))
 
 
 def lines(run: Run, claims: Mapping[str, Claim]) -> list[Line]:

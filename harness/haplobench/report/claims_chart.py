@@ -21,8 +21,8 @@ _FAMILIES = {
 }
 _CAPTION = (
     "One panel per headline number; ε of adding or removing one record, on a logarithmic axis, at "
-    "its right end generators trained without noise. A line joins generators that differ in ε "
-    "alone. {floor}Bars: {bars}."
+    "its right end (none) generators without a bound: trained without noise, or with noise that "
+    "comes from the seed. A line joins generators that differ in ε alone. {floor}Bars: {bars}."
 )
 _FLOOR = "Grey: the floor's 5–95 % range. "
 NONE_GAP = 2.0

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import Any
 
+from haplobench.report.claims import Total, claim_rows, claim_totals
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
 from haplobench.report.records_table import parse_labels
 
@@ -14,6 +15,11 @@ TIDY = (
     "direction", "ideal", "min_effect", "headline", "state", "value", "spread", "spread_over",
     "low", "high", "seeds", "draws", "failed_seeds", "floor_median", "floor_p5", "floor_p95",
     "floor_draws", "floor_score", "place", "phase", "reason",
+)  # fmt: skip
+
+CLAIMS = (
+    "dataset", "generator", "unit", "epsilon", "delta", "fits", "shadow_fits", "total_epsilon",
+    "total_delta", "method", "without_bound", "noise", "reason", "caution",
 )  # fmt: skip
 
 
@@ -48,6 +54,36 @@ def render_wide(summary: Summary) -> str:
             row |= {name: dataset.cell(cohort.label, column).value for column, name in keyed}
             rows.append(row)
     return _render(("dataset", "generator", "role", *names), rows)
+
+
+def render_claims(summary: Summary) -> str:
+    """One line per row that claims differential privacy; ε and δ of one fit and of all its fits.
+
+    An ε that is infinite is `inf`, and `reason` says why. A line without a generator is of all
+    rows with a bound on the same people.
+    """
+    rows = []
+    for dataset, label, claim in claim_rows(summary.run):
+        row: dict[str, Any] = {"dataset": dataset, "generator": label, "unit": claim.unit}
+        row |= {"epsilon": claim.epsilon, "delta": claim.delta, "noise": claim.noise}
+        row |= {"reason": claim.no_bound, "caution": claim.caution}
+        rows.append(row | ({} if claim.total is None else _total(claim.total)))
+    rows += [
+        {"dataset": ";".join(total.datasets), "generator": ""} | _total(total)
+        for total in claim_totals(summary.run)
+    ]
+    return _render(CLAIMS, rows)
+
+
+def _total(total: Total) -> dict[str, Any]:
+    return {
+        "fits": total.fits,
+        "shadow_fits": total.shadow_fits,
+        "total_epsilon": total.epsilon,
+        "total_delta": total.delta,
+        "method": total.method,
+        "without_bound": ";".join(total.without_bound),
+    }
 
 
 def _column_name(column: Column) -> str:

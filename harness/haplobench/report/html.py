@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haplobench.report import facts, page, view
-from haplobench.report.claims import read_claims
+from haplobench.report.claims import (
+    CLAIM_HEADS,
+    claim_cells,
+    claim_rows,
+    claim_sentences,
+    read_claims,
+)
 from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
 from haplobench.report.generators import generator_views
 from haplobench.report.leaderboard import texts
@@ -165,6 +171,11 @@ def _context(
             }
             for cohort in run.cohorts.values()
         ],
+        "claim_heads": CLAIM_HEADS,
+        "claim_rows": [
+            (dataset, label, claim_cells(claim)) for dataset, label, claim in claim_rows(run)
+        ],
+        "claim_sentences": claim_sentences(run),
         "failures": summary.failures,
         "failure_line": _failure_line(summary),
         "command": info.get("command") or "",

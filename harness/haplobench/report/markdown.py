@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from haplobench.report import facts, view
+from haplobench.report.claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.figures import Figure, FigureProblem
 from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
@@ -56,6 +57,20 @@ def render_markdown(
         lines += ["", f"### Panel of {text(label)}", ""]
         described = facts.dataset_facts(summary.run.datasets[label])
         lines += [f"- {text(name)}: {text(value)}" for name, value in described]
+        lines.append("")
+    claims = claim_rows(summary.run)
+    if claims:
+        lines += [
+            "## Differential privacy claimed",
+            "",
+            _line(["Dataset", "Generator", *CLAIM_HEADS]),
+        ]
+        lines.append(_line(["---", "---", *["---:"] * len(CLAIM_HEADS)]))
+        for label, generator, claim in claims:
+            lines.append(_line([text(label), text(generator), *map(text, claim_cells(claim))]))
+        lines += ["", *(f"- {text(sentence)}" for sentence in claim_sentences(summary.run)), ""]
+        for label, generator, claim in claims:
+            lines.append(f"- {text(label)}, {text(generator)}: {text(claim.text)}")
         lines.append("")
     if summary.failures:
         lines += ["## Failures", ""]

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from haplobench.consent import withdrawal_text
 from haplobench.relatives import noteworthy
+from haplobench.report.claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
@@ -25,7 +26,7 @@ _STYLES = {"": "", "better": "green", "within": "green", "outside": "yellow", "f
 _ASCII = str.maketrans(
     {"\N{NO-BREAK SPACE}": " ",
      "◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
-     "–": "-", "…": "...", "≥": ">=", "·": "-"}
+     "–": "-", "…": "...", "≥": ">=", "·": "-", "ε": "epsilon", "δ": "delta", "∞": "inf"}
 )  # fmt: skip
 _GAP = 3
 _FAILED = ("failed", "timeout", "memory")
@@ -51,6 +52,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         if label in boards:
             for part in board_parts(boards[label], console):
                 _print(console, part)
+    print_claims(summary, console)
     if any(board.rows for board in boards.values()):
         _print(console, Text(EXPLANATION, style="dim"))
     _print(console, Text(f"value ± {spread_words(info)}", style="dim"))
@@ -61,6 +63,31 @@ def print_summary(summary: Summary, console: Console) -> None:
     )
     _print(console, Text(marks, style="dim"))
     _print_failures(summary.failures, console)
+
+
+def print_claims(summary: Summary, console: Console) -> None:
+    """Print what generators claim of differential privacy, one fit beside all; or nothing."""
+    rows = claim_rows(summary.run)
+    if not rows:
+        return
+    several = len({dataset for dataset, *_ in rows}) > 1
+    _print(console, Text("\nDifferential privacy claimed", style="bold"))
+    table = _plain_table(console)
+    table.add_column("", overflow="fold", min_width=12)
+    for title in CLAIM_HEADS:
+        table.add_column(title, justify="right", vertical="bottom")
+    for dataset, label, claim in rows:
+        name = f"{dataset} · {label}" if several else label
+        table.add_row(escape(name), *claim_cells(claim))
+    _print(console, table)
+    for sentence in claim_sentences(summary.run):
+        _print(console, Padding(Text(sentence, style="dim"), (0, 0, 0, 1)))
+    _print(console, Text(""))
+
+
+def _plain_table(console: Console) -> Table:
+    unicode = console.encoding.startswith("utf")
+    return Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False, show_edge=False)
 
 
 def print_dataset(dataset: DatasetSummary, console: Console) -> None:
@@ -175,8 +202,7 @@ def _widths(group: Sequence[_Made], room: int) -> list[int]:
 def _table(
     dataset: DatasetSummary, group: Sequence[_Made], label_width: int, console: Console
 ) -> Table:
-    unicode = console.encoding.startswith("utf")
-    table = Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False, show_edge=False)
+    table = _plain_table(console)
     table.add_column("", no_wrap=True, width=label_width, overflow="ellipsis")
     room = console.width - label_width - _GAP * len(group)
     for item, width in zip(group, _widths(group, room), strict=True):

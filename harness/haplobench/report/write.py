@@ -7,8 +7,9 @@ from pathlib import Path
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
 from haplobench.report import FORMATS, ReportPaths
+from haplobench.report.claims import claim_rows
 from haplobench.report.claims_chart import draw_claims
-from haplobench.report.csv import render_tidy, render_wide
+from haplobench.report.csv import render_claims, render_tidy, render_wide
 from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
 from haplobench.report.leaderboard.board import leaderboards
@@ -52,6 +53,8 @@ def write(run_folder: Path, out: Path | None, formats: tuple[str, ...]) -> Repor
         tables.append(_write(folder / "summary.csv", render_tidy(summary)))
         tables.append(_write(folder / "summary-wide.csv", render_wide(summary)))
         tables.append(_write(folder / "leaderboard.csv", render_csv(boards)))
+        if claim_rows(run):
+            tables.append(_write(folder / "privacy-claims.csv", render_claims(summary)))
     if "md" in formats:
         text = render_markdown(summary, figures, problems, boards)
         markdown = _write(folder / "report.md", text)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from haplobench.consent import without_names
-from haplobench.plugin import MetricSpec, PrivacyStatement
+from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.resolved_suite import Suite
 from haplobench.results.provenance import Provenance
 from haplobench.runner.cell import Session
-from haplobench.runner.plan import Cell
 from haplobench.runner.recording import distribution_of
 
 
@@ -27,11 +24,13 @@ def describe_run(
     run_id: str,
     origin: Provenance,
     facts: Mapping[str, Mapping[str, Any]],
-    claims: Mapping[str, Mapping[str, Any]] | None = None,
+    claims: Sequence[Mapping[str, Any]] = (),
+    totals: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Suite, datasets (`facts` by label), generators and metrics of a run as plain values.
 
-    `claims`: the differential privacy that cells claim, see `claim_of`, by the cell's name.
+    `claims`, `totals`: the differential privacy that cells claim, and all of them together, see
+    `ClaimLog`.
     """
     return {
         "run_id": run_id,
@@ -54,7 +53,8 @@ def describe_run(
         "metrics": {
             entry.name: _metric(registry, registry.metric(entry.name)) for entry in suite.metrics
         },
-        "claims": [dict(claims[name]) for name in sorted(claims)] if claims else [],
+        "claims": list(claims),
+        "privacy_totals": list(totals),
         "seeds": list(suite.seeds),
         "draws": suite.sample.draws,
         "floor_draws": suite.floor.draws,
@@ -75,24 +75,6 @@ def run_lines(
         "jobs": session.executor.slots,
         "threads": session.suite.threads,
         **{key: info[key] for key in ("state", "fresh", "generation")},
-    }
-
-
-def claim_of(cell: Cell, path: Path) -> dict[str, Any] | None:
-    """What a cell's generator claims, of the file that the sample stage left; None without one.
-
-    An infinite ε (trained without noise) is None, as in the file.
-    """
-    try:
-        statement = PrivacyStatement.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return {
-        "dataset": cell.dataset.label,
-        "generator": cell.label,
-        "seed": cell.seed,
-        "world_size": cell.generator.world_size if cell.generator else 1,
-        **json.loads(statement.to_json()),
     }
 
 
@@ -120,6 +102,7 @@ def _generator(
             "citations": list(spec.citations),
             "site_matched": spec.site_matched,
             "conditional": spec.conditional,
+            "unrepeatable": spec.params.model_validate(dict(params)).unrepeatable(),
         }
     return described | {"missing": list(missing)}
 

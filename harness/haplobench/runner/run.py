@@ -30,7 +30,8 @@ from haplobench.runner.cell import (
     fit_shadows,
     run_stage,
 )
-from haplobench.runner.describe import claim_of, describe_run, run_lines
+from haplobench.runner.claims import ClaimLog, people_of
+from haplobench.runner.describe import describe_run, run_lines
 from haplobench.runner.executors import Executor, make_executor
 from haplobench.runner.failures import describe_error
 from haplobench.runner.floor import unmarked
@@ -45,7 +46,7 @@ from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_coh
 from haplobench.runner.opening import open_run, open_store
 from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
-from haplobench.runner.prepared import PRIVACY_FILE, read_facts
+from haplobench.runner.prepared import read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Failure, Ledger, Recorder
 
@@ -186,7 +187,7 @@ class _Run:
         self.origin = origin
         self.info = info
         self.failed: list[str] = []
-        self.claims: dict[str, dict[str, Any]] = {}
+        self.claims = ClaimLog()
         self.timings_path = session.store.root / "timings.json"
         self.timings: dict[str, float] = {
             name: float(seconds)
@@ -225,8 +226,19 @@ class _Run:
         """Write run.json."""
         facts = {label: dataset.facts for label, dataset in prepared.items()}
         session = self.session
+        people = {
+            label: people_of(dataset.folder, held_out=bool(session.suite.shadows))
+            for label, dataset in prepared.items()
+            if status != "running" and dataset.failure is None
+        }
         described = describe_run(
-            session.suite, session.registry, session.folder.run_id, self.origin, facts, self.claims
+            session.suite,
+            session.registry,
+            session.folder.run_id,
+            self.origin,
+            facts,
+            self.claims.entries(),
+            self.claims.totals(people),
         )
         for label, dataset in prepared.items():
             if dataset.facts and (marks := _marks(session.suite, dataset.facts)):
@@ -330,13 +342,11 @@ class _Run:
             limits = cell.generator.limits
             spec = session.registry.generator(cell.generator.name)
             sampled = fit_and_sample(session, cell, dataset.folder, dataset.facts)
-            claim = claim_of(cell, session.store.folder("sample", sampled.key) / PRIVACY_FILE)
-            if claim is not None:
-                with self.lock:
-                    self.claims[cell.name] = claim
+            self.claim(cell, sampled.key)
             cohorts = sampled_cohorts(session, cell, sampled, spec.site_matched)
             try:
                 shadows = fit_shadows(session, cell, dataset.folder, dataset.facts)
+                self.claim(cell, sampled.key, shadows)
                 cohorts = with_shadows(session, cohorts, shadows)
             except StageFailedError as error:
                 cohorts = replace(cohorts, no_shadows=error.failure)
@@ -349,6 +359,12 @@ class _Run:
             facts=dataset.facts,
             limits=limits,
         )
+
+    def claim(self, cell: Cell, sampled: str, shadows: Sequence[str] = ()) -> None:
+        """Keep what a cell claims, by the sample stages' keys."""
+        folders = [self.session.store.folder("sample", key) for key in (sampled, *shadows)]
+        with self.lock:
+            self.claims.add(cell, folders[0], folders[1:])
 
 
 def _asked_people(suite: Suite, facts: Mapping[str, Any]) -> int | None:

@@ -22,6 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from haplobench import PrivacyCharge
+
 Accountant = Literal["prv", "rdp"]
 _EPSILON_ERROR = 0.01  # of PRV's upper bound, absolute (Opacus' default)
 _RELATIVE_ERROR = 0.005
@@ -34,24 +36,6 @@ _GREATEST_NOISE = 1e4
 _NOISE_RANGE = 1e-6, 1e6
 
 
-@dataclass(frozen=True)
-class Charge:
-    """A run of subsampled Gaussian mechanisms.
-
-    Attributes
-    ----------
-    noise_multiplier : float
-        Standard deviation of the noise per sensitivity; 0: no noise, infinite ε.
-    sampling_rate : float
-        Probability with which a person takes part in a step; 1 where all do.
-    steps : int
-    """
-
-    noise_multiplier: float
-    sampling_rate: float
-    steps: int = 1
-
-
 @dataclass
 class Ledger:
     """What a client has released so far.
@@ -59,18 +43,20 @@ class Ledger:
     Kept as JSON with the client's state, so that ε after a restart is that of an unbroken run.
     """
 
-    charges: list[Charge] = field(default_factory=list)
+    charges: list[PrivacyCharge] = field(default_factory=list)
 
-    def add(self, charge: Charge) -> None:
+    def add(self, charge: PrivacyCharge) -> None:
         """Record a release; before it is made, so that no crash can hide it."""
         if charge.steps:
             self.charges.append(charge)
 
-    def epsilon(self, delta: float, accountant: Accountant, *more: Charge) -> float:
+    def epsilon(self, delta: float, accountant: Accountant, *more: PrivacyCharge) -> float:
         """ε of everything recorded, and of `more`, at `delta`."""
         return epsilon([*self.charges, *more], delta, accountant)
 
-    def affords(self, charge: Charge, budget: float, delta: float, accountant: Accountant) -> bool:
+    def affords(
+        self, charge: PrivacyCharge, budget: float, delta: float, accountant: Accountant
+    ) -> bool:
         """Whether the budget covers one more charge."""
         return self.epsilon(delta, accountant, charge) <= budget
 
@@ -83,7 +69,7 @@ class Ledger:
         """What `to_json` wrote. Raises ValueError for anything else."""
         values: Any = json.loads(text)
         try:
-            return cls([Charge(float(z), float(q), int(n)) for z, q, n in values])
+            return cls([PrivacyCharge(float(z), float(q), int(n)) for z, q, n in values])
         except TypeError:
             raise ValueError(f"ledger: expected a list of triples, found {text[:80]}") from None
 
@@ -97,7 +83,16 @@ class Ledger:
         scratch.replace(path)
 
 
-def epsilon(charges: Sequence[Charge], delta: float, accountant: Accountant) -> float:
+def least_delta(people: int) -> float:
+    """δ where none is asked for: 1e-6, or 1 / n² for more than a thousand people.
+
+    At 1 / n a mechanism that publishes a random person outright would pass; with it, of a million
+    runs one may.
+    """
+    return min(1e-6, people**-2)
+
+
+def epsilon(charges: Sequence[PrivacyCharge], delta: float, accountant: Accountant) -> float:
     """ε at `delta` of all charges composed, adding or removing one person: 0 or more."""
     merged: Counter[tuple[float, float]] = Counter()
     none, most = _NOISE_RANGE
@@ -143,7 +138,7 @@ def share_noise(
     budget: float | None,
     delta: float,
     accountant: Accountant,
-    others: Charge,
+    others: PrivacyCharge,
 ) -> float:
     """Noise multiplier of one Gaussian release that takes a share of a budget.
 
@@ -160,7 +155,7 @@ def share_noise(
         ε that all releases may spend. None: what the release and `others` come to.
     delta : float
     accountant : str
-    others : Charge
+    others : PrivacyCharge
         All other releases; its noise multiplier counts where there is no budget.
     """
     if budget is not None:
@@ -176,7 +171,7 @@ def noise_for(
     sampling_rate: float,
     steps: int,
     accountant: Accountant,
-    spent: tuple[Charge, ...] = (),
+    spent: tuple[PrivacyCharge, ...] = (),
 ) -> float:
     """The least noise multiplier with which `steps` more stay within the budget.
 
@@ -186,7 +181,7 @@ def noise_for(
     """
 
     def fits(noise: float) -> bool:
-        charge = Charge(noise, sampling_rate, steps)
+        charge = PrivacyCharge(noise, sampling_rate, steps)
         return epsilon([*spent, charge], delta, accountant) <= budget
 
     low, high = 0.0, 1.0

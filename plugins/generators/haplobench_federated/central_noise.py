@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from flwr.app import ArrayRecord, Message
 
-from haplobench_federated.accounting import Charge, noise_for
+from haplobench import PrivacyCharge
+from haplobench_federated.accounting import noise_for
 from haplobench_federated.noise import NoiseSource
 from haplobench_federated.noised_sum import cut, fine_step, noised
 from haplobench_federated.params import FederatedParams
@@ -28,14 +29,14 @@ def central_noise(params: FederatedParams, delta: float) -> float:
     return 2 * noise_for(params.epsilon, delta, 1.0, params.rounds, params.accountant)
 
 
-def central_charge(noise_multiplier: float) -> Charge:
+def central_charge(noise_multiplier: float) -> PrivacyCharge:
     """What a person is charged for a round of central noise.
 
     The clipped update of a client lies in a ball of the clipping norm's radius; a person more or
     less may move it across, by twice the norm. So a person is protected by half the noise
     multiplier. Which clients are drawn is known to the server: no amplification.
     """
-    return Charge(noise_multiplier / 2, 1.0)
+    return PrivacyCharge(noise_multiplier / 2, 1.0)
 
 
 def noised_average(

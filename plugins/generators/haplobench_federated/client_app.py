@@ -34,7 +34,8 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 from torch import nn
 
-from haplobench_federated.accounting import Charge, Ledger, noise_for, share_noise
+from haplobench import PrivacyCharge
+from haplobench_federated.accounting import Ledger, noise_for, share_noise
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.noise import NoiseSource
 from haplobench_federated.noised_sum import GROUP, cut, fine_step, noised
@@ -121,7 +122,7 @@ class ClientSite:
         if shares_noise(params):
             # What clients add has to be alike: what one spent elsewhere can only make it refuse.
             noised = params.frequencies == "noised"
-            spent = (Charge(self.frequencies_noise(), 1.0),) if noised else ()
+            spent = (PrivacyCharge(self.frequencies_noise(), 1.0),) if noised else ()
         noise = noise_for(
             params.epsilon,
             self.delta,
@@ -145,7 +146,7 @@ class ClientSite:
         steps = params.rounds * params.local_steps
         given = params.noise_multiplier or 0.0
         assert given or params.epsilon is not None  # checked by the parameters
-        others = Charge(given, params.sampling_rate, steps)
+        others = PrivacyCharge(given, params.sampling_rate, steps)
         return share_noise(
             params.frequencies_share, params.epsilon, self.delta, params.accountant, others
         )
@@ -183,7 +184,7 @@ def client_app(
                 noise = site.noise_multiplier(context)
             except ValueError as error:
                 return Message(Error(BUDGET_SPENT, f"budget: {error}"), reply_to=message)
-            charge = Charge(noise, params.sampling_rate, params.local_steps)
+            charge = PrivacyCharge(noise, params.sampling_rate, params.local_steps)
             spent = ledger.epsilon(site.delta, params.accountant, charge)
             if params.epsilon is not None and spent > params.epsilon:
                 return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
@@ -234,7 +235,7 @@ def _frequencies(message: Message, context: Context, site: ClientSite) -> Messag
     people = len(site.people)
     noise = site.frequencies_noise()
     if params.noised:
-        charge = Charge(noise, 1.0)
+        charge = PrivacyCharge(noise, 1.0)
         ledger = site.ledger(context)
         refused = misfit_of_frequencies(params, people, site.facts.n_sites, noise)
         if params.epsilon is not None and not ledger.affords(

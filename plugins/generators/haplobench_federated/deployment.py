@@ -123,7 +123,7 @@ def hospital(node: Mapping[str, Any], params: FederatedParams, family: ModelFami
         facts=listed.facts(_frequencies(params, listed)),
         params=params,
         family=family,
-        delta=checked_delta(params, listed.people),
+        delta=checked_delta(params, listed.people, logging.getLogger(__name__)),
         seed=secrets.randbits(63),
         ledger_file=Path(own["ledger"]),
     )
@@ -148,7 +148,7 @@ def coordinate(grid: Grid, settings: Mapping[str, Any], family: ModelFamily) -> 
     params = parameters(settings)
     out, listed = Path(str(settings["out"])), SiteList.read(Path(str(settings["site_list"])))
     out.mkdir(parents=True, exist_ok=True)
-    delta = checked_delta(params, listed.people)
+    delta = checked_delta(params, listed.people, logging.getLogger(__name__))
     kept = out / "ledger.json"
     progress = Progress()
     if kept.is_file():

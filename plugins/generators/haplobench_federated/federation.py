@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +17,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from haplobench import BenchError, FormatError, Panel, Populations, PrivacyStatement, RunContext
+from haplobench.plugin.privacy import caution_of
 from haplobench.user_text import numbered_lines, read_text
-from haplobench_federated.accounting import Ledger
+from haplobench_federated.accounting import Ledger, least_delta
 from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.client_app import ClientSite, client_app
 from haplobench_federated.client_mods import client_mods, client_stages, poisoned
@@ -70,7 +73,7 @@ def federate(
 
     Raises BenchError for partitions, files or budgets that the user must mend.
     """
-    delta = checked_delta(params, train.n_samples)
+    delta = checked_delta(params, train.n_samples, ctx.log)
     populations = Populations.of(train)
     facts = public_facts(train, params, ctx, populations)
     people, harmonised = _clients(train, params, ctx, populations)
@@ -172,11 +175,15 @@ def federate(
     ]
     of_frequencies = sites[0].frequencies_noise()
     statement = privacy_statement(params, delta, train.n_samples, ledgers, noise, of_frequencies)
+    if params.seeded_noise:  # no finite ε is left unqualified
+        for cost in progress.costs:
+            for said in cost["clients"].values():
+                said["epsilon"] = None
     report = {
         "clients": {
             site.name: {
                 "people": len(site.people),
-                "epsilon": statement.per_client[site.name] if params.noised else None,
+                "epsilon": _finite(statement.per_client[site.name]),
                 **({} if harmonised is None else {"sites": harmonised[site.name].as_dict()}),
             }
             for site in sites
@@ -219,22 +226,31 @@ def _quarantined(costs: list[dict[str, Any]], names: list[str]) -> dict[str, dic
     return counts
 
 
+def _finite(epsilon: float) -> float | None:
+    return epsilon if math.isfinite(epsilon) else None
+
+
 def _size(model: nn.Module) -> int:
     return sum(value.numel() for value in model.state_dict().values())
 
 
-def checked_delta(params: FederatedParams, people: int) -> float:
-    """δ of the run: given, or 1 / n.
+def checked_delta(params: FederatedParams, people: int, log: logging.Logger) -> float:
+    """δ of the run: given, or the least of 1e-6 and 1 / n².
+
+    Warns of a δ that is large for so many people.
 
     Raises BenchError for a δ above 1 / n, which allows to publish a random person outright.
     """
     if params.delta is None:
-        return 1 / people
+        return least_delta(people)
     if params.delta > 1 / people and params.noised:
         raise BenchError(
             f"delta: {params.delta:g} for {people} people; expected at most 1 / {people} = "
-            f"{1 / people:.3g}"
+            f"{1 / people:.3g}, and better {least_delta(people):.2g} or less"
         )
+    caution = caution_of(params.delta, people)
+    if caution and params.noised:
+        log.warning("vae-federated: %s", caution)
     return params.delta
 
 

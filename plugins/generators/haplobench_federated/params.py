@@ -95,7 +95,8 @@ class FederatedParams(Params):
         The budget: no round starts that would exceed it. Where `noise_multiplier` is not given,
         the noise is what the whole schedule needs to stay below. Infinite: as `privacy: none`.
     delta : float or None
-        None: 1 / n for n training people. Greater values are refused.
+        The probability up to which ε may not hold. None: 1e-6, or 1 / n² for more than a thousand
+        training people. Above 1 / n it is refused, and from a tenth of that on warned of.
     noise_multiplier : float or None
         Standard deviation of the noise per clipping norm.
     clipping : str

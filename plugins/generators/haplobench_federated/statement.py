@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from haplobench import PrivacyStatement
+from haplobench.plugin.privacy import NoiseSource, greatest_charges
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.shared_noise import least_clients, shares_noise
@@ -46,7 +47,17 @@ def privacy_statement(
         name: ledger.epsilon(delta, params.accountant) if params.noised else math.inf
         for name, ledger in ledgers.items()
     }
+    nominal = max(spent.values(), default=math.inf)
+    mechanism = _mechanism(params, noise, frequencies_noise)
+    if params.seeded_noise:
+        spent = dict.fromkeys(spent, math.inf)
+        mechanism += (
+            f"; for nobody but who has neither the seed nor a second run, epsilon is {nominal:.4g}"
+        )
     library = f"opacus {version('opacus')}"
+    source: NoiseSource = "none"
+    if params.noised:
+        source = "seed" if params.seeded_noise else "entropy"
     return PrivacyStatement(
         epsilon=max(spent.values(), default=math.inf),
         delta=delta if params.noised else 0.0,
@@ -54,11 +65,13 @@ def privacy_statement(
         accountant=f"{params.accountant.upper()} ({library})"
         if params.noised
         else "none: no noise",
-        mechanism=_mechanism(params, noise, frequencies_noise),
+        mechanism=mechanism,
         sampling=_sampling(params),
         n_records=people,
         per_client=spent,
         choices=_choices(params),
+        noise_source=source,
+        charges=greatest_charges(one.charges for one in ledgers.values()) if params.noised else (),
     )
 
 
@@ -84,8 +97,6 @@ def _mechanism(params: FederatedParams, noise: Sequence[float], frequencies_nois
         text += f"; Gaussian noise {level}on allele counts"
     if shares_noise(params):
         text += f"; {_SHARED.format(least=least_clients(params))}"
-    if params.seeded_noise:
-        text += "; noise from the seed: holds against those who don't know it"
     return text
 
 

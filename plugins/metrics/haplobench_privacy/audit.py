@@ -40,7 +40,7 @@ class Audit(CohortMetric[AuditParams]):
     def measure(self, data: Cohorts) -> MetricResult:
         """The lower bound, what it rests on, and the claim beside it."""
         claim = self.ctx.privacy_statement
-        delta = self.params.delta if claim is None else claim.delta
+        delta = self.params.delta if claim is None or claim.no_bound else claim.delta
         members, others = pairs(
             data.train.population, data.holdout.population, self.ctx.rng("audit", "pairs")
         )
@@ -62,8 +62,8 @@ class Audit(CohortMetric[AuditParams]):
         # The first test guesses all pairs by distance.
         shown = best if best.epsilon > 0 else bounds[0]
         ceiling = lower_bound(coins, coins, coins, delta, level, replaced=replaced)
-        claimed = None if claim is None or np.isinf(claim.epsilon) else claim.epsilon
-        nothing = "the generator claims none"
+        claimed = None if claim is None or claim.no_bound else claim.epsilon
+        nothing = "the generator claims none" if claim is None else claim.no_bound
         return MetricResult(
             {
                 "epsilon_lower": Measurement(best.epsilon, coins, note=cohort_note(data)),
@@ -74,12 +74,10 @@ class Audit(CohortMetric[AuditParams]):
                     note="" if shown.guesses else "every pair scores the same",
                 ),
                 "pairs": Measurement(float(coins)),
-                "claimed_epsilon": Measurement(
-                    claimed, note="" if claimed is not None else nothing
-                ),
+                "claimed_epsilon": Measurement(claimed, note=nothing),
                 "claim_refuted": Measurement(
                     None if claimed is None else float(best.epsilon > claimed),
-                    note="" if claimed is not None else nothing,
+                    note=nothing,
                 ),
             }
         )

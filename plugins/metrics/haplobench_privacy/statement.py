@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
+from haplobench.plugin.privacy import delta_words
 
 
 class Statement:
@@ -25,28 +26,34 @@ class Statement:
                 dict.fromkeys(("epsilon", "delta", "least_client_epsilon", "clients"), none)
             )
         parts = (
+            f"holds {delta_words(claim.delta)}",
+            claim.caution,
             f"unit {claim.unit}",
             f"adjacency {claim.adjacency}",
             claim.accountant,
             claim.sampling,
             claim.mechanism,
+            claim.noise_words,
             *(f"{choice}: {how}" for choice, how in claim.choices.items()),
         )
         note = "; ".join(part for part in parts if part)
-        infinite = "trained without noise: no claim"
         clients = [epsilon for epsilon in claim.per_client.values() if math.isfinite(epsilon)]
         return MetricResult(
             {
                 "epsilon": Measurement(
                     claim.epsilon if math.isfinite(claim.epsilon) else None,
                     claim.n_records,
-                    note=note if math.isfinite(claim.epsilon) else infinite,
+                    note=claim.no_bound or note,
                 ),
-                "delta": Measurement(claim.delta, claim.n_records),
+                "delta": Measurement(
+                    None if claim.no_bound else claim.delta,
+                    claim.n_records,
+                    note=claim.no_bound or claim.caution,
+                ),
                 "least_client_epsilon": Measurement(
                     min(clients) if clients else None,
                     len(clients),
-                    note="" if clients else "one client",
+                    note="" if clients else claim.no_bound or "one client",
                 ),
                 "clients": Measurement(float(max(1, len(claim.per_client)))),
             }

@@ -31,7 +31,7 @@ class AuditParams(DistanceParams):
 
 AUDIT = MetricSpec(
     name="audit",
-    version="1",
+    version="2",
     target="haplobench_privacy.audit:Audit",
     summary=(
         "A lower bound on ε from attacks on this one run: no (ε, δ)-differentially private "
@@ -75,7 +75,7 @@ AUDIT = MetricSpec(
         SubmetricSpec(
             name="claimed_epsilon",
             title="Claimed ε",
-            definition="The ε that the generator claims.",
+            definition="The ε that the generator claims; none where its noise can be repeated.",
             direction="info",
         ),
         SubmetricSpec(
@@ -89,7 +89,7 @@ AUDIT = MetricSpec(
 
 PRIVACY_STATEMENT = MetricSpec(
     name="privacy-statement",
-    version="1",
+    version="2",
     target="haplobench_privacy.statement:Statement",
     summary=(
         "The (ε, δ)-differential privacy that the generator claims for each person, with unit, "
@@ -107,14 +107,18 @@ PRIVACY_STATEMENT = MetricSpec(
         SubmetricSpec(
             name="epsilon",
             title="Claimed ε",
-            definition="Upper bound on the privacy lost by any one record, over all rounds.",
+            definition=(
+                "Upper bound on the privacy lost by any one record, over all rounds of one fit; "
+                "draws from it cost nothing more. None where whoever has the seed can repeat the "
+                "noise. What all fits of a run come to stands beside the claims."
+            ),
             direction="lower",
             headline=True,
         ),
         SubmetricSpec(
             name="delta",
             title="Claimed δ",
-            definition="Probability with which that bound may not hold.",
+            definition="Probability up to which that bound may not hold.",
             direction="lower",
         ),
         SubmetricSpec(
