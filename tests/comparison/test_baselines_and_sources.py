@@ -16,6 +16,7 @@ from comparison_records import measured, record, records
 from haplobench.comparison.baseline import parse_baseline, render_baseline, rounded
 from haplobench.comparison.compare import compare
 from haplobench.comparison.model import Side
+from haplobench.comparison.reading import describe
 from haplobench.comparison.sources import open_side
 from haplobench.errors import BenchError, FormatError
 
@@ -80,6 +81,18 @@ def test_failures_are_kept() -> None:
 def test_rounding_keeps_six_digits(value: float) -> None:
     assert rounded(value) == pytest.approx(value, rel=5e-6)
     assert float(json.dumps(rounded(value))) == rounded(value)
+
+
+def test_a_baseline_knows_whose_fits_cannot_repeat() -> None:
+    run = measured(ROWS)
+    describe(
+        run, {"generators": {"vae": {"unrepeatable": "noise"}, "markov": {"unrepeatable": ""}}}
+    )
+    said = {generator: one.unrepeatable for (_, generator), one in run.cohorts.items()}
+    assert said == {"vae": "noise", "markov": ""}
+    read = parse_baseline(render_baseline(run, "b").splitlines(), "b", Side("b"))
+    for place, cohort in run.cohorts.items():
+        assert read.cohorts[place].unrepeatable == cohort.unrepeatable
 
 
 def test_a_spoilt_baseline_names_its_line() -> None:

@@ -52,6 +52,42 @@ def test_direction_and_least_effect(submetric: str, base: float, shift: float, s
     assert row.base == pytest.approx(base, abs=1e-3)
 
 
+@pytest.mark.parametrize("test", ["draws", "floor"])
+def test_one_private_fit_a_side_is_no_regression_whatever_its_draws_say(test: str) -> None:
+    """Its fits differ by design, which neither draws of one fit nor of real people show."""
+    why = "its protective noise comes from the operating system's entropy"
+    floor = [
+        record(generator="floor", role="floor", seed=0, replicate=draw, value=0.1 + 0.1 * noise)
+        for draw, noise in enumerate(NOISE)
+    ]
+    draws = range(5 if test == "draws" else 1)
+    sides = [
+        measured([*floor, *(record(replicate=at, value=0.1 + shift + NOISE[at]) for at in draws)])
+        for shift in (0.0, 0.3)
+    ]
+
+    def row() -> Row:
+        rows = compare(*sides, CompareSettings()).rows
+        return next(row for row in rows if row.generator == "model")
+
+    tested = row()
+    assert (tested.status, tested.test) == ("regressed", test)
+    # One side is enough: the other may be from before the noise.
+    sides[1].cohorts["chr20", "model"].unrepeatable = why
+    said = row()
+    assert said.status == "incomparable"
+    assert why in said.reason
+    assert "two seeds on either side can be tested" in said.reason
+    assert said.difference == pytest.approx(tested.difference)
+
+
+def test_private_fits_of_several_seeds_are_tested() -> None:
+    sides = [measured(records(value + NOISE)) for value in (0.1, 0.2)]
+    for side in sides:
+        side.cohorts["chr20", "model"].unrepeatable = "noise"
+    assert only(compare(*sides, CompareSettings())).status == "regressed"
+
+
 def test_noise_is_no_regression_however_large_the_difference() -> None:
     rng = np.random.default_rng(4)
     row = only(against(records(rng.normal(0.5, 0.2, 7)), records(rng.normal(0.6, 0.2, 7))))

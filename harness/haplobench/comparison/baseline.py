@@ -49,6 +49,7 @@ def render_baseline(measured: Measured, name: str) -> str:
                 "world_size": cohort.world_size,
                 "hardware": sorted(cohort.hardware),
                 "cells": {str(seed): cell for seed, cell in sorted(cohort.cells.items())},
+                **({"unrepeatable": cohort.unrepeatable} if cohort.unrepeatable else {}),
             }
         )
     kept = {
@@ -139,6 +140,7 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
                     world_size=row["world_size"],
                     cells={int(seed): cell for seed, cell in row["cells"].items()},
                     hardware=set(row["hardware"]),
+                    unrepeatable=str(row.get("unrepeatable") or ""),
                 )
             elif "version" in row:
                 versions[row["metric"], row["submetric"]] = row

@@ -208,6 +208,12 @@ def _obstacle(
 # --- one number -----------------------------------------------------------------------------
 
 
+def _unrepeatable(base: Measured, head: Measured, key: Key) -> str:
+    """Why fits of a number's generator differ from run to run, on one side at least; or empty."""
+    cohorts = (side.cohorts.get((key.dataset, key.generator)) for side in (base, head))
+    return next((one.unrepeatable for one in cohorts if one and one.unrepeatable), "")
+
+
 def _number_row(
     base: Measured,
     head: Measured,
@@ -254,7 +260,13 @@ def _number_row(
         headline=definition.headline,
     )
     judged = compare_numbers(
-        old.values, new.values, definition, settings, timed=timed, noise=_floor(base, head, key)
+        old.values,
+        new.values,
+        definition,
+        settings,
+        timed=timed,
+        noise=_floor(base, head, key),
+        unrepeatable=_unrepeatable(base, head, key),
     )
     row = replace(row, **judged.shown())
     if not new.values:

@@ -40,7 +40,8 @@ class Cohort:
     """A generator on a dataset: what was asked, by seed, and on which machine it ran.
 
     `generator` names the plugin's generator and its version, `params` digests its parameters;
-    `hardware` holds the fingerprints of all machines that its cells ran on.
+    `hardware` holds the fingerprints of all machines that its cells ran on. `unrepeatable` says
+    why a second fit with the same seed gives another generator, or is empty.
     """
 
     role: str = "generator"
@@ -49,6 +50,7 @@ class Cohort:
     world_size: int = 1
     cells: dict[int, str] = field(default_factory=dict)
     hardware: set[str] = field(default_factory=set)
+    unrepeatable: str = ""
 
 
 @dataclass(frozen=True)

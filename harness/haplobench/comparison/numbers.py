@@ -64,6 +64,7 @@ def compare_numbers(
     *,
     timed: bool,
     noise: Sequence[Sequence[float]] = (),
+    unrepeatable: str = "",
 ) -> Judged:
     """Compare the values of one number.
 
@@ -78,6 +79,9 @@ def compare_numbers(
         Times, rates, memory: medians and ranks in place of means of seeds.
     noise : sequence of sequences
         Values over draws of real people, for sides with nothing else to take noise from.
+    unrepeatable : str
+        Why a second fit with the same seed gives another generator (`Params.unrepeatable`): then
+        draws of one fit, or of real people, don't have the noise that two fits differ by.
     """
     if timed:
         return _ranked(base, head, definition, settings)
@@ -102,7 +106,7 @@ def compare_numbers(
         reason = untestable = ""
     else:
         tested, test, reason, untestable = _tested(
-            (base, head), (old, new), seeds, ideal, settings, noise
+            (base, head), (old, new), seeds, ideal, settings, noise, unrepeatable
         )
     over = (
         plain.fmean(old[seed] for seed in seeds) if test == "paired" else plain.fmean(old.values())
@@ -144,6 +148,7 @@ def _tested(
     ideal: float | None,
     settings: CompareSettings,
     noise: Sequence[Sequence[float]],
+    unrepeatable: str,
 ) -> tuple[Estimate, Test, str, str]:
     """The estimate, its test, what weakens it, and why there is none."""
     (base, head), (old, new), level = raw, losses, settings.confidence
@@ -154,6 +159,9 @@ def _tested(
         return estimate, "two-sample", "other seeds on either side: not paired", ""
     difference = plain.fmean(new.values()) - plain.fmean(old.values())
     few = f"{_seeds(len(old))} in base, {_seeds(len(new))} in head"
+    if unrepeatable:
+        why = f"{few}, and two fits of one seed differ by design: {unrepeatable}"
+        return Estimate(difference), "", "", f"{why}; two seeds on either side can be tested"
     if len(old) == len(new) == 1:
         draws = [_losses(next(iter(side.values())), ideal) for side in (base, head)]
         shared = sorted(draws[0].keys() & draws[1].keys()) if seeds else []

@@ -136,8 +136,12 @@ def read_folder(folder: Path, side: Side) -> Measured:
 
 
 def describe(measured: Measured, info: Mapping[str, Any]) -> None:
-    """Add what a run.json says: definitions of the metrics, and the machine."""
+    """Add what a run.json says: definitions of the metrics, what can't repeat, the machine."""
     measured.definitions = define(info.get("metrics") or {})
+    generators = info.get("generators") or {}
+    for (_, label), cohort in measured.cohorts.items():
+        plain = label.removesuffix(f" ({cohort.world_size} ranks)")
+        cohort.unrepeatable = str((generators.get(plain) or {}).get("unrepeatable") or "")
     status = info.get("status") or "complete"
     measured.side = replace(measured.side, complete=status == "complete")
     hardware = info.get("hardware") or {}
