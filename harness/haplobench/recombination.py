@@ -112,6 +112,13 @@ class RecombinationMap:
                 "(columns pos chr cM, or Chromosome Position(bp) Rate(cM/Mb) Map(cM), or others "
                 "that name a position and cM or cM/Mb)"
             )
+        short = next((row for row in rows if len(row.fields) < columns.width), None)
+        if short is not None:
+            raise FormatError(
+                f"{path}:{short.number}: expected bp, contig and cM, found "
+                f"{' '.join(short.fields)[:60]!r}: {len(short.fields)} columns, expected "
+                f"{columns.width} or more"
+            )
         if columns.contig is not None and contig:
             names = list(dict.fromkeys(row.fields[columns.contig] for row in rows if row.fields))
             mine = lru_cache(lambda name: same_contig(name, contig))

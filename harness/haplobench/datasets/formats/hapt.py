@@ -200,7 +200,7 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
             fields = line.split()
             if not fields or (number == 1 and fields[1:2] and not fields[1].isdigit()):
                 continue
-            if len(fields) < 4 or not fields[1].isdigit():
+            if len(fields) < 4 or not (fields[1].isascii() and fields[1].isdigit()):
                 raise FormatError(
                     f"{path}:{number}: found {line.strip()[:60]!r}, "
                     f"expected {' '.join(_LEGEND_COLUMNS)}"

@@ -57,10 +57,13 @@ class SiteTable:
         return mine[sites], skipped
 
 
-def rows(path: Path, columns: int, what: str) -> Iterator[tuple[int, list[str]]]:
+def rows(
+    path: Path, columns: int, what: str, *, comments: bool = False
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, fields) of a whitespace-separated table, plain or `.zst`.
 
-    Raises FormatError for a line of fewer fields, or a file that isn't text.
+    Raises FormatError for a line of fewer fields, unless with `comments` it starts with `#`, or a
+    file that isn't text.
     """
     require_file(path)
     try:
@@ -68,7 +71,7 @@ def rows(path: Path, columns: int, what: str) -> Iterator[tuple[int, list[str]]]
             fields = line.split()
             if not fields:
                 continue
-            if len(fields) < columns and not line.startswith("#"):
+            if len(fields) < columns and not (comments and line.startswith("#")):
                 raise FormatError(
                     f"{path}:{number}: found {line.strip()[:60]!r}, "
                     f"expected {columns} columns: {what}"
@@ -116,7 +119,7 @@ def read_pvar(path: Path) -> SiteTable:
     table = SiteTable([], np.empty(0, np.int64), [], [])
     positions: list[int] = []
     headed = False
-    for number, fields in rows(path, 5, " ".join(PVAR_COLUMNS)):
+    for number, fields in rows(path, 5, " ".join(PVAR_COLUMNS), comments=True):
         if fields[0].startswith("##"):
             continue
         if fields[0].startswith("#"):
@@ -138,7 +141,7 @@ def read_pvar(path: Path) -> SiteTable:
 
 
 def _position(path: Path, number: int, text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise FormatError(f"{path}:{number}: found position {text!r}, expected bp")
     return int(text)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from haplobench.contigs import same_contig
 from haplobench.datasets.bgzf import check_index
+from haplobench.datasets.formats.apart import read_apart
 from haplobench.datasets.formats.collector import NO_ALLELE, Collector
 from haplobench.datasets.formats.files import check_names, require_file, require_whole, staged
 from haplobench.datasets.formats.options import ReadOptions, Region
@@ -54,10 +55,16 @@ def read(
 ) -> tuple[Panel, dict[str, int]]:
     """Read a VCF or BCF, plain or compressed; by its index where there is one and a region.
 
+    In a process of its own: htslib's end at some damaged headers is the process's.
+
     Raises FormatError naming file and record; an index that isn't the file's is refused.
     """
     require_file(path)
     require_whole(path)
+    return read_apart(lambda: _read(path, options, scratch), path, scratch)
+
+
+def _read(path: Path, options: ReadOptions, scratch: Path | None) -> tuple[Panel, dict[str, int]]:
     try:
         return _Reader(path, path, options, scratch).read()
     except _MalformedError:
@@ -150,7 +157,7 @@ class _Reader:
             self.alt.append(alternates[0])
             self.genotypes.append(genotype)
             if self.has_sets:
-                self.phase_sets.append(_sets(record))
+                self.phase_sets.append(_sets(self.path, record))
             if len(self.positions) == self.batch:
                 self._take()
         self._take()
@@ -272,12 +279,16 @@ class _Reader:
         self._clear()
 
 
-def _sets(record: Any) -> NDArray[np.int64]:
+def _sets(path: Path, record: Any) -> NDArray[np.int64]:
     """Phase set of each person, (n_samples,) int64; -1 for none."""
     try:
         sets = record.format("PS")
     except KeyError:  # not declared, and no record had it yet
         sets = None
+    except Exception as error:  # cyvcf2 raises bare Exception
+        raise FormatError(
+            f"{path}: {record.CHROM}:{record.POS}: PS can't be read: {error}"
+        ) from None
     if sets is None:
         return np.full(record.genotype.n_samples, _NO_SET, np.int64)
     if sets.dtype.kind == "U":  # declared as text, or not at all

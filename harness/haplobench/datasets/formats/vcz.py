@@ -125,9 +125,9 @@ class _Store:
     def open(cls, path: Path) -> _Store:
         try:
             store = cls(path, zarr.open_group(str(path), mode="r"))
-            lacking = [name for name in _NEEDED if name not in store.group]
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # damaged JSON, wrong types
             raise FormatError(f"{path}: not a Zarr group: {error}") from None
+        lacking = [name for name in _NEEDED if not store.has(name)]
         if lacking:
             raise FormatError(f"{path}: not a VCF Zarr: lacks the arrays {', '.join(lacking)}")
         variants = store.array("variant_position").shape[0]
@@ -143,7 +143,21 @@ class _Store:
         return store
 
     def array(self, name: str) -> Any:
-        return self.group[name]
+        """An array, unread; FormatError where its description can't be read."""
+        try:
+            array = self.group[name]
+        except Exception as error:  # damaged JSON, unknown codecs, wrong types
+            raise FormatError(
+                f"{self.path}: array {name} can't be opened: {error}",
+                hint="its .zarray is damaged: convert it again",
+            ) from None
+        if not isinstance(array, zarr.Array):
+            raise FormatError(f"{self.path}: {name} is no array")
+        return array
+
+    def has(self, name: str) -> bool:
+        """Whether there is an array of that name."""
+        return (self.path / name).is_dir()
 
     def get(
         self,
@@ -159,7 +173,7 @@ class _Store:
         Raises FormatError if a chunk of theirs can't be read or, unless the array is `sparse`,
         isn't there: Zarr would read a lost one as zeros, that is as reference alleles.
         """
-        array = self.group[name]
+        array = self.array(name)
         if not sparse:
             for key in self._keys(array, start, stop, people):
                 if not (self.path / name / key).exists():
@@ -192,13 +206,13 @@ class _Store:
             yield array.metadata.encode_chunk_key(tuple(map(int, place)))
 
     def texts(self, name: str) -> list[str]:
-        return [str(text) for text in self.get(name, 0, self.group[name].shape[0])]
+        return [str(text) for text in self.get(name, 0, self.array(name).shape[0])]
 
     def phased(
         self, start: int, stop: int, people: NDArray[np.int64] | None, n_samples: int
     ) -> NDArray[np.bool_]:
         """(n, n_samples) bool: nothing is phased where the store doesn't say."""
-        if "call_genotype_phased" in self.group:
+        if self.has("call_genotype_phased"):
             # A chunk that isn't there is unphased, which can't be taken for more than it is.
             phased = self.get("call_genotype_phased", start, stop, people, sparse=True)
             return phased.astype(np.bool_, copy=False)
@@ -208,7 +222,7 @@ class _Store:
         self, start: int, stop: int, people: NDArray[np.int64] | None
     ) -> NDArray[np.int64] | None:
         """(n, n_samples) int64, -1 for none; None where the store has no phase sets."""
-        if "call_PS" not in self.group or self.group["call_PS"].dtype.kind not in "iu":
+        if not self.has("call_PS") or self.array("call_PS").dtype.kind not in "iu":
             return None
         sets = self.get("call_PS", start, stop, people).astype(np.int64)
         return np.where(sets < 0, -1, sets)
@@ -229,8 +243,8 @@ class _Store:
         position, last position, furthest end, records) where it has one.
         """
         n = int(self.array("variant_position").shape[0])
-        if "region_index" in self.group:
-            index = self.get("region_index", 0, self.group["region_index"].shape[0])
+        if self.has("region_index"):
+            index = self.get("region_index", 0, self.array("region_index").shape[0])
             contig = choose_contig(self.path, self._present(index[:, 1], contigs), wanted)
             near = mine = index[index[:, 1] == contigs.index(contig)]
             chunk = int(self.array("variant_position").chunks[0])
