@@ -7,7 +7,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The oldest and the newest Python that README names, and what lies between.
 PYTHONS := 3.11.2 3.12 3.13
-COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --extra dev pyproject.toml
+# Wheels only: a fresh machine has no compilers.
+COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --only-binary :all: --extra dev pyproject.toml
 
 .PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs schema ci-example lock resolve oracles horovod clean help
 

@@ -44,7 +44,7 @@ def written(panel: Panel, tmp_path: Path) -> Path:
 
 
 def vcztools(path: Path) -> str:
-    pytest.importorskip("vcztools", reason="needs the extra `test`")
+    pytest.importorskip("vcztools", reason="needs the extra `test`, on Python 3.11")
     command = [sys.executable, "-m", "vcztools", "view", path]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
