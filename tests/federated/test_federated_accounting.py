@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from haplobench import PrivacyCharge
+from haplobench import BenchError, PrivacyCharge
 from haplobench_federated.accounting import Accountant, Ledger, epsilon, noise_for
 
 DELTA = 1 / 2003
@@ -184,5 +184,5 @@ def test_what_was_spent_before_asks_for_more_noise() -> None:
 
 
 def test_nothing_left_is_said() -> None:
-    with pytest.raises(ValueError, match="no noise multiplier"):
+    with pytest.raises(BenchError, match="epsilon 0.5: no noise multiplier"):
         noise_for(0.5, DELTA, 0.1, 50, "rdp", (PrivacyCharge(0.5, 1.0),))

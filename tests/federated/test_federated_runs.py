@@ -311,6 +311,16 @@ def test_delta_where_none_is_given(people: int, delta: float) -> None:
     assert least_delta(people) == pytest.approx(delta, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"privacy": "central"}, {"frequencies": "noised"}, {"frequencies": "half"}]
+)
+def test_an_epsilon_that_no_noise_reaches_is_said_in_a_sentence(
+    tmp_path: Path, people: Panel, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(BenchError, match=r"epsilon 1e-09: no noise multiplier up to 10000 keeps"):
+        run(tmp_path, people, epsilon=1e-9, noise_multiplier=None, **changes)
+
+
 def test_one_person_is_a_federation_too(tmp_path: Path, people: Panel) -> None:
     alone = people.select_samples([0])
     statement = run(
@@ -335,6 +345,8 @@ def test_one_person_is_a_federation_too(tmp_path: Path, people: Panel) -> None:
         ({"accountant": "gdp"}, "prv"),
         ({"delta": 0}, r"delta\n.*greater than 0"),
         ({"epsilon": 0}, r"epsilon\n.*greater than 0"),
+        ({"noise_multiplier": 2e4}, r"noise_multiplier\n.*less than or equal to 10000"),
+        ({"clipping_norm": math.inf}, r"clipping_norm\n.*finite number"),
         ({"noise_multiplier": 0}, r"noise_multiplier\n.*greater than 0"),
         ({"withdrawn": ["a", "a"]}, "listed twice"),
         ({"secure_rng": True}, "leave it out, or ask for .* repeatable_noise: true"),

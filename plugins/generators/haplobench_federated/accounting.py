@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from haplobench import PrivacyCharge
+from haplobench import BenchError, PrivacyCharge
 
 Accountant = Literal["prv", "rdp"]
 _EPSILON_ERROR = 0.01  # of PRV's upper bound, absolute (Opacus' default)
@@ -31,7 +31,7 @@ _LEAST_ERROR = 1e-4  # PRV's grid grows with its inverse
 # Beyond, PRV's grid grows without use: Rényi's bound is as valid, and nobody needs it tight.
 _LOOSE = 100.0
 _TOLERANCE = 1e-3  # of the search for a noise multiplier, relative
-_GREATEST_NOISE = 1e4
+GREATEST_NOISE = 1e4
 # Beyond, floating point overflows in Opacus: less noise is none, and more is charged as this.
 _NOISE_RANGE = 1e-6, 1e6
 
@@ -177,7 +177,7 @@ def noise_for(
 
     By bisection, to 0.1 %, from above: ε of what is returned never exceeds the budget.
 
-    Raises ValueError if what was spent already leaves nothing.
+    Raises BenchError if there is none, as where what was spent already leaves nothing.
     """
 
     def fits(noise: float) -> bool:
@@ -187,10 +187,12 @@ def noise_for(
     low, high = 0.0, 1.0
     while not fits(high):
         low, high = high, 2 * high
-        if high > _GREATEST_NOISE:
-            raise ValueError(
-                f"no noise multiplier up to {_GREATEST_NOISE:g} keeps {steps} steps within "
-                f"epsilon {budget:g} at delta {delta:g}"
+        if high > GREATEST_NOISE:
+            raise BenchError(
+                f"epsilon {budget:g}: no noise multiplier up to {GREATEST_NOISE:g} keeps {steps} "
+                f"step{'s' * (steps != 1)} within it at delta {delta:g} by accountant "
+                f"{accountant}; expected a greater epsilon or delta"
+                + (", or accountant prv" if accountant == "rdp" else "")
             )
     while high - low > _TOLERANCE * high:
         middle = (low + high) / 2

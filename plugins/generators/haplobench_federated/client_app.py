@@ -34,7 +34,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 from torch import nn
 
-from haplobench import PrivacyCharge
+from haplobench import BenchError, PrivacyCharge
 from haplobench_federated.accounting import Ledger, noise_for, share_noise
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.noise import NoiseSource
@@ -182,7 +182,7 @@ def client_app(
             ledger = site.ledger(context)
             try:
                 noise = site.noise_multiplier(context)
-            except ValueError as error:
+            except BenchError as error:
                 return Message(Error(BUDGET_SPENT, f"budget: {error}"), reply_to=message)
             charge = PrivacyCharge(noise, params.sampling_rate, params.local_steps)
             spent = ledger.epsilon(site.delta, params.accountant, charge)

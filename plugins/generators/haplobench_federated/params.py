@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from haplobench import BenchError, Module, Params
 from haplobench.consent import WithdrawnSetting
+from haplobench_federated.accounting import GREATEST_NOISE
 from haplobench_federated.edge_params import EdgeParams
 from haplobench_federated.model_params import ModelParams
 from haplobench_federated.robust_params import AttackParams, RobustParams
@@ -98,7 +99,7 @@ class FederatedParams(Params):
         The probability up to which ε may not hold. None: 1e-6, or 1 / n² for more than a thousand
         training people. Above 1 / n it is refused, and from a tenth of that on warned of.
     noise_multiplier : float or None
-        Standard deviation of the noise per clipping norm.
+        Standard deviation of the noise per clipping norm, up to 10,000.
     clipping : str
         Of the gradient of a person (`local`): `flat`, `per_layer`, `adaptive` or `ghost`; of the
         update of a client (`central`): `flat`.
@@ -164,9 +165,9 @@ class FederatedParams(Params):
     honest: float = Field(1.0, gt=0, le=1)
     epsilon: float | None = Field(8.0, gt=0)
     delta: float | None = Field(None, gt=0, lt=1)
-    noise_multiplier: float | None = Field(None, gt=0)
+    noise_multiplier: float | None = Field(None, gt=0, le=GREATEST_NOISE)
     clipping: Literal["flat", "per_layer", "adaptive", "ghost"] = "ghost"
-    clipping_norm: float = Field(4.0, gt=0)
+    clipping_norm: float = Field(4.0, gt=0, allow_inf_nan=False)
     clipping_quantile: float = Field(0.5, gt=0, lt=1)
     clipping_learning_rate: float = Field(0.2, gt=0)
     accountant: Literal["prv", "rdp"] = "prv"
