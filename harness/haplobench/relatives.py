@@ -44,7 +44,7 @@ _MIN_MAF = 0.01
 _BLOCK_PAIRS = 1 << 21
 _SAMPLE_PEOPLE = 300
 # Shares of the sites at which what is shared may differ: errors of typing and phasing.
-_TOLERANCES = np.array([0.0, 0.001, 0.002, 0.005, 0.01])
+_TOLERANCES = np.array([0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03])
 _MOST_CHANCE = 0.5
 # More pairs a person than any pedigree has.
 _MOST_PAIRS = 10
@@ -182,16 +182,31 @@ def find_relatives(panel: Panel, other: Panel | None = None) -> Relatives:
         return Relatives(reason=f"a ploidy of {panel.ploidy}, where 1 or 2 can be compared")
     if people > MOST_PEOPLE:
         return Relatives(reason=f"{people:,} people, where at most {MOST_PEOPLE:,} are compared")
+    common, reason = compared_sites(panel, other)
+    if reason:
+        return Relatives(n_sites=int(common.size), reason=reason)
+    one = _Halves(panel, common)
+    return _Search(one, one if other is None else _Halves(other, common), other is None).run()
+
+
+def compared_sites(panel: Panel, other: Panel | None) -> tuple[NDArray[np.int64], str]:
+    """Sites at which `find_relatives` compares people, and why they are too few if they are."""
     counts = panel.allele_counts + (other.allele_counts if other else 0)
     minor = np.minimum(counts[0], counts[1] - counts[0])
     common = np.flatnonzero((minor > 0) & (minor >= (_MIN_MAF - 1e-9) * counts[1]))
     if common.size < _LEAST_SITES:
         reason = f"{common.size} sites with a MAF of 1 % or more, where {_LEAST_SITES} are needed"
-        return Relatives(n_sites=int(common.size), reason=reason)
+        return common, reason
     if common.size > _MOST_SITES:
         common = common[np.linspace(0, common.size - 1, _MOST_SITES).round().astype(np.int64)]
-    one = _Halves(panel, common)
-    return _Search(one, one if other is None else _Halves(other, common), other is None).run()
+    return common, ""
+
+
+def genotypes(panel: Panel) -> NDArray[np.int8]:
+    """Dosages (n_samples, n_sites) int8; a haploid person's alleles as homozygous genotypes."""
+    if panel.ploidy == 2:
+        return panel.dosages()
+    return np.where(panel.haplotypes > 0, 2, panel.haplotypes).astype(np.int8)
 
 
 class _Halves:
@@ -205,13 +220,7 @@ class _Halves:
             panel.select_sites(part)
             for part in (sites[: sites.size // 2], sites[sites.size // 2 :])
         ]
-        # A haploid person's alleles as homozygous genotypes.
-        self.dosages = [
-            part.dosages()
-            if panel.ploidy == 2
-            else np.where(part.haplotypes > 0, 2, part.haplotypes).astype(np.int8)
-            for part in self.parts
-        ]
+        self.dosages = [genotypes(part) for part in self.parts]
         self.bits: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
         if self.phased:
             self.bits = [

@@ -301,6 +301,38 @@ def test_one_person_is_no_cohort(toys: Any, tmp_path: Path) -> None:
         evaluate(case("ev_real"), case("rand1"), registry=toys.registry(), out=tmp_path)
 
 
+# --- people -------------------------------------------------------------------------------------
+
+
+def named(people: Panel, names: str) -> Panel:
+    return replace(people, samples=np.array([names.format(name) for name in people.samples]))
+
+
+def test_the_same_people_are_refused_and_copies_under_new_names_scored() -> None:
+    real, train = case("ev_real"), case("ev_train")
+    copycat = named(train, "syn_{}x")
+    panels = together(real, copycat, train)
+    assert panels.cohort.n_samples == 60
+    assert not any("warning" in remark for remark in panels.remarks)
+    with pytest.raises(BenchError, match=r"60 people are in the real and in the training panel"):
+        together(named(train, "{0}_{0}"), copycat, train)
+    some = np.arange(48)
+    mixed = replace(
+        real.select_samples(np.arange(12)),
+        haplotypes=np.concatenate([train.haplotypes[:96], real.haplotypes[:24]]),
+        samples=np.array([f"line/{i}" for i in range(60)]),
+        population=np.empty(0, "U1"),
+        superpopulation=np.empty(0, "U1"),
+        family=np.empty(0, "U1"),
+    )
+    with pytest.raises(BenchError, match=r"line/0 \(T000 there\) among them \(\d\d of the 60 real"):
+        together(mixed, copycat, train.select_samples(some))
+    with pytest.raises(BenchError, match=r"60 of the 60 synthetic people are real people"):
+        together(train, copycat)
+    with pytest.raises(BenchError, match=r"the synthetic panel is the training panel: 60 of its"):
+        together(real, train, train)
+
+
 # --- marks --------------------------------------------------------------------------------------
 
 

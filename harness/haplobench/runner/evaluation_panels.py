@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.errors import BenchError
+from haplobench.identity import SamePeople, same_people
 from haplobench.panel import Panel
 from haplobench.plugin import RunContext
 from haplobench.recombination import RecombinationMap
@@ -100,11 +101,12 @@ def fit_together(
             _check_people(name, panel, real.ploidy)
     real, synthetic, train = _with_positions(real, synthetic, train)
     skipped: dict[str, int] = {}
+    remarks: list[str] = []
     learned = real
     if train is not None:
         real, learned = _same_sites(real, train, skipped)
+        _refuse_trained_on(real, learned, remarks)
     real_sites = real.n_sites
-    remarks: list[str] = []
     matched = match_sites(real, synthetic)
     inside = _inside(real, synthetic)
     site_matched = 0 < matched.n >= _MOSTLY * int(inside.sum())
@@ -112,6 +114,7 @@ def fit_together(
         real, learned, cohort = _at_real_sites(
             real, learned, synthetic, matched, inside, settings, skipped, remarks
         )
+        _refuse_real_people(cohort, real, None if train is None else learned)
     else:
         cohort = _at_own_sites(synthetic, settings, skipped)
         remarks.append(
@@ -377,7 +380,7 @@ def _is_numbered(panel: Panel) -> bool:
 
 
 def _same_sites(real: Panel, train: Panel, skipped: dict[str, int]) -> tuple[Panel, Panel]:
-    """Real and training panel at the sites that both have; nobody may be in both."""
+    """Real and training panel at the sites that both have."""
     matched: MatchedSites = match_sites(real, train)
     if matched.n < _MOSTLY * min(real.n_sites, train.n_sites) or matched.n == 0:
         raise BenchError(
@@ -388,24 +391,54 @@ def _same_sites(real: Panel, train: Panel, skipped: dict[str, int]) -> tuple[Pan
     train = matched.second_at(train)
     real = real.select_sites(matched.first)
     train = replace(train, ref=real.ref, alt=real.alt, contig=real.contig, build=real.build)
-    shared = _shared_people(real, train)
-    if shared:
-        raise BenchError(
-            f"{len(shared)} people are in the real and in the training panel, {shared[0]} among "
-            "them; expected held-out people",
-            hint="leave them out of one",
-        )
     return real, train
 
 
-def _shared_people(real: Panel, train: Panel) -> list[str]:
-    """People of the same name and the same haplotypes in both."""
-    names, in_real, in_train = np.intersect1d(real.samples, train.samples, return_indices=True)
-    if not names.size:
-        return []
-    same = (
-        (real.select_samples(in_real).haplotypes == train.select_samples(in_train).haplotypes)
-        .reshape(names.size, -1)
-        .all(axis=1)
-    )
-    return [str(name) for name in names[same]]
+# --- people -------------------------------------------------------------------------------------
+
+
+def _refuse_trained_on(real: Panel, train: Panel, remarks: list[str]) -> None:
+    """Nobody may be among the real and among the training people, under whatever name."""
+    same = same_people(real, train)
+    if same.pairs.size:
+        n = same.pairs.shape[0]
+        raise BenchError(
+            f"{n:,} people are in the real and in the training panel, "
+            f"{_example(same, real, train)} among them ({n:,} of the {real.n_samples:,} real "
+            "people, by their genotypes); expected held-out people",
+            hint="leave them out of one",
+        )
+    if same.kin:
+        remarks.append(
+            f"warning: {same.kin:,} pairs of a real and a training person look like relatives: "
+            "copies of such training people resemble the real ones"
+        )
+
+
+def _refuse_real_people(cohort: Panel, real: Panel, train: Panel | None) -> None:
+    """The cohort may be copies of training people, but neither their file nor real people."""
+    same = same_people(cohort, real)
+    n = same.pairs.shape[0]
+    if n >= _FEWEST * min(cohort.n_samples, real.n_samples) and n:
+        raise BenchError(
+            f"{n:,} of the {cohort.n_samples:,} synthetic people are real people of the panel that "
+            f"they are to be compared with, by their genotypes: {_example(same, cohort, real)}",
+            hint="score against people whom the generator hasn't seen",
+        )
+    if train is None:
+        return
+    _, mine, theirs = np.intersect1d(cohort.samples, train.samples, return_indices=True)
+    equal = cohort.select_samples(mine).dosages() == train.select_samples(theirs).dosages()
+    n = int((equal.mean(axis=1) >= _MOST).sum()) if equal.size else 0
+    if n > _MOSTLY * cohort.n_samples:
+        raise BenchError(
+            f"the synthetic panel is the training panel: {n:,} of its {cohort.n_samples:,} people "
+            "have a training person's name and genotypes",
+            hint="give the file that the generator wrote",
+        )
+
+
+def _example(same: SamePeople, one: Panel, other: Panel) -> str:
+    """One of the pairs, by name."""
+    mine, theirs = one.samples[same.pairs[0, 0]], other.samples[same.pairs[0, 1]]
+    return str(mine) if mine == theirs else f"{mine} ({theirs} there)"
