@@ -320,4 +320,6 @@ class Collector:
 def _upper(alleles: list[str]) -> NDArray[np.str_]:
     """Alleles in upper case, but for symbolic ones."""
     texts = np.array(alleles, np.str_)
+    if (joined := "".join(alleles)) == joined.upper():
+        return texts
     return np.where(np.char.isalpha(texts), np.char.upper(texts), texts)

@@ -25,6 +25,8 @@ HETEROZYGOUS = "heterozygous where people have one copy"
 UNPHASED = "unphased"
 
 _BASES = frozenset("ACGTNacgtn")
+# Reference and alternate that are one base.
+_SAME = frozenset(a + b for base in ("Aa", "Cc", "Gg", "Tt") for a in base for b in base)
 
 
 def reason_to_skip(ref: str, alternates: Sequence[str], *, snps_only: bool) -> str:
@@ -41,8 +43,7 @@ def reason_to_skip(ref: str, alternates: Sequence[str], *, snps_only: bool) -> s
         return MULTI_ALLELIC
     alternate = alternates[0]
     if ref in _BASES and alternate in _BASES:
-        same = ref.upper() == alternate.upper() != "N"
-        return NO_ALTERNATE if same else ""
+        return NO_ALTERNATE if ref + alternate in _SAME else ""
     if not snps_only:
         return ""
     if _is_symbolic(alternate):
