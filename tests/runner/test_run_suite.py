@@ -14,6 +14,9 @@ import pytest
 
 from haplobench import BenchError, Panel
 from haplobench.hookspecs import StageEvent
+from haplobench.report.load import load_run
+from haplobench.report.model import Cell
+from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner import RunOutcome, run_suite
@@ -554,3 +557,33 @@ def test_a_failed_cell_is_tried_again_by_the_next_run(
     events = Events()
     run(toys, suite_text, shared_out, broken, reporter=events)
     assert events.ran() == {("toy/frequency/seed1", "fit")}
+
+
+def test_the_floor_is_as_large_as_the_cohorts_or_there_is_no_mark(
+    toys: Any, suite_text: str, shared_out: Path
+) -> None:
+    def marks(haplotypes: int | str) -> tuple[set[float], dict[str, Any], Cell]:
+        asked = [f"sample.haplotypes={haplotypes}", "metrics=[difference, spectrum]"]
+        outcome = run(toys, suite_text, shared_out, *asked)
+        seen = {
+            record.value
+            for record in records_of(outcome)
+            if (record.generator, record.submetric) == ("floor", "seen")
+        }
+        ((label, dataset),) = summarise(load_run(outcome.run_folder)).datasets.items()
+        cohort = next(c.label for c in dataset.cohorts if c.role == "generator")
+        column = next(c for c in dataset.columns if c.metric == "difference")
+        info = RunFolder(outcome.run_folder).info()["datasets"][label]
+        return seen, info, dataset.cell(cohort, column)
+
+    seen, info, cell = marks(4)
+    assert seen == {4.0}
+    assert "marks" not in info
+    assert cell.value is not None
+    assert cell.place
+    n_train = info["n_train_haplotypes"]
+    _, info, cell = marks(2 * n_train)
+    assert "no mark: the cohorts have" in info["marks"]["note"]
+    assert cell.value is not None
+    assert (cell.place, cell.score) == ("", None)
+    assert cell.mark_note == info["marks"]["note"]
