@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from haplobench.errors import SuiteError
-from haplobench.files import read_regular
+from haplobench.files import read_regular, shortened
 from haplobench.user_text import decode
 
 Key = tuple[str | int, ...]
@@ -275,6 +275,7 @@ def apply_override(tree: MarkedTree, override: str) -> None:
     Raises SuiteError for text that isn't `key=value` or a key that the tree can't take.
     """
     path, equals, text = override.partition("=")
+    override = shortened(override, 200)
     path = path.strip()
     parts = _PATH_PART.findall(path)
     if not equals or not parts or _PATH_PART.sub("", path).strip("."):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haplobench.errors import PanelError
-from haplobench.files import new_folder
+from haplobench.files import new_folder, parse_json, read_regular
 
 MISSING = -1
 UNREADABLE = (
@@ -376,7 +376,7 @@ class Panel:
         """
         source = Path(directory)
         try:
-            head: dict[str, Any] = json.loads((source / "panel.json").read_text())
+            head: dict[str, Any] = parse_json(read_regular(source / "panel.json"))
             with np.load(source / "sites.npz") as sites, np.load(source / "samples.npz") as people:
                 arrays = {name: table[name] for table in (sites, people) for name in table.files}
             haplotypes = np.load(source / "haplotypes.npy", mmap_mode="r")
@@ -385,6 +385,13 @@ class Panel:
             raise PanelError(f"{source}: not a saved panel: {error}") from None
         if form != _FORMAT:
             raise PanelError(f"{source}: format {form}, expected {_FORMAT}")
+        kinds = {"contig": str, "build": str, "ploidy": int, "phased": bool}
+        for name, kind in kinds.items():
+            if name in head and type(head[name]) is not kind:
+                raise PanelError(
+                    f"{source}: not a saved panel: {name} is {head[name]!r:.60}, expected "
+                    f"{kind.__name__}"
+                )
         try:
             panel = cls(haplotypes=haplotypes, **arrays, **head)
         except (TypeError, ValueError, AttributeError) as error:

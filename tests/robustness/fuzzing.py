@@ -140,7 +140,8 @@ def fuzz(
         except BenchError as error:
             refused += 1
             text = str(error)
-            if len(text) > 20_000 or not printable(text).encode():
+            longest = max(map(len, text.split("\n")))
+            if longest > 4_000 or not printable(text).encode():
                 faults.append(f"input {number} ({path.name}, {reader}): says {text[:300]!r}")
         except Exception as error:
             last = "".join(traceback.format_exception(error)[-3:])

@@ -40,6 +40,8 @@ def format_value(value: float, decimals: int | None = None) -> str:
 
 
 def _format(size: float, decimals: int | None) -> str:
+    if not math.isfinite(size):
+        return str(size)
     if size == 0:
         return "0" if decimals is None else f"{0:.{decimals}f}"
     for limit, suffix in _SUFFIXES:

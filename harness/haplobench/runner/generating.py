@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from haplobench.errors import BenchError, PluginError
 from haplobench.panel import Panel, synthetic_names
 from haplobench.plugin import RunContext, SampleRequest
 from haplobench.registry import Registry
+from haplobench.runner.failures import one_line
 from haplobench.runner.models import FittedModel, open_model
 
 # Haplotypes of one request: a multiple of any block size that is a power of two up to it.
@@ -91,13 +92,20 @@ def write_cohort(
             raise BenchError(f"generator {spec.name} isn't conditional: leave out --population")
         if not spec.site_matched:
             labels = _Labels.of(order, train)(0, n) if spec.conditional else None
-            (panel,) = fitted.sample(SampleRequest(n, order.start, order.batch_size, labels), ctx)
+            request = SampleRequest(n, order.start, order.batch_size, labels)
+            panels = list(_plugin(spec.name, fitted.sample(request, ctx)))
+            if len(panels) != 1:
+                raise PluginError(
+                    f"generator {spec.name}: sample() yielded {len(panels)} panels, expected one"
+                )
+            (panel,) = panels
             write_panel(panel, to)
             return Made(panel.n_haplotypes, panel.n_sites)
         dealt = _Labels.of(order, train) if spec.conditional else None
         done = 0
         with streaming(to, train, _people(order.start, n, train, dealt)) as add:
-            for batch in _batches(fitted, order, n, dealt, train.ploidy, ctx):
+            batches = _batches(fitted, order, n, dealt, train.ploidy, ctx)
+            for batch in _plugin(spec.name, batches):
                 try:
                     add(batch)
                 except ValueError as error:
@@ -106,6 +114,16 @@ def write_cohort(
                 tell(f"{noted.text}: {done:,} of {n:,} haplotypes")
             tell(f"{noted.text}: writing {to}")
         return Made(n, train.n_sites)
+
+
+def _plugin(name: str, batches: Iterable[Any]) -> Iterator[Any]:
+    """What a generator yields; whatever it raises is its own, and one line."""
+    try:
+        yield from batches
+    except BenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"generator {name}: sample() failed: {one_line(error)}") from error
 
 
 def generating_context(scratch: Path, seed: int, device: str) -> RunContext:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from haplobench.errors import BenchError
+from haplobench.errors import BenchError, SuiteError
+from haplobench.marked_yaml import read_marked
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.model import (
@@ -153,10 +152,11 @@ def _room(run: RunFolder) -> int | None:
     info = run.info()
     cores = (info.get("hardware") or {}).get("cores")
     try:
-        suite = yaml.safe_load((run.path / "suite.yaml").read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError):
+        suite = read_marked(run.path / "suite.yaml", "suite.yaml").root
+    except SuiteError:
         suite = {}
-    if not cores or (suite.get("executor") or {}).get("name", "local") != "local":
+    executor = suite.get("executor")
+    if not cores or (isinstance(executor, dict) and executor.get("name", "local") != "local"):
         return None
     return max(1, int(cores) // int(info.get("threads") or 1))
 

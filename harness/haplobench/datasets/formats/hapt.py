@@ -31,6 +31,7 @@ _SIDE = re.compile(r"(?P<person>.+)_(?P<side>[ABab12])")
 # Of the only haplotype of a person: the format has no other place for the ploidy.
 _HAPLOID = "_H"
 # Identifiers of sites that name contig and position: 20:1234, chr20_1234_A_C.
+_POSITION = re.compile(r"[0-9]{1,10}")
 _SITE_ID = re.compile(r"(?P<contig>[^:\s]+?)[:_-](?P<position>\d+)(?:[:_-].*)?")
 _CODES = np.full(256, -2, np.int8)
 _CODES[ord("0")], _CODES[ord("1")], _CODES[ord(".")] = 0, 1, -1
@@ -200,7 +201,7 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
             fields = line.split()
             if not fields or (number == 1 and fields[1:2] and not fields[1].isdigit()):
                 continue
-            if len(fields) < 4 or not (fields[1].isascii() and fields[1].isdigit()):
+            if len(fields) < 4 or not _POSITION.fullmatch(fields[1]):
                 raise FormatError(
                     f"{path}:{number}: found {line.strip()[:60]!r}, "
                     f"expected {' '.join(_LEGEND_COLUMNS)}"
