@@ -135,7 +135,7 @@ def test_a_region_says_how_much_of_it_the_map_covers() -> None:
         ("pos chr cM\n1 20 0\n2.5 20 1\n", "map.txt:3: .*column 1 is no position in bp"),
         ("pos chr cM\n1 20 0\n-2 20 1\n", "map.txt:3: .*column 1 is no position in bp"),
         ("pos chr cM\n1 20 0\n1_0 20 1\n", "map.txt:3: .*column 1 is no position in bp"),
-        ("pos chr cM\n1 20 0\n2 20\n", "map.txt:3: .*column 3 is no number of cM"),
+        ("pos chr cM\n1 20 0\n2 20\n", "map.txt:3: .*found .2 20.: 2 columns, expected 3 or more"),
         ("pos chr cM\n1 20 0\n5 20 2\n9 20 1\n", "map.txt:4: cM must not decrease, found '9 20 1'"),
         ("pos chr cM\n1 20 0\n5 20 2\n5 20 3\n", "map.txt:4: one position has two values of cM"),
         ("pos chr cM\n1 20 0\n5 20 0\n", "every position of contig '20' has 0 cM"),
