@@ -82,6 +82,14 @@ def test_vcf(text: str, expected: str, tmp_path: Path, capfd: pytest.CaptureFixt
     assert capfd.readouterr().err == ""  # htslib says nothing of its own
 
 
+def test_vcf_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.vcf"
+    good = (HEADER + record(5)).encode()
+    for bad in (record(7).replace("\tA\t", "\t\xc1\t"), record(7).replace("\tG\t", "\t\xc1\t")):
+        path.write_bytes(good + bad.encode("latin-1"))
+        assert "record 2 (20:7): its alleles aren't text" in one_line(path)
+
+
 def test_vcf_kinds_of_records_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.vcf"
     records = [

@@ -179,7 +179,7 @@ def same_as_bcftools(path: Path, found: Panel, counted: int | None) -> None:
         at.setdefault((int(row[1]), row[2].upper(), row[3].upper()), row)
     index = [4 + people.index(name) for name in found.samples.tolist()]
     for i, position in enumerate(found.positions.tolist()):
-        row = at[position, found.ref[i], found.alt[i]]
+        row = at[position, found.ref[i].upper(), found.alt[i].upper()]
         calls = [re.split(r"[|/]", row[each]) for each in index]
         theirs = [-1 if allele == "." else int(allele) for call in calls for allele in call]
         ours = found.haplotypes[:, i].tolist()

@@ -139,7 +139,7 @@ class _Reader:
     def read(self) -> tuple[Panel, dict[str, int]]:
         skipped = self.collector.skipped
         for record in self._records():
-            reference, alternates = record.REF, record.ALT
+            reference, alternates = self._alleles(record)
             reason = reason_to_skip(reference, alternates, snps_only=self.options.snps_only)
             if reason:
                 skipped.add(reason, record.POS)
@@ -236,8 +236,22 @@ class _Reader:
                     "cut short: htslib can't read it"
                 ) from None
             self.number += 1
-            last = f"{record.CHROM}:{record.POS}"
+            try:
+                last = f"{record.CHROM}:{record.POS}"
+            except UnicodeDecodeError:
+                raise FormatError(
+                    f"{self.path}: record {self.number}, after {last}: its contig isn't text"
+                ) from None
             yield record
+
+    def _alleles(self, record: Any) -> tuple[str, list[str]]:
+        try:
+            return record.REF, record.ALT
+        except UnicodeDecodeError:
+            raise FormatError(
+                f"{self.path}: record {self.number} ({record.CHROM}:{record.POS}): its alleles "
+                "aren't text"
+            ) from None
 
     def _genotype(self, record: Any) -> NDArray[np.int32] | None:
         """htslib's codes, (n_samples, ploidy) int32; None if all is missing."""
