@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 _KEY_BYTES = 32
 _BLOCK = 2**16  # values drawn at a time: they stay in the cache
 _WORD = 64
+_GUIDE_BITS = 14
 _GREATEST = 2.0**54  # deviation: 14 of them, and twice that, fit into 64 bits
 # Where the table ends: a mass below 2^-128.
 _DEVIATIONS = 13.5
@@ -92,22 +93,25 @@ class _Table:
     """Bins of |x|, `width` integers each, drawn by the density at their left edges.
 
     `thresholds` are cumulative probabilities times 2^128, but for the last bin's; `high` their
-    upper words.
+    upper words. `guide` has the bin of all words that begin with the index's bits, or -1 where
+    that leaves it open.
     """
 
     deviation: float
     width: int
     thresholds: tuple[int, ...]
     high: NDArray[np.uint64]
+    guide: NDArray[np.int16]
 
     def bins(self, words: NDArray[np.uint64], source: NoiseSource) -> NDArray[np.int64]:
         """Bins (n,) by the upper words of 128-bit numbers; `source` gives the lower, if needed."""
-        bins = np.searchsorted(self.high, words, side="right")
-        equal = self.high[np.maximum(bins - 1, 0)] == words if self.high.size else bins > 0
-        for index in np.flatnonzero(equal):
+        bins = self.guide[words >> np.uint64(_WORD - _GUIDE_BITS)].astype(np.int64)
+        unsure = np.flatnonzero(bins < 0)
+        bins[unsure] = np.searchsorted(self.high, words[unsure], side="right")
+        for index in unsure[np.isin(words[unsure], self.high)]:
             whole = int(words[index]) << _WORD | int.from_bytes(source.random_bytes(8), "little")
             bins[index] = bisect_right(self.thresholds, whole)
-        return bins.astype(np.int64)
+        return np.asarray(bins, np.int64)
 
 
 @lru_cache(maxsize=64)
@@ -124,7 +128,11 @@ def _table(deviation: float) -> _Table:
             total += weight
             thresholds.append(min(round(total * unit), 2 ** (2 * _WORD) - 1))
     high = np.array([one >> _WORD for one in thresholds], np.uint64)
-    return _Table(deviation, width, tuple(thresholds), high)
+    first = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << np.uint64(_WORD - _GUIDE_BITS)
+    last = first | np.uint64(2 ** (_WORD - _GUIDE_BITS) - 1)
+    least = np.searchsorted(high, first, side="left")
+    guide = np.where(np.searchsorted(high, last, side="right") == least, least, -1)
+    return _Table(deviation, width, tuple(thresholds), high, guide.astype(np.int16))
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
