@@ -38,7 +38,7 @@ from haplobench import BenchError, PrivacyCharge
 from haplobench_federated.accounting import Ledger, noise_for, share_noise
 from haplobench_federated.contract import ModelFamily, PublicFacts
 from haplobench_federated.noise import NoiseSource
-from haplobench_federated.noised_sum import GROUP, cut, fine_step, noised
+from haplobench_federated.noised_sum import cut, fine_step, noised
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.records import load_weights, to_record, to_tensors
 from haplobench_federated.repeatable_noise import noise_source
@@ -54,6 +54,7 @@ from haplobench_federated.shared_noise import (
 from haplobench_federated.training import LocalState, People, train_locally
 from haplobench_federated.updates import FREQUENCIES, asks_frequencies
 
+_COUNTED = 2**21  # alleles that are counted at a time: 16 MB
 BUDGET_SPENT = 9001  # error code of a client that refuses
 _REFUSED = "budget: the round would exceed epsilon {epsilon:g} at delta {delta:g}"
 
@@ -301,8 +302,9 @@ def noised_counts(
     norm = math.sqrt(n_sites) / 2
     step = step or fine_step(norm, n_sites)
     total = np.zeros(n_sites, np.int64)
-    for first in range(0, len(haplotypes), GROUP):
-        some = haplotypes[first : first + GROUP]
+    people = max(1, _COUNTED // n_sites)
+    for first in range(0, len(haplotypes), people):
+        some = haplotypes[first : first + people]
         called = (some >= 0).sum(axis=1)
         mean = (some == 1).sum(axis=1) / np.maximum(called, 1) - 0.5
         total += cut(np.where(called > 0, mean, 0.0), step).sum(axis=0)
