@@ -15,7 +15,7 @@ from haplobench_federated.shared_noise import least_clients, shares_noise
 _SHARED = (
     "noise of the sum of {least} clients or more: holds against the server and outsiders given "
     "secure aggregation and {least} answering clients that are honest, and not against clients "
-    "that collude beyond that; rounding after the noise is left out, as its effect vanishes"
+    "that collude beyond that; discrete noise on the sum's own grid, nothing rounded after it"
 )
 
 
