@@ -296,7 +296,7 @@ def _cumulative(
         values = _numbers([row.fields[place] if place < len(row.fields) else "" for row in rows])
         wrong = ~np.isfinite(values)
         if whole:
-            wrong |= (values < 0) | (values != np.floor(values))
+            wrong |= (values < 0) | (values != np.floor(values)) | (values > 2**53)
         if wrong.any():
             row = rows[int(np.argmax(wrong))]
             raise FormatError(

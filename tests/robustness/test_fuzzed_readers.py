@@ -260,11 +260,15 @@ def same_as_plink(path: Path, found: Panel, counted: int | None) -> None:
     dosages = found.dosages()
     for i, position in enumerate(found.positions.tolist()):
         theirs = []
+        # PLINK passes over control characters.
+        mine = [re.sub(r"[\x00-\x1f]", "", str(each[i])).upper() for each in (found.ref, found.alt)]
         for row in at[position]:
             calls = [re.split(r"[|/]", row[9 + people.index(name)]) for name in names]
-            if row[3].upper() == found.ref[i] and row[4].upper() == found.alt[i]:
+            if [text.upper() for text in row[3:5]] == mine:
                 theirs.append([-1 if "." in call else sum(map(int, call)) for call in calls])
-        assert dosages[:, i].tolist() in theirs, f"{position}: {dosages[:, i]} {at[position]}"
+        assert dosages[:, i].tolist() in theirs, (
+            f"{found.ref[i]!r} {found.alt[i]!r} {dosages[:, i]} {at[position]}"
+        )
 
 
 def mutate_plink(content: bytes, rng: random.Random) -> bytes:

@@ -141,8 +141,8 @@ def read_pvar(path: Path) -> SiteTable:
 
 
 def _position(path: Path, number: int, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise FormatError(f"{path}:{number}: found position {text!r}, expected bp")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise FormatError(f"{path}:{number}: found position {text[:40]!r}, expected bp")
     return int(text)
 
 
