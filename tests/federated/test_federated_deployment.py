@@ -321,7 +321,7 @@ def warm_started(model: Path, demo: Path, folder: Path) -> float:
     )
     parts: dict[str, Any] = {
         name: np.concatenate([getattr(north, name), getattr(south, name)])
-        for name in ("haplotypes", "samples", "population", "superpopulation")
+        for name in ("haplotypes", "samples", "population", "superpopulation", "family")
     }
     params = FederatedParams.model_validate(
         {"clients": 1, "rounds": 1, "local_steps": 1, "strategy": "fedavg", "optimiser": "sgd",
