@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from haplobench import Panel
+from haplobench import BenchError, Panel
 from haplobench.populations import Populations
 from haplobench_federated.contract import PublicFacts
 from haplobench_federated.family import WindowCodeFamily
@@ -80,6 +80,18 @@ def test_the_clipped_sum_is_that_of_gradients_taken_one_by_one(people: Panel, mo
     found = summed(steps_of(built(people), mode, norm), haplotypes, population, 7)
     one_by_one = torch.cat([total.flatten() for total in expected]).numpy()
     assert np.linalg.norm(found - one_by_one) < 1e-3 * norm
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_gradient_that_is_not_finite_is_refused(people: Panel, mode: str) -> None:
+    model = built(people)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(BenchError, match="a gradient isn't finite"):
+        steps_of(model, mode, 2.0).step(*tensors(people), memory_batch=16)
+    for one, parameter in zip(before, model.parameters(), strict=True):
+        assert torch.equal(one.nan_to_num(9.0), parameter.nan_to_num(9.0))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -280,6 +280,7 @@ def test_haploid_people_and_missing_alleles_say_so(
         samples=np.array([f"s{i}" for i in range(cohorts["copy"].n_haplotypes)]),
         population=empty,
         superpopulation=empty,
+        family=empty,
     )
     found = measure(reference, haploid, ctx)
     assert found["heterozygosity-ratio"].value is None

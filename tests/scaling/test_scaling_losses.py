@@ -164,8 +164,7 @@ def test_losses_are_drawn(tmp_path: Path) -> None:
     ]
     (tmp_path / "costs").mkdir()
     for one in costs:
-        draws = ({"wall": 1.0, **dict.fromkeys(("peak_gpu_memory",)), "n_haplotypes": 2,
-                  "n_sites": 3, "ranks": one.fit["ranks"]},)  # fmt: skip
+        draws = ({**one.fit, "wall": 1.0, "n_haplotypes": 2, "n_sites": 3, "span": 9},)
         whole = CellCost(**{**vars(one), "draws": draws})
         (tmp_path / "costs" / f"{one.cell}.json").write_text(whole.to_json())
     (tmp_path / "run.json").write_text(json.dumps({"suite": "s", "datasets": {"people": {}}}))

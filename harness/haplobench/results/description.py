@@ -175,11 +175,11 @@ class _Communication(_Part):
 
 
 class _Work(_Part):
-    wall: float
+    wall: float | None = None
     cpu: float
     peak_rss: float
-    base_rss: float
-    peak_gpu_memory: float | None
+    base_rss: float | None = None
+    peak_gpu_memory: float | None = None
 
 
 class _RankWork(_Work):
@@ -201,6 +201,7 @@ class _Profile(_Part):
 
 
 class _StageWork(_Work):
+    wall: float
     ranks: Annotated[list[_RankWork], Field(min_length=1)]
     profile: _Profile | None = None
 

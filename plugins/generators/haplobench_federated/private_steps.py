@@ -26,6 +26,7 @@ from opacus.optimizers import (
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from torch import Tensor, nn
 
+from haplobench import BenchError
 from haplobench_federated.contract import person_losses
 from haplobench_federated.noise import NoiseSource
 from haplobench_federated.noised_sum import (
@@ -169,9 +170,14 @@ class PrivateSteps:
 
         `after_noise` may change the noised gradients: it sees nothing else of people, so that
         what it does costs no privacy. Returns the noised average gradient (n_parameters,)
-        float64, before that.
+        float64, before that. Raises BenchError where a gradient isn't finite.
         """
         clipped = self.clipped_sum(haplotypes, population, memory_batch)
+        if not np.isfinite(clipped.values).all():
+            raise BenchError(
+                "a gradient isn't finite: noise has driven the model's weights too far; choose a "
+                "lower learning rate, more people a batch, or a higher epsilon"
+            )
         size = clipped.values.size
         grid_step = self.grid_step or fine_step(self.clipping_norm, size)
         released = noised(
