@@ -173,6 +173,19 @@ def _add(cost: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _populations(prepared: Prepared, start: int, n: int) -> NDArray[np.str_]:
-    """Population of each haplotype: the held-out people's, over and over, by absolute index."""
-    labels = prepared.holdout.haplotype_populations
+    """Population of each haplotype: the held-out people's, over and over, by absolute index.
+
+    For one that nobody in the training panel has (of one person, or all of whom are held out),
+    the training people's of its superpopulation stand in, or else everybody's, spread evenly.
+    """
+    train, holdout = prepared.train, prepared.holdout
+    labels = holdout.population.astype(object)
+    absent = ~np.isin(holdout.population, train.population)
+    near = np.isin(holdout.superpopulation, train.superpopulation)
+    above = np.where(near, holdout.superpopulation, "")
+    for group in np.unique(above[absent]):
+        rows = np.flatnonzero(absent & (above == group))
+        dealt = np.sort(train.population[(train.superpopulation == group) | (not group)])
+        labels[rows] = dealt[(2 * np.arange(rows.size) + 1) * dealt.size // (2 * rows.size)]
+    labels = np.repeat(labels.astype(np.str_), holdout.ploidy)
     return labels[np.arange(start, start + n) % labels.size]

@@ -140,6 +140,12 @@ def _families(
                 f"{path}",
                 hint="name people as the panel does",
             )
+        if not any(one.family or one.father or one.mother for one in pedigree.values()):
+            raise FormatError(
+                f"{options.pedigree_file}: none of its {len(pedigree)} people has a family or a "
+                "parent; expected columns of families, fathers or mothers",
+                hint="leave pedigree_file out if nothing is known of families",
+            )
         return declared_families(people, pedigree, named)
     for table, called in (labelled, (own, {name: name for name in names})):
         if table and any(one.family or one.father or one.mother for one in table.values()):
