@@ -121,3 +121,11 @@ def test_people_are_known_by_name(tmp_path: Path) -> None:
         panel.select_samples(list(chosen)).save(tmp_path / part)
     assert people_of(tmp_path, held_out=False) == frozenset(panel.samples[:8].tolist())
     assert people_of(tmp_path, held_out=True) == frozenset(panel.samples.tolist())
+
+
+def test_where_no_row_has_a_bound_the_total_is_no_number(tmp_path: Path) -> None:
+    log = ClaimLog()
+    seeded = PrivacyStatement(math.inf, 1e-6, "person", "PRV", "all", noise_source="seed")
+    log.add(cell("a", "seeded", 1), sampled(tmp_path, "seeded", seeded), [])
+    whole = totals(log, a="xy")["a", "all"]
+    assert (whole["fits"], whole["epsilon"], whole["without_bound"]) == (0, None, ["seeded"])

@@ -123,6 +123,8 @@ def _total(fits: Sequence[_Fit]) -> dict[str, Any]:
     models = {next(iter(fit.claims)) for fit in fits}
     pairs = {key for fit in fits for key in list(fit.claims)[1:]}
     counts = {"fits": len(models), "shadow_fits": len(pairs - models)}
+    if not fits:
+        return {**counts, "epsilon": None, "delta": None, "method": "no row has a bound"}
     if None in distinct.values():
         return {**counts, "epsilon": None, "delta": None, "method": "a fit claims nothing"}
     total = compose_claims([claim for claim in distinct.values() if claim is not None])
