@@ -39,6 +39,7 @@ def test_where_noise_repeats_it_finds_its_person(tmp_path: Path, attack: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a hundred pairs of fits by the defaults: some five minutes
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_finds_nobody_among_300_by_the_defaults(tmp_path: Path, attack: str) -> None:
     assert run(attack, Setting(tmp_path), 100)["ks_p"] > 1e-4
