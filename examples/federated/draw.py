@@ -12,8 +12,8 @@ import numpy as np
 from haplobench import RunContext, SampleRequest
 from haplobench.datasets.formats import write_panel
 from haplobench.panel import Panel, synthetic_names
+from haplobench_federated.client_panels import SiteList
 from haplobench_federated.generator import Federated
-from haplobench_federated.site_list import SiteList
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.formats import write_panel
 from haplobench.datasets.labels import write_labels
 from haplobench.datasets.params import EmbeddedParams
-from haplobench_federated.site_list import SiteList
+from haplobench_federated.client_panels import SiteList
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from haplobench.datasets.fasta import read_sequence
 from haplobench.datasets.formats import read_panel, write_panel
 from haplobench.testing import example_panel
 from haplobench_command.matrices import read_matrix
+from haplobench_federated.client_panels import SiteList
 from haplobench_federated.federation import read_frequencies
-from haplobench_federated.site_list import SiteList
 
 BOM = b"\xef\xbb\xbf"
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from haplobench import BenchError, Panel
 from haplobench.populations import Populations
-from haplobench_federated.contract import PublicFacts
-from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.family import PublicFacts, WindowCodeFamily
 from haplobench_federated.federation import people_of
-from haplobench_federated.model_params import ModelParams
 from haplobench_federated.noise import NoiseSource
+from haplobench_federated.params import ModelParams
 from haplobench_federated.private_steps import Clipping, PrivateSteps
 
 MODES = ["flat", "per_layer", "adaptive", "ghost"]

@@ -27,11 +27,11 @@ from haplobench.datasets.labels import write_labels
 from haplobench.panel import Panel
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.accounting import Ledger
+from haplobench_federated.client_panels import SiteList
 from haplobench_federated.deployment import HospitalApp, coordinate, hospital, parameters
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.generator import Federated
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.site_list import SiteList
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "federated"
 SETTINGS: dict[str, Any] = {

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench_federated.harmonise import common_sites, harmonise, thinned
-from haplobench_federated.partition import partition
+from haplobench_federated.client_panels import common_sites, harmonise, partition, thinned
 
 
 def labelled(people: Panel) -> Panel:

@@ -20,10 +20,10 @@ import haplobench_federated
 from haplobench import Panel, PrivacyCharge, SampleRequest
 from haplobench.testing import example_context
 from haplobench_federated.accounting import epsilon
-from haplobench_federated.checkpoints import FederationCheckpoint
 from haplobench_federated.generator import Federated
 from haplobench_federated.noise import NoiseSource
-from haplobench_federated.repeatable_noise import RepeatableNoise
+from haplobench_federated.seeds import RepeatableNoise
+from haplobench_federated.server_app import FederationCheckpoint
 
 PACKAGE = Path(haplobench_federated.__file__).parent
 WAYS: dict[str, dict[str, Any]] = {
@@ -209,12 +209,12 @@ def test_a_budget_that_a_broken_off_round_has_spent_ends_the_fit_early(
 
 # Where else the package draws at random, and why that protects nobody.
 DRAWS = {
-    "compression.py": {"default_rng"},  # rounding of what is noised already
+    "updates.py": {"default_rng"},  # rounding of what is noised already
     "family.py": {"default_rng"},  # weights to begin with
     "model.py": {"standard_normal"},  # the same
     "training.py": {"default_rng"},  # batches without privacy
     "seeds.py": {"seed", "manual_seed"},  # of libraries that draw without asking
-    "secure_aggregation.py": {"shuffle"},  # who shares masks with whom
+    "secagg.py": {"shuffle"},  # who shares masks with whom
 }
 _NAMES = {
     "default_rng", "Generator", "RandomState", "seed", "manual_seed", "normal", "standard_normal",
@@ -238,7 +238,7 @@ def called(tree: ast.AST) -> list[tuple[str, ast.Call]]:
 
 
 def test_the_source_takes_no_seed_and_knows_of_none() -> None:
-    for name in ("noise.py", "noised_sum.py", "central_noise.py", "private_steps.py"):
+    for name in ("noise.py", "aggregation.py", "private_steps.py"):
         tree = trees()[name]
         words = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
         words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -263,7 +263,7 @@ def test_a_seed_reaches_noise_only_where_it_was_asked_for() -> None:
     for name, tree in trees().items():
         for function, call in called(tree):
             if function == "RepeatableNoise":
-                assert name == "repeatable_noise.py"
+                assert name == "seeds.py"
             if function == "noise_source":
                 first = call.args[0]
                 assert isinstance(first, ast.Attribute)

@@ -18,17 +18,18 @@ from scipy import stats
 from test_federated_clipping import MODES, built, steps_of, tensors
 
 from haplobench import Panel
-from haplobench_federated import central_noise, client_app
+from haplobench_federated import aggregation, client_app
 from haplobench_federated.grid import InProcessGrid
-from haplobench_federated.noise import NoiseSource, _table
-from haplobench_federated.noised_sum import (
+from haplobench_federated.noise import (
+    NoiseSource,
+    _table,
     cut,
     deviation,
     fine_step,
     rounded,
     rounded_sensitivity,
 )
-from haplobench_federated.repeatable_noise import RepeatableNoise
+from haplobench_federated.seeds import RepeatableNoise
 from haplobench_federated.updates import arrays_of, message_of
 
 
@@ -248,7 +249,7 @@ def test_a_client_moves_the_central_sum_by_twice_the_norm(updates: NDArray[np.fl
     other = message_of(ArrayRecord({"w": Array(-10 * updates[2] + 1)}), 1)
     source, norm = Silent(), 1.5
     sums = [
-        3 * arrays_of(central_noise.noised_average(three, start, norm, 4.0, source))["w"].numpy()
+        3 * arrays_of(aggregation.noised_average(three, start, norm, 4.0, source))["w"].numpy()
         for three in (replies, [*replies[:2], other])
     ]
     steps = float(np.linalg.norm(sums[0] - sums[1])) / fine_step(norm, 20)
@@ -260,6 +261,6 @@ def test_a_client_moves_the_central_sum_by_twice_the_norm(updates: NDArray[np.fl
 def test_central_noise_is_as_wide_as_claimed(multiplier: float) -> None:
     start = ArrayRecord({"w": Array(np.zeros(20_000))})
     replies = [message_of(start, 1) for _ in range(5)]
-    found = central_noise.noised_average(replies, start, 1.5, multiplier, RepeatableNoise(2))
+    found = aggregation.noised_average(replies, start, 1.5, multiplier, RepeatableNoise(2))
     spread = float(arrays_of(found)["w"].numpy().std())
     assert spread == pytest.approx(multiplier * 1.5 / 5, rel=5 / math.sqrt(40_000))

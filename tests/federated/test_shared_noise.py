@@ -21,7 +21,7 @@ from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate, people_of, public_facts
 from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.secure_aggregation_quantisation import Quantisation
+from haplobench_federated.secure_arithmetic import Quantisation
 from haplobench_federated.shared_noise import (
     gradient_step,
     least_clients,

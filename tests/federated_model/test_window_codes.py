@@ -16,14 +16,14 @@ from opacus.optimizers import DPOptimizerFastGradientClipping  # noqa: E402
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping  # noqa: E402
 
 from haplobench import RecombinationMap  # noqa: E402
-from haplobench_federated.marginal_likelihood import MarginalLikelihood  # noqa: E402
 from haplobench_federated.model import (  # noqa: E402
+    MarginalLikelihood,
     ModelShape,
     WindowCodes,
     build,
     person_losses,
+    sample,
 )
-from haplobench_federated.sampling import sample  # noqa: E402
 
 SHAPE = ModelShape(n_sites=7, window=3, codes=3, populations=2)
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from haplobench_federated.grid import InProcessGrid, client_of, new_context, node_id
 from haplobench_federated.homomorphic import HomomorphicSum, homomorphic_mod, homomorphic_stages
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.secure_aggregation import SecAggPlus
-from haplobench_federated.secure_aggregation_client import secagg_mod, secagg_stages
-from haplobench_federated.secure_aggregation_round import SecureRound
+from haplobench_federated.secagg import SecAggPlus, secagg_mod, secagg_stages
+from haplobench_federated.secure_round import SecureRound
 from haplobench_federated.seeds import global_seed
 
 Vector = NDArray[np.float64]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from secure_helpers import STAGES, Network, average_update, drawn, parameters, secure_round
 
-from haplobench_federated.ckks import error_bound
+from haplobench_federated.secure_arithmetic import error_bound
 
 tenseal = pytest.importorskip("tenseal", reason="TenSEAL is absent: pip install tenseal")
 ROUNDING = 2 * 3 * 2.0**-24

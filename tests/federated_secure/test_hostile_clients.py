@@ -16,12 +16,11 @@ from scipy import stats
 from secure_helpers import parameters, start
 
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.client_mods import poisoned, update_norm_mod
+from haplobench_federated.aggregation import Screened, combine, screen
+from haplobench_federated.client_app import poisoned, update_norm_mod
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 from haplobench_federated.grid import new_context, node_id
-from haplobench_federated.robust import combine
-from haplobench_federated.screening import Screened, screen
 from haplobench_federated.training import People
 from haplobench_federated.updates import difference, flat
 

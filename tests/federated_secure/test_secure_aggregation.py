@@ -21,11 +21,9 @@ from secure_helpers import (
 )
 
 from haplobench_federated.grid import new_context
-from haplobench_federated.secure_aggregation import neighbourhoods
-from haplobench_federated.secure_aggregation_client import secagg_stages
-from haplobench_federated.secure_aggregation_crypto import mask, split_secret
-from haplobench_federated.secure_aggregation_messages import content_of
-from haplobench_federated.secure_aggregation_quantisation import Quantisation
+from haplobench_federated.secagg import neighbourhoods, secagg_stages
+from haplobench_federated.secure_arithmetic import Quantisation, mask, split_secret
+from haplobench_federated.secure_round import content_of
 from haplobench_federated.seeds import global_seed
 
 # Weights of up to 3 as float32, once on the client's side and once on the server's.
@@ -313,7 +311,7 @@ def test_shares_of_another_secret_than_committed_abandon_the_round(
         first = (1 if secret == "seed" else 2) == len(calls)  # client 0 deals first: seed, key
         return split_secret(bytes(32) if first else content, threshold, shares)
 
-    module = "haplobench_federated.secure_aggregation_client.split_secret"
+    module = "haplobench_federated.secagg.split_secret"
     monkeypatch.setattr(module, lying)
     lost = Network(lost=lambda s, c: "after" if secret == "key" and (s, c) == (TRAIN, 0) else "")
     found = secure_round(drawn(5), PEOPLE, lost)

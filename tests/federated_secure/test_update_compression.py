@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 from secure_helpers import parameters, start
 
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.compression import (
+from haplobench_federated.aggregation import screen
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import Federated, federate
+from haplobench_federated.grid import new_context, node_id
+from haplobench_federated.params import EdgeParams
+from haplobench_federated.updates import (
     compression_mod,
     decompressed,
+    difference,
+    flat,
     largest,
     quantised,
     restored,
 )
-from haplobench_federated.edge_params import EdgeParams
-from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, federate
-from haplobench_federated.grid import new_context, node_id
-from haplobench_federated.screening import screen
-from haplobench_federated.updates import difference, flat
 
 SIZE = 61  # odd, so that half a byte is left over at 4 bits
 SIZES = [30, 31]

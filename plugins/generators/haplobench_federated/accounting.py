@@ -7,6 +7,8 @@ arXiv:2106.02848) as an upper bound, or Rényi (Mironov 2017, arXiv:1702.07476).
 
 No amplification is claimed for drawing clients: the server knows who took part. A client that
 takes part in fewer rounds is charged for fewer.
+
+`privacy_statement` says what a fitted federation claims by that, and what it does not cover.
 """
 
 from __future__ import annotations
@@ -16,22 +18,24 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from haplobench import BenchError, PrivacyCharge
+from haplobench import BenchError, PrivacyCharge, PrivacyStatement
+from haplobench.plugin.privacy import NoiseSource, greatest_charges
+from haplobench_federated.params import GREATEST_NOISE, Accountant, FederatedParams
+from haplobench_federated.shared_noise import least_clients, shares_noise
 
-Accountant = Literal["prv", "rdp"]
 _EPSILON_ERROR = 0.01  # of PRV's upper bound, absolute (Opacus' default)
 _RELATIVE_ERROR = 0.005
 _LEAST_ERROR = 1e-4  # PRV's grid grows with its inverse
 # Beyond, PRV's grid grows without use: Rényi's bound is as valid, and nobody needs it tight.
 _LOOSE = 100.0
 _TOLERANCE = 1e-3  # of the search for a noise multiplier, relative
-GREATEST_NOISE = 1e4
 # Beyond, floating point overflows in Opacus: less noise is none, and more is charged as this.
 _NOISE_RANGE = 1e-6, 1e6
 
@@ -198,3 +202,122 @@ def noise_for(
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
+
+
+_SHARED = (
+    "noise of the sum of {least} clients or more: holds against the server and outsiders given "
+    "secure aggregation and {least} answering clients that are honest, and not against clients "
+    "that collude beyond that; discrete noise on the sum's own grid, nothing rounded after it"
+)
+
+
+def privacy_statement(
+    params: FederatedParams,
+    delta: float,
+    people: int,
+    ledgers: Mapping[str, Ledger],
+    noise: Sequence[float],
+    frequencies_noise: float = 0.0,
+) -> PrivacyStatement:
+    """The claim after a run, for adding or removing one person.
+
+    Parameters
+    ----------
+    params : FederatedParams
+    delta : float
+    people : int
+        Training people of all clients.
+    ledgers : mapping
+        What each client (or, for central noise, each client by the server) was charged. A person
+        is at one client, so that ε is the largest of theirs (parallel composition).
+    noise : sequence of float
+        Noise multiplier of each client's steps; empty where they are the clients' secret.
+    frequencies_noise : float
+        Of allele frequencies; 0 where that is a secret, too.
+    """
+    spent = {
+        name: ledger.epsilon(delta, params.accountant) if params.noised else math.inf
+        for name, ledger in ledgers.items()
+    }
+    nominal = max(spent.values(), default=math.inf)
+    mechanism = _mechanism(params, noise, frequencies_noise)
+    if params.seeded_noise:
+        spent = dict.fromkeys(spent, math.inf)
+        mechanism += (
+            f"; for nobody but who has neither the seed nor a second run, epsilon is {nominal:.4g}"
+        )
+    library = f"opacus {version('opacus')}"
+    source: NoiseSource = "none"
+    if params.noised:
+        source = "seed" if params.seeded_noise else "entropy"
+    return PrivacyStatement(
+        epsilon=max(spent.values(), default=math.inf),
+        delta=delta if params.noised else 0.0,
+        unit="person",
+        accountant=f"{params.accountant.upper()} ({library})"
+        if params.noised
+        else "none: no noise",
+        mechanism=mechanism,
+        sampling=_sampling(params),
+        n_records=people,
+        per_client=spent,
+        choices=_choices(params),
+        noise_source=source,
+        charges=greatest_charges(one.charges for one in ledgers.values()) if params.noised else (),
+    )
+
+
+def _mechanism(params: FederatedParams, noise: Sequence[float], frequencies_noise: float) -> str:
+    if not params.noised:
+        return "none"
+    levels = sorted({round(value, 4) for value in noise if value}) or [0.0]
+    multipliers = " to ".join(f"{value:g}" for value in dict.fromkeys((levels[0], levels[-1])))
+    if not noise:
+        multipliers = "of each client's own choice"
+    if params.privacy == "central":
+        text = (
+            f"central Gaussian noise {multipliers} on clients' updates, {params.clipping} clipping "
+            f"{params.clipping_norm:g}; a person is charged for half the noise multiplier"
+        )
+    else:
+        text = (
+            f"DP-SGD at each client, {params.clipping} clipping {params.clipping_norm:g}, "
+            f"noise multiplier {multipliers}"
+        )
+    if params.frequencies == "noised":
+        level = f"{frequencies_noise:.4g} " if frequencies_noise else ""
+        text += f"; Gaussian noise {level}on allele counts"
+    if shares_noise(params):
+        text += f"; {_SHARED.format(least=least_clients(params))}"
+    return text
+
+
+def _sampling(params: FederatedParams) -> str:
+    if not params.noised:
+        return "none claimed"
+    if params.privacy == "central":
+        return "clients drawn without claiming amplification"
+    return (
+        f"Poisson, rate {params.sampling_rate:g} per step, each person by itself; drawing clients "
+        "is not counted as amplification"
+    )
+
+
+def _choices(params: FederatedParams) -> dict[str, str]:
+    """What depends on data, and whether it is public, paid, off or not covered."""
+    noised = params.noised
+    frequencies = {"half": "off", "file": "public", "noised": "paid" if noised else "not covered"}
+    return {
+        "sites": "public: the panel's site list is taken as given to all clients",
+        "MAF filter": "not covered: the suite's filter was computed on the training people",
+        "allele frequencies at the start": frequencies[params.frequencies],
+        "number of people of each client": "public",
+        "population labels and their numbers": "public",
+        "early stopping": "off",
+        "hyper-parameters": (
+            "public: fixed before the run; a search over runs on the same people is not covered"
+        ),
+        "starting weights": "public: a checkpoint given" if params.initial else "off",
+        "training losses": "off: never leave a client",
+        "clients' CPU time and memory": "not covered: reported for this simulation",
+    }

@@ -31,11 +31,10 @@ from torch import nn
 from haplobench import BenchError, PrivacyStatement
 from haplobench.consent import PeopleList, withdrawal_text
 from haplobench.datasets.formats import ReadOptions, read_panel
-from haplobench_federated.accounting import Ledger
-from haplobench_federated.client_app import ClientSite, client_app
-from haplobench_federated.client_mods import client_mods, client_stages
-from haplobench_federated.contract import ModelFamily
-from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.accounting import Ledger, privacy_statement
+from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
+from haplobench_federated.client_panels import SiteList, harmonise
+from haplobench_federated.family import ModelFamily, WindowCodeFamily
 from haplobench_federated.federation import (
     checked_delta,
     load_initial,
@@ -43,13 +42,10 @@ from haplobench_federated.federation import (
     read_frequencies,
 )
 from haplobench_federated.generator import FittedFederated
-from haplobench_federated.harmonise import harmonise
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.seeds import derive
 from haplobench_federated.server_app import Progress, ServerPlan, run_rounds
 from haplobench_federated.shared_noise import shares_noise
-from haplobench_federated.site_list import SiteList
-from haplobench_federated.statement import privacy_statement
 
 LOG = logging.getLogger("haplobench.federated")
 _CLIENT = ("panel", "ledger", "site_list")

@@ -19,21 +19,21 @@ from torch import nn
 from haplobench import BenchError, FormatError, Panel, Populations, PrivacyStatement, RunContext
 from haplobench.plugin.privacy import caution_of
 from haplobench.user_text import numbered_lines, read_text
-from haplobench_federated.accounting import Ledger, least_delta
-from haplobench_federated.checkpoints import FederationCheckpoint
-from haplobench_federated.client_app import ClientSite, client_app
-from haplobench_federated.client_mods import client_mods, client_stages, poisoned
-from haplobench_federated.contract import ModelFamily, PublicFacts
-from haplobench_federated.distillation import distil, student_model
+from haplobench_federated.accounting import Ledger, least_delta, privacy_statement
+from haplobench_federated.client_app import (
+    ClientSite,
+    client_app,
+    client_mods,
+    client_stages,
+    poisoned,
+)
+from haplobench_federated.client_panels import Harmonised, harmonise, partition, thinned
+from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
-from haplobench_federated.harmonise import Harmonised, harmonise, thinned
-from haplobench_federated.model_params import ModelParams
-from haplobench_federated.params import FederatedParams
-from haplobench_federated.partition import partition
+from haplobench_federated.params import FederatedParams, ModelParams
 from haplobench_federated.seeds import derive
-from haplobench_federated.server_app import Progress, ServerPlan, server_app
-from haplobench_federated.statement import privacy_statement
-from haplobench_federated.training import People
+from haplobench_federated.server_app import FederationCheckpoint, Progress, ServerPlan, server_app
+from haplobench_federated.training import People, distil, student_model
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from haplobench import BenchError, Panel, Populations, PrivacyStatement, RunContext, SampleRequest
-from haplobench_federated.contract import ModelFamily, PublicFacts
-from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.model_params import ModelParams
-from haplobench_federated.params import FederatedParams
+from haplobench_federated.family import ModelFamily, PublicFacts, WindowCodeFamily
+from haplobench_federated.params import FederatedParams, ModelParams
 
 _BLOCK = 256
 _FORMAT = 1

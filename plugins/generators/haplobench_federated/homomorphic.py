@@ -16,9 +16,12 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
-from haplobench_federated.ckks import MODULI, RING, SCALE, SLOTS
 from haplobench_federated.grid import client_of
-from haplobench_federated.secure_aggregation_crypto import (
+from haplobench_federated.secure_arithmetic import (
+    MODULI,
+    RING,
+    SCALE,
+    SLOTS,
     about,
     agreed_key,
     new_key,
@@ -26,20 +29,18 @@ from haplobench_federated.secure_aggregation_crypto import (
     seal,
     unseal,
 )
-from haplobench_federated.secure_aggregation_messages import (
+from haplobench_federated.secure_round import (
     BREACHES,
     RECORD,
     SHARES,
     UNMASK,
-    handlers,
-    stopped,
-    values_of,
-)
-from haplobench_federated.secure_aggregation_round import (
     AbandonedError,
     SecureAggregation,
     Talk,
     enough,
+    handlers,
+    stopped,
+    values_of,
     with_record,
 )
 from haplobench_federated.shared_noise import least_clients

@@ -11,11 +11,206 @@ from pydantic import Field, model_validator
 
 from haplobench import BenchError, Module, Params
 from haplobench.consent import WithdrawnSetting
-from haplobench_federated.accounting import GREATEST_NOISE
-from haplobench_federated.edge_params import EdgeParams
-from haplobench_federated.model_params import ModelParams
-from haplobench_federated.robust_params import AttackParams, RobustParams
-from haplobench_federated.secure_params import SecureParams
+
+Accountant = Literal["prv", "rdp"]
+GREATEST_NOISE = 1e4  # noise multiplier
+
+
+class StudentParams(Params):
+    """A small model fitted to samples of the federation's, and kept in its place.
+
+    Attributes
+    ----------
+    window : int
+        Sites per window.
+    codes : int
+        Codes per window.
+    people : int
+        Drawn from the federation's model.
+    steps : int
+        Of Adam, in tens, on a tenth of the people at a time.
+    learning_rate : float
+        At first; falls to 0 by a cosine.
+    """
+
+    window: int = Field(32, ge=2, le=4096)
+    codes: int = Field(8, ge=2, le=4096)
+    people: int = Field(2000, ge=10, le=1_000_000)
+    steps: int = Field(600, ge=10, le=1_000_000)
+    learning_rate: float = Field(0.1, gt=0)
+
+
+class EdgeParams(Params):
+    """How updates are compressed on their way up, and whether a smaller model is made in the end.
+
+    With local privacy, what is compressed has been noised already: it costs no privacy. Secure
+    aggregation sums integers of its own (`secure.bits`) and can't be combined with it.
+
+    Attributes
+    ----------
+    compression : str
+        `none`; `quantise`: each value to one of 2^bits levels between the least and the greatest
+        of its array, up or down at random, so that its expectation is kept (QSGD, Alistarh et
+        al. 2017, arXiv:1610.02132); `top_k`: the largest values only, what was left out is added
+        to the next round's update (error feedback; Stich et al. 2018, arXiv:1809.07599), which
+        is biased in a single round.
+    bits : int
+        Of `quantise`: 8 or 4.
+    top_share : float
+        Of `top_k`: share of the values that are sent.
+    student : StudentParams or None
+        None: the federation's own model is kept.
+    """
+
+    compression: Literal["none", "quantise", "top_k"] = "none"
+    bits: int = 8
+    top_share: float = Field(0.05, gt=0, le=1)
+    student: StudentParams | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.bits not in (4, 8):
+            raise ValueError(f"bits: {self.bits}, expected 4 or 8")
+        return self
+
+
+LEAST_CLIENTS = {"mean": (1, 0), "krum": (3, 2), "multi_krum": (3, 2)} | dict.fromkeys(
+    ("trimmed_mean", "median"), (1, 2)
+)
+"""By rule: (a, b), where f hostile clients need a + b f clients in all."""
+
+
+class RobustParams(Params):
+    """How the server guards the average against single clients.
+
+    All of it, but the bound that a client puts on its own update, looks at single updates, which
+    secure aggregation hides: the two can't be combined.
+
+    Attributes
+    ----------
+    rule : str
+        `mean` (by people), `krum`, `multi_krum` (Blanchard et al. 2017, arXiv:1703.02757),
+        `trimmed_mean` or `median` by coordinate (Yin et al. 2018, arXiv:1803.01498). All but the
+        mean count clients, `trimmed_mean` and `median` whatever number of people they have.
+    hostile : int
+        Clients of a round that the rule is to bear.
+    screen : bool
+        Quarantine updates by norm and direction, too, before the rule.
+    norm_factor : float
+        Longer than this many times the median norm of the round, or shorter than its inverse, is
+        quarantined by the screen: scaled updates, and clients that did nothing.
+    least_cosine : float
+        Updates whose cosine to the coordinate-wise median of the round is less are quarantined by
+        the screen.
+    update_norm : float or None
+        Declared bound of a client's update (L2): clients scale theirs down to it, and one that is
+        longer is quarantined. It costs no privacy.
+    """
+
+    rule: Literal["mean", "krum", "multi_krum", "trimmed_mean", "median"] = "mean"
+    hostile: int = Field(0, ge=0)
+    screen: bool = False
+    norm_factor: float = Field(3.0, gt=1)
+    least_cosine: float = Field(0.0, ge=-1, lt=1)
+    update_norm: float | None = Field(None, gt=0)
+
+    @property
+    def single_updates(self) -> str:
+        """The option that needs to see single updates, or empty."""
+        if self.rule != "mean":
+            return f"robust.rule {self.rule}"
+        return "robust.screen" if self.screen else ""
+
+    def least_clients(self, hostile: int) -> int:
+        """Clients that the rule needs to bear `hostile` hostile ones."""
+        base, each = LEAST_CLIENTS[self.rule]
+        return base + each * hostile
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.hostile and self.rule == "mean":
+            raise ValueError(
+                "hostile: the mean bears no hostile client; expected another rule, or 0"
+            )
+        return self
+
+
+class AttackParams(Params):
+    """A simulated attack on the federation, to measure what it costs.
+
+    Attributes
+    ----------
+    kind : str
+        `sign_flip`: updates times -factor. `scale`: updates times factor. `label_flip`: trains on
+        its people with alleles exchanged and the next population's label. `free_ride`: sends back
+        the weights it got.
+    clients : int
+        Hostile clients: the first of the partition.
+    factor : float
+    """
+
+    kind: Literal["none", "sign_flip", "scale", "label_flip", "free_ride"] = "none"
+    clients: int = Field(0, ge=0)
+    factor: float = Field(5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if (self.kind == "none") != (self.clients == 0):
+            raise ValueError(
+                f"attack: kind {self.kind} with {self.clients} clients; expected both or neither"
+            )
+        return self
+
+
+class SecureParams(Params):
+    """How the server learns the sum of the updates, and nothing of a single one.
+
+    Both kinds hold against a server that follows the protocol and looks at all it gets. Server
+    and clients that collude: `secagg` bears fewer clients than the threshold, `homomorphic` none,
+    as every client has the key. Neither bears a server that gives different clients different
+    keys for one another: their keys aren't signed by anybody.
+
+    Attributes
+    ----------
+    kind : str
+        `none`; `secagg`: pairwise masks with Shamir shares, SecAgg+ (Bell et al. 2020,
+        doi:10.1145/3372297.3417885); `homomorphic`: CKKS (Cheon et al. 2017) by TenSEAL.
+    neighbours : int or None
+        Of `secagg`: clients that each client shares masks and shares with. None: all the others.
+    threshold : float
+        Of `secagg`: share of a client's neighbourhood, itself included, that has to stay until
+        the masks come off; above one half.
+    bits : int
+        Of `secagg`: of a quantised value of an update.
+    clipping_range : float
+        Of `secagg`: values of an update are clipped to ± this. The average of a value is wrong by
+        at most clipping_range / (2^bits - 1) and rounding to float32.
+    """
+
+    kind: Literal["none", "secagg", "homomorphic"] = "none"
+    neighbours: int | None = Field(None, ge=2)
+    threshold: float = Field(0.6, gt=0.5, le=1)
+    bits: int = Field(20, ge=4, le=32)
+    clipping_range: float = Field(4.0, gt=0)
+
+
+class ModelParams(Params):
+    """Sizes of the model, and how it is sampled.
+
+    Attributes
+    ----------
+    window : int
+        Sites per window.
+    codes : int
+        Codes per window.
+    temperature : float
+        Divides the decoder's logits when sampling: below 1 fewer rare alleles.
+    """
+
+    window: int = Field(16, ge=2, le=4096)
+    codes: int = Field(32, ge=2, le=4096)
+    temperature: float = Field(0.7, gt=0, le=2)
+
 
 # Where a server's noise or average does without a step of its own, the clients take Adam's.
 _CLIENTS_ADAM = {"optimiser": "adam", "learning_rate": 0.4}
@@ -170,7 +365,7 @@ class FederatedParams(Params):
     clipping_norm: float = Field(4.0, gt=0, allow_inf_nan=False)
     clipping_quantile: float = Field(0.5, gt=0, lt=1)
     clipping_learning_rate: float = Field(0.2, gt=0)
-    accountant: Literal["prv", "rdp"] = "prv"
+    accountant: Accountant = "prv"
     repeatable_noise: bool = False
     frequencies: Literal["half", "file", "noised"] = "noised"
     frequencies_file: str | None = None

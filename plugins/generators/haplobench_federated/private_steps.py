@@ -27,10 +27,10 @@ from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClippi
 from torch import Tensor, nn
 
 from haplobench import BenchError
-from haplobench_federated.contract import person_losses
-from haplobench_federated.noise import NoiseSource
-from haplobench_federated.noised_sum import (
+from haplobench_federated.model import person_losses
+from haplobench_federated.noise import (
     GROUP,
+    NoiseSource,
     fine_step,
     noised,
     rounded,
@@ -94,7 +94,7 @@ class PrivateSteps:
     """Clips, sums, noises and steps; one for the steps of a round.
 
     Opacus takes gradients per person and clips them; its noise is not used. Noise is added in
-    whole steps of a grid (`haplobench_federated.noised_sum`).
+    whole steps of a grid (`haplobench_federated.noise`).
 
     Parameters
     ----------

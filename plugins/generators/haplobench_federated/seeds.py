@@ -1,7 +1,13 @@
-"""Seeds of what protects nobody; the same derivation as `RunContext.seed_for`."""
+"""What a seed gives again: draws that protect nobody, and for tests noise that then doesn't either.
+
+Seeds are derived as by `RunContext.seed_for`. What draws repeatable noise is told by
+`repeatable_noise` of the parameters, which says what that costs.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +17,32 @@ import numpy as np
 import torch
 
 from haplobench import RunContext
+from haplobench_federated.noise import NoiseSource, keystream
+
+
+class RepeatableNoise(NoiseSource):
+    """The same draws for the same seed and key.
+
+    Parameters
+    ----------
+    seed : int
+    *key : str or int
+        What is noised: client, round, step.
+    """
+
+    def __init__(self, seed: int, *key: str | int) -> None:
+        self._name = json.dumps([seed, *key]).encode()
+        self._draws = 0
+
+    def random_bytes(self, n: int) -> bytes:
+        """The next bytes, those of another draw each time."""
+        self._draws += 1
+        return keystream(hashlib.sha256(self._name + b"%d" % self._draws).digest(), n)
+
+
+def noise_source(seed: int | None, *key: str | int) -> NoiseSource:
+    """Noise of the operating system's entropy; of a seed only where one is given."""
+    return NoiseSource() if seed is None else RepeatableNoise(seed, *key)
 
 
 def derive(seed: int, *key: str | int) -> int:

@@ -1,40 +1,74 @@
-"""The ServerApp: rounds of a federation, with a budget, a checkpoint after each, and its costs."""
+"""The ServerApp: rounds of a federation, with a budget, a checkpoint after each, and its costs.
+
+A checkpoint is one safetensors file, replaced whole after every round. It holds the server's
+weights, average and strategy, and each client's state: ledger, noise multiplier, optimiser and
+clipping norm. Costs are kept beside it, as they differ from run to run. Where noise isn't to be
+repeated, so are ledgers, written before anything is released: a round that was broken off and is
+done again is charged twice.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from haplobench_federated.accounting import Ledger
-from haplobench_federated.central_noise import central_charge, central_noise, noised_average
-from haplobench_federated.client_app import BUDGET_SPENT
-from haplobench_federated.compression import decompressed
-from haplobench_federated.grid import InProcessGrid, client_of
-from haplobench_federated.params import FederatedParams
-from haplobench_federated.records import to_record, to_tensors
-from haplobench_federated.repeatable_noise import noise_source
-from haplobench_federated.robust import combine
-from haplobench_federated.screening import Quarantined, screen
-from haplobench_federated.secure_aggregation_round import SecureAggregation
-from haplobench_federated.secure_kinds import secure_aggregation
-from haplobench_federated.seeds import derive, global_seed
-from haplobench_federated.shared_noise import frequencies_scale
-from haplobench_federated.strategies import (
+from haplobench_federated.aggregation import (
+    Quarantined,
+    central_charge,
+    central_noise,
+    combine,
     make_strategy,
+    noised_average,
     restore_strategy,
+    screen,
     set_rate,
     strategy_state,
 )
-from haplobench_federated.updates import FREQUENCIES, STAGE, arrays_of, number_in, people_of
+from haplobench_federated.client_app import BUDGET_SPENT
+from haplobench_federated.grid import InProcessGrid, client_of
+from haplobench_federated.homomorphic import HomomorphicSum
+from haplobench_federated.params import FederatedParams
+from haplobench_federated.secagg import SecAggPlus
+from haplobench_federated.secure_round import RECORD, SecureAggregation
+from haplobench_federated.seeds import derive, global_seed, noise_source
+from haplobench_federated.shared_noise import frequencies_scale
+from haplobench_federated.updates import (
+    FREQUENCIES,
+    STAGE,
+    arrays_of,
+    decompressed,
+    number_in,
+    people_of,
+    to_record,
+    to_tensors,
+)
+
+
+def secure_aggregation(params: FederatedParams) -> SecureAggregation | None:
+    """The server's side, or None where it sees the updates."""
+    if params.secure.kind == "secagg":
+        return SecAggPlus(params)
+    return HomomorphicSum(params) if params.secure.kind == "homomorphic" else None
+
 
 # Hours that a server without a deadline waits for a client; Flower needs a number.
 _PATIENCE = 12 * 3600.0
@@ -320,3 +354,106 @@ def _cost(
         cost["bytes_down"] = sum(traffic.down.values())
         cost["bytes_up"] = sum(traffic.up.values())
     return cost
+
+
+_KEY = "federation"
+
+
+@dataclass(frozen=True)
+class FederationCheckpoint:
+    """Where a federation keeps its progress.
+
+    Attributes
+    ----------
+    folder : Path
+        Gets `federation.safetensors` and `costs.json`.
+    identity : dict
+        What the federation rests on (parameters, seed, people), plain values: a file that says
+        something else belongs to another one and is passed over.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+
+    def ledgers(self) -> Path:
+        """A folder of this federation's for what was charged, which goes ahead of the progress."""
+        said = json.dumps(self.identity, sort_keys=True).encode()
+        folder = self.folder / f"ledgers-{hashlib.sha256(said).hexdigest()[:16]}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def write(self, progress: Progress, contexts: Mapping[int, Context]) -> None:
+        """Replace both files."""
+        self._replace("costs.json", json.dumps(progress.costs).encode())
+        tensors: dict[str, Tensor] = {}
+        tensors |= {f"weights/{name}": value for name, value in progress.weights.items()}
+        tensors |= {f"average/{name}": value for name, value in progress.average.items()}
+        tensors |= {
+            f"strategy/{name}": torch.from_numpy(np.array(value))
+            for name, value in progress.strategy.items()
+        }
+        if progress.frequencies is not None:
+            tensors["frequencies"] = torch.from_numpy(progress.frequencies)
+        for client, context in contexts.items():
+            # Keys of secure aggregation live for a round and are written nowhere.
+            kept = RecordDict({k: v for k, v in context.state.items() if k != RECORD})
+            wire = recorddict_to_proto(kept).SerializeToString(deterministic=True)
+            tensors[f"client/{client}"] = (
+                torch.frombuffer(bytearray(wire), dtype=torch.uint8)
+                if wire
+                else torch.zeros(0, dtype=torch.uint8)
+            )
+        said = {
+            "identity": self.identity,
+            "rounds_done": progress.rounds_done,
+            "ledger": progress.ledger.to_json(),
+            "stopped": progress.stopped,
+        }
+        scratch = self.folder / f".federation.{os.getpid()}"
+        held = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        # Clients' state, and a model that is not released yet: readable by its owner only.
+        save_file(held, scratch, metadata={_KEY: json.dumps(said, sort_keys=True)})
+        scratch.chmod(0o600)
+        _settle(scratch, self.folder / "federation.safetensors")
+
+    def read(self, contexts: Mapping[int, Context]) -> Progress | None:
+        """Progress, the clients' state put into `contexts`; None where there is none."""
+        path = self.folder / "federation.safetensors"
+        try:
+            with safe_open(path, framework="pt") as file:
+                said = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+                if said.get("identity") != json.loads(json.dumps(self.identity)):
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            costs = json.loads((self.folder / "costs.json").read_text())
+        except (OSError, ValueError, SafetensorError):
+            return None
+        for client, context in contexts.items():
+            wire = tensors[f"client/{client}"].numpy().tobytes()
+            context.state = recorddict_from_proto(ProtoRecordDict.FromString(wire))
+        frequencies = tensors.get("frequencies")
+        return Progress(
+            rounds_done=int(said["rounds_done"]),
+            weights=_under("weights/", tensors),
+            average=_under("average/", tensors),
+            strategy={k: v.numpy() for k, v in _under("strategy/", tensors).items()},
+            frequencies=None if frequencies is None else frequencies.numpy(),
+            ledger=Ledger.from_json(said["ledger"]),
+            stopped=said["stopped"],
+            costs=costs[: int(said["rounds_done"])],
+        )
+
+    def _replace(self, name: str, content: bytes) -> None:
+        scratch = self.folder / f".{name}.{os.getpid()}"
+        scratch.write_bytes(content)
+        _settle(scratch, self.folder / name)
+
+
+def _settle(scratch: Path, path: Path) -> None:
+    with scratch.open("rb") as handle:
+        os.fsync(handle.fileno())
+    scratch.replace(path)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}

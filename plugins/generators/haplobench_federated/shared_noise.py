@@ -6,7 +6,7 @@ of one client with all the people, where with `local` noise the sum has √k tim
 
 It rests on more than local noise does:
 
-- The server learns only the sum (`haplobench_federated.secure_params` says from whom that is
+- The server learns only the sum (`haplobench_federated.params` says from whom that is
   hidden). It could compute all it sees from that sum, as a client's update is one step of SGD,
   which is linear; a client's Adam, or a bound on its update, would not be.
 - k = ceil(`honest` × drawn) of those that answer add their noise and tell it nobody. A round that
@@ -16,7 +16,7 @@ It rests on more than local noise does:
   (m - 1) / k of the variance. A smaller `honest` covers that.
 - Clients write their sums in whole steps of the grid that the secure sum is made of, and add
   discrete Gaussian noise there: what is summed is integers, with nothing rounded after the noise.
-  That the sum has the noise of one is an argument of `haplobench_federated.noised_sum`, which
+  That the sum has the noise of one is an argument of `haplobench_federated.noise`, which
   needs 8 steps of noise or more of each client: it refuses less. CKKS adds noise of its own, which
   the client that decrypts the sum rounds off. Values are never cut to the clipping range but with
   probability below 1e-30 each: a client refuses where 12 standard deviations don't fit.
@@ -26,10 +26,9 @@ from __future__ import annotations
 
 import math
 
-from haplobench_federated.ckks import error_bound
-from haplobench_federated.noised_sum import deviation, rounded_sensitivity
+from haplobench_federated.noise import deviation, rounded_sensitivity
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.secure_aggregation_quantisation import Quantisation
+from haplobench_federated.secure_arithmetic import Quantisation, error_bound
 
 _STEPS = 8.0
 _DEVIATIONS = 12.0

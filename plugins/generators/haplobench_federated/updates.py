@@ -1,13 +1,50 @@
-"""Updates: what a client's weights differ by from the server's, and Flower messages of them."""
+"""Updates: what a client's weights differ by from the server's, as Flower messages of few bytes.
+
+Compressed (stochastic quantisation, top-k with error feedback), a client compresses the difference
+to the weights it got; the server undoes it before it looks at the update. Both follow what
+`haplobench_federated.edge_params` says.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from haplobench_federated.params import EdgeParams
+
+
+def to_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Named tensors as an ArrayRecord, sorted by name.
+
+    Flower's clipping pairs the weights of two records by their order, not by name.
+    """
+    return ArrayRecord(
+        {
+            name: Array(np.array(value.detach().cpu().numpy()))
+            for name, value in sorted(tensors.items())
+        }
+    )
+
+
+def to_tensors(record: ArrayRecord) -> dict[str, Tensor]:
+    """An ArrayRecord as named tensors that own their memory."""
+    return {name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()}
+
+
+def load_weights(model: nn.Module, record: ArrayRecord) -> None:
+    """Set a model's weights.
+
+    Raises RuntimeError where names or shapes differ.
+    """
+    model.load_state_dict(to_tensors(record))
+
 
 Update = dict[str, NDArray[np.float64]]
 
@@ -95,3 +132,114 @@ def message_of(arrays: ArrayRecord, people: float) -> Message:
     """A reply, as of one client with all the people, that strategies can aggregate."""
     metrics = MetricRecord({"num-examples": people})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), 1, "train")
+
+
+_RESIDUAL = "residual"
+
+
+def compression_mod(params: EdgeParams, seed_of: Callable[[Context, int], int]) -> Mod:
+    """A mod that compresses a client's update; `seed_of` (context, round) seeds its rounding."""
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if not is_training(message) or asks_frequencies(message):
+            return call_next(message, context)
+        start = ArrayRecord(dict(arrays_of(message).items()))
+        config = message.content["config"]
+        assert isinstance(config, ConfigRecord)
+        number = int(config["server-round"])
+        reply = call_next(message, context)
+        if reply.has_content():
+            vector = flat(difference(arrays_of(reply), start))
+            if params.compression == "quantise":
+                rng = np.random.default_rng(seed_of(context, number))
+                sizes = [int(np.prod(array.shape, dtype=np.int64)) for array in start.values()]
+                sent = quantised(vector, sizes, params.bits, rng)
+            else:
+                vector = vector + _residual(context, vector.size)
+                sent = largest(vector, params.top_share)
+                left = vector - restored(sent, start, params)
+                record = ArrayRecord({"values": Array(left.astype(np.float32))})
+                context.state[_RESIDUAL] = record
+            reply.content["arrays"] = sent
+        return reply
+
+    return mod
+
+
+def decompressed(reply: Message, start: ArrayRecord, params: EdgeParams) -> Message:
+    """A reply with its update as weights again, in place.
+
+    A reply that can't be read keeps what it has, which no screening lets pass.
+    """
+    if params.compression != "none" and reply.has_content():
+        try:
+            update = unflat(restored(arrays_of(reply), start, params), start)
+        except (KeyError, TypeError, ValueError, IndexError):
+            return reply
+        reply.content["arrays"] = moved(start, update)
+    return reply
+
+
+def quantised(
+    vector: NDArray[np.float64], sizes: list[int], bits: int, rng: np.random.Generator
+) -> ArrayRecord:
+    """A vector of arrays of `sizes` as levels (uint8, two to a byte at 4 bits) and their ranges."""
+    levels = 2**bits - 1
+    codes, ranges, first = [], [], 0
+    for size in sizes:
+        part = vector[first : first + size]
+        low, high = (float(part.min()), float(part.max())) if size else (0.0, 0.0)
+        ranges += [low, high]
+        place = (part - low) / (high - low) * levels if high > low else np.zeros(size)
+        # NaN stays visible through its array's range.
+        codes.append(np.floor(np.nan_to_num(place) + rng.random(size)).clip(0, levels))
+        first += size
+    code = np.concatenate(codes).astype(np.uint8)
+    if bits == 4:
+        code = np.append(code, np.zeros(code.size % 2, np.uint8))
+        code = np.asarray(code[0::2] << 4 | code[1::2], np.uint8)
+    return ArrayRecord({"levels": Array(code), "ranges": Array(np.array(ranges))})
+
+
+def largest(vector: NDArray[np.float64], share: float) -> ArrayRecord:
+    """The values of greatest magnitude, a `share` of all and at least one, and where they are."""
+    k = max(1, round(share * vector.size))
+    chosen = np.sort(np.argpartition(-np.abs(vector), k - 1)[:k])
+    return ArrayRecord(
+        {
+            "places": Array(chosen.astype(np.uint32)),
+            "values": Array(vector[chosen].astype(np.float32)),
+        }
+    )
+
+
+def restored(sent: ArrayRecord, start: ArrayRecord, params: EdgeParams) -> NDArray[np.float64]:
+    """The update (n_parameters,) that `quantised` or `largest` wrote.
+
+    Raises KeyError, ValueError or IndexError if it isn't one of weights like `start`.
+    """
+    sizes = [int(np.prod(array.shape, dtype=np.int64)) for array in start.values()]
+    n = sum(sizes)
+    vector = np.zeros(n)
+    if params.compression == "top_k":
+        places, values = sent["places"].numpy(), sent["values"].numpy()
+        if places.dtype != np.uint32 or np.unique(places).size != places.size:
+            raise ValueError("places: expected each value once, as uint32")
+        vector[places] = values
+        return vector
+    code, ranges = sent["levels"].numpy(), sent["ranges"].numpy().reshape(-1, 2)
+    if code.dtype != np.uint8 or len(ranges) != len(sizes):
+        raise ValueError("levels: expected uint8, and a range for each array")
+    if params.bits == 4:
+        code = np.stack([code >> 4, code & 15], axis=1).ravel()[:n]
+    if code.size != n:
+        raise ValueError(f"levels: found {code.size}, expected {n}")
+    low, high = np.repeat(ranges, sizes, axis=0).T
+    return np.asarray(low + code * ((high - low) / (2**params.bits - 1)), np.float64)
+
+
+def _residual(context: Context, size: int) -> NDArray[np.float64]:
+    record = context.state.get(_RESIDUAL)
+    if not isinstance(record, ArrayRecord):
+        return np.zeros(size)
+    return np.asarray(record["values"].numpy(), np.float64)

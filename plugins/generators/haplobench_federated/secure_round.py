@@ -1,35 +1,94 @@
 """A round whose updates only become known as a sum, as the server sees it.
 
-Two kinds, one interface: SecAgg+ in `haplobench_federated.secure_aggregation`, and CKKS in
+Two kinds, one interface: SecAgg+ in `haplobench_federated.secagg`, and CKKS in
 `haplobench_federated.homomorphic`. What they protect, and from whom, is said in
-`haplobench_federated.secure_params`.
+`haplobench_federated.params`.
 
 No check that looks at a single update can be made: norm and cosine screening, Krum, multi-Krum,
 trimmed mean, median, quarantine of values that aren't finite or of updates that are too long. What
 remains is what each client does to its own update (the bound on its norm, the clipping range), and
 what a reply says beside its update (round, ε).
+
+What server and clients tell each other:
+
+| stage | the server sends | a client answers |
+|---|---|---|
+| keys | the round | two public keys, its number of people |
+| shares | its neighbours' public keys | sealed shares for each neighbour, commitments |
+| train | weights, the shares sealed for it | its masked update |
+| unmask | who answered and who vanished | for the former shares of seeds, for the latter of keys |
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid
 
+from haplobench_federated.aggregation import Quarantined, said_beside
 from haplobench_federated.grid import client_of
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.screening import Quarantined, said_beside
-from haplobench_federated.secure_aggregation_messages import (
-    BROKEN,
-    KEYS,
-    RECORD,
-    content_of,
-    values_of,
-)
+from haplobench_federated.secure_arithmetic import CorruptedError
+
+KEYS = "query.secure_keys"
+SHARES = "query.secure_shares"
+UNMASK = "query.secure_unmask"
+RECORD = "secure"
+"""Name of the record that holds a stage's values, and of a client's secrets in its state."""
+
+BROKEN = 9002  # error code of a client that stops because the protocol was broken
+
+
+def values_of(message: Message) -> dict[str, Any]:
+    """A stage's values. Raises KeyError or TypeError if the message has none."""
+    record = message.content[RECORD]
+    if not isinstance(record, ConfigRecord):
+        raise TypeError(f"{RECORD}: found {type(record).__name__}, expected a ConfigRecord")
+    return dict(record.items())
+
+
+def content_of(values: dict[str, Any]) -> RecordDict:
+    """A message's content of a stage's values."""
+    return RecordDict({RECORD: ConfigRecord(values)})
+
+
+class ProtocolError(Exception):
+    """The server asked for what would show a single update."""
+
+
+Stage = Callable[[dict[str, Any], Context], dict[str, Any]]
+"""A client's answer to a stage's values."""
+
+
+def handlers(keys: Stage, shares: Stage, unmask: Stage) -> dict[str, ClientAppCallable]:
+    """What a ClientApp registers for the stages other than training, by action."""
+    stages = {KEYS: keys, SHARES: shares, UNMASK: unmask}
+    return {kind.removeprefix("query."): _handler(stage) for kind, stage in stages.items()}
+
+
+def stopped(message: Message, context: Context, error: Exception) -> Message:
+    """The answer of a client that goes no further, its secrets forgotten."""
+    context.state.pop(RECORD, None)
+    return Message(Error(BROKEN, f"secure aggregation: {error}"), reply_to=message)
+
+
+BREACHES = (ProtocolError, CorruptedError, KeyError, TypeError, ValueError)
+"""What makes a client stop."""
+
+
+def _handler(stage: Stage) -> ClientAppCallable:
+    def answer(message: Message, context: Context) -> Message:
+        try:
+            return Message(content_of(stage(values_of(message), context)), reply_to=message)
+        except BREACHES as error:
+            return stopped(message, context, error)
+
+    return answer
 
 
 @dataclass

@@ -1,0 +1,337 @@
+"""How the server combines a round's updates: screened, by a rule or a strategy, and noised.
+
+*Screening.* Updates that no average may hold are quarantined, with the reason. Some reasons need no
+comparison between clients: an update that isn't the model's shape, isn't finite, belongs to another
+round, is longer than the declared bound, or spent more ε than agreed. Norm and direction are held
+against the other clients of the round, where the screen is on; honest clients with very different
+people may be caught by it, and a client that copies an honest update, or adds noise like DP-SGD's
+to nothing, is not.
+
+ε and numbers of people are what a client says of itself: a liar is not found by them.
+
+*Rules* are Flower's, on updates in float64. Flower's Krum finds distances by |x|² + |y|² - 2 x·y:
+on float32 weights, which are long beside what a round changes, that is mostly rounding error.
+Updates differ from weights by the same vector for all clients, so that all rules here give the same
+of them.
+
+*Central noise.* A trusted server clips clients' updates and noises their sum. Flower 1.41 has a
+strategy for it, whose noise comes from numpy's global generator and is added in floating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message
+from flwr.serverapp.strategy import (
+    FedAdam,
+    FedAvg,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    Krum,
+    MultiKrum,
+    Strategy,
+)
+from numpy.typing import NDArray
+
+from haplobench import PrivacyCharge
+from haplobench_federated.accounting import noise_for
+from haplobench_federated.grid import client_of
+from haplobench_federated.noise import NoiseSource, cut, fine_step, noised
+from haplobench_federated.params import FederatedParams, RobustParams
+from haplobench_federated.updates import (
+    Update,
+    arrays_of,
+    difference,
+    flat,
+    message_of,
+    moved,
+    number_in,
+    people_of,
+    unflat,
+)
+
+_ROUNDING = 1e-5  # of a norm, relative: weights travel as float32
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """An update that was left out.
+
+    Attributes
+    ----------
+    client : int
+    reason : str
+        `malformed`, `stale`, `not-finite`, `bound`, `budget`, `people`, `long`, `short` or
+        `direction`; of secure aggregation also `share` (changed) and `protocol` (the client
+        stopped, as somebody broke the protocol).
+    found : str
+        What was found and expected.
+    """
+
+    client: int
+    reason: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Replies of a round, divided.
+
+    Attributes
+    ----------
+    kept : list of Message
+    quarantined : list of Quarantined
+    """
+
+    kept: list[Message]
+    quarantined: list[Quarantined]
+
+
+def screen(
+    round_number: int, start: ArrayRecord, replies: Sequence[Message], params: FederatedParams
+) -> Screened:
+    """Divide a round's replies into those that may be combined and those that may not.
+
+    Parameters
+    ----------
+    round_number : int
+    start : ArrayRecord
+        The server's weights, which the clients started from.
+    replies : sequence of Message
+        With content.
+    params : FederatedParams
+    """
+    kept: list[tuple[Message, Update]] = []
+    quarantined: list[Quarantined] = []
+    for reply in replies:
+        client = client_of(reply.metadata.src_node_id)
+        try:
+            update = difference(arrays_of(reply), start)
+        except (KeyError, TypeError, ValueError) as error:
+            quarantined.append(Quarantined(client, "malformed", " ".join(str(error).split())))
+            continue
+        reason, found = said_beside(round_number, reply, params)
+        if not reason:
+            reason, found = _by_itself(update, params)
+        if reason:
+            quarantined.append(Quarantined(client, reason, found))
+        else:
+            kept.append((reply, update))
+    if params.robust.screen and len(kept) > 1:
+        passed = []
+        judged = _among_others([update for _, update in kept], params)
+        for (reply, update), (reason, found) in zip(kept, judged, strict=True):
+            if reason:
+                client = client_of(reply.metadata.src_node_id)
+                quarantined.append(Quarantined(client, reason, found))
+            else:
+                passed.append((reply, update))
+        kept = passed
+    quarantined.sort(key=lambda one: one.client)
+    return Screened([reply for reply, _ in kept], quarantined)
+
+
+def said_beside(round_number: int, reply: Message, params: FederatedParams) -> tuple[str, str]:
+    """What is wrong with what a reply says beside its update: reason and finding, or empty."""
+    said = number_in(reply, "server-round")
+    if said != round_number:
+        return "stale", f"round {said:g}, expected {round_number}"
+    people = people_of(reply)
+    if not (math.isfinite(people) and people > 0):
+        return "people", f"{people:g}, expected a positive number"
+    if params.privacy == "central" and people != 1:
+        return "people", f"weight {people:g}, expected 1 with central privacy"
+    if params.noised and params.privacy == "local" and params.epsilon is not None:
+        spent = number_in(reply, "epsilon")
+        if not spent <= params.epsilon:
+            return "budget", f"epsilon {spent:g}, expected at most {params.epsilon:g}"
+    return "", ""
+
+
+def _by_itself(update: Update, params: FederatedParams) -> tuple[str, str]:
+    vector = flat(update)
+    if not np.isfinite(vector).all():
+        return "not-finite", f"{int((~np.isfinite(vector)).sum())} values of {vector.size}"
+    norm = float(np.linalg.norm(vector))
+    bound = params.robust.update_norm
+    if bound is not None and norm > bound * (1 + _ROUNDING):
+        return "bound", f"norm {norm:.4g}, declared at most {bound:g}"
+    return "", ""
+
+
+def _among_others(updates: Sequence[Update], params: FederatedParams) -> list[tuple[str, str]]:
+    robust = params.robust
+    stacked = np.stack([flat(update) for update in updates])
+    norms = np.linalg.norm(stacked, axis=1)
+    typical = float(np.median(norms))
+    middle = np.median(stacked, axis=0)
+    length = float(np.linalg.norm(middle))
+    judged = []
+    for vector, norm in zip(stacked, norms, strict=True):
+        cosine = float(vector @ middle) / (norm * length) if norm and length else 0.0
+        if norm > typical * robust.norm_factor:
+            judged.append(("long", f"norm {norm:.4g}, median of the round {typical:.4g}"))
+        elif norm < typical / robust.norm_factor:
+            judged.append(("short", f"norm {norm:.4g}, median of the round {typical:.4g}"))
+        elif cosine < robust.least_cosine:
+            judged.append(
+                ("direction", f"cosine {cosine:.3f}, expected at least {robust.least_cosine:g}")
+            )
+        else:
+            judged.append(("", ""))
+    return judged
+
+
+def combine(
+    params: RobustParams,
+    round_number: int,
+    start: ArrayRecord,
+    kept: Sequence[Message],
+    quarantined: int,
+) -> list[Message]:
+    """What the strategy is to aggregate: all replies for the mean, else one that stands for them.
+
+    Nothing where too few are left for the rule. The rule has to bear `params.hostile` clients less
+    those quarantined already.
+    """
+    if params.rule == "mean":
+        # Flower refuses all replies where one has metrics that the others lack.
+        return [message_of(arrays_of(reply), people_of(reply)) for reply in kept]
+    if not kept:
+        return []
+    hostile = max(0, params.hostile - quarantined)
+    if len(kept) < params.least_clients(hostile):
+        return []
+    updates = [_as_update(reply, start) for reply in kept]
+    arrays, _ = _rule(params.rule, hostile, len(kept)).aggregate_train(round_number, updates)
+    assert arrays is not None  # there are replies, none of them an error
+    update = {name: array.numpy() for name, array in arrays.items()}
+    return [message_of(moved(start, update), sum(people_of(reply) for reply in kept))]
+
+
+def _rule(name: str, hostile: int, clients: int) -> FedAvg:
+    if name == "krum":
+        return Krum(num_malicious_nodes=hostile)
+    if name == "multi_krum":
+        return MultiKrum(num_malicious_nodes=hostile, num_nodes_to_select=clients - hostile)
+    if name == "trimmed_mean":
+        # Flower rounds beta n down: a little more keeps exactly `hostile` at either end.
+        return FedTrimmedAvg(beta=(hostile + 0.25) / clients)
+    return FedMedian()
+
+
+def _as_update(reply: Message, start: ArrayRecord) -> Message:
+    update = difference(arrays_of(reply), start)
+    arrays = ArrayRecord({name: Array(np.asarray(value)) for name, value in update.items()})
+    return message_of(arrays, people_of(reply))
+
+
+def clients_per_round(params: FederatedParams, clients: int) -> int:
+    """How many clients are drawn for a round."""
+    return max(1, math.floor(params.fraction * clients))
+
+
+def make_strategy(params: FederatedParams, clients: int) -> Strategy:
+    """The strategy that the parameters name."""
+    drawn = clients_per_round(params, clients)
+    common = {
+        "fraction_train": params.fraction,
+        "fraction_evaluate": 0.0,  # an evaluation on people would be a release
+        "min_train_nodes": drawn,
+        "min_available_nodes": clients,
+    }
+    if params.strategy == "fedprox":
+        return FedProx(proximal_mu=params.proximal_mu, **common)
+    if params.strategy == "fedadam":
+        # Adam's own constants, for steps of the size that one client's Adam would take.
+        return FedAdam(
+            eta=params.server_learning_rate, beta_1=0.9, beta_2=0.999, tau=1e-8, **common
+        )
+    return FedAvg(**common)
+
+
+def set_rate(strategy: Strategy, params: FederatedParams, round_number: int) -> None:
+    """Set a server's learning rate for a round, counted from 1."""
+    if isinstance(strategy, FedAdam):
+        strategy.eta = params.server_learning_rate * params.rate_factor(round_number)
+
+
+def strategy_state(strategy: Strategy) -> dict[str, NDArray[np.float32]]:
+    """Arrays that a strategy keeps between rounds: FedAdam's moments."""
+    if not isinstance(strategy, FedAdam):
+        return {}
+    moments = {"first": strategy.m_t or {}, "second": strategy.v_t or {}}
+    return {f"{m}/{name}": value for m, held in moments.items() for name, value in held.items()}
+
+
+def restore_strategy(strategy: Strategy, state: Mapping[str, NDArray[np.float32]]) -> None:
+    """Undo `strategy_state`."""
+    if isinstance(strategy, FedAdam) and state:
+        strategy.m_t = _under("first/", state)
+        strategy.v_t = _under("second/", state)
+
+
+def _under(prefix: str, state: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+_ARITHMETIC = 2.0**-30  # of a norm in float64, with room
+
+
+def central_noise(params: FederatedParams, delta: float) -> float:
+    """Noise multiplier of the server's noise: given, or what all rounds need."""
+    if params.noise_multiplier is not None:
+        return params.noise_multiplier
+    assert params.epsilon is not None  # checked by the parameters
+    return 2 * noise_for(params.epsilon, delta, 1.0, params.rounds, params.accountant)
+
+
+def central_charge(noise_multiplier: float) -> PrivacyCharge:
+    """What a person is charged for a round of central noise.
+
+    The clipped update of a client lies in a ball of the clipping norm's radius; a person more or
+    less may move it across, by twice the norm. So a person is protected by half the noise
+    multiplier. Which clients are drawn is known to the server: no amplification.
+    """
+    return PrivacyCharge(noise_multiplier / 2, 1.0)
+
+
+def noised_average(
+    replies: Sequence[Message],
+    start: ArrayRecord,
+    norm: float,
+    noise_multiplier: float,
+    source: NoiseSource,
+) -> Message:
+    """The average of updates clipped to `norm`, all weights equal, with noise on their sum.
+
+    Parameters
+    ----------
+    replies : sequence of Message
+        With finite weights like `start`'s.
+    start : ArrayRecord
+        What the clients started from.
+    norm : float
+        Bound of an update's L2 norm.
+    noise_multiplier : float
+        Standard deviation of the sum's noise per norm.
+    source : NoiseSource
+    """
+    total = None
+    for reply in replies:
+        vector = flat(difference(arrays_of(reply), start))
+        length = float(np.linalg.norm(vector))
+        step = fine_step(norm, vector.size)
+        whole = cut(vector * min(1.0, norm / length if length else 1.0), step)
+        total = whole if total is None else total + whole
+    assert total is not None, "an average of nobody"
+    step = fine_step(norm, total.size)
+    sensitivity = norm * (1 + _ARITHMETIC) / step
+    released = noised(total, noise_multiplier, sensitivity, source)
+    average = np.asarray(released * (step / len(replies)), np.float64)
+    return message_of(moved(start, unflat(average, start)), len(replies))
