@@ -22,7 +22,7 @@ import pytest
 
 from haplobench import Panel
 from haplobench_fidelity import ld_pairs
-from haplobench_fidelity.site_bits import pack_sites
+from haplobench_fidelity.ld_pairs import pack_sites
 
 N_PEOPLE, N_SITES, BAND = 2504, 10_000, 1000
 PAIRS = N_SITES * BAND - BAND * (BAND + 1) // 2

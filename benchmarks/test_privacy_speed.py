@@ -12,9 +12,9 @@ from haplobench.kinship import closest
 from haplobench.panel import pack_bits
 from haplobench_privacy import distances
 from haplobench_privacy.attributes import Hidden
-from haplobench_privacy.auditing import lower_bound
-from haplobench_privacy.leaks import find_leaks
-from haplobench_privacy.likelihood import likelihood_ratios, smoothed, thinned_sites
+from haplobench_privacy.audit import lower_bound
+from haplobench_privacy.evidence import likelihood_ratios, smoothed, thinned_sites
+from haplobench_privacy.leak_list import find_leaks
 from haplobench_privacy.tracts import longest_matches
 
 SIZES = {"chr1": (1_002, 4_006, 742), "chr20": (120, 480, 9_349)}

@@ -11,9 +11,9 @@ import pytest
 
 from haplobench import MetricSpec, Panel, Reference, RunContext
 from haplobench.sequence import surrogate_sequence
-from haplobench_fidelity.specs import sequence, structure
+from haplobench_fidelity.specs import haplotypes
 
-SPECS = (*sequence.SPECS, *structure.SPECS)
+SPECS = (*haplotypes.SPECS, *haplotypes.SPECS)
 
 
 @pytest.fixture(scope="module", params=[(60, 9_300, 3_000_000), (500, 740, 140_000)], ids=str)

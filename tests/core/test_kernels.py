@@ -23,7 +23,7 @@ import haplobench_fidelity, haplobench_privacy, haplobench_vae
 for package in (haplobench_fidelity, haplobench_privacy, haplobench_vae):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-from haplobench_fidelity.divergence import align
+from haplobench_fidelity.haplotype_words import align
 keys, first, second = align(*(np.array(row) for row in ([1, 3], [5, 6], [2, 3], [7, 8])))
 print(keys.tolist(), first.tolist(), second.tolist(), align.stats.cache_path)
 """

@@ -16,15 +16,16 @@ from ld_panels import Measure, founders_panel, note, value, values
 from pydantic import ValidationError
 
 from haplobench import MetricResult, Panel, PanelError, Reference, RunContext
-from haplobench_fidelity.allele_frequency import AlleleFrequency, allele_frequency
-from haplobench_fidelity.specs.alleles import AlleleFrequencyParams, SpectrumParams
-from haplobench_fidelity.spectrum import (
+from haplobench_fidelity.alleles import (
+    AlleleFrequency,
     AlleleFrequencySpectrum,
+    allele_frequency,
     allele_frequency_spectrum,
     divergence,
     folded_spectrum,
     projected_spectrum,
 )
+from haplobench_fidelity.specs.sites import AlleleFrequencyParams, SpectrumParams
 
 
 def holed(panel: Panel, share: float, seed: int = 0) -> Panel:

@@ -10,18 +10,11 @@ import pytest
 from ld_panels import Measure, founders_panel, independent_sites
 
 from haplobench import CohortSeries, Reference
-from haplobench.registry import load_registry
 from haplobench.report.load import FigureInfo
 from haplobench.report.style import FigureStyle
+from haplobench_fidelity.specs import sites
 
-FIGURES = [
-    (metric.name, figure)
-    for metric in load_registry(["haplobench_fidelity"]).metrics.values()
-    for figure in metric.figures
-    if figure.target.startswith(
-        ("haplobench_fidelity.figures_alleles", "haplobench_fidelity.figures_ld")
-    )
-]
+FIGURES = [(metric.name, figure) for metric in sites.SPECS for figure in metric.figures]
 
 
 @pytest.mark.parametrize(("metric", "figure"), FIGURES, ids=lambda item: getattr(item, "name", ""))
@@ -59,7 +52,7 @@ def test_heat_map_has_the_real_half_above(reference: Reference, measure: Measure
     import base64
     import io
 
-    from haplobench_fidelity.figures_ld import _heat_map
+    from haplobench_fidelity.figures import _heat_map
 
     image = pytest.importorskip("PIL.Image")
     real = np.full((8, 8), 255, np.uint8)
@@ -73,7 +66,7 @@ def test_heat_map_has_the_real_half_above(reference: Reference, measure: Measure
 
 def test_specs_import_nothing_heavy() -> None:
     code = (
-        "import sys, haplobench_fidelity.specs.ld, haplobench_fidelity.specs.alleles;"
+        "import sys, haplobench_fidelity.specs.sites, haplobench_fidelity.specs.haplotypes;"
         "heavy = {'numba', 'scipy', 'altair', 'pandas', 'PIL'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )

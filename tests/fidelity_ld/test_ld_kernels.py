@@ -17,8 +17,8 @@ from ld_panels import founders_panel
 
 from haplobench import Panel, PanelError
 from haplobench_fidelity import ld_pairs
-from haplobench_fidelity.site_bits import pack_sites
-from haplobench_fidelity.third_moment import third_moments
+from haplobench_fidelity.ld import third_moments
+from haplobench_fidelity.ld_pairs import pack_sites
 
 
 def panel_of(alleles: np.ndarray, **fields: Any) -> Panel:

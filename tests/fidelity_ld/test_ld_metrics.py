@@ -21,9 +21,8 @@ from pydantic import ValidationError
 
 from haplobench import Panel, RecombinationMap, Reference, RunContext
 from haplobench.registry import load_registry
-from haplobench_fidelity.ld_decay import log_edges
-from haplobench_fidelity.ld_matrix import block_ranges, cross_border_ranges, in_window_ranges
-from haplobench_fidelity.specs.ld import DecayParams, LongRangeParams, MatrixParams
+from haplobench_fidelity.ld import block_ranges, cross_border_ranges, in_window_ranges, log_edges
+from haplobench_fidelity.specs.sites import DecayParams, LongRangeParams, MatrixParams
 
 NAMES = ["allele-frequency", "allele-frequency-spectrum", "ld-decay", "ld-matrix", "long-range-ld"]
 CORRELATIONS = {

@@ -14,17 +14,19 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, PanelError, Reference, RunContext
-from haplobench_fidelity.differentiation import fst_matrix
-from haplobench_fidelity.diversity import (
+from haplobench_fidelity.haplotype_statistics import (
+    HaplotypeStatisticsMetric,
+    Region,
+    fst_matrix,
     group_counts,
+    haplotype_homozygosity,
+    homozygous_runs,
     pairwise_differences,
     site_diversity,
     tajimas_d,
 )
-from haplobench_fidelity.haplotype_statistics import HaplotypeStatisticsMetric, Region
-from haplobench_fidelity.homozygosity import haplotype_homozygosity, homozygous_runs
-from haplobench_fidelity.specs.structure import (
-    STATISTICS_SUBMETRICS,
+from haplobench_fidelity.specs.haplotypes import (
+    HAPLOTYPE_STATISTICS,
     HaplotypeStatisticsParams,
 )
 
@@ -224,7 +226,7 @@ def test_copy_is_ideal_and_independent_sites_lose_haplotypes(
     reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
 ) -> None:
     copy = measure(reference, cohorts["copy"], ctx)
-    for submetric in STATISTICS_SUBMETRICS:
+    for submetric in HAPLOTYPE_STATISTICS.submetrics:
         found = copy[submetric.name]
         for measurement in found if isinstance(found, list) else [found]:
             # Hudson's estimator takes the same people for fewer than they are.
@@ -298,7 +300,7 @@ def test_empty_and_flat_panels_give_notes_not_errors(
     none = reference.holdout.select_sites(np.arange(0))
     found = measure(Reference(reference.train, none), cohorts["copy"], ctx)
     assert {m.value for m in found.values()} == {None}
-    assert set(found) == {submetric.name for submetric in STATISTICS_SUBMETRICS}
+    assert set(found) == {submetric.name for submetric in HAPLOTYPE_STATISTICS.submetrics}
     flat = cohorts["copy"].with_haplotypes(np.zeros_like(cohorts["copy"].haplotypes))
     found = measure(reference, flat, ctx)
     assert found["diversity-ratio"].value == 0

@@ -15,10 +15,10 @@ from scipy.spatial.distance import jensenshannon
 
 from haplobench import Panel, PanelError, Reference, ReferenceSequence, RunContext
 from haplobench_fidelity import kmers
-from haplobench_fidelity.divergence import align, jensen_shannon
+from haplobench_fidelity.haplotype_words import align, jensen_shannon
 from haplobench_fidelity.kmers import KmerMetric, invariant_spectrum, variant_spectrum
 from haplobench_fidelity.sequences import place, place_real, place_synthetic
-from haplobench_fidelity.specs.sequence import KmerParams
+from haplobench_fidelity.specs.haplotypes import KmerParams
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 

@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, Reference, RunContext
 from haplobench_fidelity.principal_components import PcaMetric, principal_axes
-from haplobench_fidelity.specs.structure import PCA_SUBMETRICS, PcaParams
+from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
 
 def measure(reference: Reference, cohort: Panel, ctx: RunContext, **params: Any) -> dict[str, Any]:
@@ -143,6 +143,6 @@ def test_few_people_and_sites_without_variation(
     assert len(few["wasserstein-pc"]) == 3
     flat = reference.train.with_haplotypes(np.zeros_like(reference.train.haplotypes))
     none = measure(Reference(flat, reference.holdout), cohorts["floor"], ctx)
-    assert set(none) == {submetric.name for submetric in PCA_SUBMETRICS}
+    assert set(none) == {submetric.name for submetric in PCA.submetrics}
     assert none["wasserstein"].value is None
     assert "no site varies" in none["wasserstein"].note

@@ -14,9 +14,9 @@ import pytest
 
 from haplobench import CohortSeries, MetricSpec, Panel, Reference, RunContext
 from haplobench.report.style import FigureStyle
-from haplobench_fidelity.specs import sequence, structure
+from haplobench_fidelity.specs import haplotypes
 
-SPECS = {spec.name: spec for spec in (*sequence.SPECS, *structure.SPECS)}
+SPECS = {spec.name: spec for spec in haplotypes.SPECS}
 
 
 def resolve(target: str) -> object:
@@ -91,7 +91,7 @@ def test_a_panel_mapped_into_memory_gives_the_same(
 
 def test_specs_are_light_to_import() -> None:
     code = (
-        "import sys; from haplobench_fidelity.specs import sequence, structure; "
+        "import sys; from haplobench_fidelity.specs import haplotypes, sites; "
         "print([m for m in ('numba', 'scipy', 'sklearn', 'altair', 'pandas') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -10,9 +10,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from haplobench import Measurement, Panel, Reference, RunContext
 from haplobench.testing import example_panel
-from haplobench_privacy.adversarial import AdversarialAccuracy, PrivacyLoss, adversarial_accuracy
 from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.specs.common import DistanceParams
+from haplobench_privacy.neighbours import AdversarialAccuracy, PrivacyLoss, adversarial_accuracy
+from haplobench_privacy.specs.distances import DistanceParams
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from haplobench import Reference
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.attributes import STRATA, AttributeInference, Hidden, _judge
-from haplobench_privacy.specs.inference import AttributeParams
+from haplobench_privacy.specs.attacks import AttributeParams
 
 
 @settings(deadline=None, max_examples=30)

@@ -12,9 +12,8 @@ from scipy import stats
 
 from haplobench import Panel, PrivacyStatement, Reference
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.audit import Audit, pairs
-from haplobench_privacy.auditing import lower_bound, p_value
-from haplobench_privacy.specs.auditing import AuditParams
+from haplobench_privacy.audit import Audit, lower_bound, p_value, pairs
+from haplobench_privacy.specs.audit import AuditParams
 
 
 @settings(deadline=None)

@@ -10,9 +10,8 @@ from scipy import stats
 
 from haplobench import Reference
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.leak_list import EVIDENCE, LeakList
-from haplobench_privacy.leaks import adjusted, find_leaks
-from haplobench_privacy.specs.people import LeakListParams
+from haplobench_privacy.leak_list import EVIDENCE, LeakList, adjusted, find_leaks
+from haplobench_privacy.specs.audit import LeakListParams
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=40))
@@ -40,7 +39,7 @@ def test_blocks_of_people_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     rng = np.random.default_rng(5)
     train, holdout = rng.normal(size=(4, 30)), rng.normal(size=(4, 11))
     whole = find_leaks(train, holdout)
-    monkeypatch.setattr("haplobench_privacy.leaks._BLOCK_VALUES", 40)
+    monkeypatch.setattr("haplobench_privacy.leak_list._BLOCK_VALUES", 40)
     cut = find_leaks(train, holdout)
     for name in ("strength", "strongest", "p", "q", "unseen", "rank"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(cut, name))

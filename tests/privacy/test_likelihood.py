@@ -12,15 +12,15 @@ from scipy import stats
 from haplobench import Panel, Reference
 from haplobench.panel import pack_bits
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.likelihood import (
+from haplobench_privacy.evidence import (
     centred,
     folds,
     homer_statistics,
     likelihood_ratios,
     thinned_sites,
 )
-from haplobench_privacy.likelihood_attack import LikelihoodAttack
-from haplobench_privacy.specs.membership import LikelihoodParams
+from haplobench_privacy.membership import LikelihoodAttack
+from haplobench_privacy.specs.attacks import LikelihoodParams
 
 SEEDS = st.integers(0, 2**32 - 1)
 

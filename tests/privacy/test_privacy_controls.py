@@ -23,10 +23,10 @@ from haplobench_privacy.figures import (
     draw_adversarial_accuracy,
     draw_copied_tracts,
     draw_kinship,
+    draw_leak_list,
     draw_nearest_distances,
+    draw_roc,
 )
-from haplobench_privacy.people_figure import draw_leak_list
-from haplobench_privacy.roc_figure import draw_roc
 
 # What a generator claims doesn't depend on what it makes.
 SPECS = {spec.name: spec for spec in specs.SPECS if spec.name != "privacy-statement"}

@@ -9,11 +9,9 @@ import pytest
 from haplobench import Panel, Reference
 from haplobench.registry import resolve
 from haplobench.testing import example_context
-from haplobench_privacy.specs.auditing import AUDIT
+from haplobench_privacy.specs.attacks import KINSHIP, MEMBERSHIP_INFERENCE, MEMBERSHIP_LIKELIHOOD
+from haplobench_privacy.specs.audit import AUDIT, LEAK_LIST
 from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, NEAREST_NEIGHBOURS
-from haplobench_privacy.specs.inference import KINSHIP
-from haplobench_privacy.specs.membership import MEMBERSHIP_INFERENCE, MEMBERSHIP_LIKELIHOOD
-from haplobench_privacy.specs.people import LEAK_LIST
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from haplobench import Panel, Reference
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.relatives import Kinship
-from haplobench_privacy.specs.common import DistanceParams
+from haplobench_privacy.neighbours import Kinship
+from haplobench_privacy.specs.distances import DistanceParams
 
 
 def child(panel: Panel, i: int, j: int) -> NDArray[np.int8]:

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from haplobench_privacy.membership import Calibration, held_out_scores, threshold
 from haplobench_privacy.roc import auc
-from haplobench_privacy.shadows import Calibration, held_out_scores, threshold
 
 
 def shadows(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from haplobench import MetricSpec, hookimpl
-from haplobench_fidelity.specs import alleles, ld, sequence, structure
+from haplobench_fidelity import specs
 
 
 @hookimpl
 def haplobench_metrics() -> list[MetricSpec]:
     """All fidelity metrics, in the order of the report."""
-    return [*alleles.SPECS, *ld.SPECS, *sequence.SPECS, *structure.SPECS]
+    return list(specs.SPECS)

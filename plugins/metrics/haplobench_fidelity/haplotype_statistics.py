@@ -1,4 +1,4 @@
-"""Statistics of diversity and differentiation, compared between synthetic and held-out people."""
+"""Statistics of diversity, homozygosity and differentiation, synthetic against held-out."""
 
 from __future__ import annotations
 
@@ -7,29 +7,200 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import (
     equal_rows,
     not_applicable,
     remember,
     require_complete,
     rows_key,
+    site_blocks,
 )
-from haplobench_fidelity.differentiation import fst_matrix
-from haplobench_fidelity.diversity import (
-    group_counts,
-    pairwise_differences,
-    site_diversity,
-    tajimas_d,
-)
-from haplobench_fidelity.homozygosity import homozygous_runs, windowed_homozygosity
-from haplobench_fidelity.specs.structure import (
-    STATISTICS_SUBMETRICS,
+from haplobench_fidelity.specs.haplotypes import (
+    HAPLOTYPE_STATISTICS,
     HaplotypeStatisticsParams,
 )
+
+_BLOCK_BYTES = 1 << 25
+
+
+def haplotype_homozygosity(haplotypes: NDArray[np.int8]) -> tuple[float, float, float, float]:
+    """H1, H12, H123 and H2/H1 of some haplotypes (Garud et al. 2015).
+
+    `haplotypes` is (n_haplotypes, n_sites) int8 of 0 and 1; without sites all are one
+    haplotype.
+    """
+    n = haplotypes.shape[0]
+    if haplotypes.shape[1]:
+        bits = np.packbits(haplotypes.view(np.uint8), axis=1)
+        rows = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
+        counts = np.unique(rows, return_counts=True)[1]
+    else:
+        counts = np.array([n])
+    p = np.zeros(max(3, counts.size))
+    p[: counts.size] = np.sort(counts)[::-1] / n
+    h1 = float((p**2).sum())
+    h12 = float(p[:2].sum() ** 2 + (p[2:] ** 2).sum())
+    h123 = float(p[:3].sum() ** 2 + (p[3:] ** 2).sum())
+    return h1, h12, h123, float((h1 - p[0] ** 2) / h1)
+
+
+def windowed_homozygosity(
+    panel: Panel, rows: NDArray[np.int64] | slice, bounds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """H1, H12, H123 and H2/H1 by window: (n_windows, 4) float64.
+
+    `bounds` is (n_windows, 2): first column and the one after the last of each window.
+    """
+    table = np.empty((len(bounds), 4))
+    for window, (low, high) in enumerate(bounds):
+        table[window] = haplotype_homozygosity(panel.haplotypes[:, low:high][rows])
+    return table
+
+
+def homozygous_runs(
+    panel: Panel, start: int, end: int, min_run: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Heterozygous sites and stretches without one, by person of a diploid panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        Complete, ploidy 2.
+    start, end : int
+        The region, bp, both included; runs are cut there.
+    min_run : int
+        Shortest run that counts towards the total, bp.
+
+    Returns
+    -------
+    heterozygous : (n_samples,) int64
+        Heterozygous sites in the region.
+    longest, total : (n_samples,) int64
+        Longest run, and total length of runs of at least `min_run`, in bp.
+    """
+    table = np.empty((3, panel.n_samples), np.int64)
+    low, high = np.searchsorted(panel.positions, [start, end + 1])
+    positions = panel.positions[low:high].copy()
+    step = max(1, _BLOCK_BYTES // max(1, 2 * (high - low)))
+    for first in range(0, panel.n_samples, step):
+        # A copy, so that the kernel compiles once and not again for read-only memory maps.
+        block = np.array(panel.haplotypes[2 * first : 2 * (first + step), low:high], order="C")
+        table[:, first : first + step] = _runs(block, positions, start, end, min_run)
+    return table[0], table[1], table[2]
+
+
+@compiled
+def _runs(
+    haplotypes: NDArray[np.int8], positions: NDArray[np.int64], start: int, end: int, min_run: int
+) -> NDArray[np.int64]:
+    n_people = haplotypes.shape[0] // 2
+    table = np.zeros((3, n_people), np.int64)
+    for person in range(n_people):
+        previous = start - 1
+        heterozygous = longest = total = 0
+        for site in range(positions.size):
+            if haplotypes[2 * person, site] != haplotypes[2 * person + 1, site]:
+                run = positions[site] - previous - 1
+                longest = max(longest, run)
+                if run >= min_run:
+                    total += run
+                previous = positions[site]
+                heterozygous += 1
+        run = end - previous
+        longest = max(longest, run)
+        if run >= min_run:
+            total += run
+        table[0, person] = heterozygous
+        table[1, person] = longest
+        table[2, person] = total
+    return table
+
+
+_MIN_SEGREGATING = 3
+
+
+def site_diversity(counts: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Mean pairwise difference at each site, 2k(n - k) / (n(n - 1)): same shape, float64.
+
+    `counts` are copies k of the alternate allele among `n` haplotypes. The sum over sites is
+    nucleotide diversity times the region's length (Nei and Li 1979).
+    """
+    if n < 2:
+        return np.full(counts.shape, np.nan)
+    return 2.0 * counts * (n - counts) / (n * (n - 1))
+
+
+def tajimas_d(segregating: ArrayLike, diversity: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Tajima's D (1989) from numbers of segregating sites and summed mean pairwise differences.
+
+    Elementwise, float64; NaN below 3 segregating sites, as in scikit-allel.
+    """
+    s = np.asarray(segregating, np.float64)
+    i = np.arange(1, max(n, 2), dtype=np.float64)
+    a1, a2 = (1 / i).sum(), (1 / i**2).sum()
+    b1 = (n + 1) / (3 * (n - 1))
+    b2 = 2 * (n * n + n + 3) / (9 * n * (n - 1))
+    c1 = b1 - 1 / a1
+    c2 = b2 - (n + 2) / (a1 * n) + a2 / a1**2
+    e1, e2 = c1 / a1, c2 / (a1**2 + a2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = (np.asarray(diversity, np.float64) - s / a1) / np.sqrt(e1 * s + e2 * s * (s - 1))
+    return np.where(s >= _MIN_SEGREGATING, d, np.nan)
+
+
+def group_counts(
+    panel: Panel, labels: NDArray[np.str_], groups: NDArray[np.str_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Alternate alleles by group and site, and haplotypes by group.
+
+    `labels` is (n_haplotypes,) str. Returns (n_groups, n_sites) and (n_groups,) int64.
+    """
+    member = (labels[None, :] == groups[:, None]).astype(np.float32)
+    counts = np.empty((groups.size, panel.n_sites), np.int64)
+    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
+        # Counts below 2**24 are exact in float32.
+        counts[:, sites] = member @ panel.haplotypes[:, sites].astype(np.float32)
+    return counts, member.sum(axis=1).astype(np.int64)
+
+
+def pairwise_differences(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many pairs of `rows` differ at d sites, for d = 0, 1, …: (max d + 1,) int64.
+
+    Exact: one matrix product, sums below 2**24 in float32.
+    """
+    shared = np.zeros((rows.size, rows.size), np.float32)
+    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
+        alleles = panel.haplotypes[:, sites][rows].astype(np.float32)
+        shared += alleles @ alleles.T
+    own = np.diag(shared)
+    upper = np.triu_indices(rows.size, 1)
+    differences = own[upper[0]] + own[upper[1]] - 2 * shared[upper]
+    return np.bincount(differences.astype(np.int64), minlength=1)
+
+
+def fst_matrix(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Hudson's Fst between all pairs of groups, as a ratio of sums over sites (Bhatia 2013).
+
+    `counts` (n_groups, n_sites) are alternate alleles among `sizes` (n_groups,) haplotypes.
+    Returns (n_groups, n_groups) float64; NaN where a pair has no site that varies. The
+    diagonal has no meaning.
+    """
+    within = np.array(
+        [site_diversity(row, int(n)).sum() for row, n in zip(counts, sizes, strict=True)]
+    )
+    p = counts / sizes[:, None]
+    total = p.sum(axis=1)
+    between = total[:, None] + total[None, :] - 2 * p @ p.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fst: NDArray[np.float64] = 1 - (within[:, None] + within[None, :]) / (2 * between)
+    fst[between <= 0] = np.nan
+    return fst
+
 
 _FIGURE_BINS = 60
 _HOMOZYGOSITY = ("h1", "h12", "h123", "h2-h1")
@@ -159,7 +330,7 @@ class HaplotypeStatisticsMetric:
         n = cohort.n_haplotypes
         if not holdout.n_sites or min(n, holdout.n_haplotypes) < 2:
             note = "needs a site and two haplotypes on both sides"
-            return MetricResult(not_applicable(STATISTICS_SUBMETRICS, n, note))
+            return MetricResult(not_applicable(HAPLOTYPE_STATISTICS.submetrics, n, note))
         region = Region(int(holdout.positions[0]), int(holdout.positions[-1]))
         sampled = max(n, holdout.n_haplotypes) > self._params.max_haplotypes
         real = remember(

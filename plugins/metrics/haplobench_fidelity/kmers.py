@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
-from haplobench_fidelity.divergence import align, jensen_shannon
+from haplobench_fidelity.haplotype_words import align, jensen_shannon
 from haplobench_fidelity.sequences import (
     UNKNOWN,
     PlacedCohort,
@@ -19,7 +19,7 @@ from haplobench_fidelity.sequences import (
     place_real,
     place_synthetic,
 )
-from haplobench_fidelity.specs.sequence import KmerParams
+from haplobench_fidelity.specs.haplotypes import KmerParams
 
 _CHUNK = 1 << 22
 # Up to here a table of all 4**k k-mers is smaller than a sorted list of a long region's.

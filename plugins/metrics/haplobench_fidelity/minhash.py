@@ -14,7 +14,7 @@ from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import remember, require_complete
 from haplobench_fidelity.kmers import invariant_chunks, variant_spectrum
 from haplobench_fidelity.sequences import PlacedCohort, digest, place_real, place_synthetic
-from haplobench_fidelity.specs.sequence import MashParams
+from haplobench_fidelity.specs.haplotypes import MashParams
 
 _SEED = 42
 # Mash hashes to 32 bits where 4**k k-mers fit in them.

@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_fidelity.cohorts import not_applicable, remember, require_complete, site_blocks
-from haplobench_fidelity.specs.structure import PCA_SUBMETRICS, PcaParams
+from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
 _FIGURE_PEOPLE = 160
 
@@ -101,7 +101,7 @@ class PcaMetric:
         n = cohort.n_samples
         if not axes.loadings.shape[1]:
             note = "no site varies among the training people"
-            return MetricResult(not_applicable(PCA_SUBMETRICS, n, note))
+            return MetricResult(not_applicable(PCA.submetrics, n, note))
         real = remember(
             ("pca holdout", train.digest, holdout.digest, self._params, self._seed_key()),
             lambda: axes.project(holdout),

@@ -4,32 +4,164 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import altair as alt
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from haplobench import CohortSeries
 from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 
-if TYPE_CHECKING:
-    import altair
+# More would double the size of the file for little: SVG writers embed an image twice.
+_SCALE = 1.5
+_RADIUS = 1.6
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the small multiples: a title and layers of points, the first one lowest.
+
+    Each layer is (x, y, colours): (n,) float and (n,) str hex, or one hex colour for all.
+    """
+
+    title: str
+    layers: Sequence[tuple[NDArray[np.floating], NDArray[np.floating], Sequence[str] | str]] = (
+        field(default_factory=tuple)
+    )
+
+
+def scatter(
+    panels: Sequence[Panel],
+    *,
+    titles: tuple[str, str],
+    domains: tuple[tuple[float, float], tuple[float, float]],
+    legend: Mapping[str, str] | None = None,
+    diagonal: bool = False,
+    size: int = 150,
+    columns: int = 4,
+) -> alt.TopLevelMixin:
+    """Points drawn into one transparent PNG per panel, on axes that all share.
+
+    `titles` and `domains` are those of x and y; `legend` maps labels to hex colours; `size`
+    is the side of a panel in pixels.
+    """
+    urls = {panel.title: _draw(panel, domains, size) for panel in panels}
+    return facets(
+        urls, titles=titles, domains=domains, legend=legend, diagonal=diagonal, size=size,
+        columns=columns,
+    )  # fmt: skip
+
+
+def facets(
+    urls: Mapping[str, str],
+    *,
+    titles: tuple[str, str],
+    domains: tuple[tuple[float, float], tuple[float, float]],
+    legend: Mapping[str, str] | None = None,
+    diagonal: bool = False,
+    grid: bool = True,
+    size: int = 150,
+    columns: int = 4,
+) -> alt.TopLevelMixin:
+    """Images (data URIs by panel title) as small multiples under shared axes."""
+    (left, right), (low, high) = domains
+    labels = list(legend) if legend else [""]
+    rows = [
+        {"panel": title, "url": url, "x": left, "y": low, "x2": right, "y2": high}
+        for title, url in urls.items()
+    ]
+    # Invisible points carry the legend (in the first panel) and the axes (in all).
+    corners = [
+        {"panel": row["panel"], "x": left, "y": low, "label": label, "kind": "point"}
+        for i, row in enumerate(rows)
+        for label in (labels if i == 0 else labels[:1])
+    ]
+    x = alt.X("x:Q", title=titles[0], scale=alt.Scale(domain=[left, right], nice=False))
+    y = alt.Y("y:Q", title=titles[1], scale=alt.Scale(domain=[low, high], nice=False))
+    x, y = x.axis(tickCount=4, grid=grid), y.axis(tickCount=4, grid=grid)
+    # All layers share one data set, or facets could not split them.
+    data = alt.InlineData(values=[*(row | {"kind": "image"} for row in rows), *corners])
+    points = (
+        alt.Chart()
+        .transform_filter("datum.kind == 'point'")
+        .mark_point(opacity=0, filled=True)
+        .encode(x=x, y=y)
+    )
+    if legend:
+        points = points.encode(
+            color=alt.Color(
+                "label:N",
+                title=None,
+                scale=alt.Scale(domain=labels, range=list(legend.values())),
+                legend=alt.Legend(symbolOpacity=1, symbolType="circle"),
+            )
+        )
+    images = (
+        alt.Chart()
+        .transform_filter("datum.kind == 'image'")
+        .mark_image(width=size, height=size)
+        .encode(x=alt.value(size / 2), y=alt.value(size / 2), url="url:N")
+    )
+    layers = [images, points]
+    if diagonal:
+        rule = alt.Chart().transform_filter("datum.kind == 'image'").mark_rule(strokeDash=[3, 3])
+        layers.insert(0, rule.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"))
+    chart: alt.TopLevelMixin = (
+        alt.layer(*layers, data=data)
+        .properties(width=size, height=size)
+        .facet(alt.Facet("panel:N", title=None, sort=list(urls)), columns=columns)
+    )
+    return chart
+
+
+def png(image: Image.Image) -> str:
+    """An image as a PNG data URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _draw(panel: Panel, domains: tuple[tuple[float, float], tuple[float, float]], size: int) -> str:
+    side = round(size * _SCALE)
+    # A palette keeps the file small; index 0 is transparent.
+    image = Image.new("P", (side, side), 0)
+    palette: dict[str, int] = {}
+    draw = ImageDraw.Draw(image)
+    radius = _RADIUS * _SCALE
+    (left, right), (low, high) = domains
+    for xs, ys, colours in panel.layers:
+        each = [colours] * len(xs) if isinstance(colours, str) else colours
+        across = (np.asarray(xs, float) - left) / (right - left) * side
+        up = (1 - (np.asarray(ys, float) - low) / (high - low)) * side
+        for x, y, colour in zip(across, up, each, strict=True):
+            index = palette.setdefault(colour, len(palette) + 1)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=index)
+    numbers = [0, 0, 0]
+    for colour in palette:
+        numbers += [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    image.putpalette(numbers)
+    image.info["transparency"] = 0
+    return png(image)
+
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 _COLUMNS = 4
 _WIDTH, _HEIGHT = 150, 110
 
 
-def first_cohorts(
+def first_draws(
     cohorts: Sequence[CohortSeries], table: str, style: FigureStyle
-) -> list[CohortSeries]:
-    """The first seed and replicate of each label that has `table`, in the style's order."""
+) -> dict[str, CohortSeries]:
+    """The first seed's first draw of each label that has `table`, in the style's order."""
     chosen: dict[str, CohortSeries] = {}
     for cohort in sorted(cohorts, key=lambda cohort: (cohort.seed, cohort.replicate)):
         if table in cohort.tables:
             chosen.setdefault(cohort.label, cohort)
-    return [chosen[label] for label in style.sorted(list(chosen))]
+    return {label: chosen[label] for label in style.sorted(list(chosen))}
 
 
 def curve_multiples(
@@ -39,14 +171,12 @@ def curve_multiples(
     *,
     x: Any,
     y: Any,
-) -> altair.FacetChart | None:
+) -> alt.FacetChart | None:
     """One panel per generator: its mean curve, its seeds' (faint), the real one, the floor's range.
 
     `curve` gives (x, real y, synthetic y) of a cohort, each (n,), or None. `x` and `y` are
     altair encodings of the fields `x` and `y`. None where no generator has a curve.
     """
-    import altair as alt
-
     drawn = [(cohort, found) for cohort in cohorts if (found := curve(cohort)) is not None]
     labels = style.sorted([cohort.label for cohort, _ in drawn if cohort.role != "floor"])
     if not labels:
@@ -93,12 +223,8 @@ def curve_multiples(
 
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
     """A PNG data URI of (height, width, 4) RGBA pixels, cut to 32 colours: charts hold many."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels, "RGBA").quantize(32, method=Image.Quantize.FASTOCTREE)
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    image = Image.fromarray(pixels, "RGBA")
+    return png(image.quantize(32, method=Image.Quantize.FASTOCTREE))
 
 
 def rgb(colour: str) -> NDArray[np.float64]:

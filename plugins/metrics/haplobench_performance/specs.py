@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from haplobench import FigureSpec, MetricSpec, SubmetricSpec
-from haplobench_performance.rank_specs import RANKS
 
 TIME = MetricSpec(
     name="time",
@@ -19,41 +18,32 @@ TIME = MetricSpec(
     phased=False,
     figures=(
         FigureSpec(
-            name="time",
-            title="Time to fit and to sample",
-            caption="Wall seconds (log scale), a point per seed: fitting against sampling.",
-            target="haplobench_performance.figures:draw_time",
+            "time",
+            "Time to fit and to sample",
+            "Wall seconds (log scale), a point per seed: fitting against sampling.",
+            "haplobench_performance.figures:draw_time",
         ),
     ),
     submetrics=(
         SubmetricSpec(
-            name="fit_wall",
-            title="Fit",
-            definition="Wall seconds of fitting.",
-            unit="s",
-            direction="lower",
-            headline=True,
+            "fit_wall", "Fit", "Wall seconds of fitting.", "lower", unit="s", headline=True
         ),
         SubmetricSpec(
-            name="fit_cpu",
-            title="Fit, processor",
-            definition="Processor seconds of fitting, all threads and child processes together.",
+            "fit_cpu",
+            "Fit, processor",
+            "Processor seconds of fitting, all threads and child processes together.",
+            "lower",
             unit="s",
-            direction="lower",
         ),
         SubmetricSpec(
-            name="sample_wall",
-            title="Sample",
-            definition="Wall seconds of sampling the cohort.",
-            unit="s",
-            direction="lower",
+            "sample_wall", "Sample", "Wall seconds of sampling the cohort.", "lower", unit="s"
         ),
         SubmetricSpec(
-            name="sample_cpu",
-            title="Sample, processor",
-            definition="Processor seconds of sampling, all threads and child processes together.",
+            "sample_cpu",
+            "Sample, processor",
+            "Processor seconds of sampling, all threads and child processes together.",
+            "lower",
             unit="s",
-            direction="lower",
         ),
     ),
 )
@@ -72,44 +62,42 @@ THROUGHPUT = MetricSpec(
     phased=False,
     figures=(
         FigureSpec(
-            name="throughput",
-            title="Sampling throughput",
-            caption="Alleles sampled per wall second (log scale), a point per seed and draw.",
-            target="haplobench_performance.figures:draw_throughput",
+            "throughput",
+            "Sampling throughput",
+            "Alleles sampled per wall second (log scale), a point per seed and draw.",
+            "haplobench_performance.figures:draw_throughput",
         ),
     ),
     submetrics=(
         SubmetricSpec(
-            name="alleles_per_second",
-            title="Alleles per second",
-            definition="Sampled haplotypes times sites over wall seconds of sampling.",
+            "alleles_per_second",
+            "Alleles per second",
+            "Sampled haplotypes times sites over wall seconds of sampling.",
+            "higher",
             unit="alleles/s",
-            direction="higher",
             headline=True,
         ),
         SubmetricSpec(
-            name="haplotypes_per_second",
-            title="Haplotypes per second",
-            definition="Sampled haplotypes over wall seconds of sampling.",
+            "haplotypes_per_second",
+            "Haplotypes per second",
+            "Sampled haplotypes over wall seconds of sampling.",
+            "higher",
             unit="haplotypes/s",
-            direction="higher",
         ),
         SubmetricSpec(
-            name="sequence_per_second",
-            title="Sequence per second",
-            definition=(
-                "Haplotypes times the region's length over wall seconds of sampling: millions of "
-                "bases of haplotype sequence, variant or not."
-            ),
+            "sequence_per_second",
+            "Sequence per second",
+            "Haplotypes times the region's length over wall seconds of sampling: millions of "
+            "bases of haplotype sequence, variant or not.",
+            "higher",
             unit="Mb/s",
-            direction="higher",
         ),
         SubmetricSpec(
-            name="alleles_per_cpu_second",
-            title="Alleles per processor second",
-            definition="Sampled haplotypes times sites over processor seconds of sampling.",
+            "alleles_per_cpu_second",
+            "Alleles per processor second",
+            "Sampled haplotypes times sites over processor seconds of sampling.",
+            "higher",
             unit="alleles/s",
-            direction="higher",
         ),
     ),
 )
@@ -128,58 +116,147 @@ PEAK_MEMORY = MetricSpec(
     phased=False,
     figures=(
         FigureSpec(
-            name="peak-memory",
-            title="Peak memory",
-            caption=(
-                "Peak resident memory of fitting and of sampling (filled), and the base before "
-                "the generator was called (hollow); mean over seeds."
-            ),
-            target="haplobench_performance.figures:draw_peak_memory",
+            "peak-memory",
+            "Peak memory",
+            "Peak resident memory of fitting and of sampling (filled), and the base before the "
+            "generator was called (hollow); mean over seeds.",
+            "haplobench_performance.figures:draw_peak_memory",
         ),
     ),
     submetrics=(
         SubmetricSpec(
-            name="peak_rss",
-            title="Peak memory",
-            definition="The larger of the peak resident sets of fitting and of sampling.",
+            "peak_rss",
+            "Peak memory",
+            "The larger of the peak resident sets of fitting and of sampling.",
+            "lower",
             unit="bytes",
-            direction="lower",
             headline=True,
         ),
         SubmetricSpec(
-            name="fit_peak_rss",
-            title="Peak memory, fit",
-            definition="Peak resident set of the process that fits.",
+            "fit_peak_rss",
+            "Peak memory, fit",
+            "Peak resident set of the process that fits.",
+            "lower",
             unit="bytes",
-            direction="lower",
         ),
         SubmetricSpec(
-            name="sample_peak_rss",
-            title="Peak memory, sample",
-            definition="Peak resident set of the process that samples.",
+            "sample_peak_rss",
+            "Peak memory, sample",
+            "Peak resident set of the process that samples.",
+            "lower",
             unit="bytes",
-            direction="lower",
         ),
         SubmetricSpec(
-            name="fit_added_rss",
-            title="Memory added, fit",
-            definition="Peak resident set of fitting above what was resident just before it.",
+            "fit_added_rss",
+            "Memory added, fit",
+            "Peak resident set of fitting above what was resident just before it.",
+            "lower",
             unit="bytes",
-            direction="lower",
         ),
         SubmetricSpec(
-            name="sample_added_rss",
-            title="Memory added, sample",
-            definition="Peak resident set of sampling above what was resident just before it.",
+            "sample_added_rss",
+            "Memory added, sample",
+            "Peak resident set of sampling above what was resident just before it.",
+            "lower",
             unit="bytes",
-            direction="lower",
         ),
         SubmetricSpec(
-            name="peak_gpu_memory",
-            title="Peak GPU memory",
-            definition="Peak memory allocated on the GPU.",
+            "peak_gpu_memory",
+            "Peak GPU memory",
+            "Peak memory allocated on the GPU.",
+            "lower",
             unit="bytes",
-            direction="lower",
+        ),
+    ),
+)
+
+RANKS = MetricSpec(
+    name="ranks",
+    version="1",
+    target="haplobench_performance.cost:Ranks",
+    summary=(
+        "Where the time of several ranks goes, how evenly work is shared out, and what they "
+        "communicate; `bench scale` puts cells of different world sizes side by side."
+    ),
+    family="performance",
+    input="telemetry",
+    site_matched=False,
+    phased=False,
+    figures=(
+        FigureSpec(
+            "step-time",
+            "Time of a training step",
+            "Seconds of all training steps by part, a bar per rank.",
+            "haplobench_performance.figures:draw_steps",
+        ),
+    ),
+    submetrics=(
+        SubmetricSpec(
+            "step_time",
+            "Step",
+            "Mean seconds of a training step, validation and checkpoints left out.",
+            "lower",
+            unit="s",
+        ),
+        SubmetricSpec(
+            "epoch_time", "Epoch", "Mean seconds of an epoch's training steps.", "lower", unit="s"
+        ),
+        SubmetricSpec(
+            "step_share",
+            "Share of a step",
+            "Share of the steps' time in data, forward, backward, all-reduce (communication that "
+            "was waited for) and optimiser.",
+            "info",
+        ),
+        SubmetricSpec(
+            "bytes_per_step",
+            "Sent per step",
+            "Bytes that a rank hands over to collectives while fitting, after compression, over "
+            "training steps.",
+            "lower",
+            unit="bytes",
+        ),
+        SubmetricSpec(
+            "bytes_per_epoch",
+            "Sent per epoch",
+            "Bytes that a rank hands over to collectives while fitting, over epochs.",
+            "lower",
+            unit="bytes",
+        ),
+        SubmetricSpec(
+            "communication",
+            "Communication",
+            "Seconds of a rank's collectives while fitting, from the call to its end, those that "
+            "overlap computing counted in full.",
+            "lower",
+            unit="s",
+        ),
+        SubmetricSpec(
+            "imbalance",
+            "Imbalance",
+            "Processor seconds of the busiest rank over the mean of all, less 1.",
+            "lower",
+        ),
+        SubmetricSpec(
+            "peak_rss_of_rank",
+            "Peak memory of a rank",
+            "Peak resident set of the rank that has the largest.",
+            "lower",
+            unit="bytes",
+        ),
+        SubmetricSpec(
+            "gpu_utilisation",
+            "GPU utilisation",
+            "Share of the time in which a kernel ran on the GPU, by NVML every 0.2 s; mean over "
+            "ranks.",
+            "higher",
+        ),
+        SubmetricSpec(
+            "gpu_energy",
+            "GPU energy",
+            "Joules that the ranks' GPUs used, by NVML, all together.",
+            "lower",
+            unit="J",
         ),
     ),
 )

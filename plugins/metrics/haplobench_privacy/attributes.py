@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel
 from haplobench.kernels import compiled
 from haplobench.panel import pack_bits
-from haplobench_privacy.base import CohortMetric
-from haplobench_privacy.cohorts import Cohorts
+from haplobench_privacy.cohorts import CohortMetric, Cohorts
 from haplobench_privacy.distances import four_rows
 from haplobench_privacy.membership import cohort_note
-from haplobench_privacy.specs.inference import AttributeParams
+from haplobench_privacy.specs.attacks import AttributeParams
 
 _WORD = 64
 # Lower borders of the strata by minor allele frequency.

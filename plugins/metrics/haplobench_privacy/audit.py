@@ -1,19 +1,126 @@
-"""Audit of a generator's privacy from the one run that there is."""
+"""The privacy that a generator claims, and its audit from the one run that there is.
+
+The lower bound on ε is that of Steinke, Nasr & Jagielski (2023).
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import binom
 
-from haplobench import Measurement, MetricResult, Panel
-from haplobench_privacy.auditing import lower_bound
-from haplobench_privacy.base import CohortMetric
-from haplobench_privacy.cohorts import Cohorts
+from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
+from haplobench.plugin.privacy import delta_words
+from haplobench_privacy.cohorts import CohortMetric, Cohorts
 from haplobench_privacy.evidence import frequency_ratios, nearest_distances
 from haplobench_privacy.membership import cohort_note
-from haplobench_privacy.specs.auditing import AuditParams
+from haplobench_privacy.specs.audit import AuditParams
+
+
+class Statement:
+    """What the generator states of itself, as measurements; nothing is checked here."""
+
+    def __init__(self, reference: Reference, params: Params, ctx: RunContext) -> None:
+        self._claim = ctx.privacy_statement
+
+    def update(self, data: Panel) -> None:
+        """The cohort tells nothing of the claim."""
+
+    def result(self) -> MetricResult:
+        """ε, δ, people protected, clients."""
+        claim = self._claim
+        if claim is None:
+            none = Measurement(None, note="the generator claims none")
+            return MetricResult(
+                dict.fromkeys(("epsilon", "delta", "least_client_epsilon", "clients"), none)
+            )
+        parts = (
+            f"holds {delta_words(claim.delta)}",
+            claim.caution,
+            f"unit {claim.unit}",
+            f"adjacency {claim.adjacency}",
+            claim.accountant,
+            claim.sampling,
+            claim.mechanism,
+            claim.noise_words,
+            *(f"{choice}: {how}" for choice, how in claim.choices.items()),
+        )
+        note = "; ".join(part for part in parts if part)
+        clients = [epsilon for epsilon in claim.per_client.values() if math.isfinite(epsilon)]
+        return MetricResult(
+            {
+                "epsilon": Measurement(
+                    claim.epsilon if math.isfinite(claim.epsilon) else None,
+                    claim.n_records,
+                    note=claim.no_bound or note,
+                ),
+                "delta": Measurement(
+                    None if claim.no_bound else claim.delta,
+                    claim.n_records,
+                    note=claim.no_bound or claim.caution,
+                ),
+                "least_client_epsilon": Measurement(
+                    min(clients) if clients else None,
+                    len(clients),
+                    note="" if clients else claim.no_bound or "one client",
+                ),
+                "clients": Measurement(float(max(1, len(claim.per_client)))),
+            }
+        )
+
+
+_LARGEST = 60.0
+
+
+def p_value(right: int, guesses: int, coins: int, epsilon: float, delta: float) -> float:
+    """How probable `right` or more right guesses are at most under (ε, δ)-differential privacy.
+
+    Theorem 5.2 of Steinke et al. (2023): with W binomial of `guesses` trials at success
+    e^ε / (1 + e^ε), P[W >= right] + 2 m δ max_i P[right - i <= W < right] / i.
+
+    Parameters
+    ----------
+    right, guesses : int
+        Guesses made, and how many were right; other coins were abstained from.
+    coins : int
+        m, independent and fair; the neighbouring relation turns one of them over.
+    epsilon, delta : float
+    """
+    if guesses == 0:
+        return 1.0
+    success = 1 / (1 + np.exp(-epsilon))
+    tail = float(binom.sf(right - 1, guesses, success))
+    if delta == 0 or right == 0:
+        return min(1.0, tail)
+    below = np.cumsum(binom.pmf(np.arange(right - 1, -1, -1), guesses, success))
+    worst = float((below / np.arange(1, right + 1)).max())
+    return min(1.0, tail + 2 * coins * delta * worst)
+
+
+def lower_bound(
+    right: int, guesses: int, coins: int, delta: float, level: float, *, replaced: bool
+) -> float:
+    """The largest ε that the guesses refute at `level`, or 0: a lower bound with 1 - `level`.
+
+    `replaced`: each coin exchanges one record for another, and ε and δ are wanted for adding
+    or removing one. Two such steps make an exchange, so (ε, δ) gives (2ε, (1 + e^ε) δ).
+    """
+
+    def excess(epsilon: float) -> float:
+        if replaced:
+            steps = 2 * epsilon, min(1.0, (1 + np.exp(epsilon)) * delta)
+            return p_value(right, guesses, coins, *steps) - level
+        return p_value(right, guesses, coins, epsilon, delta) - level
+
+    if excess(0.0) >= 0:
+        return 0.0
+    # The probability grows with ε: the refuted ones lie below the root.
+    return float(brentq(excess, 0.0, _LARGEST, xtol=1e-9))
+
 
 Scores = NDArray[np.float64]
 

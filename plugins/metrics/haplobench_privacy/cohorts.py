@@ -1,18 +1,20 @@
-"""The three sets of haplotypes that a privacy metric compares, packed once per process."""
+"""The three sets of haplotypes that a privacy metric compares, and what its results share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PanelError, Reference, RunContext
+from haplobench import MetricResult, Panel, PanelError, Reference, RunContext
 from haplobench.panel import pack_bits
+from haplobench_privacy.specs.distances import DistanceParams
 
 T = TypeVar("T", bound="NDArray[Any]")
 _KEPT_BYTES = 1 << 28
@@ -130,3 +132,29 @@ def cohorts(
     if (synthetic.allele_counts[1][complete] < synthetic.n_haplotypes).any():
         raise PanelError("synthetic: missing alleles, expected 0 and 1 only")
     return Cohorts(train, holdout, synthetic, complete, "; ".join(notes))
+
+
+P = TypeVar("P", bound=DistanceParams)
+
+
+class CohortMetric(ABC, Generic[P]):
+    """A metric with `input="panel"`: lines up the panels, then measures."""
+
+    def __init__(self, reference: Reference, params: P, ctx: RunContext) -> None:
+        self.reference, self.params, self.ctx = reference, params, ctx
+        self._result: MetricResult | None = None
+
+    @abstractmethod
+    def measure(self, data: Cohorts) -> MetricResult:
+        """What the metric finds in the cohorts."""
+
+    def update(self, data: Panel) -> None:
+        """Take the whole synthetic cohort. Raises PanelError as `cohorts` does."""
+        self._result = self.measure(
+            cohorts(self.reference, data, self.params.max_haplotypes, self.ctx)
+        )
+
+    def result(self) -> MetricResult:
+        """What was found in the cohort taken."""
+        assert self._result is not None, "result before update"
+        return self._result

@@ -5,15 +5,181 @@ Nothing here knows who was trained on; each is kept for this process by panels a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel
+from haplobench.kernels import compiled
 from haplobench.kinship import closest, nearest_genotypes
+from haplobench.panel import pack_bits
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.likelihood import likelihood_ratios, real_thinned_sites, smoothed
+from haplobench_privacy.distances import popcount
 from haplobench_privacy.tracts import longest_matches
+
+# A site is compared with so many kept sites before it.
+_REACH = 64
+_BLOCK_SITES = 2048
+_BLOCK_ROWS = 512
+
+
+@compiled
+def _thin(sites: Any, counts: Any, n: int, reach: int, max_r2: float) -> Any:
+    kept = np.empty(sites.shape[0], np.int64)
+    n_kept = 0
+    for j in range(sites.shape[0]):
+        if counts[j] == 0 or counts[j] == n:
+            continue
+        p = counts[j] / n
+        independent = True
+        for back in range(min(reach, n_kept)):
+            i = kept[n_kept - 1 - back]
+            both = 0
+            for w in range(sites.shape[1]):
+                both += popcount(sites[i, w] & sites[j, w])
+            q = counts[i] / n
+            covariance = both / n - p * q
+            if covariance * covariance > max_r2 * p * (1 - p) * q * (1 - q):
+                independent = False
+                break
+        if independent:
+            kept[n_kept] = j
+            n_kept += 1
+    return kept[:n_kept].copy()
+
+
+def thinned_sites(
+    packed: NDArray[np.uint64], n_haplotypes: int, max_r2: float
+) -> NDArray[np.int64]:
+    """Polymorphic sites, chosen from the left, in pairwise r² of at most `max_r2`: (n,) int64.
+
+    `packed` holds alternate alleles as bits, a row per site: (n_sites, n_words) uint64. A site
+    is compared with the 64 kept before it (PLINK's --indep-pairwise compares within a window
+    likewise).
+    """
+    counts = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
+    return np.asarray(_thin(packed, counts, n_haplotypes, _REACH, max_r2))
+
+
+def real_thinned_sites(data: Cohorts, max_r2: float) -> NDArray[np.int64]:
+    """Sites in linkage equilibrium among all real people together, which favours neither side."""
+
+    def make() -> NDArray[np.int64]:
+        n_sites = int(data.sites.sum())
+        blocks = [
+            pack_bits(
+                np.concatenate(
+                    [
+                        data.alleles(panel, low, min(low + _BLOCK_SITES, n_sites))
+                        for panel in (data.train, data.holdout)
+                    ],
+                    axis=1,
+                )
+            )
+            for low in range(0, n_sites, _BLOCK_SITES)
+        ]
+        n = data.train.n_haplotypes + data.holdout.n_haplotypes
+        return thinned_sites(np.concatenate(blocks), n, max_r2)
+
+    return data.remember(f"thinned {max_r2:g}", (data.train, data.holdout), make)
+
+
+def folds(panel: Panel, n_folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A fold for each person, 0 to `n_folds` - 1, of equal sizes within one, by population."""
+    order = rng.permutation(panel.n_samples)
+    order = order[np.argsort(panel.population[order], kind="stable")]
+    assigned = np.empty(panel.n_samples, np.int64)
+    assigned[order] = np.arange(panel.n_samples) % n_folds
+    return assigned
+
+
+def smoothed(haplotypes: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Alternate allele frequencies with half a count of each allele added, never 0 or 1."""
+    counts = haplotypes.sum(axis=0, dtype=np.int64)
+    return np.asarray((counts + 0.5) / (haplotypes.shape[0] + 1))
+
+
+def likelihood_ratios(
+    alleles: NDArray[np.int8], pool: NDArray[np.float64], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log likelihood ratio of each haplotype, drawn from the pool against from the reference.
+
+    Sum over sites of x log(p / q) + (1 - x) log((1 - p) / (1 - q)), x the allele, p the pool's
+    frequency, q the reference's: Sankararaman et al. (2009), sites taken as independent.
+
+    Parameters
+    ----------
+    alleles : (n, n_sites) int8
+    pool, reference : (n_sites,) float64
+        Between 0 and 1, both excluded.
+
+    Returns
+    -------
+    (n,) float64
+    """
+    absent = np.log((1 - pool) / (1 - reference))
+    present = np.log(pool / reference) - absent
+    scores = np.empty(alleles.shape[0])
+    for low in range(0, alleles.shape[0], _BLOCK_ROWS):
+        rows = slice(low, low + _BLOCK_ROWS)
+        scores[rows] = alleles[rows].astype(np.float64) @ present
+    return np.asarray(scores + absent.sum())
+
+
+def homer_statistics(
+    dosages: NDArray[np.int8],
+    ploidy: int,
+    pool: NDArray[np.float64],
+    reference: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Homer's T of each person: mean over sites of D over its standard error.
+
+    D = |y - q| - |y - p| with y the person's own allele frequency at a site (dosage over
+    ploidy): Homer et al. (2008), equation 1 and T(Y). 0 where D doesn't vary.
+
+    Parameters
+    ----------
+    dosages : (n, n_sites) int8
+    pool, reference : (n_sites,) float64
+
+    Returns
+    -------
+    (n,) float64
+    """
+    total, squares = np.zeros((2, dosages.shape[0]))
+    for dosage in range(ploidy + 1):
+        own = dosage / ploidy
+        d = np.abs(own - reference) - np.abs(own - pool)
+        for low in range(0, dosages.shape[0], _BLOCK_ROWS):
+            rows = slice(low, low + _BLOCK_ROWS)
+            carriers = (dosages[rows] == dosage).astype(np.float64)
+            total[rows] += carriers @ d
+            squares[rows] += carriers @ (d * d)
+    n_sites = dosages.shape[1]
+    mean = total / n_sites
+    variance = np.maximum(squares / n_sites - mean**2, 0.0) / n_sites
+    return np.where(variance > 0, mean / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+
+
+def centred(
+    members: NDArray[np.float64],
+    others: NDArray[np.float64],
+    member_labels: NDArray[np.str_],
+    other_labels: NDArray[np.str_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores minus their population's mean over members and non-members together.
+
+    Takes ancestry out of a score. The mean doesn't know who is a member, so that scores
+    stay exchangeable where membership tells nothing.
+    """
+    scores = np.concatenate([members, others])
+    _, group = np.unique(np.concatenate([member_labels, other_labels]), return_inverse=True)
+    means = np.bincount(group, scores) / np.bincount(group)
+    scores = scores - means[group]
+    return scores[: members.size], scores[members.size :]
+
 
 Scores = NDArray[np.float64]
 

@@ -1,23 +1,113 @@
-"""The list of training people whom a synthetic cohort gives away."""
+"""The list of training people whom a synthetic cohort gives away, false discoveries bounded."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel
-from haplobench_privacy.base import CohortMetric
-from haplobench_privacy.cohorts import Cohorts
+from haplobench_privacy.cohorts import CohortMetric, Cohorts
 from haplobench_privacy.evidence import (
+    centred,
     closest_kin,
     frequency_ratios,
     longest_tracts,
     nearest_distances,
 )
-from haplobench_privacy.leaks import Leaks, find_leaks
-from haplobench_privacy.likelihood import centred
 from haplobench_privacy.membership import cohort_note
-from haplobench_privacy.specs.people import LeakListParams
+from haplobench_privacy.specs.audit import LeakListParams
+
+_BLOCK_VALUES = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Leaks:
+    """What the evidence says of each training person.
+
+    Attributes
+    ----------
+    strength : (n_train,) float64
+        The strongest evidence, in robust standard deviations from the held-out people's median.
+    strongest : (n_train,) int64
+        Which evidence that is.
+    p, q : (n_train,) float64
+        Conformal p-value, and adjusted for all training people.
+    unseen : (n_holdout,) float64
+        `strength` of held-out people, each among the held-out ones.
+    """
+
+    strength: NDArray[np.float64]
+    strongest: NDArray[np.int64]
+    p: NDArray[np.float64]
+    q: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+
+    @property
+    def rank(self) -> NDArray[np.int64]:
+        """1 for the strongest: (n_train,) int64."""
+        rank = np.empty(self.strength.size, np.int64)
+        rank[np.lexsort((-self.strength, self.p))] = np.arange(1, rank.size + 1)
+        return rank
+
+
+def find_leaks(train: NDArray[np.float64], holdout: NDArray[np.float64]) -> Leaks:
+    """Compare each training person's evidence with that of held-out people.
+
+    A training person joins the held-out ones; each evidence of all of them is put into robust
+    standard deviations (median, median absolute deviation) and the largest counts. The
+    p-value is the person's rank among them: exact where the person is no other than held-out
+    people are (full conformal, Vovk et al. 2005), whatever evidence there is and however many
+    kinds. Adjusted after Benjamini and Hochberg (1995), as Bates et al. (2023) do.
+
+    Parameters
+    ----------
+    train, holdout : (n_evidence, n_train), (n_evidence, n_holdout) float64
+        Larger is stronger; finite.
+    """
+    n_train, n_holdout = train.shape[1], holdout.shape[1]
+    strength, p = np.empty((2, n_train))
+    strongest = np.empty(n_train, np.int64)
+    step = max(1, _BLOCK_VALUES // (n_holdout + 1))
+    for low in range(0, n_train, step):
+        rows = slice(low, min(low + step, n_train))
+        best = np.full((rows.stop - low, n_holdout + 1), -np.inf)
+        which = np.zeros(rows.stop - low, np.int64)
+        for i in range(train.shape[0]):
+            together = np.empty_like(best)
+            together[:, 0] = train[i, rows]
+            together[:, 1:] = holdout[i]
+            scaled = _robust(together)
+            which[scaled[:, 0] > best[:, 0]] = i
+            np.maximum(best, scaled, out=best)
+        strength[rows], strongest[rows] = best[:, 0], which
+        p[rows] = (best >= best[:, :1]).mean(axis=1)
+    unseen = np.max([_robust(values[None])[0] for values in holdout], axis=0)
+    return Leaks(strength, strongest, p, adjusted(p), unseen)
+
+
+def adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p-values adjusted for false discoveries after Benjamini and Hochberg (1995): (n,) float64."""
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * p.size / np.arange(1, p.size + 1)
+    q = np.empty_like(p)
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q
+
+
+def _robust(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row minus its median, over its median absolute deviation (times 1.4826).
+
+    Where more than half of a row is equal: over its mean absolute deviation (times 1.2533), or
+    0 throughout where all is.
+    """
+    centre = rows - np.median(rows, axis=1, keepdims=True)
+    size = np.abs(centre)
+    scale = 1.4826 * np.median(size, axis=1, keepdims=True)
+    scale = np.where(scale > 0, scale, 1.2533 * size.mean(axis=1, keepdims=True))
+    return np.asarray(centre / np.where(scale > 0, scale, 1.0))
+
 
 EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
 _NO_KIN = -1.0

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from haplobench_privacy.specs import auditing, distances, inference, membership, people, tracts
+from haplobench_privacy.specs import attacks, audit, distances
 
-SPECS = (
-    *distances.SPECS,
-    *tracts.SPECS,
-    *membership.SPECS,
-    *inference.SPECS,
-    *people.SPECS,
-    *auditing.SPECS,
-)
+# In the order of the report.
+SPECS = (*distances.SPECS, *attacks.SPECS, *audit.SPECS)

@@ -1,23 +1,45 @@
-"""Descriptions of the metrics on distances between all haplotypes."""
+"""Descriptions of the metrics on haplotypes' distances and shared tracts."""
 
 from __future__ import annotations
 
-from haplobench import FigureSpec, MetricSpec, SubmetricSpec
-from haplobench_privacy.specs.common import NUMBA, DistanceParams
+from pydantic import Field
+
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+NUMBA = Module("numba", "haplobench[metrics]")
+
+SCIPY = Module("scipy", "haplobench[metrics]")
+
+
+class DistanceParams(Params):
+    """Parameters of the metrics on all pairs of haplotypes.
+
+    `max_haplotypes`: a larger synthetic cohort is subsampled to so many haplotypes, whole
+    people, seeded; what a metric costs grows with the square.
+    """
+
+    max_haplotypes: int = Field(default=10_000, ge=2)
+
 
 _YALE = (
     "Yale, A. et al. Generation and evaluation of privacy preserving synthetic health data. "
     "Neurocomputing 416, 244-255 (2020)"
 )
+
 _YELMEN = (
-    "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. "
-    "PLoS Genetics 17, e1009303 (2021)"
+    "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. PLoS "
+    "Genetics 17, e1009303 (2021)"
+)
+
+_DURBIN = (
+    "Durbin, R. Efficient haplotype matching and storage using the positional Burrows-Wheeler "
+    "transform (PBWT). Bioinformatics 30, 1266-1272 (2014)"
 )
 
 ADVERSARIAL_ACCURACY = MetricSpec(
     name="adversarial-accuracy",
     version="1",
-    target="haplobench_privacy.adversarial:AdversarialAccuracy",
+    target="haplobench_privacy.neighbours:AdversarialAccuracy",
     summary=(
         "Whether a nearest-neighbour classifier can tell synthetic haplotypes from held-out real "
         "ones. Both parts are 0.5 at best: AA truth above it means that real haplotypes are not "
@@ -31,56 +53,50 @@ ADVERSARIAL_ACCURACY = MetricSpec(
     citations=(_YALE, _YELMEN),
     figures=(
         FigureSpec(
-            name="adversarial-accuracy",
-            title="Adversarial accuracy",
-            caption=(
-                "Both parts of the nearest-neighbour adversarial accuracy, a point per seed and "
-                "draw; dashed: ideal; grey: real people. Right of the ideal, real haplotypes are "
-                "left uncovered; above it, synthetic ones are unlike real ones; below it, they "
-                "lie nearer to real ones than to each other."
-            ),
-            target="haplobench_privacy.figures:draw_adversarial_accuracy",
+            "adversarial-accuracy",
+            "Adversarial accuracy",
+            "Both parts of the nearest-neighbour adversarial accuracy, a point per seed and draw; "
+            "dashed: ideal; grey: real people. Right of the ideal, real haplotypes are left "
+            "uncovered; above it, synthetic ones are unlike real ones; below it, they lie nearer "
+            "to real ones than to each other.",
+            "haplobench_privacy.figures:draw_adversarial_accuracy",
         ),
     ),
     submetrics=(
         SubmetricSpec(
-            name="aa_truth",
-            title="AA truth",
-            definition=(
-                "Share of held-out haplotypes whose nearest other held-out haplotype is nearer "
-                "(Hamming distance) than their nearest synthetic one; a tie counts 1/2. The "
-                "larger side counts as subsampled to the size of the smaller: the exact "
-                "expectation over all subsamples."
-            ),
-            direction="closer",
+            "aa_truth",
+            "AA truth",
+            "Share of held-out haplotypes whose nearest other held-out haplotype is nearer "
+            "(Hamming distance) than their nearest synthetic one; a tie counts 1/2. The larger "
+            "side counts as subsampled to the size of the smaller: the exact expectation over all "
+            "subsamples.",
+            "closer",
             ideal=0.5,
             min_effect=0.03,
             headline=True,
         ),
         SubmetricSpec(
-            name="aa_syn",
-            title="AA synthetic",
-            definition=(
-                "Share of synthetic haplotypes whose nearest other synthetic haplotype is nearer "
-                "than their nearest held-out one; ties and sizes as in AA truth. One haplotype "
-                "repeated scores 0.5 too if a held-out person carries it: AA truth tells."
-            ),
-            direction="closer",
+            "aa_syn",
+            "AA synthetic",
+            "Share of synthetic haplotypes whose nearest other synthetic haplotype is nearer than "
+            "their nearest held-out one; ties and sizes as in AA truth. One haplotype repeated "
+            "scores 0.5 too if a held-out person carries it: AA truth tells.",
+            "closer",
             ideal=0.5,
             min_effect=0.03,
             headline=True,
         ),
         SubmetricSpec(
-            name="aa_truth_strict",
-            title="AA truth, ties as 0",
-            definition="AA truth with a tie counted 0, as Yale et al. define it.",
-            direction="info",
+            "aa_truth_strict",
+            "AA truth, ties as 0",
+            "AA truth with a tie counted 0, as Yale et al. define it.",
+            "info",
         ),
         SubmetricSpec(
-            name="aa_syn_strict",
-            title="AA synthetic, ties as 0",
-            definition="AA synthetic with a tie counted 0, as Yale et al. define it.",
-            direction="info",
+            "aa_syn_strict",
+            "AA synthetic, ties as 0",
+            "AA synthetic with a tie counted 0, as Yale et al. define it.",
+            "info",
         ),
     ),
 )
@@ -88,11 +104,11 @@ ADVERSARIAL_ACCURACY = MetricSpec(
 PRIVACY_LOSS = MetricSpec(
     name="privacy-loss",
     version="1",
-    target="haplobench_privacy.adversarial:PrivacyLoss",
+    target="haplobench_privacy.neighbours:PrivacyLoss",
     summary=(
-        "How much harder it is to tell synthetic haplotypes from training ones than from "
-        "held-out ones. 0 for people unseen in training, 0.5 for a full copy of them; a copy of "
-        "n out of N training haplotypes scores about n / 2N."
+        "How much harder it is to tell synthetic haplotypes from training ones than from held-out "
+        "ones. 0 for people unseen in training, 0.5 for a full copy of them; a copy of n out of N "
+        "training haplotypes scores about n / 2N."
     ),
     family="privacy",
     params=DistanceParams,
@@ -101,28 +117,26 @@ PRIVACY_LOSS = MetricSpec(
     citations=(_YALE,),
     submetrics=(
         SubmetricSpec(
-            name="privacy_loss",
-            title="Privacy loss",
-            definition=(
-                "Mean of AA truth and AA synthetic against the holdout, minus the same against "
-                "the training haplotypes at the same size (exact expectation over subsamples)."
-            ),
-            direction="closer",
+            "privacy_loss",
+            "Privacy loss",
+            "Mean of AA truth and AA synthetic against the holdout, minus the same against the "
+            "training haplotypes at the same size (exact expectation over subsamples).",
+            "closer",
             ideal=0.0,
             min_effect=0.02,
             headline=True,
         ),
         SubmetricSpec(
-            name="train_aa_truth",
-            title="AA truth against train",
-            definition="AA truth with training haplotypes in place of the held-out ones.",
-            direction="info",
+            "train_aa_truth",
+            "AA truth against train",
+            "AA truth with training haplotypes in place of the held-out ones.",
+            "info",
         ),
         SubmetricSpec(
-            name="train_aa_syn",
-            title="AA synthetic against train",
-            definition="AA synthetic with training haplotypes in place of the held-out ones.",
-            direction="info",
+            "train_aa_syn",
+            "AA synthetic against train",
+            "AA synthetic with training haplotypes in place of the held-out ones.",
+            "info",
         ),
     ),
 )
@@ -130,7 +144,7 @@ PRIVACY_LOSS = MetricSpec(
 NEAREST_NEIGHBOURS = MetricSpec(
     name="nearest-neighbours",
     version="1",
-    target="haplobench_privacy.nearest:NearestNeighbours",
+    target="haplobench_privacy.neighbours:NearestNeighbours",
     summary=(
         "How near synthetic haplotypes lie to training ones, against how near they lie to "
         "held-out ones and how near held-out people lie to training ones. A ratio below 1, or "
@@ -143,103 +157,199 @@ NEAREST_NEIGHBOURS = MetricSpec(
     citations=(_YALE, _YELMEN),
     figures=(
         FigureSpec(
-            name="nearest-distances",
-            title="Distance to the nearest training haplotype",
-            caption=(
-                "Cumulative share of synthetic haplotypes by Hamming distance to the nearest "
-                "training haplotype; grey: held-out real people. A line above the grey one lies "
-                "nearer to training people than unseen people do."
-            ),
-            target="haplobench_privacy.figures:draw_nearest_distances",
+            "nearest-distances",
+            "Distance to the nearest training haplotype",
+            "Cumulative share of synthetic haplotypes by Hamming distance to the nearest training "
+            "haplotype; grey: held-out real people. A line above the grey one lies nearer to "
+            "training people than unseen people do.",
+            "haplobench_privacy.figures:draw_nearest_distances",
         ),
     ),
     submetrics=(
         SubmetricSpec(
-            name="unseen_ratio",
-            title="Nearest distance, synthetic/held-out",
-            definition=(
-                "Mean Hamming distance to the nearest training haplotype: of synthetic "
-                "haplotypes over that of held-out ones. 0 for copies; above 1 for haplotypes "
-                "unlike real ones; a mix of both can average 1, which exact copies and membership "
-                "inference tell apart."
-            ),
-            direction="closer",
+            "unseen_ratio",
+            "Nearest distance, synthetic/held-out",
+            "Mean Hamming distance to the nearest training haplotype: of synthetic haplotypes "
+            "over that of held-out ones. 0 for copies; above 1 for haplotypes unlike real ones; a "
+            "mix of both can average 1, which exact copies and membership inference tell apart.",
+            "closer",
             ideal=1.0,
             min_effect=0.05,
             headline=True,
         ),
         SubmetricSpec(
-            name="distance_ratio",
-            title="Nearest distance, train/holdout",
-            definition=(
-                "Mean Hamming distance of a synthetic haplotype to its nearest training "
-                "haplotype over that to its nearest held-out one; the larger side counts as "
-                "subsampled to the size of the smaller (exact expectation over all subsamples). "
-                "A copy of N training haplotypes scores 1 - n / N with n held-out ones."
-            ),
-            direction="closer",
+            "distance_ratio",
+            "Nearest distance, train/holdout",
+            "Mean Hamming distance of a synthetic haplotype to its nearest training haplotype "
+            "over that to its nearest held-out one; the larger side counts as subsampled to the "
+            "size of the smaller (exact expectation over all subsamples). A copy of N training "
+            "haplotypes scores 1 - n / N with n held-out ones.",
+            "closer",
             ideal=1.0,
             min_effect=0.05,
         ),
         SubmetricSpec(
-            name="exact_copies",
-            title="Exact copies",
-            definition=(
-                "Share of synthetic haplotypes identical to a training haplotype at every site."
-            ),
-            direction="info",
+            "exact_copies",
+            "Exact copies",
+            "Share of synthetic haplotypes identical to a training haplotype at every site.",
+            "info",
             headline=True,
         ),
         SubmetricSpec(
-            name="holdout_exact_copies",
-            title="Exact copies, held-out people",
-            definition="Share of held-out haplotypes identical to a training haplotype.",
-            direction="info",
+            "holdout_exact_copies",
+            "Exact copies, held-out people",
+            "Share of held-out haplotypes identical to a training haplotype.",
+            "info",
         ),
         SubmetricSpec(
-            name="excess_copies",
-            title="Excess of exact copies",
-            definition="Exact copies minus the held-out people's own share.",
-            direction="lower",
+            "excess_copies",
+            "Excess of exact copies",
+            "Exact copies minus the held-out people's own share.",
+            "lower",
             min_effect=0.01,
         ),
         SubmetricSpec(
-            name="near_share",
-            title="Within 1st percentile",
-            definition=(
-                "Share of synthetic haplotypes whose nearest training haplotype is at most as far "
-                "as the 1st percentile of the held-out haplotypes' nearest training distances."
-            ),
-            direction="info",
+            "near_share",
+            "Within 1st percentile",
+            "Share of synthetic haplotypes whose nearest training haplotype is at most as far as "
+            "the 1st percentile of the held-out haplotypes' nearest training distances.",
+            "info",
         ),
         SubmetricSpec(
-            name="excess_near",
-            title="Excess within 1st percentile",
-            definition=(
-                "That share minus the held-out haplotypes' own (above 1 % where distances tie). "
-                "Where 1 % of held-out haplotypes or more are exact copies this is the excess of "
-                "exact copies again, and near copies show in the nearest distance."
-            ),
-            direction="lower",
+            "excess_near",
+            "Excess within 1st percentile",
+            "That share minus the held-out haplotypes' own (above 1 % where distances tie). Where "
+            "1 % of held-out haplotypes or more are exact copies this is the excess of exact "
+            "copies again, and near copies show in the nearest distance.",
+            "lower",
             min_effect=0.01,
         ),
         SubmetricSpec(
-            name="train_distance",
-            title="Nearest training distance",
-            definition="Median Hamming distance of synthetic haplotypes to the nearest training "
-            "haplotype.",
+            "train_distance",
+            "Nearest training distance",
+            "Median Hamming distance of synthetic haplotypes to the nearest training haplotype.",
+            "info",
             unit="sites",
-            direction="info",
         ),
         SubmetricSpec(
-            name="holdout_train_distance",
-            title="Nearest training distance, held-out people",
-            definition="Median Hamming distance of held-out haplotypes to the nearest training "
-            "haplotype.",
+            "holdout_train_distance",
+            "Nearest training distance, held-out people",
+            "Median Hamming distance of held-out haplotypes to the nearest training haplotype.",
+            "info",
             unit="sites",
-            direction="info",
         ),
     ),
 )
 
-SPECS = (ADVERSARIAL_ACCURACY, PRIVACY_LOSS, NEAREST_NEIGHBOURS)
+
+class TractParams(DistanceParams):
+    """Parameters of copied tracts.
+
+    `max_parts`: at most so many disjoint parts of the training haplotypes, each of the
+    size of the holdout, are compared with it.
+    """
+
+    max_parts: int = Field(default=4, ge=1)
+
+
+COPIED_TRACTS = MetricSpec(
+    name="copied-tracts",
+    version="1",
+    target="haplobench_privacy.tracts:CopiedTracts",
+    summary=(
+        "The longest stretch that a synthetic haplotype shares, allele for allele, with a "
+        "training haplotype, against what unseen people share. Above 1, pieces of training people "
+        "were copied, which genome-wide distance hides."
+    ),
+    family="privacy",
+    params=TractParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    citations=(_DURBIN,),
+    figures=(
+        FigureSpec(
+            "copied-tracts",
+            "Longest tract shared with a training haplotype",
+            "Cumulative share of synthetic haplotypes by the length of their longest exact match "
+            "with any training haplotype; grey: held-out real people. A line below the grey one "
+            "carries longer copied tracts than unseen people do.",
+            "haplobench_privacy.figures:draw_copied_tracts",
+        ),
+    ),
+    submetrics=(
+        SubmetricSpec(
+            "tract_ratio",
+            "Longest tract, synthetic/held-out",
+            "Median longest exact match with any training haplotype, in sites: of synthetic "
+            "haplotypes over that of held-out haplotypes. The median of a mix of copies and noise "
+            "can be 1: see the excess of long tracts.",
+            "closer",
+            ideal=1.0,
+            min_effect=0.1,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "matched_ratio",
+            "Longest tract, train/holdout",
+            "Mean longest exact match of a synthetic haplotype, in sites, with training "
+            "haplotypes over that with held-out ones, at equal numbers of both (disjoint seeded "
+            "parts of the larger side, averaged).",
+            "closer",
+            ideal=1.0,
+            min_effect=0.1,
+        ),
+        SubmetricSpec(
+            "excess_long",
+            "Excess of long tracts",
+            "Share of synthetic haplotypes whose longest match with a training haplotype is at "
+            "least as long as the 99th percentile of the held-out haplotypes', minus their own "
+            "share (above 1 % where lengths tie).",
+            "lower",
+            min_effect=0.01,
+        ),
+        SubmetricSpec(
+            "tract_sites",
+            "Longest tract",
+            "Median longest exact match of synthetic with training haplotypes.",
+            "info",
+            unit="sites",
+        ),
+        SubmetricSpec(
+            "holdout_tract_sites",
+            "Longest tract, held-out people",
+            "Median longest exact match of held-out with training haplotypes.",
+            "info",
+            unit="sites",
+        ),
+        SubmetricSpec(
+            "tract_bp",
+            "Longest tract (physical)",
+            "Median physical length, first to last site, of the longest such match.",
+            "info",
+            unit="bp",
+        ),
+        SubmetricSpec(
+            "holdout_tract_bp",
+            "Longest tract (physical), held-out people",
+            "The same of held-out haplotypes.",
+            "info",
+            unit="bp",
+        ),
+        SubmetricSpec(
+            "tract_cm",
+            "Longest tract (genetic)",
+            "Median genetic length of the longest such match; needs a recombination map.",
+            "info",
+            unit="cM",
+        ),
+        SubmetricSpec(
+            "holdout_tract_cm",
+            "Longest tract (genetic), held-out people",
+            "The same of held-out haplotypes.",
+            "info",
+            unit="cM",
+        ),
+    ),
+)
+
+SPECS = (ADVERSARIAL_ACCURACY, PRIVACY_LOSS, NEAREST_NEIGHBOURS, COPIED_TRACTS)

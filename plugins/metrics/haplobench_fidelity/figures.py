@@ -1,0 +1,399 @@
+"""Figures of the fidelity metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from haplobench import CohortSeries
+from haplobench.report.style import FigureStyle
+from haplobench_fidelity.small_multiples import (
+    Curve,
+    Panel,
+    curve_multiples,
+    facets,
+    first_draws,
+    picture_uri,
+    png,
+    rgb,
+    scatter,
+)
+
+_SCATTER_SIDE = 130
+_BINS = 65
+
+
+def draw_frequencies(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """Density of sites by real and synthetic frequency, a picture per generator."""
+    chosen = first_draws(cohorts, "frequencies", style)
+    if not chosen:
+        return None
+    rows: list[dict[str, Any]] = []
+    for cohort in chosen.values():
+        table = cohort.tables["frequencies"]
+        uri = _density(table["real"], table["synthetic"], style.colour(cohort.label))
+        rows.append({"generator": cohort.label, "picture": uri, "low": 0, "middle": 0.5, "high": 1})
+    ticks = alt.Axis(values=[0, 0.5, 1])
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("low:Q", scale=scale, axis=ticks, title="Held-out frequency")
+    y = alt.Y("low:Q", scale=scale, axis=ticks, title="Synthetic frequency")
+    base = alt.Chart().properties(width=_SCATTER_SIDE, height=_SCATTER_SIDE)
+    diagonal = base.mark_rule(strokeWidth=0.7).encode(x=x, y=y, x2="high:Q", y2="high:Q")
+    picture = base.mark_image(width=_SCATTER_SIDE, height=_SCATTER_SIDE, aspect=False).encode(
+        x="middle:Q", y="middle:Q", url="picture:N"
+    )
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    return alt.layer(diagonal, picture, data=data).facet(
+        facet=alt.Facet("generator:N", sort=[row["generator"] for row in rows], title=None),
+        columns=5,
+    )
+
+
+def draw_site_spectrum(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.FacetChart | None:
+    """Folded spectra on logarithmic axes, a panel per generator."""
+    return curve_multiples(
+        cohorts,
+        style,
+        _spectrum,
+        x=alt.X(
+            "x:Q",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]),
+            title="Copies of the rarer allele",
+        ),
+        y=alt.Y(
+            "y:Q",
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(values=[10.0**power for power in range(-6, 1)], format="~g"),
+            title="Share of sites",
+        ),
+    )
+
+
+def _spectrum(cohort: CohortSeries) -> Curve | None:
+    table = cohort.tables.get("spectrum")
+    if table is None:
+        return None
+    copies = np.asarray(table["copies"], np.float64)
+    real, synthetic = (np.asarray(table[key], np.float64) for key in ("real", "synthetic"))
+    # On a logarithmic axis the common classes crowd, and there is no place for 0.
+    spaced = np.geomspace(1, max(copies[-1], 1), 24).round()
+    shown = np.isin(copies, spaced) & (real > 0)
+    if not shown.any():
+        return None
+    # A cohort that all but lacks a class would stretch the axis until nothing else is told apart.
+    lowest = real[shown].min() / 10
+    return copies[shown], real[shown], np.maximum(synthetic[shown], lowest)
+
+
+def _density(real: NDArray[Any], synthetic: NDArray[Any], colour: str) -> str:
+    """Number of sites per cell as opacity, by logarithm, in the generator's colour."""
+    edges = np.linspace(0, 1, _BINS + 1)
+    counts, _, _ = np.histogram2d(synthetic, real, bins=(edges, edges))
+    pixels = np.zeros((_BINS, _BINS, 4))
+    pixels[..., :3] = rgb(colour)
+    strength = np.log1p(counts) / max(np.log1p(counts.max()), 1e-9)
+    pixels[..., 3] = np.where(counts > 0, 255 * (0.3 + 0.7 * strength), 0)
+    return picture_uri(np.flipud(pixels).round().astype(np.uint8))
+
+
+_SIDE = 140
+# Viridis: evenly perceived, safe for colour-blind readers, legible on white and on dark.
+_COLOURS = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+
+
+def draw_decay(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """Mean r² by distance in kb on a logarithmic axis, a panel per generator."""
+    return curve_multiples(
+        cohorts,
+        style,
+        _decay,
+        x=alt.X(
+            "x:Q",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=[0.3, 1, 3, 10, 30, 100, 300, 1000], format="~g"),
+            title="Distance (kb)",
+        ),
+        y=alt.Y("y:Q", title="Mean r²"),
+    )
+
+
+def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """r² of adjacent sites, real above the diagonal, synthetic below; a picture per generator."""
+    chosen = first_draws(cohorts, "heat_map", style)
+    if not chosen:
+        return None
+    rows: list[dict[str, Any]] = []
+    for cohort in chosen.values():
+        table = cohort.tables["heat_map"]
+        uri = _heat_map(table["real_r2"], table["synthetic_r2"])
+        # The value only spans the colour legend; its point is not visible.
+        rows += [
+            {"generator": cohort.label, "picture": uri, "r2": value, "place": 0.5}
+            for value in (0.0, 1.0)
+        ]
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    base = alt.Chart().properties(width=_SIDE, height=_SIDE)
+    x = alt.X("place:Q", scale=scale, axis=None)
+    y = alt.Y("place:Q", scale=scale, axis=None)
+    picture = (
+        base.transform_filter(alt.datum.r2 == 0)
+        .mark_image(width=_SIDE, height=_SIDE, aspect=False)
+        .encode(x=x, y=y, url="picture:N")
+    )
+    legend = base.mark_point(opacity=0, size=0).encode(
+        x=x,
+        y=y,
+        color=alt.Color(
+            "r2:Q",
+            scale=alt.Scale(domain=[0, 1], range=list(_COLOURS), interpolate="rgb"),
+            legend=alt.Legend(title="r²", gradientLength=_SIDE),
+        ),
+    )
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    return alt.layer(picture, legend, data=data).facet(
+        facet=alt.Facet("generator:N", sort=list(chosen), title=None),
+        columns=4,
+    )
+
+
+def _decay(cohort: CohortSeries) -> Curve | None:
+    table = cohort.tables.get("decay")
+    if table is None:
+        return None
+    kilobases = np.sqrt(np.asarray(table["low"]) * np.asarray(table["high"])) / 1000
+    return kilobases, np.asarray(table["real_r2"]), np.asarray(table["synthetic_r2"])
+
+
+def _heat_map(real: NDArray[np.uint8], synthetic: NDArray[np.uint8]) -> str:
+    """Both triangles in one picture; `real` and `synthetic` are (n, n) r² as 0-255."""
+    value = np.where(np.tri(real.shape[0], dtype=bool), synthetic, real) / 255
+    anchors = np.stack([rgb(colour) for colour in _COLOURS])
+    at = np.linspace(0, 1, len(_COLOURS))
+    # Few steps of colour: the picture must stay small.
+    value = np.round(value * 10) / 10
+    channels = [np.interp(value, at, anchors[:, channel]) for channel in range(3)]
+    pixels = np.dstack([*channels, np.full(value.shape, 255.0)])
+    return picture_uri(pixels.round().astype(np.uint8))
+
+
+_PIXELS = 8
+_TINTS = 12
+_PALE = 225
+
+
+def draw_kmer_spectrum(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.TopLevelMixin | None:
+    """Joint histogram of k-mer frequencies, a panel per cohort, in the cohort's colour."""
+    chosen = first_draws(cohorts, "spectrum", style)
+    if not chosen:
+        return None
+    tables = [cohort.tables["spectrum"] for cohort in chosen.values()]
+    width = max(float(table["width"][0]) for table in tables)
+    low = min(float(min(t["real_log10"].min(), t["synthetic_log10"].min())) for t in tables)
+    high = max(float(max(t["real_log10"].max(), t["synthetic_log10"].max())) for t in tables)
+    low -= width / 2
+    n_bins = max(1, int(np.ceil((high + width / 2 - low) / width - 1e-9)))
+    domain = (low, low + n_bins * width)
+    urls = {}
+    for label in chosen:
+        table = chosen[label].tables["spectrum"]
+        cells = np.zeros((n_bins, n_bins))
+        x = ((table["real_log10"] - low) / width).astype(int)
+        y = ((table["synthetic_log10"] - low) / width).astype(int)
+        np.add.at(cells, (n_bins - 1 - y, x), table["k_mers"])
+        # On a logarithmic scale, or the one bin of common k-mers would hide the rest. Opaque
+        # tints, because half-transparent images don't look the same in every program.
+        weight = np.log1p(cells) / np.log1p(cells.max())
+        tint = np.where(cells > 0, 1 + np.rint(weight * (_TINTS - 1)), 0).astype(np.uint8)
+        image = Image.frombytes("P", (n_bins, n_bins), tint.tobytes())
+        image.putpalette(_tints(style.colour(label)))
+        image.info["transparency"] = 0
+        side = n_bins * _PIXELS
+        urls[label] = png(image.resize((side, side), Image.Resampling.NEAREST))
+    return facets(
+        urls,
+        titles=("log10 frequency, held-out", "log10 frequency, synthetic"),
+        domains=(domain, domain),
+        diagonal=True,
+        grid=False,
+    )
+
+
+def _tints(colour: str) -> list[int]:
+    """Palette of an image: black (transparent), then from pale to `colour` (`#rrggbb`)."""
+    full = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    steps = np.linspace(0.15, 1, _TINTS)
+    return [0, 0, 0, *(round(_PALE + (c - _PALE) * float(step)) for step in steps for c in full)]
+
+
+_STRETCHES = 50
+_MOST_GROUPS = 10
+_GREY = "#b8bec5"
+_HELD_OUT = "held-out"
+# Other hues than the generators', so that a population is not taken for one.
+_GROUP_COLOURS = (
+    "#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2",
+    "#6cc5b0", "#9c6b4e", "#ff8ab7", "#97bbf5", "#5b5f66",
+)  # fmt: skip
+
+
+def draw_words(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
+    """Divergence of 10-site words along the region, mean over seeds and draws."""
+    sums: dict[str, list[NDArray[np.float64]]] = {}
+    centres: NDArray[np.float64] = np.empty(0)
+    for cohort in cohorts:
+        table = cohort.tables.get("windows-10")
+        if table is None:
+            continue
+        parts = np.array_split(np.arange(table["jsd"].size), min(_STRETCHES, table["jsd"].size))
+        centres = np.array([table["start_bp"][part].mean() for part in parts]) / 1e6
+        sums.setdefault(cohort.label, []).append(
+            np.array([table["jsd"][part].mean() for part in parts])
+        )
+    if not sums:
+        return None
+    labels = style.sorted(list(sums))
+    values = [
+        {"cohort": label, "position": round(float(x), 5), "jsd": round(float(y), 5)}
+        for label in labels
+        for x, y in zip(centres, np.mean(sums[label], axis=0), strict=True)
+    ]
+    x = alt.X("position:Q", title="position (Mb)", scale=alt.Scale(zero=False, nice=False))
+    chart: alt.Chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=x,
+            y=alt.Y(
+                "jsd:Q",
+                title="10-SNP word JSD (bit)",
+                scale=alt.Scale(type="symlog", constant=0.02),
+            ),
+            color=alt.Color("cohort:N", title=None, scale=style.scale(labels)),
+            strokeDash=alt.StrokeDash("cohort:N", title=None, scale=style.dash_scale(labels)),
+        )
+        .properties(width=2 * style.width, height=style.height)
+    )
+    return chart
+
+
+def draw_components(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.TopLevelMixin | None:
+    """The first two principal components, a panel per cohort after that of held-out people."""
+    chosen = {
+        label: cohort
+        for label, cohort in first_draws(cohorts, "real", style).items()
+        if {"pc1", "pc2"} <= set(cohort.tables["real"])
+    }
+    if not chosen:
+        return None
+    real = next(iter(chosen.values())).tables["real"]
+    level, legend = _groups(real)
+    tables = [real, *(cohort.tables["synthetic"] for cohort in chosen.values())]
+    domains = tuple(_domain([table[axis] for table in tables]) for axis in ("pc1", "pc2"))
+    # Every other held-out person is enough to see the shape by, in half the bytes.
+    beneath = (real["pc1"][::2], real["pc2"][::2], _GREY)
+    panels = [Panel(_HELD_OUT, [(real["pc1"], real["pc2"], _colours(real, level, legend, _GREY))])]
+    for label in chosen:
+        table = chosen[label].tables["synthetic"]
+        colours = _colours(table, level, legend, style.colour(label))
+        panels.append(Panel(label, [beneath, (table["pc1"], table["pc2"], colours)]))
+    return scatter(panels, titles=("PC1", "PC2"), domains=(domains[0], domains[1]), legend=legend)
+
+
+def draw_pairwise(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
+    """Densities of pairwise differences: held-out people and the first draw of each cohort."""
+    chosen = first_draws(cohorts, "pairwise", style)
+    if not chosen:
+        return None
+    labels = list(chosen)
+    values = [
+        {"cohort": label, "x": round(float(x), 4), "density": round(float(y), 5)}
+        for label in labels
+        for x, y in _columns(chosen[label], "synthetic_density")
+    ]
+    held_out = [
+        {"cohort": _HELD_OUT, "x": round(float(x), 4), "density": round(float(y), 5)}
+        for x, y in _columns(chosen[labels[0]], "real_density")
+    ]
+    x = alt.X("x:Q", title="differences per kb")
+    y = alt.Y("density:Q", title="density")
+    lines = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("cohort:N", title=None, scale=style.scale(labels)),
+            strokeDash=alt.StrokeDash("cohort:N", title=None, scale=style.dash_scale(labels)),
+        )
+    )
+    area = (
+        alt.Chart(alt.InlineData(values=held_out))
+        .mark_area(color=_GREY, opacity=0.45)
+        .encode(x=x, y=y)
+    )
+    return alt.layer(area, lines).properties(width=2 * style.width, height=style.height)
+
+
+def draw_homozygosity(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.TopLevelMixin | None:
+    """H12 by window, held-out against synthetic, a panel per cohort."""
+    chosen = first_draws(cohorts, "windows", style)
+    if not chosen:
+        return None
+    panels = []
+    highest = 0.0
+    for label in chosen:
+        table = chosen[label].tables["windows"]
+        highest = max(highest, table["real_h12"].max(), table["synthetic_h12"].max())
+        panels.append(
+            Panel(label, [(table["real_h12"], table["synthetic_h12"], style.colour(label))])
+        )
+    domain = (0.0, min(1.0, float(highest) * 1.05))
+    return scatter(
+        panels,
+        titles=("H12, held-out", "H12, synthetic"),
+        domains=(domain, domain),
+        diagonal=True,
+    )
+
+
+def _columns(cohort: CohortSeries, name: str) -> list[tuple[float, float]]:
+    table = cohort.tables["pairwise"]
+    return list(zip(table["differences_per_kb"], table[name], strict=True))
+
+
+def _domain(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    low = min(float(v.min()) for v in values if v.size)
+    high = max(float(v.max()) for v in values if v.size)
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _groups(real: Any) -> tuple[str, dict[str, str] | None]:
+    """The level of labels that tells people apart, and a colour per group; None if none does."""
+    for level in ("superpopulation", "population"):
+        names = sorted({str(name) for name in real[level]} - {""})
+        if 2 <= len(names) <= _MOST_GROUPS:
+            return level, dict(zip(names, _GROUP_COLOURS, strict=False))
+    return "", None
+
+
+def _colours(
+    table: Any, level: str, legend: dict[str, str] | None, default: str
+) -> list[str] | str:
+    if legend is None:
+        return default
+    return [legend.get(str(name), default) for name in table[level]]

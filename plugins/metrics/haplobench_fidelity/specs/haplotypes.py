@@ -1,0 +1,493 @@
+"""Haplotypes as words, as sequence and as people: descriptions and parameters."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_NUMBA = Module("numba", "haplobench[metrics]")
+_SCIPY = Module("scipy", "haplobench[metrics]")
+
+
+class KmerParams(Params):
+    """Parameters of `k-mers`.
+
+    k : bases in a k-mer (1 to 31).
+    canonical : count a k-mer and its reverse complement as one.
+    """
+
+    k: int = Field(11, ge=1, le=31)
+    canonical: bool = True
+
+
+K_MERS = MetricSpec(
+    name="k-mers",
+    version="1",
+    target="haplobench_fidelity.kmers:KmerMetric",
+    summary=(
+        "Whether the haplotypes, written out as sequence, spell the k-mers of real ones. Sequence "
+        "that never varies is the same in all, so the k-mers that overlap a variant are also "
+        "compared alone."
+    ),
+    family="fidelity",
+    params=KmerParams,
+    site_matched=False,
+    needs=(_NUMBA,),
+    submetrics=(
+        SubmetricSpec(
+            "variant-jsd",
+            "k-mer JSD at variants",
+            "Jensen-Shannon divergence (base 2) between the k-mer spectra of the synthetic and "
+            "the held-out haplotypes, over k-mers that overlap at least one site; not for cohorts "
+            "whose sites differ.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.0005,
+            unit="bit",
+            headline=True,
+        ),
+        SubmetricSpec(
+            "all-jsd",
+            "k-mer JSD, all",
+            "The same over every k-mer of the region; small for any haplotypes over the same "
+            "reference sequence, because most of it never varies.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.0001,
+            unit="bit",
+        ),
+        SubmetricSpec(
+            "variant-distinct-ratio",
+            "Distinct k-mers at variants, ratio",
+            "Distinct k-mers that overlap a site, synthetic over held-out; above 1 where alleles "
+            "are combined that real haplotypes keep apart.",
+            "closer",
+            ideal=1.0,
+            min_effect=0.01,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "k-mer-spectrum",
+            "k-mer spectrum at variants",
+            "k-mers that overlap a variant, by their frequency in held-out (x) and in synthetic "
+            "haplotypes (y); stronger cells hold more k-mers, the lowest row and column those "
+            "absent from one side.",
+            "haplobench_fidelity.figures:draw_kmer_spectrum",
+        ),
+    ),
+    citations=("Lin 1991, doi:10.1109/18.61115 (Jensen-Shannon divergence)",),
+)
+
+
+class MashParams(Params):
+    """Parameters of `mash`.
+
+    k : bases in a k-mer (1 to 31; the `mash` program's default is 21).
+    sketch_size : hashes kept per cohort. Two cohorts over one reference share most k-mers,
+        so the default is ten times the program's, which would tell only a few hashes apart.
+    """
+
+    k: int = Field(21, ge=1, le=31)
+    sketch_size: int = Field(10_000, ge=1)
+
+
+MASH = MetricSpec(
+    name="mash",
+    version="1",
+    target="haplobench_fidelity.minhash:MashMetric",
+    summary=(
+        "Mash distance between the synthetic and the held-out cohort, each taken as one set of "
+        "k-mers. It tells how much sequence one has that the other lacks, not how often it occurs."
+    ),
+    family="fidelity",
+    params=MashParams,
+    site_matched=False,
+    needs=(_NUMBA,),
+    submetrics=(
+        SubmetricSpec(
+            "distance",
+            "Mash distance",
+            "-ln(2J / (1 + J)) / k, with J the MinHash estimate of the Jaccard index of the "
+            "distinct canonical k-mers of all synthetic and of all held-out haplotypes pooled; "
+            "the hashes are those of the `mash` program.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.0001,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "jaccard",
+            "Jaccard index",
+            "The MinHash estimate J itself: shared over all of the smallest hashes.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.002,
+        ),
+    ),
+    citations=("Ondov et al. 2016, doi:10.1186/s13059-016-0997-x (Mash)",),
+)
+
+
+def _words(length: int) -> tuple[SubmetricSpec, ...]:
+    return (
+        SubmetricSpec(
+            f"jsd-{length}",
+            f"{length}-SNP word JSD",
+            f"Jensen-Shannon divergence (base 2) between the distributions of {length}-site "
+            "haplotypes, synthetic and held-out, at equal numbers of haplotypes; mean over "
+            f"non-overlapping windows. The first begins {length // 2} sites in, so that the "
+            "borders of a generator's windows lie inside words.",
+            "lower",
+            unit="bit",
+            ideal=0.0,
+            min_effect=0.005,
+            headline=length == 10,
+        ),
+        SubmetricSpec(
+            f"pooled-jsd-{length}",
+            f"{length}-SNP word JSD, pooled",
+            f"The same between the {length}-site words of all windows counted together, "
+            "wherever they stand.",
+            "lower",
+            unit="bit",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+        SubmetricSpec(
+            f"coverage-{length}",
+            f"{length}-SNP word coverage",
+            f"Share of held-out {length}-site haplotypes that also occur in the same window "
+            "of the synthetic cohort, mean over windows.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            f"novel-{length}",
+            f"Novel {length}-SNP words",
+            f"Share of synthetic {length}-site haplotypes that no training or held-out person "
+            "carries in that window, mean over windows; 0 for the floor and for copies, "
+            "however few, by construction: read coverage and distinct haplotypes beside it.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            f"distinct-ratio-{length}",
+            f"Distinct {length}-SNP haplotypes, ratio",
+            f"Distinct {length}-site haplotypes per window summed over non-overlapping "
+            "windows, synthetic over held-out, at equal numbers of haplotypes.",
+            "closer",
+            ideal=1.0,
+            min_effect=0.05,
+            headline=length == 20,
+        ),
+    )
+
+
+HAPLOTYPE_WORDS = MetricSpec(
+    name="haplotype-words",
+    version="2",
+    target="haplobench_fidelity.haplotype_words:HaplotypeWordMetric",
+    summary=(
+        "Which haplotypes of 10 and of 20 adjacent sites occur, and how often. Sites drawn one by "
+        "one give many words that nobody carries; a generator that collapses gives too few."
+    ),
+    family="fidelity",
+    needs=(_NUMBA,),
+    submetrics=(*_words(10), *_words(20)),
+    figures=(
+        FigureSpec(
+            "word-divergence",
+            "Haplotype words along the region",
+            "Jensen-Shannon divergence of 10-site haplotypes in each window, synthetic against "
+            "held-out, mean over stretches of the region; grey is the floor of real people.",
+            "haplobench_fidelity.figures:draw_words",
+        ),
+    ),
+    citations=("Lin 1991, doi:10.1109/18.61115 (Jensen-Shannon divergence)",),
+)
+
+
+def _closer(
+    name: str, title: str, definition: str, ideal: float, effect: float, *, headline: bool = False
+) -> SubmetricSpec:
+    return SubmetricSpec(
+        name, title, definition, "closer", ideal=ideal, min_effect=effect, headline=headline
+    )
+
+
+def _lower(
+    name: str, title: str, definition: str, unit: str, effect: float, *, headline: bool = False
+) -> SubmetricSpec:
+    return SubmetricSpec(
+        name, title, definition, "lower", unit=unit, ideal=0.0, min_effect=effect, headline=headline
+    )
+
+
+class PcaParams(Params):
+    """Parameters of `pca`.
+
+    n_components : principal components compared.
+    max_people : training people that the axes are made from; a seeded sample of more.
+    """
+
+    n_components: int = Field(10, ge=1, le=50)
+    max_people: int = Field(4000, ge=2)
+
+
+PCA = MetricSpec(
+    name="pca",
+    version="1",
+    target="haplobench_fidelity.principal_components:PcaMetric",
+    summary=(
+        "Where synthetic people fall on the principal components of the training people, compared "
+        "with held-out people. Population structure that is blurred, shifted or missing shows "
+        "here."
+    ),
+    family="fidelity",
+    params=PcaParams,
+    phased=False,
+    needs=(_SCIPY,),
+    submetrics=(
+        _lower(
+            "wasserstein",
+            "PCA Wasserstein",
+            "Wasserstein-1 distance between synthetic and held-out people on each principal "
+            "component of the training people (standardised dosages, Patterson 2006), over the "
+            "held-out standard deviation of that component; mean over components.",
+            "SD",
+            0.05,
+            headline=True,
+        ),
+        _lower(
+            "wasserstein-pc",
+            "PCA Wasserstein by component",
+            "The same for one component.",
+            "SD",
+            0.1,
+        ),
+        _lower(
+            "wasserstein-superpopulation",
+            "PCA Wasserstein by superpopulation",
+            "The same among people of one superpopulation, mean over components, in units of the "
+            "whole held-out cohort's standard deviations.",
+            "SD",
+            0.1,
+        ),
+        SubmetricSpec(
+            "population-match",
+            "Nearest population is the label",
+            "Share of synthetic people whose nearest population centroid of the training people, "
+            "over all components, is that of their label.",
+            "info",
+        ),
+        SubmetricSpec(
+            "population-match-holdout",
+            "Nearest population, held-out",
+            "The same share among held-out people.",
+            "info",
+        ),
+        _closer(
+            "population-match-difference",
+            "Nearest population, difference",
+            "The synthetic share less the held-out share.",
+            0.0,
+            0.05,
+        ),
+        SubmetricSpec(
+            "superpopulation-match",
+            "Nearest superpopulation is the label",
+            "Share of synthetic people whose nearest superpopulation centroid of the training "
+            "people is that of their label.",
+            "info",
+        ),
+        SubmetricSpec(
+            "superpopulation-match-holdout",
+            "Nearest superpopulation, held-out",
+            "The same share among held-out people.",
+            "info",
+        ),
+        _closer(
+            "superpopulation-match-difference",
+            "Nearest superpopulation, difference",
+            "The synthetic share less the held-out share.",
+            0.0,
+            0.05,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "pca",
+            "Principal components",
+            "First two principal components of the training people: held-out people (first panel) "
+            "and the people of each cohort, coloured by superpopulation or population where they "
+            "are labelled; in grey beneath, the held-out people.",
+            "haplobench_fidelity.figures:draw_components",
+        ),
+    ),
+    citations=("Patterson, Price and Reich 2006, doi:10.1371/journal.pgen.0020190",),
+)
+
+
+class HaplotypeStatisticsParams(Params):
+    """Parameters of `haplotype-statistics`.
+
+    window_bp : length of the windows of Tajima's D and of haplotype homozygosity.
+    min_run_bp : shortest run of homozygosity that counts.
+    max_haplotypes : haplotypes of each side that are compared pair by pair; a seeded sample
+        of more.
+    min_people : people a population must have on both sides to enter Fst.
+    """
+
+    window_bp: int = Field(20_000, ge=1)
+    min_run_bp: int = Field(50_000, ge=1)
+    max_haplotypes: int = Field(2000, ge=2)
+    min_people: int = Field(5, ge=2)
+
+
+HAPLOTYPE_STATISTICS = MetricSpec(
+    name="haplotype-statistics",
+    version="1",
+    target="haplobench_fidelity.haplotype_statistics:HaplotypeStatisticsMetric",
+    summary=(
+        "Classical statistics of diversity, haplotype homozygosity and differentiation, synthetic "
+        "against held-out. None needs the sites to agree, but for the Fst between both cohorts."
+    ),
+    family="fidelity",
+    params=HaplotypeStatisticsParams,
+    site_matched=False,
+    needs=(_NUMBA, _SCIPY),
+    submetrics=(
+        _closer(
+            "diversity-ratio",
+            "Nucleotide diversity, ratio",
+            "Nucleotide diversity (mean pairwise differences over the region, Nei and Li 1979), "
+            "synthetic over held-out. A mean over pairs: a few haplotypes repeated can have it "
+            "right.",
+            1.0,
+            0.01,
+            headline=True,
+        ),
+        _closer(
+            "diversity-ratio-superpopulation",
+            "Nucleotide diversity ratio by superpopulation",
+            "The same within one superpopulation.",
+            1.0,
+            0.02,
+        ),
+        _lower(
+            "pairwise-differences-wasserstein",
+            "Pairwise differences",
+            "Wasserstein-1 distance between the distributions of differences per kb between two "
+            "haplotypes, over all pairs within a cohort.",
+            "differences/kb",
+            0.05,
+        ),
+        _closer(
+            "heterozygosity-ratio",
+            "Heterozygosity, ratio",
+            "Mean number of heterozygous sites per person, synthetic over held-out.",
+            1.0,
+            0.02,
+        ),
+        _lower(
+            "heterozygosity-wasserstein",
+            "Heterozygosity by person",
+            "Wasserstein-1 distance between the distributions of heterozygous sites per kb over "
+            "people.",
+            "sites/kb",
+            0.05,
+        ),
+        _closer(
+            "tajimas-d-difference",
+            "Tajima's D, difference",
+            "Tajima's D (1989) of the region, synthetic less held-out; the dataset's MAF filter "
+            "shifts both.",
+            0.0,
+            0.1,
+        ),
+        _lower(
+            "tajimas-d-rmse",
+            "Tajima's D by window, RMSE",
+            "Root mean square difference of Tajima's D over windows with at least 3 segregating "
+            "sites on both sides.",
+            "",
+            0.05,
+        ),
+        *(
+            _lower(
+                f"{name}-rmse",
+                f"{title} by window, RMSE",
+                f"Root mean square difference of {what} (Garud 2015) over windows of equal length, "
+                "at equal numbers of haplotypes.",
+                "",
+                0.01,
+            )
+            for name, title, what in (
+                ("h1", "H1", "haplotype homozygosity H1"),
+                ("h12", "H12", "H12, the two most frequent haplotypes taken as one,"),
+                ("h123", "H123", "H123, the three most frequent haplotypes taken as one,"),
+                ("h2-h1", "H2/H1", "H2/H1"),
+            )
+        ),
+        _lower(
+            "run-longest-wasserstein",
+            "Longest run of homozygosity",
+            "Wasserstein-1 distance between the distributions over people of the longest stretch "
+            "without a heterozygous site, cut at the region's ends.",
+            "kb",
+            5.0,
+        ),
+        _lower(
+            "run-total-wasserstein",
+            "Total in runs of homozygosity",
+            "Wasserstein-1 distance between the distributions over people of the total length of "
+            "stretches without a heterozygous site that are at least `min_run_bp` long.",
+            "kb",
+            20.0,
+        ),
+        _lower(
+            "fst-rmse",
+            "Fst between populations, RMSE",
+            "Root mean square difference between the held-out and the synthetic cohort's Hudson "
+            "Fst (Bhatia 2013, ratio of sums) over pairs of populations.",
+            "",
+            0.002,
+        ),
+        _closer(
+            "fst-real-synthetic",
+            "Fst, real against synthetic",
+            "Hudson Fst between the held-out and the synthetic cohort as two populations; about "
+            "-1/n for n haplotypes that are the held-out ones themselves.",
+            0.0,
+            0.001,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "pairwise-differences",
+            "Pairwise differences",
+            "Distribution of differences per kb between two haplotypes of a cohort; the grey area "
+            "is the held-out people, the grey line the floor.",
+            "haplobench_fidelity.figures:draw_pairwise",
+        ),
+        FigureSpec(
+            "haplotype-homozygosity",
+            "Haplotype homozygosity H12",
+            "H12 of each window, held-out (x) against synthetic (y); windows on the diagonal "
+            "agree.",
+            "haplobench_fidelity.figures:draw_homozygosity",
+        ),
+    ),
+    citations=(
+        "Nei and Li 1979, doi:10.1073/pnas.76.10.5269 (nucleotide diversity)",
+        "Tajima 1989, doi:10.1093/genetics/123.3.585",
+        "Garud et al. 2015, doi:10.1371/journal.pgen.1005004 (H1, H12, H2/H1)",
+        "Bhatia et al. 2013, doi:10.1101/gr.154831.113 (Hudson's Fst)",
+    ),
+)
+
+SPECS = (K_MERS, MASH, HAPLOTYPE_WORDS, PCA, HAPLOTYPE_STATISTICS)

@@ -1,0 +1,483 @@
+"""Allele frequencies and linkage disequilibrium: descriptions and parameters."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+
+class AlleleFrequencyParams(Params):
+    """Parameters of `allele-frequency`.
+
+    `maf_bins` are the edges of the bins, in held-out minor allele frequency; a bin leaves its
+    lower edge out and holds its upper edge.
+    """
+
+    maf_bins: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
+
+    @field_validator("maf_bins")
+    @classmethod
+    def _edges(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        rising = all(low < high for low, high in pairwise(edges))
+        if len(edges) < 2 or not rising or edges[0] < 0 or edges[-1] > 0.5:
+            raise ValueError(f"two or more increasing edges within 0-0.5 expected, found {edges}")
+        return edges
+
+
+class SpectrumParams(Params):
+    """Parameters of `allele-frequency-spectrum`.
+
+    Attributes
+    ----------
+    projection : int
+        Haplotypes that both spectra are projected to; fewer where a cohort has fewer, and 0
+        for as many as the smaller cohort has.
+    fixed : str
+        `drop` leaves fixed sites out of both spectra; `zero` keeps them as the class of no
+        copies.
+    """
+
+    projection: int = Field(100, ge=0)
+    fixed: Literal["drop", "zero"] = "drop"
+
+
+ALLELE_FREQUENCY = MetricSpec(
+    name="allele-frequency",
+    version="1",
+    target="haplobench_fidelity.alleles:allele_frequency",
+    summary=(
+        "Whether each site's alternate allele is as frequent in the synthetic cohort as in "
+        "held-out people. Read it beside the floor: two samples of real people differ too, the "
+        "more the smaller they are."
+    ),
+    family="fidelity",
+    input="batches",
+    phased=False,
+    params=AlleleFrequencyParams,
+    citations=("Yelmen et al. 2021, PLoS Genetics 17:e1009303",),
+    submetrics=(
+        SubmetricSpec(
+            "r",
+            "AF r",
+            "Pearson correlation of alternate allele frequencies, synthetic against held-out, "
+            "over all panel sites with a called allele on both sides; fixed sites count with "
+            "their frequency 0 or 1.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.001,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "rmse",
+            "AF RMSE",
+            "Root mean square of synthetic minus held-out alternate allele frequency over the "
+            "same sites.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "rmse-by-maf",
+            "AF RMSE by MAF",
+            "The same over the sites whose held-out minor allele frequency lies in a bin (lower "
+            "edge left out, upper edge held).",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+        SubmetricSpec(
+            "rmse-by-superpopulation",
+            "AF RMSE by superpopulation",
+            "The same over all sites, synthetic people of one superpopulation against held-out "
+            "people of it.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.004,
+        ),
+        SubmetricSpec(
+            "sites-lost",
+            "Sites lost",
+            "Share of the sites polymorphic in held-out people that are fixed in the synthetic "
+            "cohort; real samples lose rare sites too.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.005,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "allele-frequency",
+            "Allele frequencies, real and synthetic",
+            "Sites by alternate allele frequency in held-out people and in each synthetic cohort "
+            "(first seed, first draw), stronger where there are more of them. On the diagonal "
+            "both are the same.",
+            "haplobench_fidelity.figures:draw_frequencies",
+        ),
+    ),
+)
+
+SPECTRUM = MetricSpec(
+    name="allele-frequency-spectrum",
+    version="1",
+    target="haplobench_fidelity.alleles:allele_frequency_spectrum",
+    summary=(
+        "How many sites have how many copies of the rarer allele, whichever sites they are, so "
+        "that simulators with sites of their own can be compared. A spectrum that leans to the "
+        "left has too many rare alleles."
+    ),
+    family="fidelity",
+    input="batches",
+    site_matched=False,
+    phased=False,
+    params=SpectrumParams,
+    needs=(Module("scipy", "haplobench[metrics]"),),
+    submetrics=(
+        SubmetricSpec(
+            "jsd",
+            "SFS JSD",
+            "Jensen-Shannon divergence in bits (0-1) of the two folded site-frequency spectra, "
+            "each projected hypergeometrically to the same number of haplotypes (100, or the "
+            "smaller cohort) and scaled to sum 1. Where sites differ, only those above the "
+            "dataset's MAF threshold count, on both sides.",
+            "lower",
+            unit="bit",
+            ideal=0.0,
+            min_effect=0.002,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "wasserstein",
+            "SFS Wasserstein",
+            "Wasserstein-1 distance of the same spectra as distributions of minor allele "
+            "frequency.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+        SubmetricSpec(
+            "r",
+            "SFS r",
+            "Pearson correlation of the same spectra, class by class; the rarest classes weigh "
+            "most.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            "site-ratio",
+            "Polymorphic sites, ratio",
+            "Sites polymorphic in the synthetic cohort (above the dataset's MAF threshold, where "
+            "sites differ) over those in held-out people.",
+            "closer",
+            ideal=1.0,
+            min_effect=0.01,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "spectrum",
+            "Allele-frequency spectrum",
+            "Share of sites by copies of the rarer allele, projected to the same number of "
+            "haplotypes: each synthetic cohort (mean over seeds and draws) over held-out people "
+            "(dashed) and the range of real samples (grey). Shares under a tenth of the rarest "
+            "real class are drawn there.",
+            "haplobench_fidelity.figures:draw_site_spectrum",
+        ),
+    ),
+    citations=(
+        "Marth et al. 2004, Genetics 166:351-372",
+        "Gutenkunst et al. 2009, PLoS Genetics 5:e1000695",
+    ),
+)
+
+_NEEDS = (Module("numba", "haplobench[metrics]"),)
+
+FixedSites = Literal["drop", "zero", "all-polymorphic"]
+
+_SITES = (
+    "Sites: held-out MAF above `min_maf`; one that is fixed in the synthetic cohort leaves both "
+    "sides (`fixed: drop`)."
+)
+
+
+class LDParams(Params):
+    """What all LD metrics share.
+
+    Attributes
+    ----------
+    min_maf : float
+        LD is measured at sites whose minor allele frequency in held-out people exceeds this.
+    fixed : str
+        What becomes of such a site where it is fixed in the synthetic cohort: `drop` leaves it
+        out on both sides, `zero` counts its pairs as r = 0 in the synthetic cohort.
+        `all-polymorphic` drops `min_maf` instead: every site polymorphic on both sides.
+    """
+
+    min_maf: float = Field(0.05, ge=0, lt=0.5)
+    fixed: FixedSites = "drop"
+
+
+class DecayParams(LDParams):
+    """Parameters of `ld-decay`.
+
+    Attributes
+    ----------
+    bins : int
+        Distance bins, of equal width in the logarithm.
+    min_distance, max_distance : float
+        First and last edge, bp; the last edge is the region's length where that is shorter.
+    min_centimorgan, max_centimorgan : float
+        The same in cM.
+    min_pairs : int
+        A bin counts where both sides have so many pairs.
+    """
+
+    bins: int = Field(20, ge=2, le=1000)
+    min_distance: float = Field(250, gt=0)
+    max_distance: float = Field(1_000_000, gt=0)
+    min_centimorgan: float = Field(0.001, gt=0)
+    max_centimorgan: float = Field(1.0, gt=0)
+    min_pairs: int = Field(50, ge=1)
+
+
+class MatrixParams(LDParams):
+    """Parameters of `ld-matrix`.
+
+    Attributes
+    ----------
+    block : int
+        LD sites per block; pairs inside a block count.
+    window : int
+        Panel sites between two window borders, counted from the panel's first site. Borders of
+        generators with windows of `window`, half of it and so on are all among these.
+    reach : int
+        Pairs at most so many panel sites apart count as in-window or cross-border.
+    """
+
+    block: int = Field(500, ge=2, le=5000)
+    window: int = Field(128, ge=2)
+    reach: int = Field(64, ge=1)
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.reach > self.window:
+            raise ValueError(f"reach {self.reach} must not exceed window {self.window}")
+        return self
+
+
+class LongRangeParams(LDParams):
+    """Parameters of `long-range-ld`.
+
+    Attributes
+    ----------
+    min_distance : int
+        bp; pairs further apart count.
+    max_sites : int
+        Where there are more LD sites, so many evenly spaced ones are used.
+    gaps : tuple of int
+        Panel sites between neighbours of a triplet (i, i + gap, i + 2 gap).
+    """
+
+    min_distance: int = Field(100_000, ge=1)
+    max_sites: int = Field(2000, ge=10)
+    gaps: tuple[int, ...] = (1, 4, 16, 64, 256, 512, 1024)
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if not self.gaps or min(self.gaps) < 1:
+            raise ValueError(f"gaps of 1 or more expected, found {self.gaps}")
+        return self
+
+
+_CITATIONS = (
+    "Hill & Robertson 1968, Theoretical and Applied Genetics 38:226-231",
+    "Rogers & Huff 2009, Genetics 182:839-844",
+)
+
+DECAY = MetricSpec(
+    name="ld-decay",
+    version="1",
+    target="haplobench_fidelity.ld:ld_decay",
+    summary=(
+        "How fast correlation between sites falls with their distance, the mark that "
+        "recombination and demography leave. A curve below the real one has lost LD, one above it "
+        "recombines too little or draws from too few haplotypes."
+    ),
+    family="fidelity",
+    site_matched=False,
+    phased=False,
+    params=DecayParams,
+    needs=_NEEDS,
+    submetrics=(
+        SubmetricSpec(
+            "rmse",
+            "LD decay RMSE",
+            "Root mean square difference of mean r² per distance bin, synthetic minus held-out: "
+            "20 bins log-spaced from 250 bp to the region's length (at most 1 Mb), all pairs, "
+            "each bin with 50 pairs or more weighing the same. "
+            + _SITES
+            + " Where sites differ, each "
+            "side's own MAF counts. r² of haplotypes, or of dosages (Rogers & Huff) where either "
+            "side is unphased.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "bias",
+            "LD decay bias",
+            "Mean over the same bins of synthetic minus held-out mean r²: below 0 where LD is "
+            "lost.",
+            "closer",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+        SubmetricSpec(
+            "rmse-centimorgan",
+            "LD decay RMSE (cM)",
+            "As RMSE, with bins log-spaced in genetic distance from 0.001 to at most 1 cM; needs "
+            "a recombination map.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.002,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "decay",
+            "LD decay",
+            "Mean r² by distance: each generator (mean over draws and seeds; faint, its seeds), "
+            "held-out people (dashed) and the range of real samples (grey).",
+            "haplobench_fidelity.figures:draw_decay",
+        ),
+    ),
+    citations=_CITATIONS,
+)
+
+MATRIX = MetricSpec(
+    name="ld-matrix",
+    version="1",
+    target="haplobench_fidelity.ld:ld_matrix",
+    summary=(
+        "Whether the same pairs of sites are correlated, and with the same sign. A generator that "
+        "joins windows drawn independently keeps LD inside them and loses it across their "
+        "borders; the two are told apart."
+    ),
+    family="fidelity",
+    phased=False,
+    params=MatrixParams,
+    needs=_NEEDS,
+    submetrics=(
+        SubmetricSpec(
+            "in-window",
+            "LD r, in window",
+            "Pearson correlation of signed r, synthetic against held-out, over pairs at most 64 "
+            "panel sites apart with no window border between them; borders at every 128th panel "
+            "site. A generator whose own borders lie elsewhere loses some of this and some of the "
+            "next. " + _SITES,
+            "higher",
+            ideal=1.0,
+            min_effect=0.005,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "cross-border",
+            "LD r, cross border",
+            "The same over pairs at most 64 panel sites apart with a window border between them.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.01,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "blocks",
+            "LD r, blocks",
+            "The same over all pairs inside blocks of 500 adjacent LD sites.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            "frobenius",
+            "LD Frobenius error",
+            "Frobenius norm of synthetic minus held-out signed r over that of held-out, off the "
+            "diagonal, over the same blocks.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.01,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "heat-map",
+            "LD of neighbouring sites",
+            "r² of adjacent sites in the middle of the region: held-out people above the "
+            "diagonal, synthetic (first seed, first draw) below. A faithful cohort mirrors the "
+            "real half; squares along the diagonal are windows drawn independently.",
+            "haplobench_fidelity.figures:draw_heat_map",
+        ),
+    ),
+    citations=_CITATIONS,
+)
+
+LONG_RANGE = MetricSpec(
+    name="long-range-ld",
+    version="1",
+    target="haplobench_fidelity.ld:long_range_ld",
+    summary=(
+        "What is left of correlation between distant sites, and among three sites at once. Real "
+        "samples of some hundred people agree poorly here themselves: only the distance from the "
+        "floor tells something."
+    ),
+    family="fidelity",
+    phased=False,
+    params=LongRangeParams,
+    needs=_NEEDS,
+    submetrics=(
+        SubmetricSpec(
+            "correlation",
+            "Long-range LD r",
+            "Pearson correlation of signed r, synthetic against held-out, over pairs further "
+            "apart than 100 kb, of all LD sites or of 2,000 evenly spaced ones. " + _SITES,
+            "higher",
+            ideal=1.0,
+            min_effect=0.02,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "rmse",
+            "Long-range LD RMSE",
+            "Root mean square of synthetic minus held-out signed r over the same pairs.",
+            "lower",
+            ideal=0.0,
+            min_effect=0.005,
+        ),
+        SubmetricSpec(
+            "three-point",
+            "Three-point r",
+            "Pearson correlation, synthetic against held-out, of the third central moment E[(a - "
+            "Ea)(b - Eb)(c - Ec)] of alleles over all triplets of panel sites (i, i + gap, i + 2 "
+            "gap).",
+            "higher",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        SubmetricSpec(
+            "three-point-mean",
+            "Three-point r, mean",
+            "Mean of the three-point correlations over the gaps that the region holds.",
+            "higher",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+    ),
+    citations=(*_CITATIONS, "Yelmen et al. 2021, PLoS Genetics 17:e1009303"),
+)
+
+SPECS = (ALLELE_FREQUENCY, SPECTRUM, DECAY, MATRIX, LONG_RANGE)

@@ -1,0 +1,444 @@
+"""Descriptions of the attacks: membership and attribute inference, and kinship."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from haplobench import FigureSpec, MetricSpec, SubmetricSpec
+from haplobench_privacy.specs.distances import NUMBA, DistanceParams
+
+_STADLER = (
+    "Stadler, T., Oprisanu, B. & Troncoso, C. Synthetic data: anonymisation groundhog day. USENIX "
+    "Security Symposium (2022)"
+)
+
+_MANICHAIKUL = (
+    "Manichaikul, A. et al. Robust relationship inference in genome-wide association studies. "
+    "Bioinformatics 26, 2867-2873 (2010)"
+)
+
+_CHEN = (
+    "Chen, D., Yu, N., Zhang, Y. & Fritz, M. GAN-Leaks: a taxonomy of membership inference "
+    "attacks against generative models. CCS (2020)"
+)
+
+_DELONG = (
+    "DeLong, E. R., DeLong, D. M. & Clarke-Pearson, D. L. Comparing the areas under two or more "
+    "correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988)"
+)
+
+_CARLINI = (
+    "Carlini, N. et al. Membership inference attacks from first principles. IEEE Symposium on "
+    "Security and Privacy (2022)"
+)
+
+_HOMER = (
+    "Homer, N. et al. Resolving individuals contributing trace amounts of DNA to highly complex "
+    "mixtures using high-density SNP genotyping microarrays. PLoS Genetics 4, e1000167 (2008)"
+)
+
+_SANKARARAMAN = (
+    "Sankararaman, S., Obozinski, G., Jordan, M. I. & Halperin, E. Genomic privacy and limits of "
+    "individual detection in a pool. Nature Genetics 41, 965-967 (2009)"
+)
+
+_OBUCHOWSKI = (
+    "Obuchowski, N. A. Nonparametric analysis of clustered ROC curve data. Biometrics 53, 567-578 "
+    "(1997)"
+)
+
+
+class MembershipParams(DistanceParams):
+    """Parameters of the membership inference attacks.
+
+    `bootstraps`: resamples of people behind the interval of the true positive rate.
+    """
+
+    bootstraps: int = Field(default=200, ge=2)
+
+
+class LikelihoodParams(MembershipParams):
+    """Parameters of the attack by allele frequencies.
+
+    `folds`: parts into which everybody is shared out; people of one are scored against the
+    held-out people of the others. `max_r2`: greatest r² between sites taken as independent.
+    """
+
+    folds: int = Field(default=5, ge=2)
+    max_r2: float = Field(default=0.1, gt=0, le=1)
+
+
+def _roc_figure(name: str) -> FigureSpec:
+    return FigureSpec(
+        f"{name}-roc",
+        "ROC of the attack",
+        "True against false positive rate, both on a log scale, the mean over seeds; grey: the "
+        "range over held-out people taken as the synthetic cohort. Only what is above the grey "
+        "band on the left, where few people are accused wrongly, is a working attack.",
+        "haplobench_privacy.figures:draw_roc",
+    )
+
+
+def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
+    """What every attack reports: `kind` for titles, `score` what it scores people by, in words."""
+    return (
+        SubmetricSpec(
+            "auc",
+            f"AUC ({kind})",
+            f"Probability that a training person scores above a held-out one (ties 1/2); "
+            f"{score} Standard error after DeLong.",
+            "closer",
+            ideal=0.5,
+            min_effect=0.02,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "auc_low",
+            f"AUC ({kind}), lower bound",
+            "Lower end of the AUC's 95 % interval, normal on the logit scale (Clopper-Pearson "
+            "where the AUC is 0 or 1).",
+            "info",
+        ),
+        SubmetricSpec(
+            "auc_high", f"AUC ({kind}), upper bound", "Upper end of the same interval.", "info"
+        ),
+        SubmetricSpec(
+            "tpr_at_low_fpr",
+            f"TPR at 1 % FPR ({kind})",
+            "Share of training people found where 1 % of held-out people are called members (ROC "
+            "interpolated between tied scores). Standard error by bootstrap over people.",
+            "closer",
+            ideal=0.01,
+            min_effect=0.01,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "tpr_low",
+            f"TPR at 1 % FPR ({kind}), lower bound",
+            "2.5th percentile of the same bootstrap.",
+            "info",
+        ),
+        SubmetricSpec(
+            "tpr_high",
+            f"TPR at 1 % FPR ({kind}), upper bound",
+            "97.5th percentile of the same bootstrap.",
+            "info",
+        ),
+        SubmetricSpec(
+            "advantage",
+            f"Attacker's advantage ({kind})",
+            "Largest difference between true and false positive rate over all thresholds (above 0 "
+            "by chance too: see the floor).",
+            "info",
+        ),
+    )
+
+
+MEMBERSHIP_INFERENCE = MetricSpec(
+    name="membership-inference",
+    version="2",
+    target="haplobench_privacy.membership:MembershipInference",
+    summary=(
+        "Whether an attacker who holds a synthetic cohort of the training panel's size and a "
+        "person's genome can tell that the person was trained on, by the distance to the nearest "
+        "synthetic haplotype. 0.5 is guessing."
+    ),
+    family="privacy",
+    params=MembershipParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    cohort="train",
+    citations=(_CHEN, _DELONG, _CARLINI),
+    figures=(_roc_figure("distance"),),
+    submetrics=(
+        *_common(
+            "distance",
+            "the score is minus the mean, over the person's haplotypes, of log(1 + d), d the "
+            "Hamming distance to the nearest synthetic haplotype; equal scores are told apart by "
+            "the distance of genotypes to the nearest synthetic person.",
+        ),
+        SubmetricSpec(
+            "auc_nearest_haplotype",
+            "AUC by nearer haplotype",
+            "AUC where a person's score is minus the least d of their haplotypes.",
+            "info",
+        ),
+    ),
+)
+
+MEMBERSHIP_LIKELIHOOD = MetricSpec(
+    name="membership-likelihood",
+    version="1",
+    target="haplobench_privacy.membership:LikelihoodAttack",
+    summary=(
+        "Whether allele frequencies of the synthetic cohort give training people away, as those "
+        "of a pool of DNA do. 0.5 is guessing; intervals leave out the error of the reference, "
+        "which held-out people make up and which the floor's spread shows."
+    ),
+    family="privacy",
+    params=LikelihoodParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    cohort="train",
+    citations=(_HOMER, _SANKARARAMAN, _DELONG, _OBUCHOWSKI),
+    figures=(_roc_figure("likelihood"),),
+    submetrics=(
+        *_common(
+            "frequencies",
+            "the score is the sum over sites in linkage equilibrium (r² of at most 0.1) and both "
+            "haplotypes of x log(p/q) + (1 - x) log((1 - p)/(1 - q)), p the synthetic frequency, "
+            "q that of held-out people of other folds, minus the population's mean score, so that "
+            "ancestry isn't mistaken for membership.",
+        ),
+        SubmetricSpec(
+            "auc_candidates",
+            "AUC, all candidates known",
+            "The same with q the frequency among all real people together: an attacker who knows "
+            "every candidate, and not which of them were trained on. The strongest of these "
+            "attacks: exact frequencies of a small panel give its people away.",
+            "closer",
+            ideal=0.5,
+            min_effect=0.02,
+        ),
+        SubmetricSpec(
+            "auc_all_sites",
+            "AUC, all sites",
+            "The AUC at all sites, linked ones taken as independent, which weighs long haplotypes "
+            "by their length.",
+            "closer",
+            ideal=0.5,
+            min_effect=0.02,
+        ),
+        SubmetricSpec(
+            "auc_homer",
+            "AUC, Homer's statistic",
+            "The AUC at all sites by T = mean(D) / (sd(D) / sqrt(sites)), D = |y - q| - |y - p|, "
+            "y the person's own frequency (0, 1/2, 1) at a site.",
+            "closer",
+            ideal=0.5,
+            min_effect=0.02,
+        ),
+        SubmetricSpec(
+            "auc_haplotype",
+            "AUC, single haplotypes",
+            "The AUC of the likelihood ratio where single haplotypes are attacked; standard error "
+            "over people, whose haplotypes aren't independent (Obuchowski 1997).",
+            "closer",
+            ideal=0.5,
+            min_effect=0.02,
+        ),
+        SubmetricSpec(
+            "auc_uncentred",
+            "AUC, ancestry left in",
+            "The AUC without subtracting each population's mean.",
+            "info",
+        ),
+        SubmetricSpec(
+            "independent_sites", "Independent sites", "Sites left after thinning by r².", "info"
+        ),
+    ),
+)
+
+MEMBERSHIP_SHADOW = MetricSpec(
+    name="membership-shadow",
+    version="1",
+    target="haplobench_privacy.membership:ShadowAttack",
+    summary=(
+        "Membership inference by an attacker who can fit the same generator to other people, and "
+        "so knows for each person what a cohort looks like with and without them. Needs shadow "
+        "fits, for which a suite asks (shadows: 8); 0.5 is guessing."
+    ),
+    family="privacy",
+    params=MembershipParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    cohort="train",
+    shadows=True,
+    citations=(_CARLINI, _DELONG),
+    figures=(_roc_figure("shadow"),),
+    submetrics=(
+        *_common(
+            "shadows",
+            "the score is the sum over two features (nearest distance, frequency ratio) of the "
+            "log ratio of normal densities with and without the person, means from shadow cohorts "
+            "fitted on random halves of all people (each person's own gain shrunk to "
+            "everybody's), variances pooled.",
+        ),
+        SubmetricSpec(
+            "calibrated_tpr",
+            "TPR at the shadows' threshold",
+            "Share of training people above the score that 1 % of people exceed in shadow cohorts "
+            "they weren't fitted on, each scored by the other shadows.",
+            "closer",
+            ideal=0.01,
+            min_effect=0.01,
+        ),
+        SubmetricSpec(
+            "calibrated_fpr",
+            "FPR at the shadows' threshold",
+            "Share of held-out people above that score: 1 % if the threshold carries over.",
+            "closer",
+            ideal=0.01,
+            min_effect=0.01,
+        ),
+    ),
+)
+
+
+class AttributeParams(DistanceParams):
+    """Parameters of attribute inference.
+
+    `sites`: how many are hidden, at most a fifth of all. `window`: shown sites around a hidden
+    one at which haplotypes are compared, a multiple of 64. `max_people`: attacked of each side,
+    drawn at random where there are more.
+    """
+
+    sites: int = Field(default=100, ge=1)
+    window: int = Field(default=256, ge=128, multiple_of=64)
+    max_people: int = Field(default=1000, ge=2)
+
+
+ATTRIBUTE_INFERENCE = MetricSpec(
+    name="attribute-inference",
+    version="1",
+    target="haplobench_privacy.attributes:AttributeInference",
+    summary=(
+        "Whether an attacker who knows most of a person's genome can fill in the rest from the "
+        "synthetic cohort better where the person was trained on. What is guessed as well of "
+        "held-out people is knowledge of the population, not a leak: 0 is none."
+    ),
+    family="privacy",
+    params=AttributeParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    cohort="train",
+    citations=(_STADLER,),
+    submetrics=(
+        SubmetricSpec(
+            "leak",
+            "Attribute leak",
+            "Balanced accuracy (both alleles of a site weigh the same) of hidden alleles, by vote "
+            "of the synthetic haplotypes nearest at the shown sites around, of training people "
+            "minus that of held-out people; also by MAF. Standard error over people.",
+            "closer",
+            ideal=0.0,
+            min_effect=0.01,
+            headline=True,
+        ),
+        SubmetricSpec(
+            "accuracy_train",
+            "Accuracy, training people",
+            "That balanced accuracy of training people.",
+            "info",
+        ),
+        SubmetricSpec(
+            "accuracy_holdout",
+            "Accuracy, held-out people",
+            "That balanced accuracy of held-out people.",
+            "info",
+        ),
+        SubmetricSpec(
+            "gain_over_frequency",
+            "Gain over the commoner allele",
+            "Balanced accuracy of training people minus 1/2, that of guessing the commoner allele "
+            "everywhere.",
+            "info",
+        ),
+        SubmetricSpec(
+            "gain_over_reference",
+            "Gain over a real reference",
+            "Balanced accuracy of training people from as many synthetic haplotypes as are held "
+            "out, minus that from the held-out haplotypes themselves.",
+            "info",
+        ),
+        SubmetricSpec(
+            "hidden_sites",
+            "Hidden sites",
+            "Sites hidden, as evenly over strata of MAF as there are sites.",
+            "info",
+        ),
+    ),
+)
+
+
+def _degree(
+    name: str, words: str, range_: str, *, headline: bool = False
+) -> tuple[SubmetricSpec, ...]:
+    return (
+        SubmetricSpec(
+            name,
+            words,
+            f"Share of synthetic people whose closest training relative has a kinship {range_}.",
+            "info",
+        ),
+        SubmetricSpec(
+            f"holdout_{name}",
+            f"{words}, held-out people",
+            "The same share of held-out people.",
+            "info",
+        ),
+        SubmetricSpec(
+            f"excess_{name}",
+            f"{words}, excess",
+            f"{words}: the share of synthetic people minus that of held-out people.",
+            "lower",
+            min_effect=0.02,
+            headline=headline,
+        ),
+    )
+
+
+KINSHIP = MetricSpec(
+    name="kinship",
+    version="1",
+    target="haplobench_privacy.neighbours:Kinship",
+    summary=(
+        "Whether synthetic people look like relatives of training people, beyond how unseen "
+        "people of the same populations do: in a short region unrelated people can share as much "
+        "as relatives do genome-wide, so only the excess counts. 0 is none."
+    ),
+    family="privacy",
+    params=DistanceParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    citations=(_MANICHAIKUL,),
+    figures=(
+        FigureSpec(
+            "kinship",
+            "Kinship with the closest training person",
+            "Cumulative share of synthetic people by KING-robust kinship with their closest "
+            "training person; grey: held-out real people. A line below the grey one is of people "
+            "nearer akin to training people than unseen people are.",
+            "haplobench_privacy.figures:draw_kinship",
+        ),
+    ),
+    submetrics=(
+        SubmetricSpec(
+            "excess_related",
+            "Excess of relatives",
+            "Share of synthetic people (rows 2i and 2i + 1) with a duplicate or a first- or "
+            "second-degree relative in train (KING-robust kinship of at least 2^-3.5 = .0884), "
+            "minus the held-out people's share.",
+            "lower",
+            min_effect=0.02,
+        ),
+        *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354", headline=True),
+        *_degree("first_degree", "First degree", "of .177 to .354"),
+        *_degree("second_degree", "Second degree", "of .0884 to .177"),
+        SubmetricSpec(
+            "closer_than_unseen",
+            "Closer than unseen",
+            "Probability that a synthetic person's closest training relative is closer than a "
+            "held-out person's (ties 1/2). Standard error after DeLong.",
+            "info",
+        ),
+    ),
+)
+
+SPECS = (
+    MEMBERSHIP_INFERENCE,
+    MEMBERSHIP_LIKELIHOOD,
+    MEMBERSHIP_SHADOW,
+    ATTRIBUTE_INFERENCE,
+    KINSHIP,
+)
