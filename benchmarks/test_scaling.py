@@ -22,7 +22,7 @@ from rank_pool import Backend, Ranks, Work
 
 from haplobench import Panel, RecombinationMap, RunContext, SampleRequest
 from haplobench.distributed import ProcessGroup, shard
-from haplobench.distributed.steps import PARTS
+from haplobench.distributed.training import PARTS
 from haplobench.registry import load_registry, resolve
 from haplobench.results.provenance import available_cores
 

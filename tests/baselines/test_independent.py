@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from haplobench_baselines.draws import Bernoulli
+from haplobench_baselines.common import Bernoulli
 
 
 def test_frequencies_are_the_training_panels(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from coalescent_cases import neutral_panel
 
 from haplobench import PluginError
-from haplobench_coalescent.diversity import estimate
+from haplobench_coalescent.constant import estimate
 
 NE, SPAN, MU = 10_000, 100_000, 1.25e-8
 THETA = 4 * NE * MU * SPAN

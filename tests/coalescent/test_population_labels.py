@@ -6,15 +6,21 @@ import pytest
 import stdpopsim
 
 from haplobench import PluginError
-from haplobench_coalescent.catalogue import present_day
-from haplobench_coalescent.labels import SUPERPOPULATIONS, find, match
+from haplobench_coalescent.catalogue import (
+    SUPERPOPULATIONS,
+    find_name,
+    match_population,
+    present_day,
+)
 
 OOA = ("YRI", "CEU", "CHB")
 ADMIXTURE = ("AFR", "EUR", "ASIA", "ADMIX")
 
 
 def matched(label, populations, superpopulation="", **overrides):
-    return match(label, superpopulation, model="m", populations=populations, overrides=overrides)
+    return match_population(
+        label, superpopulation, model="m", populations=populations, overrides=overrides
+    )
 
 
 def test_the_thousand_genomes_labels_are_those_of_the_panel_file(data_dir):
@@ -102,4 +108,4 @@ def test_which_1000_genomes_labels_the_human_models_lack():
 
 def test_near_names():
     with pytest.raises(PluginError, match="no model is named 'OutOfAfrica_3G9'.*OutOfAfrica_3G09"):
-        find("model", "OutOfAfrica_3G9", ["OutOfAfrica_3G09", "Zigzag_1S14"])
+        find_name("model", "OutOfAfrica_3G9", ["OutOfAfrica_3G09", "Zigzag_1S14"])

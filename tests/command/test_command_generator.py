@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from haplobench import BenchError, FormatError, Panel, RunContext, SampleRequest
 from haplobench.datasets.formats import write_panel
 from haplobench.testing import check_generator, example_context, example_panel
-from haplobench_command import COMMAND, COMMAND_OWN_SITES, COMMAND_POPULATIONS
+from haplobench_command.formats import read_matrix, read_ms, read_rows, write_matrix
 from haplobench_command.generator import CommandGenerator, FittedCommand, OwnSitesCommandGenerator
-from haplobench_command.matrices import read_matrix, read_ms, write_matrix
-from haplobench_command.outputs import read_rows
-from haplobench_command.params import (
+from haplobench_command.specs import (
+    SPECS,
     CommandParams,
     ConditionalCommandParams,
     OwnSitesCommandParams,
 )
 
+COMMAND, COMMAND_POPULATIONS, COMMAND_OWN_SITES = SPECS
 RESAMPLE = str(Path(__file__).with_name("resample.awk"))
 AWK = ["awk", "-v", "n={n_haplotypes}", "-v", "seed={seed}", "-f", RESAMPLE]
 MATRIX: dict[str, Any] = {"input_format": "matrix", "output_format": "matrix"}

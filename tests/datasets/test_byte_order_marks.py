@@ -12,7 +12,7 @@ from haplobench import Panel, RecombinationMap
 from haplobench.datasets.fasta import read_sequence
 from haplobench.datasets.formats import read_panel, write_panel
 from haplobench.testing import example_panel
-from haplobench_command.matrices import read_matrix
+from haplobench_command.formats import read_matrix
 from haplobench_federated.client_panels import SiteList
 from haplobench_federated.federation import read_frequencies
 

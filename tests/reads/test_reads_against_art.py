@@ -12,7 +12,7 @@ import pytest
 
 from haplobench.sequence import BASES
 from haplobench_reads.genome import write_fasta
-from haplobench_reads.profile import QualityProfile
+from haplobench_reads.illumina import QualityProfile
 
 LENGTH = 150
 

@@ -19,16 +19,15 @@ from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.registry import load_registry, missing_needs
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_reads import haplobench_generators
-from haplobench_reads.cohort import Sites
 from haplobench_reads.generator import FittedReadSimulator, ReadSimulator
-from haplobench_reads.genome import Genomes
-from haplobench_reads.params import (
+from haplobench_reads.genome import Genomes, Sites
+from haplobench_reads.random_sequence import RandomSequence
+from haplobench_reads.specs import (
     ArtReadsParams,
     BuiltinReadsParams,
     DwgsimReadsParams,
     ReadsParams,
 )
-from haplobench_reads.random_sequence import RandomSequence
 
 SPECS = {spec.name: spec for spec in haplobench_generators()}
 PROGRAMS = {"reads-art": "art_illumina", "reads-dwgsim": "dwgsim"}

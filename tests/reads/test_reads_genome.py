@@ -11,10 +11,8 @@ import pytest
 
 from haplobench import BenchError, ReferenceSequence
 from haplobench.testing import example_context, example_panel
-from haplobench_reads.cohort import Sites
-from haplobench_reads.fastq import gzipped, records
-from haplobench_reads.genome import Genomes, reference_under, write_fasta
-from haplobench_reads.illumina import Fragments, Reads
+from haplobench_reads.genome import Genomes, Sites, reference_under, write_fasta
+from haplobench_reads.illumina import Fragments, Reads, gzipped, records
 
 
 def sites(ref: list[str], alt: list[str]) -> Sites:

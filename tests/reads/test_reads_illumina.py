@@ -20,7 +20,7 @@ from haplobench_reads.illumina import (
     n_fragments,
     simulate,
 )
-from haplobench_reads.params import BuiltinReadsParams
+from haplobench_reads.specs import BuiltinReadsParams
 
 LENGTH = 20_000
 COMPLEMENT = bytes.maketrans(b"ACGTN", b"TGCAN")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from haplobench_reads.profile import (
+from haplobench_reads.illumina import (
     LOWEST_QUALITY,
     SUBSTITUTIONS,
     TOP_QUALITY,

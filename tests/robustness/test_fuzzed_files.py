@@ -26,7 +26,7 @@ from haplobench.runner import run_suite
 from haplobench.runner.generating import Order, write_cohort
 from haplobench.runner.models import find_model
 from haplobench.suite import load_suite
-from haplobench_command.outputs import read_own_sites, read_rows
+from haplobench_command.formats import read_own_sites, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 

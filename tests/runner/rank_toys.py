@@ -8,7 +8,7 @@ import signal
 import time
 import numpy as np
 from haplobench import GeneratorSpec, Params, hookimpl
-from haplobench.distributed.sharding import shard
+from haplobench.distributed.group import shard
 
 
 class SharedParams(Params):

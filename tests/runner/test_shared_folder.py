@@ -105,8 +105,7 @@ def test_what_is_written_outside_a_run_is_too(umask: int, tmp_path: Path) -> Non
 
 def test_saved_models_and_checkpoints_of_vae_are_too(umask: int, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra `vae`")
-    from haplobench_vae.checkpoints import CheckpointFile
-    from haplobench_vae.storage import write_model
+    from haplobench_vae.storage import CheckpointFile, write_model
 
     folder = tmp_path / "out"
     folder.mkdir()

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 from haplobench import BenchError, Panel, PluginError, SampleRequest
 from haplobench.registry import load_registry
 from haplobench.testing import check_generator, example_context, example_panel
-from haplobench_vae.fitted import FittedVAE
-from haplobench_vae.params import VAEParams
-from haplobench_vae.vae import VAE
+from haplobench_vae.specs import VAEParams
+from haplobench_vae.vae import VAE, FittedVAE
 
 QUICK = {
     "window": 32,

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from haplobench import SampleRequest
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.calibration import calibrated, r2_by_lag
-from haplobench_vae.params import VAEParams
-from haplobench_vae.vae import VAE
+from haplobench_vae.specs import VAEParams
+from haplobench_vae.vae import VAE, calibrated, r2_by_lag
 
 
 @given(n=st.integers(3, 40), sites=st.integers(2, 30), seed=st.integers(0, 99))

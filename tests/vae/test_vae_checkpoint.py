@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.fitted import FittedVAE
-from haplobench_vae.params import VAEParams
-from haplobench_vae.vae import VAE
+from haplobench_vae.specs import VAEParams
+from haplobench_vae.vae import VAE, FittedVAE
 
 QUICK = {
     "window": 32,

@@ -13,9 +13,8 @@ from haplobench import BenchError, Explorable, Panel, RunContext, SampleRequest
 from haplobench.cli import main
 from haplobench.datasets.formats import read_panel
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.fitted import FittedVAE
-from haplobench_vae.params import VAEParams
-from haplobench_vae.vae import VAE
+from haplobench_vae.specs import VAEParams
+from haplobench_vae.vae import VAE, FittedVAE
 
 PARAMS = {"window": 20, "codes": 48, "dimension": 32, "reach": 8, "epochs": 8}
 

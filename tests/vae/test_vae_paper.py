@@ -17,7 +17,7 @@ from haplobench import BenchError, Panel, SampleRequest
 from haplobench.registry import load_registry
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_vae.paper import FittedPaperVAE, PaperVAE
-from haplobench_vae.params import PaperVAEParams
+from haplobench_vae.specs import PaperVAEParams
 
 QUICK = {"epochs": 6, "window": 64, "windows_per_group": 3, "warm_up": 2, "latent": 4}
 WIDTH = 40

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional
 
-from haplobench_vae.paper_model import Shape, WindowVAEs, convolve, transposed_convolve
+from haplobench_vae.paper import PaperShape, WindowVAEs, convolve, transposed_convolve
 
 WINDOWS, N, LENGTH = 3, 5, 16
 
@@ -18,7 +18,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def model(latent: int = 4, sites: int = 32) -> WindowVAEs:
     frequencies = torch.rand(WINDOWS, sites, generator=generator(1)) * 0.8 + 0.1
-    return WindowVAEs(Shape(WINDOWS, sites, latent, (6, 8)), frequencies, generator(2))
+    return WindowVAEs(PaperShape(WINDOWS, sites, latent, (6, 8)), frequencies, generator(2))
 
 
 @pytest.mark.parametrize("stride", [2, 4])

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from haplobench import RecombinationMap
-from haplobench_vae import sampling_kernels as kernels
+from haplobench_vae import sampling_compiled as kernels
 from haplobench_vae.codebooks import Codebooks
-from haplobench_vae.mosaics import Mosaics
 from haplobench_vae.prior import PriorShape, WindowPrior
+from haplobench_vae.prior_training import Mosaics
 from haplobench_vae.sampling import BlockSampler, Halves, SeededLevels
 from haplobench_vae.sampling_compiled import CompiledSampler
 from haplobench_vae.sampling_device import DeviceSampler, inverse_cdf

@@ -10,7 +10,7 @@ import pytest
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context
 from haplobench_vae.paper import PaperVAE
-from haplobench_vae.params import PaperVAEParams
+from haplobench_vae.specs import PaperVAEParams
 
 WINDOW = 128
 BORDER = 64  # sites on each side of a window border

@@ -12,13 +12,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context, example_panel
-from haplobench_vae import fitted as fitted_module
-from haplobench_vae.fitted import FittedVAE
-from haplobench_vae.params import VAEParams
+from haplobench_vae import vae as fitted_module
 from haplobench_vae.sampling import SeededLevels, block_size
 from haplobench_vae.sampling_compiled import CompiledSampler
 from haplobench_vae.sampling_device import DeviceSampler
-from haplobench_vae.vae import VAE
+from haplobench_vae.specs import VAEParams
+from haplobench_vae.vae import VAE, FittedVAE
 
 QUICK = {"window": 16, "codes": 12, "dimension": 16, "heads": 2, "reach": 3, "epochs": 2}
 

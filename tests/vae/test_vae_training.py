@@ -8,15 +8,9 @@ import torch
 
 from haplobench import BenchError
 from haplobench.testing import example_panel
-from haplobench_vae.paper_model import Shape, WindowVAEs
-from haplobench_vae.params import TrainingParams
-from haplobench_vae.training import (
-    BestByWindow,
-    cpu_generator,
-    reproducible,
-    train_windows,
-    validation_haplotypes,
-)
+from haplobench_vae.paper import BestByWindow, PaperShape, WindowVAEs, train_windows
+from haplobench_vae.specs import TrainingParams
+from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 
 
 def test_whole_people_are_held_out_for_validation() -> None:
@@ -67,7 +61,7 @@ def _trained(n_windows: int, seed: int, **changes: float) -> tuple[WindowVAEs, l
     alleles = torch.tensor(np.take_along_axis(founders, which[..., None], axis=1), dtype=torch.int8)
     frequencies = alleles.float().mean(1)
     generator = cpu_generator(seed)
-    model = WindowVAEs(Shape(n_windows, 16, 2, (4, 4)), frequencies, generator)
+    model = WindowVAEs(PaperShape(n_windows, 16, 2, (4, 4)), frequencies, generator)
     losses: list[float] = []
     held = np.arange(80) < 20
     params = TrainingParams.model_validate({"epochs": 40, "batch_size": 16} | changes)

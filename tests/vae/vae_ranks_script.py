@@ -17,7 +17,7 @@ from haplobench import RunContext, SampleRequest
 from haplobench.distributed import ProcessGroup, group_from_environment
 from haplobench.testing import example_context, example_panel
 from haplobench_vae.paper import PaperVAE
-from haplobench_vae.params import PaperVAEParams, VAEParams
+from haplobench_vae.specs import PaperVAEParams, VAEParams
 from haplobench_vae.vae import VAE
 
 QUICK = {

@@ -4,11 +4,10 @@ A plugin is handed a `ProcessGroup` as `ctx.group`; `data_parallel` trains a tor
 it; `shard` and `batch_parts` say who does what. Nothing here imports torch before it's used.
 """
 
-from haplobench.distributed.group import Counters, NullGroup, ProcessGroup
-from haplobench.distributed.opening import group_from_environment
-from haplobench.distributed.sharding import batch_parts, shard
-from haplobench.distributed.steps import StepMeter
-from haplobench.distributed.training import Trainer, data_parallel
+from haplobench.distributed.data_parallel import Trainer, data_parallel
+from haplobench.distributed.group import Counters, NullGroup, ProcessGroup, batch_parts, shard
+from haplobench.distributed.rendezvous import group_from_environment
+from haplobench.distributed.training import StepMeter
 
 __all__ = [
     "Counters",

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.distributed.group import ProcessGroup
-from haplobench.distributed.sharding import shard
+from haplobench.distributed.group import ProcessGroup, shard
 from haplobench.errors import PanelError, PluginError
 from haplobench.panel import Panel
 from haplobench.plugin import GeneratorSpec, SampleRequest

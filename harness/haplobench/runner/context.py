@@ -49,7 +49,7 @@ def with_dataset(ctx: RunContext, prepared: Prepared) -> RunContext:
 def _group(job: Job, device: str) -> ProcessGroup:
     if job.world_size == 1:
         return NullGroup()
-    from haplobench.distributed.opening import open_group
+    from haplobench.distributed.rendezvous import open_group
 
     return open_group(
         job.backend,

@@ -49,7 +49,7 @@ class Job:
     backend : str
         What carries the ranks' group: `torch` or `horovod`.
     meeting : str
-        File through which the ranks find each other, see `haplobench.distributed.opening`.
+        File through which the ranks find each other, see `haplobench.distributed.rendezvous`.
     checkpoint : str
         Folder kept until the stage is done, see `RunContext`; empty: none.
     generation : int

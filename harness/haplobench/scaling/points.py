@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any, Literal
 
-from haplobench.distributed.steps import PARTS
+from haplobench.distributed.training import PARTS
 from haplobench.results.costs import CellCost
 
 Stage = Literal["training", "generation"]

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from haplobench.distributed.steps import PARTS
+from haplobench.distributed.training import PARTS
 from haplobench.scaling.curves import Curve
 from haplobench.scaling.losses import Trained
 from haplobench.scaling.model import Projected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from haplobench.distributed.steps import PARTS
+from haplobench.distributed.training import PARTS
 from haplobench.scaling.curves import Curve
 from haplobench.scaling.losses import TOLERANCE, Trained
 from haplobench.scaling.memory import MemoryPoint

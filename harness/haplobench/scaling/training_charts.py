@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from haplobench.distributed.steps import PARTS
+from haplobench.distributed.training import PARTS
 from haplobench.scaling.curves import Curve
 from haplobench.scaling.lines import HEIGHT, WIDTH, Chart, grid
 from haplobench.scaling.losses import TOLERANCE, Trained, differences

@@ -9,8 +9,8 @@ Each `check_…` returns the names of the checks passed, or raises `ConformanceE
 lists every failure with what was expected, what was found, and why it matters.
 """
 
+from haplobench.testing.checks import ConformanceError, Failure
 from haplobench.testing.datasets import check_dataset
-from haplobench.testing.findings import ConformanceError, Failure
 from haplobench.testing.generators import check_generator
 from haplobench.testing.metrics import check_metric
 from haplobench.testing.panels import (

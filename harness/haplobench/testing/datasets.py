@@ -11,14 +11,15 @@ import numpy as np
 
 from haplobench.plugin import DatasetSpec, LoadedDataset, Params, RunContext
 from haplobench.registry import Registry, resolve
-from haplobench.testing.descriptions import (
+from haplobench.testing.checks import (
+    Findings,
+    HaltError,
     check_description,
     check_light_import,
     checked_params,
     named,
+    watched,
 )
-from haplobench.testing.findings import Findings, HaltError
-from haplobench.testing.writes import watched
 
 
 def check_dataset(

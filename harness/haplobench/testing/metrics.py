@@ -23,13 +23,15 @@ from haplobench.plugin import (
     Telemetry,
 )
 from haplobench.registry import Registry, resolve
-from haplobench.testing.descriptions import (
+from haplobench.testing.checks import (
+    Findings,
+    HaltError,
     check_description,
     check_light_import,
     checked_params,
     named,
+    watched,
 )
-from haplobench.testing.findings import Findings, HaltError
 from haplobench.testing.panels import (
     example_context,
     example_panel,
@@ -40,7 +42,6 @@ from haplobench.testing.panels import (
     without_labels,
 )
 from haplobench.testing.results import Table, close, difference, judged_result
-from haplobench.testing.writes import watched
 
 _ANY_COHORT = "A generator may make anything, and a metric that raises leaves a hole in the table."
 _TELEMETRY = Telemetry(12.5, 20.0, 0.5, 0.4, 9 << 27, 5 << 27, 1 << 28, 1 << 28, 1000, 742, 140_000)

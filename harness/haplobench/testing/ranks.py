@@ -86,7 +86,7 @@ def _fit(job: Path, rank: int) -> None:
     """What one rank does."""
     from torch._C._distributed_c10d import FileStore
 
-    from haplobench.distributed.torch_group import TorchGroup
+    from haplobench.distributed.torch_backend import TorchGroup
     from haplobench.panel import Panel
     from haplobench.registry import resolve
     from haplobench.testing.panels import example_context

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from haplobench.plugin import Measurement, MetricResult, MetricSpec
-from haplobench.testing.findings import Findings, HaltError
+from haplobench.testing.checks import Findings, HaltError
 
 _RECORDS = (
     "Records are JSON: a number that is missing, NaN or unlabelled can't be stored or compared."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from haplobench import GeneratorSpec, hookimpl
-from haplobench_baselines import specs
+from haplobench_baselines.specs import SPECS
 
 
 @hookimpl
 def haplobench_generators() -> list[GeneratorSpec]:
     """All baselines: the two controls, then the two models."""
-    return list(specs.SPECS)
+    return list(SPECS)

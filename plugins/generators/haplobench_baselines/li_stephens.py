@@ -11,13 +11,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
-from haplobench_baselines.draws import block_size, cut, refuse_missing
-from haplobench_baselines.groups import Groups
+from haplobench_baselines.common import (
+    Groups,
+    block_size,
+    cut,
+    load_state,
+    refuse_missing,
+    save_state,
+)
 from haplobench_baselines.specs import LiStephensParams
-from haplobench_baselines.storage import load_state, save_state
 
 _NAME = "li-stephens"
 _CELLS = 1 << 22  # alleles gathered at once
+
+
+class LiStephens:
+    """The copying model of Li & Stephens (2003), run forwards."""
+
+    def fit(self, train: Panel, params: LiStephensParams, ctx: RunContext) -> FittedLiStephens:
+        """Take rates from the recombination map and the number of haplotypes copied from.
+
+        Raises PanelError if alleles are missing, PluginError for mixed superpopulations.
+        """
+        refuse_missing(train, _NAME)
+        groups = Groups.of(train, params.within)
+        n = groups.sizes * train.ploidy
+        if (n < 2).any():
+            raise PluginError(
+                f"generator {_NAME}: a group of one haplotype can't be copied into a mosaic",
+                hint="set within: superpopulation or all",
+            )
+        recombination_map = ctx.recombination_map
+        if recombination_map is None:
+            ctx.log.info("%s: no recombination map: %g cM/Mb", _NAME, params.cm_per_mb)
+            start, end = int(train.positions[0]), int(train.positions[-1])
+            recombination_map = RecombinationMap.uniform(start, end, params.cm_per_mb)
+        centimorgans = recombination_map.at(train.positions)
+        theta = np.array([watterson_theta(int(k)) for k in n])
+        if params.theta is not None:
+            theta[:] = params.theta
+        return FittedLiStephens(
+            haplotypes=np.ascontiguousarray(train.haplotypes),
+            morgans=(centimorgans - centimorgans[0]) / 100,
+            groups=groups,
+            switches=4 * params.ne / n,
+            # A mutation, with probability theta / (n + theta), draws the allele anew.
+            mutations=theta / (2 * (n + theta)),
+            ploidy=train.ploidy,
+        )
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedLiStephens:
+        """Read what `save` wrote; the haplotypes stay on disk, mapped into memory."""
+        arrays, facts = load_state(directory, _NAME)
+        return FittedLiStephens(
+            haplotypes=arrays["haplotypes"],
+            morgans=arrays["morgans"],
+            groups=Groups.load(arrays),
+            switches=arrays["switches"],
+            mutations=arrays["mutations"],
+            ploidy=facts["ploidy"],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,54 +200,6 @@ class FittedLiStephens:
             **self.groups.arrays(),
         }
         save_state(directory, _NAME, arrays, ploidy=self.ploidy)
-
-
-class LiStephens:
-    """The copying model of Li & Stephens (2003), run forwards."""
-
-    def fit(self, train: Panel, params: LiStephensParams, ctx: RunContext) -> FittedLiStephens:
-        """Take rates from the recombination map and the number of haplotypes copied from.
-
-        Raises PanelError if alleles are missing, PluginError for mixed superpopulations.
-        """
-        refuse_missing(train, _NAME)
-        groups = Groups.of(train, params.within)
-        n = groups.sizes * train.ploidy
-        if (n < 2).any():
-            raise PluginError(
-                f"generator {_NAME}: a group of one haplotype can't be copied into a mosaic",
-                hint="set within: superpopulation or all",
-            )
-        recombination_map = ctx.recombination_map
-        if recombination_map is None:
-            ctx.log.info("%s: no recombination map: %g cM/Mb", _NAME, params.cm_per_mb)
-            start, end = int(train.positions[0]), int(train.positions[-1])
-            recombination_map = RecombinationMap.uniform(start, end, params.cm_per_mb)
-        centimorgans = recombination_map.at(train.positions)
-        theta = np.array([watterson_theta(int(k)) for k in n])
-        if params.theta is not None:
-            theta[:] = params.theta
-        return FittedLiStephens(
-            haplotypes=np.ascontiguousarray(train.haplotypes),
-            morgans=(centimorgans - centimorgans[0]) / 100,
-            groups=groups,
-            switches=4 * params.ne / n,
-            # A mutation, with probability theta / (n + theta), draws the allele anew.
-            mutations=theta / (2 * (n + theta)),
-            ploidy=train.ploidy,
-        )
-
-    def load(self, directory: Path, ctx: RunContext) -> FittedLiStephens:
-        """Read what `save` wrote; the haplotypes stay on disk, mapped into memory."""
-        arrays, facts = load_state(directory, _NAME)
-        return FittedLiStephens(
-            haplotypes=arrays["haplotypes"],
-            morgans=arrays["morgans"],
-            groups=Groups.load(arrays),
-            switches=arrays["switches"],
-            mutations=arrays["mutations"],
-            ploidy=facts["ploidy"],
-        )
 
 
 def watterson_theta(n: int) -> float:

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
-from haplobench_baselines.draws import BLOCK, cut, refuse_missing
+from haplobench_baselines.common import BLOCK, cut, load_state, refuse_missing, save_state
 from haplobench_baselines.specs import MarkovParams
-from haplobench_baselines.storage import load_state, save_state
 
 _NAME = "markov"
 # Probabilities are stored as multiples of 1 / 65535, so that 0 and 1 are exact.
@@ -20,6 +19,45 @@ _ONE = 65535
 _TABLE_BYTES = 1 << 32
 _CELLS = 1 << 22  # counted at once
 _SITES = 256  # whose random numbers are drawn at once; another number gives other haplotypes
+
+
+class Markov:
+    """Chain of order k, its probabilities smoothed towards ever shorter contexts.
+
+    With n haplotypes in a context of j sites, n1 of them with the alternate allele, and
+    smoothing s: p_j = (n1 + s p_{j-1}) / (n + s), where p_{j-1} is of the context without its
+    oldest site and p_0 is the training frequency: a hierarchical Dirichlet prior with a fixed
+    concentration (MacKay & Peto 1995).
+    """
+
+    def fit(self, train: Panel, params: MarkovParams, ctx: RunContext) -> FittedMarkov:
+        """Count contexts.
+
+        Raises PanelError if alleles are missing, PluginError if the table would be too large.
+        """
+        refuse_missing(train, _NAME)
+        n_sites, order = train.n_sites, params.order
+        if n_sites * 2 ** (order + 1) > _TABLE_BYTES:
+            fits = int(np.log2(_TABLE_BYTES / (2 * n_sites)))
+            raise PluginError(
+                f"generator {_NAME}: order {order} needs "
+                f"{n_sites * 2 ** (order + 1) / 2**30:.1f} GiB at {n_sites} sites, "
+                f"expected at most {_TABLE_BYTES / 2**30:.0f} GiB",
+                hint=f"set order to {fits} or less",
+            )
+        table = np.empty((n_sites, 2**order), np.uint16)
+        step = max(1, _CELLS >> order)
+        for start in range(0, n_sites, step):
+            counts = _count(train.haplotypes, start, min(start + step, n_sites), order)
+            probabilities = smooth(counts, params.smoothing)
+            table[start : start + step] = np.rint(probabilities * _ONE)
+            ctx.progress(min(1.0, (start + step) / n_sites), "counting contexts")
+        return FittedMarkov(table)
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedMarkov:
+        """Read what `save` wrote; the table stays on disk, mapped into memory."""
+        arrays, _ = load_state(directory, _NAME)
+        return FittedMarkov(arrays["table"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,45 +105,6 @@ class FittedMarkov:
     def save(self, directory: Path) -> None:
         """Write the table."""
         save_state(directory, _NAME, {"table": self.table})
-
-
-class Markov:
-    """Chain of order k, its probabilities smoothed towards ever shorter contexts.
-
-    With n haplotypes in a context of j sites, n1 of them with the alternate allele, and
-    smoothing s: p_j = (n1 + s p_{j-1}) / (n + s), where p_{j-1} is of the context without its
-    oldest site and p_0 is the training frequency: a hierarchical Dirichlet prior with a fixed
-    concentration (MacKay & Peto 1995).
-    """
-
-    def fit(self, train: Panel, params: MarkovParams, ctx: RunContext) -> FittedMarkov:
-        """Count contexts.
-
-        Raises PanelError if alleles are missing, PluginError if the table would be too large.
-        """
-        refuse_missing(train, _NAME)
-        n_sites, order = train.n_sites, params.order
-        if n_sites * 2 ** (order + 1) > _TABLE_BYTES:
-            fits = int(np.log2(_TABLE_BYTES / (2 * n_sites)))
-            raise PluginError(
-                f"generator {_NAME}: order {order} needs "
-                f"{n_sites * 2 ** (order + 1) / 2**30:.1f} GiB at {n_sites} sites, "
-                f"expected at most {_TABLE_BYTES / 2**30:.0f} GiB",
-                hint=f"set order to {fits} or less",
-            )
-        table = np.empty((n_sites, 2**order), np.uint16)
-        step = max(1, _CELLS >> order)
-        for start in range(0, n_sites, step):
-            counts = _count(train.haplotypes, start, min(start + step, n_sites), order)
-            probabilities = smooth(counts, params.smoothing)
-            table[start : start + step] = np.rint(probabilities * _ONE)
-            ctx.progress(min(1.0, (start + step) / n_sites), "counting contexts")
-        return FittedMarkov(table)
-
-    def load(self, directory: Path, ctx: RunContext) -> FittedMarkov:
-        """Read what `save` wrote; the table stays on disk, mapped into memory."""
-        arrays, _ = load_state(directory, _NAME)
-        return FittedMarkov(arrays["table"])
 
 
 def smooth(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Descriptions of the baseline generators, light to import."""
+"""The baseline generators and their parameters, light to import."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ SPECS = (
     GeneratorSpec(
         name="independent",
         version="1",
-        target="haplobench_baselines.independent:Independent",
+        target="haplobench_baselines.controls:Independent",
         summary="Every site drawn on its own at its training frequency, populations pooled.",
         control="no LD: exposes metrics that only see single sites",
     ),
     GeneratorSpec(
         name="copycat",
         version="1",
-        target="haplobench_baselines.copycat:Copycat",
+        target="haplobench_baselines.controls:Copycat",
         summary="Training people of the populations asked for, returned as synthetic.",
         conditional=True,
         control="training people returned as synthetic: perfect fidelity, total leak",

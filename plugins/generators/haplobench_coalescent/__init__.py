@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from haplobench import GeneratorSpec, hookimpl
-from haplobench_coalescent import specs
+from haplobench_coalescent.specs import SPECS
 
 
 @hookimpl
 def haplobench_generators() -> list[GeneratorSpec]:
     """The coalescent generators."""
-    return list(specs.SPECS)
+    return list(SPECS)

@@ -1,9 +1,10 @@
-"""Published demographies from the stdpopsim catalogue, population by population."""
+"""`stdpopsim`: published demographies of its catalogue, population by population."""
 
 from __future__ import annotations
 
+import difflib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,40 +15,68 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.panel import synthetic_names
-from haplobench_coalescent.labels import SUPERPOPULATIONS, find, match
-from haplobench_coalescent.simulation import Region, Simulated, simulate
+from haplobench_coalescent.simulation import (
+    Region,
+    Simulated,
+    load_state,
+    region_of,
+    save_state,
+    simulate,
+)
 from haplobench_coalescent.specs import StdpopsimParams
-from haplobench_coalescent.storage import load_state, region_of, save_state
 
 _NAME = "stdpopsim"
+# The 1000 Genomes Project's populations (Nature 526, 68-74, 2015) by superpopulation.
+_MEMBERS = {
+    "AFR": ("ACB", "ASW", "ESN", "GWD", "LWK", "MSL", "YRI"),
+    "AMR": ("CLM", "MXL", "PEL", "PUR"),
+    "EAS": ("CDX", "CHB", "CHS", "JPT", "KHV"),
+    "EUR": ("CEU", "FIN", "GBR", "IBS", "TSI"),
+    "SAS": ("BEB", "GIH", "ITU", "PJL", "STU"),
+}
+SUPERPOPULATIONS = {label: group for group, labels in _MEMBERS.items() for label in labels}
+# Names that the catalogue's models give to each superpopulation, best first.
+_NAMES = {
+    "AFR": ("YRI", "AFR", "African_Americans"),
+    "AMR": ("AMR", "ADMIX"),
+    "EAS": ("CHB", "EAS", "ASIA", "Han"),
+    "EUR": ("CEU", "EUR"),
+    "SAS": ("SAS",),
+}
+# Where a model has none of them, whom the group is closest to (Fst): both to Europeans.
+_NEAREST = {"AMR": "EUR", "SAS": "EUR"}
 
 
-@dataclass(frozen=True)
-class People:
-    """Labels of the training people: how many have each, and each one's superpopulation.
+class Catalogue:
+    """Simulates what is published about the people's history; the panel gives only the region."""
 
-    Both are empty where the panel has no labels.
-    """
+    def fit(self, train: Panel, params: StdpopsimParams, ctx: RunContext) -> FittedCatalogue:
+        """Look the demography up, and match its populations with the panel's labels.
 
-    counts: Mapping[str, int]
-    superpopulations: Mapping[str, str]
+        Raises PluginError for an unknown species, model or population.
+        """
+        demography = _demography(params)
+        contig = stdpopsim.get_species(params.species).get_contig(length=train.span)
+        rate = params.mutation_rate or demography.mutation_rate or contig.mutation_rate
+        cm_per_mb = contig.recombination_map.mean_rate * 1e8
+        fitted = FittedCatalogue(
+            region=region_of(train, ctx, name=_NAME, cm_per_mb=cm_per_mb),
+            params=params,
+            mutation_rate=float(rate),
+            people=People.of(train),
+        )
+        fitted.match(list(fitted.people.counts) or [params.population], ctx.log)
+        return fitted
 
-    @classmethod
-    def of(cls, train: Panel) -> People:
-        """Count the labels of `train`."""
-        if not train.labelled:
-            return cls({}, {})
-        labels, counts = np.unique(train.population, return_counts=True)
-        above = dict(zip(train.population.tolist(), train.superpopulation.tolist(), strict=True))
-        return cls(dict(zip(labels.tolist(), counts.tolist(), strict=True)), above)
-
-    def proportional(self, n: int) -> NDArray[np.str_]:
-        """Labels of n people in the training people's proportions; empty ones without labels."""
-        labels = np.array(list(self.counts) or [""])
-        ends = np.cumsum(list(self.counts.values()) or [1])
-        at = (np.arange(n) + 0.5) / max(1, n) * ends[-1]
-        spread: NDArray[np.str_] = labels[np.searchsorted(ends, at, side="right")]
-        return spread
+    def load(self, directory: Path, ctx: RunContext) -> FittedCatalogue:
+        """Read what `save` wrote."""
+        region, facts = load_state(directory, _NAME)
+        return FittedCatalogue(
+            region=region,
+            params=StdpopsimParams(**facts["params"]),
+            mutation_rate=facts["mutation_rate"],
+            people=People(**facts["people"]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +146,7 @@ class FittedCatalogue:
         model = self.params.model
         populations = present_day(_demography(self.params))
         choices = [
-            match(
+            match_population(
                 label,
                 self.people.superpopulations.get(label, ""),
                 model=model,
@@ -153,36 +182,101 @@ class FittedCatalogue:
         )
 
 
-class Catalogue:
-    """Simulates what is published about the people's history; the panel gives only the region."""
+@dataclass(frozen=True)
+class People:
+    """Labels of the training people: how many have each, and each one's superpopulation.
 
-    def fit(self, train: Panel, params: StdpopsimParams, ctx: RunContext) -> FittedCatalogue:
-        """Look the demography up, and match its populations with the panel's labels.
+    Both are empty where the panel has no labels.
+    """
 
-        Raises PluginError for an unknown species, model or population.
-        """
-        demography = _demography(params)
-        contig = stdpopsim.get_species(params.species).get_contig(length=train.span)
-        rate = params.mutation_rate or demography.mutation_rate or contig.mutation_rate
-        cm_per_mb = contig.recombination_map.mean_rate * 1e8
-        fitted = FittedCatalogue(
-            region=region_of(train, ctx, name=_NAME, cm_per_mb=cm_per_mb),
-            params=params,
-            mutation_rate=float(rate),
-            people=People.of(train),
-        )
-        fitted.match(list(fitted.people.counts) or [params.population], ctx.log)
-        return fitted
+    counts: Mapping[str, int]
+    superpopulations: Mapping[str, str]
 
-    def load(self, directory: Path, ctx: RunContext) -> FittedCatalogue:
-        """Read what `save` wrote."""
-        region, facts = load_state(directory, _NAME)
-        return FittedCatalogue(
-            region=region,
-            params=StdpopsimParams(**facts["params"]),
-            mutation_rate=facts["mutation_rate"],
-            people=People(**facts["people"]),
-        )
+    @classmethod
+    def of(cls, train: Panel) -> People:
+        """Count the labels of `train`."""
+        if not train.labelled:
+            return cls({}, {})
+        labels, counts = np.unique(train.population, return_counts=True)
+        above = dict(zip(train.population.tolist(), train.superpopulation.tolist(), strict=True))
+        return cls(dict(zip(labels.tolist(), counts.tolist(), strict=True)), above)
+
+    def proportional(self, n: int) -> NDArray[np.str_]:
+        """Labels of n people in the training people's proportions; empty ones without labels."""
+        labels = np.array(list(self.counts) or [""])
+        ends = np.cumsum(list(self.counts.values()) or [1])
+        at = (np.arange(n) + 0.5) / max(1, n) * ends[-1]
+        spread: NDArray[np.str_] = labels[np.searchsorted(ends, at, side="right")]
+        return spread
+
+
+@dataclass(frozen=True)
+class Match:
+    """A population of the model; `nearest` says of whom, where it only stands in."""
+
+    population: str
+    nearest: str = ""
+
+
+def match_population(
+    label: str,
+    superpopulation: str,
+    *,
+    model: str,
+    populations: Sequence[str],
+    overrides: Mapping[str, str],
+) -> Match:
+    """The model population for a panel's label.
+
+    In turn: what `overrides` say of the label or of its superpopulation; a model population
+    of the same name; the model's name for the 1000 Genomes superpopulation; the only
+    population, where the model has one; the nearest superpopulation's.
+
+    Parameters
+    ----------
+    label, superpopulation : str
+        As in the panel; `superpopulation` may be empty.
+    model : str
+        Its identifier, for messages.
+    populations : sequence of str
+        The model's present-day populations.
+    overrides : mapping of str to str
+        Label to model population.
+
+    Raises
+    ------
+    PluginError
+        That lists the model's populations, if nothing fits.
+    """
+    group = SUPERPOPULATIONS.get(label) or (label if label in _NAMES else superpopulation)
+    for key in (label, superpopulation, group):
+        if key in overrides:
+            return Match(_present(overrides[key], key, model=model, populations=populations))
+    if label in populations:
+        return Match(label)
+    for name in _NAMES.get(group, ()):
+        if name in populations:
+            return Match(name)
+    if len(populations) == 1:
+        return Match(populations[0], nearest=model)
+    nearest = _NEAREST.get(group, "")
+    for name in _NAMES.get(nearest, ()):
+        if name in populations:
+            return Match(name, nearest=nearest)
+    raise PluginError(
+        f"population {label!r} has no counterpart in model {model}, whose populations are "
+        f"{', '.join(populations)}",
+        hint=f"set populations: {{{label}: {populations[0]}}} or the like",
+    )
+
+
+def _present(name: str, key: str, *, model: str, populations: Sequence[str]) -> str:
+    if name in populations:
+        return name
+    raise PluginError(
+        f"populations.{key}: model {model} has no present-day population {name!r}, expected one "
+        f"of {', '.join(populations)}"
+    )
 
 
 def present_day(demography: stdpopsim.DemographicModel) -> list[str]:
@@ -196,10 +290,20 @@ def present_day(demography: stdpopsim.DemographicModel) -> list[str]:
 
 def _demography(params: StdpopsimParams) -> stdpopsim.DemographicModel:
     """The model; PluginError with near names if species, model or populations aren't there."""
-    species_id = find("species", params.species, [s.id for s in stdpopsim.all_species()])
+    species_id = find_name("species", params.species, [s.id for s in stdpopsim.all_species()])
     species = stdpopsim.get_species(species_id)
-    model_id = find("model", params.model, [m.id for m in species.demographic_models])
+    model_id = find_name("model", params.model, [m.id for m in species.demographic_models])
     demography = species.get_demographic_model(model_id)
     if not present_day(demography):
         raise PluginError(f"generator stdpopsim: model {model_id} has no present-day population")
     return demography
+
+
+def find_name(kind: str, name: str, known: Sequence[str]) -> str:
+    """`name` if it is among `known`; else PluginError with near names."""
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(known)
+    raise PluginError(
+        f"generator stdpopsim: no {kind} is named {name!r}", hint=f"did you mean {', '.join(near)}?"
+    )

@@ -1,22 +1,53 @@
-"""One population of constant size with the panel's diversity and recombination map."""
+"""`msprime`: one population of constant size, with the panel's diversity and recombination map."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msprime
+import numpy as np
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.panel import synthetic_names
-from haplobench_coalescent.diversity import estimate
-from haplobench_coalescent.simulation import Region, simulate
+from haplobench_coalescent.simulation import Region, load_state, region_of, save_state, simulate
 from haplobench_coalescent.specs import MsprimeParams
-from haplobench_coalescent.storage import load_state, region_of, save_state
 
 _NAME = "msprime"
+Estimator = Literal["pi", "segregating-sites"]
+
+
+class ConstantSize:
+    """The standard neutral coalescent with recombination, simulated by msprime."""
+
+    def fit(self, train: Panel, params: MsprimeParams, ctx: RunContext) -> FittedConstantSize:
+        """Estimate Ne = theta / (4 mu L) from the panel's diversity.
+
+        Raises PluginError if no site is polymorphic and `ne` isn't given.
+        """
+        region = region_of(train, ctx, name=_NAME, cm_per_mb=params.cm_per_mb)
+        ne = params.ne
+        if ne is None:
+            min_maf = ctx.min_maf if params.min_maf is None else params.min_maf
+            diversity = estimate(train, min_maf, params.estimator)
+            ne = diversity.effective_size(params.mutation_rate)
+            ctx.log.info(
+                "%s: Ne %.0f, theta %.3g per bp from %d sites with %d or more minor alleles (%s)",
+                _NAME,
+                ne,
+                diversity.theta / diversity.span,
+                diversity.n_sites,
+                diversity.least_count,
+                params.estimator,
+            )
+        return FittedConstantSize(region, ne, params.mutation_rate, params.model)
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedConstantSize:
+        """Read what `save` wrote."""
+        region, facts = load_state(directory, _NAME)
+        return FittedConstantSize(region, **facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,37 +86,6 @@ class FittedConstantSize:
         )
 
 
-class ConstantSize:
-    """The standard neutral coalescent with recombination, simulated by msprime."""
-
-    def fit(self, train: Panel, params: MsprimeParams, ctx: RunContext) -> FittedConstantSize:
-        """Estimate Ne = theta / (4 mu L) from the panel's diversity.
-
-        Raises PluginError if no site is polymorphic and `ne` isn't given.
-        """
-        region = region_of(train, ctx, name=_NAME, cm_per_mb=params.cm_per_mb)
-        ne = params.ne
-        if ne is None:
-            min_maf = ctx.min_maf if params.min_maf is None else params.min_maf
-            diversity = estimate(train, min_maf, params.estimator)
-            ne = diversity.effective_size(params.mutation_rate)
-            ctx.log.info(
-                "%s: Ne %.0f, theta %.3g per bp from %d sites with %d or more minor alleles (%s)",
-                _NAME,
-                ne,
-                diversity.theta / diversity.span,
-                diversity.n_sites,
-                diversity.least_count,
-                params.estimator,
-            )
-        return FittedConstantSize(region, ne, params.mutation_rate, params.model)
-
-    def load(self, directory: Path, ctx: RunContext) -> FittedConstantSize:
-        """Read what `save` wrote."""
-        region, facts = load_state(directory, _NAME)
-        return FittedConstantSize(region, **facts)
-
-
 def _ancestry_model(name: str) -> Any:
     """The ancestry model of that name, as msprime takes it."""
     if name == "hudson":
@@ -96,3 +96,76 @@ def _ancestry_model(name: str) -> Any:
             hint="pip install -U msprime, or set model: hudson",
         )
     return msprime.SMCK(1)
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """An estimate of theta = 4 Ne mu, and what it rests on.
+
+    Attributes
+    ----------
+    theta : float
+        Of the whole region (not per bp).
+    n_sites : int
+        Polymorphic sites counted.
+    least_count : int
+        Minor alleles of the rarest site kept.
+    span : int
+        bp.
+    """
+
+    theta: float
+    n_sites: int
+    least_count: int
+    span: int
+
+    def effective_size(self, mutation_rate: float) -> float:
+        """Ne = theta / (4 mu L), mu per bp and generation."""
+        return self.theta / (4 * mutation_rate * self.span)
+
+
+def estimate(panel: Panel, min_maf: float, estimator: Estimator = "pi") -> Diversity:
+    """Theta of a panel of which only the sites of MAF `min_maf` or more were kept.
+
+    In a population of constant size, n haplotypes have theta / i sites with i derived alleles
+    (Fu 1995). With a the least minor allele count kept,
+
+    - segregating sites S (Watterson 1975): E[S] = theta * sum of 1 / i, i from a to n - a;
+    - mean pairwise difference pi (Tajima 1983): every minor allele count contributes the
+      same to E[pi], so E[pi] = theta * (1 - 2 (a - 1) / (n - 1)).
+
+    Without a filter (a = 1) both are the usual estimators. a is the larger of `min_maf` times
+    n and the rarest site's count, so that a panel filtered by someone else isn't taken for
+    complete.
+
+    Parameters
+    ----------
+    panel : Panel
+        Missing alleles are left out site by site; a is counted in haplotypes of the panel.
+    min_maf : float
+    estimator : str
+
+    Raises
+    ------
+    PluginError
+        If no site is polymorphic.
+    """
+    alternate, called = panel.allele_counts
+    minor = np.minimum(alternate, called - alternate)
+    polymorphic = minor > 0
+    alternate, called, minor = alternate[polymorphic], called[polymorphic], minor[polymorphic]
+    if not minor.size:
+        raise PluginError(
+            f"none of the training panel's {panel.n_sites} sites is polymorphic, so that its "
+            "diversity says nothing",
+            hint="set ne",
+        )
+    n = panel.n_haplotypes
+    # Tolerance: 0.05 * 480 is 24.000000000000004 in floating point.
+    least = max(1, int(np.ceil(min_maf * n - 1e-6)), int((minor * n // called).min()))
+    if estimator == "pi":
+        differences = 2 * alternate * (called - alternate) / (called * (called - 1))
+        theta = differences.sum() / (1 - 2 * (least - 1) / (n - 1))
+    else:
+        theta = minor.size / (1 / np.arange(least, n - least + 1)).sum()
+    return Diversity(float(theta), int(minor.size), least, panel.span)

@@ -1,4 +1,4 @@
-"""Descriptions of the coalescent generators, light to import."""
+"""The coalescent generators and their parameters, light to import."""
 
 from __future__ import annotations
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,21 +18,22 @@ from numpy.typing import NDArray
 from haplobench import BenchError, Panel, RecombinationMap, RunContext, SampleRequest
 from haplobench.datasets.formats import write_panel
 from haplobench.datasets.labels import read_labels, write_labels
-from haplobench_command.matrices import write_matrix
-from haplobench_command.outputs import read_own_sites, read_rows
-from haplobench_command.params import (
+from haplobench_command.formats import read_own_sites, read_rows, write_matrix
+from haplobench_command.specs import (
     CommandLines,
     CommandParams,
     ConditionalCommandParams,
+    FitShell,
     OwnSitesCommandParams,
+    SampleShell,
+    fill,
 )
-from haplobench_command.running import run
 
-_PARAMS = {
-    model.__name__: model
-    for model in (CommandParams, ConditionalCommandParams, OwnSitesCommandParams)
-}
 _LARGEST_SEED = 2**31 - 1
+_TAIL_LINES = 12
+_TAIL_BYTES = 4096
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass
@@ -205,6 +209,12 @@ class OwnSitesCommandGenerator(CommandGenerator):
     fitted: type[FittedCommand] = FittedOwnSitesCommand
 
 
+_PARAMS = {
+    model.__name__: model
+    for model in (CommandParams, ConditionalCommandParams, OwnSitesCommandParams)
+}
+
+
 def _values(
     folder: Path,
     params: CommandLines,
@@ -245,3 +255,79 @@ def _write_map(genetic: RecombinationMap | None, contig: str, path: Path) -> Non
         for bp, cm in zip(genetic.positions, genetic.centimorgans, strict=True)
     ]
     path.write_text("\n".join(lines) + "\n")
+
+
+def run(
+    stage: str,
+    line: list[str] | FitShell | SampleShell,
+    values: Mapping[str, object],
+    params: CommandLines,
+    ctx: RunContext,
+    *,
+    output: Path | None = None,
+) -> None:
+    """Run a stage's command until it ends; the harness ends it, with this process, in time.
+
+    Parameters
+    ----------
+    stage : str
+        `fit` or `sample`, for messages.
+    line : list of str, FitShell or SampleShell
+    values : mapping
+        Of the placeholders.
+    params : CommandLines
+    ctx : RunContext
+    output : Path or None
+        Takes what the program prints; None: it goes to the log with its complaints.
+
+    Raises
+    ------
+    BenchError
+        If it can't be started or exits other than 0, with the last lines of its stderr.
+    """
+    if isinstance(line, list):
+        arguments = [fill(word, values) for word in line]
+    else:
+        arguments = ["/bin/sh", "-e", "-u", "-c", fill(line.shell, values, quoted=True)]
+    shown = shlex.join(arguments) if isinstance(line, list) else arguments[-1]
+    ctx.log.info("%s: %s", stage, shown)
+    complaints = ctx.scratch / f"{stage}.stderr"
+    try:
+        with complaints.open("wb") as errors, (output or Path(os.devnull)).open("wb") as printed:
+            done = subprocess.run(
+                arguments,
+                cwd=params.folder,
+                env=_environment(params, ctx),
+                stdin=subprocess.DEVNULL,
+                stdout=printed if output else errors,
+                stderr=errors,
+                check=False,
+            )
+    except OSError as error:
+        raise BenchError(
+            f"command {stage}: {arguments[0]} can't be started: {error.strerror}"
+        ) from None
+    tail = _tail(complaints)
+    if done.returncode:
+        ended = (
+            f"was ended by signal {-done.returncode}"
+            if done.returncode < 0
+            else f"exited with {done.returncode}"
+        )
+        raise BenchError(f"command {stage}: `{shown}` {ended}; its last words:\n{tail}")
+    for text in tail.splitlines():
+        ctx.log.info("%s: %s", stage, text)
+
+
+def _environment(params: CommandLines, ctx: RunContext) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    folders = dict.fromkeys(("HOME", "TMPDIR"), str(ctx.scratch))
+    threads = dict.fromkeys(_THREADS, str(ctx.threads))
+    return kept | folders | threads | dict(params.environment)
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        text = handle.read().decode(errors="replace")
+    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:]) or "(it said nothing)"

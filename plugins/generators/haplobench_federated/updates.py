@@ -2,7 +2,7 @@
 
 Compressed (stochastic quantisation, top-k with error feedback), a client compresses the difference
 to the weights it got; the server undoes it before it looks at the update. Both follow what
-`haplobench_federated.edge_params` says.
+`haplobench_federated.params` says.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""Genomes of individuals: the reference with a haplotype's alleles written into it."""
+"""People by site frequency, and their genomes: the reference with their alleles written into it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import BenchError, ReferenceSequence, RunContext
+from haplobench import BenchError, Panel, ReferenceSequence, RunContext
 from haplobench.sequence import surrogate_sequence
-from haplobench_reads.cohort import Sites
 
+BLOCK = 256
 _LINE = 60
 _NEWLINE = 10
 _ALLELES = list("ACGTNacgtn")
@@ -19,12 +20,96 @@ _TRANSITION = np.arange(256, dtype=np.uint8)
 _TRANSITION[np.frombuffer(b"ACGTacgt", np.uint8)] = np.frombuffer(b"GTACGTAC", np.uint8)
 
 
-def reference_under(sites: Sites, ctx: RunContext) -> ReferenceSequence:
-    """The sequence under the sites: the dataset's, or seeded random bases where it has none."""
-    if ctx.sequence is not None:
-        return ctx.sequence
-    start, end = int(sites.positions[0]), int(sites.positions[-1])
-    return surrogate_sequence(start, end, ctx.rng("reads", "reference"))
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Sites of a panel and how frequent their alternate alleles are.
+
+    Attributes
+    ----------
+    contig : str
+    ploidy : int
+    positions : (n_sites,) int64
+        bp, 1-based.
+    ref, alt : (n_sites,) str
+    frequencies : (n_sites,) float64
+        Of the alternate allele.
+    """
+
+    contig: str
+    ploidy: int
+    positions: NDArray[np.int64]
+    ref: NDArray[np.str_]
+    alt: NDArray[np.str_]
+    frequencies: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, panel: Panel) -> Self:
+        """The sites of a panel, with its allele frequencies."""
+        return cls(
+            panel.contig, panel.ploidy, panel.positions, panel.ref, panel.alt, panel.frequencies
+        )
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.int8]:
+        """One block: (BLOCK, n_sites) int8, alleles Bernoulli(frequency).
+
+        A person's alleles are independent, so genotypes are in Hardy-Weinberg proportions.
+        """
+        drawn = rng.random((BLOCK, self.frequencies.size), np.float32)
+        return (drawn < self.frequencies.astype(np.float32)).view(np.int8)
+
+    def save(self, path: Path) -> None:
+        """Write as npz, without pickle."""
+        np.savez_compressed(
+            path,
+            contig=np.array(self.contig),
+            ploidy=np.array(self.ploidy),
+            positions=self.positions,
+            ref=self.ref,
+            alt=self.alt,
+            frequencies=self.frequencies,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; BenchError if it isn't that."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(
+                    str(file["contig"]),
+                    int(file["ploidy"]),
+                    *(file[name] for name in ("positions", "ref", "alt", "frequencies")),
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise BenchError(f"{path}: not the saved sites of a panel: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Individual:
+    """A person to be sequenced.
+
+    Attributes
+    ----------
+    index : int
+        Absolute index of the person, from 0: all randomness is keyed by it.
+    haplotypes : (ploidy, n_sites) int8
+    """
+
+    index: int
+    haplotypes: NDArray[np.int8]
+
+    @property
+    def ploidy(self) -> int:
+        """Number of haplotypes."""
+        return int(self.haplotypes.shape[0])
+
+    @property
+    def name(self) -> str:
+        """Name of the person's files; counted from 1, as synthetic samples are."""
+        return f"synthetic{self.index + 1}"
+
+    def haplotype_name(self, haplotype: int) -> str:
+        """Name of one haplotype in FASTA and read names; counted from 1."""
+        return f"{self.name}_h{haplotype + 1}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +173,14 @@ class Genomes:
                 f"{length} bp for one fragment",
                 hint="set shorter fragment_mean and read_length, or reads_individuals: 0",
             )
+
+
+def reference_under(sites: Sites, ctx: RunContext) -> ReferenceSequence:
+    """The sequence under the sites: the dataset's, or seeded random bases where it has none."""
+    if ctx.sequence is not None:
+        return ctx.sequence
+    start, end = int(sites.positions[0]), int(sites.positions[-1])
+    return surrogate_sequence(start, end, ctx.rng("reads", "reference"))
 
 
 def write_fasta(path: Path, name: str, bases: NDArray[np.uint8]) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel, ReferenceSequence, RunContext, SampleRequest
 from haplobench.sequence import BASES
-from haplobench_reads.cohort import BLOCK
-from haplobench_reads.params import RandomSequenceParams
+from haplobench_reads.genome import BLOCK
+from haplobench_reads.specs import RandomSequenceParams
 
 _FILE = "region.json"
 

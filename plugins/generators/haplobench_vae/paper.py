@@ -1,8 +1,13 @@
-"""`vae-paper`: the published design, windows sampled independently and put side by side."""
+"""`vae-paper`: the published design, windows sampled independently and put side by side.
+
+No window shares a parameter with another: every weight of the network has a leading window
+axis, and every layer is one batched matrix product over it. So windows stop early one by one,
+and ranks train disjoint ones without communication."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,23 +16,26 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.distributed import shard
-from haplobench_vae.paper_model import STRIDE, Shape, WindowVAEs
-from haplobench_vae.params import PaperVAEParams
-from haplobench_vae.ranks import all_windows
+from haplobench_vae.specs import PaperVAEParams, TrainingParams
 from haplobench_vae.storage import reading_model, write_model
 from haplobench_vae.training import (
-    WindowHistory,
     cpu_generator,
     reproducible,
-    train_windows,
     validation_haplotypes,
 )
-from haplobench_vae.windows import WindowTiling
+from haplobench_vae.windows import WindowTiling, all_windows
 
+STRIDES = (4, 2)
+STRIDE = math.prod(STRIDES)
+_FREQUENCY_FLOOR = 1e-3
+_DEVIATION_FLOOR = 0.05
+_LOG_VARIANCE = 8.0
+_VALIDATION_BATCH = 1024
 _BLOCK = 128
 
 
@@ -151,6 +159,36 @@ class FittedPaperVAE:
         return alleles
 
 
+def _fit_windows(
+    train: Panel,
+    tiling: WindowTiling,
+    windows: range,
+    held: NDArray[np.bool_],
+    params: PaperVAEParams,
+    ctx: RunContext,
+    report: Callable[[int, float], None],
+) -> tuple[WindowVAEs, WindowHistory]:
+    """Train one run of windows; its randomness is keyed by its first window."""
+    cut = tiling.cut(train.haplotypes, windows)
+    frequencies = _frequencies(cut[:, ~held])
+    generator = cpu_generator(ctx.seed_for("vae", "fit", windows.start))
+    model = WindowVAEs(_shape(tiling, windows, params), torch.from_numpy(frequencies), generator)
+    model.to(ctx.device)
+    alleles = torch.from_numpy(cut).to(ctx.device)
+    return model, train_windows(model, alleles, held, params, generator, report)
+
+
+def _frequencies(cut: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Alternate allele frequency among the called: (n_windows, sites) float32; 0 where none."""
+    called = (cut >= 0).sum(axis=1)
+    frequencies: NDArray[np.float64] = (cut == 1).sum(axis=1) / np.maximum(called, 1)
+    return frequencies.astype(np.float32)
+
+
+def _shape(tiling: WindowTiling, windows: range, params: PaperVAEParams) -> PaperShape:
+    return PaperShape(len(windows), tiling.padded, params.latent, params.channels)
+
+
 def _untrained(tiling: WindowTiling, windows: range, params: PaperVAEParams) -> WindowVAEs:
     shape = _shape(tiling, windows, params)
     return WindowVAEs(shape, torch.zeros(len(windows), tiling.padded), cpu_generator(0))
@@ -196,36 +234,6 @@ def _of_all_ranks(
     return [_restored(state, run, tiling, params, ctx.device) for run in groups]
 
 
-def _fit_windows(
-    train: Panel,
-    tiling: WindowTiling,
-    windows: range,
-    held: NDArray[np.bool_],
-    params: PaperVAEParams,
-    ctx: RunContext,
-    report: Callable[[int, float], None],
-) -> tuple[WindowVAEs, WindowHistory]:
-    """Train one run of windows; its randomness is keyed by its first window."""
-    cut = tiling.cut(train.haplotypes, windows)
-    frequencies = _frequencies(cut[:, ~held])
-    generator = cpu_generator(ctx.seed_for("vae", "fit", windows.start))
-    model = WindowVAEs(_shape(tiling, windows, params), torch.from_numpy(frequencies), generator)
-    model.to(ctx.device)
-    alleles = torch.from_numpy(cut).to(ctx.device)
-    return model, train_windows(model, alleles, held, params, generator, report)
-
-
-def _frequencies(cut: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Alternate allele frequency among the called: (n_windows, sites) float32; 0 where none."""
-    called = (cut >= 0).sum(axis=1)
-    frequencies: NDArray[np.float64] = (cut == 1).sum(axis=1) / np.maximum(called, 1)
-    return frequencies.astype(np.float32)
-
-
-def _shape(tiling: WindowTiling, windows: range, params: PaperVAEParams) -> Shape:
-    return Shape(len(windows), tiling.padded, params.latent, params.channels)
-
-
 def _write_history(path: Path, histories: Sequence[WindowHistory]) -> None:
     """The best epoch and validation loss of every window, in order."""
     record = {
@@ -234,3 +242,272 @@ def _write_history(path: Path, histories: Sequence[WindowHistory]) -> None:
         "validation_loss_nats": np.concatenate([h.validation_loss for h in histories]).tolist(),
     }
     path.write_text(json.dumps(record) + "\n")
+
+
+def train_windows(
+    model: WindowVAEs,
+    alleles: Tensor,
+    validation: NDArray[np.bool_],
+    params: TrainingParams,
+    generator: torch.Generator,
+    report: Callable[[int, float], None],
+) -> WindowHistory:
+    """Minimise reconstruction loss + β KL of each window with Adam; keep each window's best.
+
+    Parameters
+    ----------
+    model : WindowVAEs
+        Trained in place, on the device of `alleles`.
+    alleles : (n_windows, n_haplotypes, sites) int8
+        -1 where missing or padded.
+    validation : (n_haplotypes,) bool
+    params : TrainingParams
+    generator : torch.Generator
+        Of batches and latent noise.
+    report : Callable[[int, float], None]
+        Told the epoch (from 0) and the mean validation loss over windows, nats per haplotype.
+    """
+    held = torch.from_numpy(validation).to(alleles.device)
+    fitted, held_out = alleles[:, ~held], alleles[:, held]
+    n = fitted.shape[1]
+    n_batches = max(1, n // params.batch_size)
+    noise_of = _Noise(model.shape.n_windows, model.shape.latent, generator, alleles.device)
+    # The same noise in every epoch: epochs are compared, not draws.
+    held_noise = noise_of(held_out.shape[1])
+    optimiser = torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=True)
+    steps = params.epochs * n_batches
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
+    )
+    best = BestByWindow(model, model.shape.n_windows)
+    for epoch in range(params.epochs):
+        beta = params.beta * min(1.0, (epoch + 1) / max(1, params.warm_up))
+        for rows in torch.randperm(n, generator=generator).tensor_split(n_batches):
+            batch = fitted[:, rows.to(alleles.device)].float()
+            reconstruction, kl = model.negative_elbo_terms(batch, noise_of(rows.numel()))
+            optimiser.zero_grad()
+            (reconstruction + beta * kl).mean(dim=1).sum().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+        loss = _validation_loss(model, held_out, held_noise, params.beta)
+        report(epoch, float(loss.mean()))
+        # While the KL weight rises, the posterior isn't yet the one asked for.
+        if epoch + 1 >= min(params.warm_up, params.epochs):
+            best.update(epoch, loss, model)
+            if epoch - int(best.epoch.max()) >= params.patience:
+                break
+    best.restore(model)
+    return WindowHistory(epoch + 1, best.epoch.numpy(), best.loss.numpy())
+
+
+@dataclass(frozen=True)
+class WindowHistory:
+    """How training of some windows ended.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs trained.
+    best_epoch : (n_windows,) int64
+        The epoch, from 0, whose parameters were kept.
+    validation_loss : (n_windows,) float32
+        Reconstruction loss + β KL on the validation people then, nats per haplotype.
+    """
+
+    epochs: int
+    best_epoch: NDArray[np.int64]
+    validation_loss: NDArray[np.float32]
+
+
+class BestByWindow:
+    """The best parameters of each window so far: windows stop early one by one.
+
+    Since windows share no parameters, this equals training each with early stopping of its own.
+    """
+
+    def __init__(self, model: nn.Module, n_windows: int) -> None:
+        self.loss = torch.full((n_windows,), math.inf)
+        self.epoch = torch.zeros(n_windows, dtype=torch.int64)
+        self._state = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def update(self, epoch: int, loss: Tensor, model: nn.Module) -> None:
+        """Keep `model`'s parameters of the windows whose `loss` (n_windows,) is the lowest yet."""
+        improved = loss < self.loss
+        self.loss = torch.where(improved, loss, self.loss)
+        self.epoch = torch.where(improved, epoch, self.epoch)
+        for name, value in model.state_dict().items():
+            mask = improved.to(value.device).view(-1, *(1,) * (value.dim() - 1))
+            self._state[name] = torch.where(mask, value, self._state[name])
+
+    def restore(self, model: nn.Module) -> None:
+        """Put the kept parameters back into `model`."""
+        model.load_state_dict(self._state)
+
+
+class _Noise:
+    """Standard normal latents (n_windows, n, latent), drawn on the CPU, moved to the device."""
+
+    def __init__(
+        self, n_windows: int, latent: int, generator: torch.Generator, device: torch.device
+    ) -> None:
+        self._shape = n_windows, latent
+        self._generator = generator
+        self._device = device
+
+    def __call__(self, n: int) -> Tensor:
+        windows, latent = self._shape
+        return torch.randn(windows, n, latent, generator=self._generator).to(self._device)
+
+
+@torch.no_grad()
+def _validation_loss(model: WindowVAEs, alleles: Tensor, noise: Tensor, beta: float) -> Tensor:
+    """Mean loss per haplotype of each window: (n_windows,) float32 on the CPU."""
+    total = torch.zeros(alleles.shape[0], device=alleles.device)
+    for start in range(0, alleles.shape[1], _VALIDATION_BATCH):
+        rows = slice(start, start + _VALIDATION_BATCH)
+        reconstruction, kl = model.negative_elbo_terms(alleles[:, rows].float(), noise[:, rows])
+        total += (reconstruction + beta * kl).sum(dim=1)
+    return (total / alleles.shape[1]).cpu()
+
+
+@dataclass(frozen=True)
+class PaperShape:
+    """PaperShape of the network: windows, padded sites per window, latent dimensions, channels."""
+
+    n_windows: int
+    sites: int
+    latent: int
+    channels: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Positions left after the convolutions."""
+        return self.sites // STRIDE
+
+    def layers(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (channels in, channels out, stride) of the encoder's convolutions."""
+        yield from zip((1, *self.channels), self.channels, STRIDES, strict=False)
+
+
+class WindowVAEs(nn.Module):
+    """A convolutional VAE per window (Kingma & Welling 2014), all evaluated together.
+
+    Encoder: two strided 1-D convolutions, fully connected μ and log σ². Decoder: fully
+    connected, two transposed convolutions, Bernoulli logits. Inputs are standardised by the
+    training frequencies and the logits start from them, so that training begins at
+    independent sites.
+
+    Parameters
+    ----------
+    shape : PaperShape
+    frequencies : (n_windows, sites) float32
+        Alternate allele frequency of each site in the training people.
+    generator : torch.Generator
+        Of the initial weights (on the CPU, so that devices agree).
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: PaperShape, frequencies: Tensor, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape = shape
+        windows, flat = shape.n_windows, shape.length * shape.channels[-1]
+
+        def weight(rows: int, columns: int, gain: float = 2.0) -> nn.Parameter:
+            # He et al. 2015: keeps the variance through a ReLU.
+            drawn = torch.randn(windows, rows, columns, generator=generator)
+            return nn.Parameter(drawn * math.sqrt(gain / rows))
+
+        def bias(columns: int) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(windows, 1, columns))
+
+        layers = list(shape.layers())
+        self.down = nn.ParameterList(weight(2 * s * i, o) for i, o, s in layers)
+        self.down_bias = nn.ParameterList(bias(o) for _, o, _ in layers)
+        self.posterior = weight(flat, 2 * shape.latent, gain=0.2)
+        self.posterior_bias = bias(2 * shape.latent)
+        self.expand = weight(shape.latent, flat)
+        self.expand_bias = bias(flat)
+        mirrored = layers[::-1]
+        self.up = nn.ParameterList(
+            # The last starts near 0: the logits are then those of the frequencies.
+            weight(2 * o, s * i, gain=2.0 if i > 1 else 0.02)
+            for i, o, s in mirrored
+        )
+        self.up_bias = nn.ParameterList(bias(s * i) for i, _, s in mirrored)
+        self.site_bias = nn.Parameter(
+            torch.logit(frequencies, eps=_FREQUENCY_FLOOR)[:, None, :].clone()
+        )
+        deviation = (frequencies * (1 - frequencies)).sqrt().clamp_min(_DEVIATION_FLOOR)
+        self.register_buffer("mean", frequencies[:, None, :].clone())
+        self.register_buffer("scale", 1 / deviation[:, None, :])
+
+    def encode(self, alleles: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of the posterior, each (n_windows, n, latent).
+
+        `alleles` is (n_windows, n, sites): 0, 1, or negative where missing (taken as average).
+        """
+        standard = torch.where(alleles >= 0, (alleles - self.mean) * self.scale, 0.0)
+        hidden = standard[..., None]
+        for weight, bias in zip(self.down, self.down_bias, strict=True):
+            hidden = functional.relu(convolve(hidden, weight, bias))
+        flat = hidden.flatten(start_dim=2)
+        mu, log_variance = torch.baddbmm(self.posterior_bias, flat, self.posterior).chunk(2, -1)
+        # Keeps exp() finite on the way; a trained posterior stays well inside.
+        return mu, log_variance.clamp(-_LOG_VARIANCE, _LOG_VARIANCE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Bernoulli logits (n_windows, n, sites) of latents (n_windows, n, latent)."""
+        windows, n, _ = z.shape
+        hidden = functional.relu(torch.baddbmm(self.expand_bias, z, self.expand))
+        hidden = hidden.view(windows, n, self.shape.length, self.shape.channels[-1])
+        *inner, last = zip(
+            self.up, self.up_bias, [s for _, _, s in self.shape.layers()][::-1], strict=True
+        )
+        for weight, bias, stride in inner:
+            hidden = functional.relu(transposed_convolve(hidden, weight, bias, stride))
+        weight, bias, stride = last
+        return transposed_convolve(hidden, weight, bias, stride)[..., 0] + self.site_bias
+
+    def negative_elbo_terms(self, alleles: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction loss and KL to N(0, I), nats, each (n_windows, n).
+
+        `noise` is standard normal (n_windows, n, latent): z = μ + σ · noise. Missing alleles
+        cost nothing.
+        """
+        mu, log_variance = self.encode(alleles)
+        logits = self.decode(mu + noise * (0.5 * log_variance).exp())
+        reconstruction = functional.binary_cross_entropy_with_logits(
+            logits, alleles.clamp_min(0), weight=(alleles >= 0).float(), reduction="none"
+        ).sum(-1)
+        kl = 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+        return reconstruction, kl
+
+
+def convolve(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A strided 1-D convolution per window, kernel twice the stride, padded at the right end.
+
+    `hidden` (windows, n, length, channels); `weight` (windows, 2 · stride · channels, out),
+    rows in the order (kernel position, channel); `bias` (windows, 1, out).
+    Returns (windows, n, length / stride, out).
+    """
+    windows, n, length, channels = hidden.shape
+    stride = weight.shape[1] // (2 * channels)
+    patches = hidden.reshape(windows, n, length // stride, stride * channels)
+    following = functional.pad(patches[:, :, 1:], (0, 0, 0, 1))
+    rows = torch.cat((patches, following), -1).flatten(1, 2)
+    return torch.baddbmm(bias, rows, weight).view(windows, n, length // stride, -1)
+
+
+def transposed_convolve(hidden: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """The transposed convolution of kernel 2 · stride, cropped at the right end.
+
+    `hidden` (windows, n, length, channels); `weight` (windows, 2 · channels, stride · out),
+    the first rows for the position before; `bias` (windows, 1, stride · out).
+    Returns (windows, n, length · stride, out).
+    """
+    windows, n, length, _ = hidden.shape
+    before = functional.pad(hidden[:, :, :-1], (0, 0, 1, 0))
+    rows = torch.cat((before, hidden), -1).flatten(1, 2)
+    return torch.baddbmm(bias, rows, weight).view(windows, n, length * stride, -1)

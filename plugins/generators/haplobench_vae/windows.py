@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from haplobench.distributed import ProcessGroup
 from haplobench.panel import MISSING
 
 _Scalar = TypeVar("_Scalar", np.int8, np.float32)
@@ -73,3 +76,16 @@ class WindowTiling:
         joined = cut[:, :, : self.width].transpose(1, 0, 2).reshape(cut.shape[1], -1)
         sites = self.sites(windows)
         return joined[:, : sites.stop - sites.start]
+
+
+def all_windows(own: Tensor, windows: slice, n_windows: int, group: ProcessGroup) -> Tensor:
+    """Every rank's windows together, on every rank and on the CPU: (n_windows, …).
+
+    `own` are those of this rank, `windows` of all `n_windows`; ranks have disjoint ones.
+    """
+    if group.size == 1:
+        return own.cpu()
+    # Nothing but zeros is added to a window: the sum is exact.
+    whole = np.zeros((n_windows, *own.shape[1:]), own.cpu().numpy().dtype)
+    whole[windows] = own.cpu().numpy()
+    return torch.from_numpy(group.all_reduce(whole))

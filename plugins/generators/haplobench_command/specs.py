@@ -1,11 +1,13 @@
-"""Parameters: the command lines with placeholders, the formats, the environment."""
+"""The generators declared in a suite: placeholders of command lines, parameters, descriptions."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -20,9 +22,72 @@ from pydantic import (
     model_validator,
 )
 
-from haplobench import Binary, Module, Params
+from haplobench import Binary, GeneratorSpec, Module, Params
 from haplobench.plugin import Need
-from haplobench_command import placeholders
+from haplobench.validation import near_names
+
+# What each stands for. Documentation and error messages are made of this.
+COMMON = {
+    "train": "file of the training people, in `input_format`",
+    "train_labels": "TSV of the training people: sample, pop, super_pop",
+    "map": "recombination map of the region: pos (bp), chr, cM",
+    "model": "where `fit` leaves what it learnt: a file or folder of this name, or a prefix",
+    "scratch": "empty folder for temporary files",
+    "artifacts": "folder for what the user should find afterwards",
+    "seed": "an integer from 1 to 2^31 - 1; the same for the same haplotypes",
+    "threads": "threads that the program may use",
+    "min_maf": "MAF under which the dataset's sites were left out",
+    "n_sites": "sites of the training panel",
+    "contig": "its contig",
+    "first_position": "position of its first site, bp",
+    "last_position": "position of its last site, bp",
+    "length": "bp from its first to its last site, both included",
+    "n_train_haplotypes": "haplotypes of the training panel",
+    "n_train_samples": "people of the training panel",
+}
+SAMPLE_ONLY = {
+    "output": "file to write, in `output_format`; where it isn't named, what is printed is taken",
+    "n_haplotypes": "haplotypes to make",
+    "n_samples": "people to make",
+    "populations": "TSV of the people to make: sample, pop, super_pop",
+}
+FIT = frozenset(COMMON)
+SAMPLE = FIT | frozenset(SAMPLE_ONLY)
+# Doubled braces are literal ones; ${NAME} is left to the shell.
+_PATTERN = re.compile(r"\{\{(?P<literal>\w+)\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)\}")
+
+
+def names_in(text: str) -> list[str]:
+    """The placeholders of a text, in order."""
+    return [match["name"] for match in _PATTERN.finditer(text) if match["name"]]
+
+
+def check(text: str, known: frozenset[str], stage: str) -> str:
+    """The text itself; ValueError for a placeholder that the stage doesn't have."""
+    for name in names_in(text):
+        if name in known:
+            continue
+        if name in SAMPLE:
+            raise ValueError(f"{{{name}}} is known while sampling only, not in {stage}")
+        near = near_names(name, known) or f"; known: {', '.join(sorted(known))}"
+        raise ValueError(
+            f"unknown placeholder {{{name}}} in {stage}{near} (write {{{{{name}}}}} for literal "
+            "braces)"
+        )
+    return text
+
+
+def fill(text: str, values: Mapping[str, object], *, quoted: bool = False) -> str:
+    """The text with its placeholders' values; `quoted` for a shell."""
+
+    def value(match: re.Match[str]) -> str:
+        if match["literal"]:
+            return f"{{{match['literal']}}}"
+        filled = str(values[match["name"]])
+        return shlex.quote(filled) if quoted else filled
+
+    return _PATTERN.sub(value, text)
+
 
 InputFormat = Literal["vcf.gz", "vcf", "bcf", "pgen", "bed", "hapt", "matrix"]
 OutputFormat = Literal["vcf.gz", "vcf", "bcf", "pgen", "hapt", "matrix"]
@@ -30,11 +95,11 @@ _LARGE = 64 << 20
 
 
 def _in_fit(text: str) -> str:
-    return placeholders.check(text, placeholders.FIT, "fit")
+    return check(text, FIT, "fit")
 
 
 def _in_sample(text: str) -> str:
-    return placeholders.check(text, placeholders.SAMPLE, "sample")
+    return check(text, SAMPLE, "sample")
 
 
 FitText = Annotated[str, AfterValidator(_in_fit)]
@@ -119,9 +184,7 @@ class CommandLines(Params):
 
     def used(self, stage: Literal["fit", "sample"]) -> frozenset[str]:
         """Placeholders that a stage's command names."""
-        return frozenset(
-            name for text in self._texts(stage) for name in placeholders.names_in(text)
-        )
+        return frozenset(name for text in self._texts(stage) for name in names_in(text))
 
     @property
     def folder(self) -> Path:
@@ -144,7 +207,7 @@ class CommandLines(Params):
         needs: list[Need] = []
         for stage in ("fit", "sample"):
             line = getattr(self, stage)
-            if isinstance(line, list) and not placeholders.names_in(line[0]):
+            if isinstance(line, list) and not names_in(line[0]):
                 program = line[0]
                 if os.sep in program:
                     program = str(self.folder / program)
@@ -228,3 +291,34 @@ class OwnSitesCommandParams(CommandLines):
     """
 
     output_format: OutputFormat | Literal["ms"] = "vcf.gz"
+
+
+_TARGET = "haplobench_command.generator:"
+SPECS = (
+    GeneratorSpec(
+        name="command",
+        version="1",
+        target=f"{_TARGET}CommandGenerator",
+        summary="A program of yours, in any language: its command lines stand in the suite.",
+        params=CommandParams,
+        programs=True,
+    ),
+    GeneratorSpec(
+        name="command-populations",
+        version="1",
+        target=f"{_TARGET}CommandGenerator",
+        summary="A program that is told the population of everybody it samples, see `command`.",
+        params=ConditionalCommandParams,
+        programs=True,
+        conditional=True,
+    ),
+    GeneratorSpec(
+        name="command-own-sites",
+        version="1",
+        target=f"{_TARGET}OwnSitesCommandGenerator",
+        summary="A program whose sites are its own (a coalescent simulator), see `command`.",
+        params=OwnSitesCommandParams,
+        programs=True,
+        site_matched=False,
+    ),
+)

@@ -57,9 +57,9 @@ def open_group(
         os.environ.setdefault("HOROVOD_GLOO_IFACE", _LOOPBACK)
     try:
         if backend == "horovod":
-            from haplobench.distributed.horovod_group import HorovodGroup, serve
+            from haplobench.distributed.horovod_backend import HorovodGroup, serve
         else:
-            from haplobench.distributed.torch_group import TorchGroup, listen
+            from haplobench.distributed.torch_backend import TorchGroup, listen
     except ImportError as error:
         raise BenchError(
             f"more than one rank needs {backend}: {error}",
@@ -100,13 +100,13 @@ def open_group(
 def group_from_environment(device: str = "cpu") -> ProcessGroup:
     """The group of a script that `torchrun`, `horovodrun` or nothing of the kind started."""
     if "HOROVOD_RANK" in os.environ:
-        from haplobench.distributed.horovod_group import HorovodGroup
+        from haplobench.distributed.horovod_backend import HorovodGroup
 
         return HorovodGroup()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return NullGroup()
-    from haplobench.distributed.torch_group import TorchGroup
+    from haplobench.distributed.torch_backend import TorchGroup
 
     return TorchGroup.from_environment(device)
 

@@ -1,4 +1,4 @@
-"""Parameters of the rule-based generators."""
+"""The rule-based generators, their parameters and programs, light to import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from haplobench import Params
+from haplobench import Binary, GeneratorSpec, Params
+
+PROGRAMS = {
+    "art_illumina": Binary("art_illumina", "apt-get install art-nextgen-simulation-tools"),
+    "dwgsim": Binary("dwgsim", "apt-get install dwgsim"),
+}
+
 
 # Longest read of each of ART's built-in profiles, bp (art_illumina --help, 2.5.8).
 ART_READ_LENGTHS = {
@@ -144,3 +150,50 @@ class DwgsimReadsParams(ReadsParams):
 
 class RandomSequenceParams(Params):
     """Parameters of `random-sequence`: none."""
+
+
+_TARGET = "haplobench_reads.generator:ReadSimulator"
+_ART = "Huang et al. 2012, ART, Bioinformatics 28:593-594, doi:10.1093/bioinformatics/btr708"
+
+SPECS = (
+    GeneratorSpec(
+        name="reads",
+        version="1",
+        target=_TARGET,
+        summary=(
+            "Rule-based, ART-style: variants placed by site frequency without LD, and "
+            "Illumina-like reads (FASTQ) of the first people from a built-in quality and error "
+            "profile."
+        ),
+        params=BuiltinReadsParams,
+        citations=(_ART,),
+    ),
+    GeneratorSpec(
+        name="reads-art",
+        version="1",
+        target=_TARGET,
+        summary="Variants placed by site frequency without LD; reads by the program art_illumina.",
+        params=ArtReadsParams,
+        needs=(PROGRAMS["art_illumina"],),
+        citations=(_ART,),
+    ),
+    GeneratorSpec(
+        name="reads-dwgsim",
+        version="1",
+        target=_TARGET,
+        summary="Variants placed by site frequency without LD; reads by the program dwgsim.",
+        params=DwgsimReadsParams,
+        needs=(PROGRAMS["dwgsim"],),
+        citations=("Homer, DWGSIM, https://github.com/nh13/DWGSIM",),
+    ),
+    GeneratorSpec(
+        name="random-sequence",
+        version="1",
+        target="haplobench_reads.random_sequence:RandomSequence",
+        summary=(
+            "Uniform A, C, G and T under uniform alleles: the strawman that synthetic genomes are "
+            "still compared with in print."
+        ),
+        params=RandomSequenceParams,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Parameters of the VAE generators; imports no torch, so that listing them costs nothing."""
+"""The VAE generators and their parameters, light to import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from haplobench import Params
+from haplobench import GeneratorSpec, Module, Params
 
 _FEWEST_STEPS = 400
 # By the least number of training haplotypes. Few are soon known by heart, and a code's table
@@ -181,3 +181,50 @@ class VAEParams(Params):
                 f"dimension {self.dimension}: expected a multiple of heads = {self.heads}"
             )
         return self
+
+
+_NEEDS = (
+    Module("torch", "haplobench[vae]"),
+    Module("safetensors", "haplobench[vae]"),
+)
+_COMPILED = Module("numba", "haplobench[vae]")
+
+SPECS = (
+    GeneratorSpec(
+        name="vae",
+        version="4",
+        target="haplobench_vae.vae:VAE",
+        summary=(
+            "Windowed VAE with discrete codes, a causal transformer with local attention as their "
+            "prior, conditioned on population, and a decoder that knows the windows before."
+        ),
+        params=VAEParams,
+        needs=(*_NEEDS, _COMPILED),
+        conditional=True,
+        distributed=True,
+        citations=(
+            "van den Oord et al. 2017, Neural Discrete Representation Learning, NeurIPS, "
+            "arXiv:1711.00937",
+            "Vaswani et al. 2017, Attention Is All You Need, NeurIPS, arXiv:1706.03762",
+            "Li & Stephens 2003, Modeling Linkage Disequilibrium, Genetics 165, "
+            "doi:10.1093/genetics/165.4.2213 (recombination of the training haplotypes)",
+        ),
+    ),
+    GeneratorSpec(
+        name="vae-paper",
+        version="1",
+        target="haplobench_vae.paper:PaperVAE",
+        summary=(
+            "Convolutional VAE of each window of SNPs with a standard normal prior, as published "
+            "for GenSynthVAE: windows are sampled independently, so LD ends at window borders."
+        ),
+        params=PaperVAEParams,
+        needs=_NEEDS,
+        distributed=True,
+        citations=(
+            "Saxena et al. 2026, Synthetic Data Generation in Genome Sector, IJERT 14(05), "
+            "doi:10.17577/IJERTCONV14IS050053",
+            "Kingma & Welling 2014, Auto-Encoding Variational Bayes, ICLR, arXiv:1312.6114",
+        ),
+    ),
+)
