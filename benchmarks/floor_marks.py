@@ -22,15 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from haplobench import Panel, Reference, RunContext
+from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.datasets.file import read_surroundings
-from haplobench.datasets.formats import ReadOptions, read_panel
 from haplobench.plugin import MetricSpec
 from haplobench.registry import load_registry, resolve
 from haplobench.report.load import SubmetricInfo
-from haplobench.report.model import Floor
-from haplobench.report.placing import place
+from haplobench.report.model import Floor, place
 from haplobench.runner.floor import dealt_cohort, most_people, subsample
-from haplobench.runner.stage_prepare import make_prepared
+from haplobench.runner.worker.prepare import make_prepared
 
 LEAST_WITHIN, MOST_OTHER = 0.9, 0.01
 FLOOR_DRAWS, SUBSAMPLES = 10, 5

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from haplobench import Panel, Reference, RunContext, SampleRequest
+from haplobench.data.split import split_panel
 from haplobench.registry import load_registry, resolve
-from haplobench.split import split_panel
 from haplobench_federated.generator import Federated
 from haplobench_federated.params import FederatedParams
 

@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from haplobench import Panel, Reference
+from haplobench.data.relatives import find_relatives
+from haplobench.data.split import keep_together, split_panel
 from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.params import EmbeddedParams
-from haplobench.families import keep_together
-from haplobench.relatives import find_relatives
 from haplobench.runner.floor import floor_cohort
-from haplobench.split import split_panel
 from haplobench.testing import example_context, example_panel
 
 SEEDS = range(1, 21)

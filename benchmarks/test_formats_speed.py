@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from haplobench.datasets.formats import read_panel, write_panel
+from haplobench.data.formats import read_panel, write_panel
 
 DATA = Path(os.environ.get("HAPLOBENCH_DATA", "../shared/data"))
 SOURCE = DATA / "1kg_p3_chr1_11.70-11.84Mb.vcf.gz"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, RecombinationMap, RunContext, SampleRequest
 from haplobench.registry import load_registry, resolve
-from haplobench.runner.gpu import GPUWatch
+from haplobench.runner.worker.cost import GPUWatch
 
 torch = pytest.importorskip("torch", reason="vae samples with torch")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from haplobench import MetricSpec, Panel, Reference, RunContext
-from haplobench.sequence import surrogate_sequence
+from haplobench.data.genome import surrogate_sequence
 from haplobench_fidelity.specs import haplotypes
 
 SPECS = (*haplotypes.SPECS, *haplotypes.SPECS)

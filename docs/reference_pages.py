@@ -18,7 +18,7 @@ from haplobench import DatasetSpec, GeneratorSpec, MetricSpec, SubmetricSpec
 from haplobench.cli.main import app
 from haplobench.plugin.metrics import Family
 from haplobench.registry import load_registry
-from haplobench.suite_schema import SuiteFile
+from haplobench.suite.schema import SuiteFile
 
 DIRECTIONS = {"lower": "lower", "higher": "higher", "info": "for information"}
 

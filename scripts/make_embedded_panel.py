@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.genome import RecombinationMap
 from haplobench.datasets.embedded import STEM, decode, encode
-from haplobench.datasets.formats import ReadOptions, read_panel
-from haplobench.recombination import RecombinationMap
 
 EXAMPLE = Path("/usr/share/doc/shapeit4/examples/test")
 DATA = Path(__file__).resolve().parent.parent / "harness" / "haplobench" / "datasets" / "data"

@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from haplobench.comparison.compare import compare
-from haplobench.comparison.measured import Cohort, Definition, Measured, Number, define, gather
-from haplobench.comparison.model import Side
-from haplobench.comparison.numbers import compare_numbers
-from haplobench.comparison.settings import CompareSettings
+from haplobench.compare.compare import compare
+from haplobench.compare.measured import Cohort, Definition, Measured, Number, define, gather
+from haplobench.compare.model import Side
+from haplobench.compare.numbers import compare_numbers
 from haplobench.results.run_folder import RunFolder, find_runs
+from haplobench.suite.compare_settings import CompareSettings
 
 HERE = Path(__file__).parent
 SETTINGS = CompareSettings()
@@ -57,8 +57,8 @@ def run(name: str, seeds: int, out: Path) -> None:
     """Run a suite of this folder with seeds 1 to `seeds`."""
     sys.path.insert(0, str(HERE))
     from haplobench.registry import load_registry
-    from haplobench.runner import run_suite
-    from haplobench.suite import load_suite
+    from haplobench.runner.run import run_suite
+    from haplobench.suite.load import load_suite
 
     installed = [entry.value for entry in importlib.metadata.entry_points(group="haplobench")]
     registry = load_registry([*installed, "aa_plants"])

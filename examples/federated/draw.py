@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from haplobench import RunContext, SampleRequest
-from haplobench.datasets.formats import write_panel
-from haplobench.panel import Panel, synthetic_names
+from haplobench.data.formats import write_panel
+from haplobench.data.panel import Panel, synthetic_names
 from haplobench_federated.client_panels import SiteList
 from haplobench_federated.generator import Federated
 

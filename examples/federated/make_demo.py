@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from haplobench import RunContext
+from haplobench.data.formats import write_panel
+from haplobench.data.labels import write_labels
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.formats import write_panel
-from haplobench.datasets.labels import write_labels
 from haplobench.datasets.params import EmbeddedParams
 from haplobench_federated.client_panels import SiteList
 

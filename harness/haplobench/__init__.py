@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from haplobench.data.genome import RecombinationMap, ReferenceSequence
+    from haplobench.data.panel import Panel, Populations
     from haplobench.errors import BenchError, FormatError, PanelError, PluginError, SuiteError
     from haplobench.hookspecs import StageEvent, hookimpl
-    from haplobench.panel import Panel
     from haplobench.plugin import (
         GPU,
         Binary,
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
         Telemetry,
         compose_claims,
     )
-    from haplobench.populations import Populations
-    from haplobench.recombination import RecombinationMap
-    from haplobench.sequence import ReferenceSequence
 
 __version__ = "0.1.0"
 
@@ -51,7 +49,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
     "haplobench.hookspecs": ("StageEvent", "hookimpl"),
-    "haplobench.panel": ("Panel",),
+    "haplobench.data.panel": ("Panel", "Populations"),
     "haplobench.plugin": (
         "Binary",
         "CohortSeries",
@@ -81,9 +79,7 @@ _HOMES = {
         "Telemetry",
         "compose_claims",
     ),
-    "haplobench.populations": ("Populations",),
-    "haplobench.recombination": ("RecombinationMap",),
-    "haplobench.sequence": ("ReferenceSequence",),
+    "haplobench.data.genome": ("RecombinationMap", "ReferenceSequence"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -18,6 +18,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from haplobench.errors import FormatError
+
+# Where this project's real data lie, from the current folder, unless the variable is set.
+DEFAULTS = {"HAPLOBENCH_DATA": "../shared/data"}
+_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<bare>\w+))")
+
+
+def expand(text: str) -> Path:
+    """A path with `~` and `${VARIABLE}` expanded; relative ones are of the current folder.
+
+    Raises FormatError naming a variable that isn't set and has no default.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match["braced"] or match["bare"]
+        found = os.environ.get(name) or DEFAULTS.get(name)
+        if found is None:
+            raise FormatError(f"{text}: the environment variable {name} isn't set")
+        return found
+
+    return Path(_VARIABLE.sub(value, text)).expanduser()
+
+
 SMALL = 1 << 20
 """Bytes that a small file (a status, an error, a description) has at most."""
 _SCRATCH = ".new."

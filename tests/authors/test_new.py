@@ -16,7 +16,7 @@ import yaml
 from haplobench import BenchError
 from haplobench.registry import Registry, load_registry
 from haplobench.scaffold import KINDS, create
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 
 BENCH = Path(sys.executable).parent / "bench"
 # Short and long, so that lines and imports are formatted either way.

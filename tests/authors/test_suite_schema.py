@@ -13,8 +13,8 @@ import yaml
 from haplobench.errors import SuiteError
 from haplobench.hookspecs import PROJECT
 from haplobench.registry import load_registry
-from haplobench.suite import load_suite
-from haplobench.suite_json_schema import suite_json_schema
+from haplobench.suite.json_schema import suite_json_schema
+from haplobench.suite.load import load_suite
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from haplobench.cli.evaluate import _read
-from haplobench.datasets.formats import ReadOptions
+from haplobench.cli.run import _read
+from haplobench.data.formats import ReadOptions
 from haplobench.errors import FormatError
 
 HEAD = (

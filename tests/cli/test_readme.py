@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from haplobench.registry import load_registry
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 from haplobench.testing import check_generator
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from cli_checks import Bench, assert_one_clear_error
 
 from haplobench import Panel
-from haplobench.datasets.formats import read_panel, write_panel
+from haplobench.data.formats import read_panel, write_panel
 from haplobench.testing import example_panel
 
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from haplobench import BenchError, FormatError, Panel, RunContext, SampleRequest
-from haplobench.datasets.formats import write_panel
+from haplobench.data.formats import write_panel
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_command.formats import read_matrix, read_ms, read_rows, write_matrix
 from haplobench_command.generator import CommandGenerator, FittedCommand, OwnSitesCommandGenerator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from haplobench.comparison.measured import Definition, Measured, gather
-from haplobench.comparison.model import Side
+from haplobench.compare.measured import Definition, Measured, gather
+from haplobench.compare.model import Side
 
 DEFINITIONS = {
     ("ld", "rmse"): Definition("RMSE", "", "lower", 0.0, 0.01, True, "fidelity"),

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from comparison_records import measured, record, records
 
-from haplobench.comparison.baseline import parse_baseline, render_baseline, rounded
-from haplobench.comparison.compare import compare
-from haplobench.comparison.model import Side
-from haplobench.comparison.reading import describe
-from haplobench.comparison.sources import open_side
+from haplobench.compare.baseline import parse_baseline, render_baseline, rounded
+from haplobench.compare.compare import compare
+from haplobench.compare.model import Side
+from haplobench.compare.sources import describe, open_side
 from haplobench.errors import BenchError, FormatError
 
 FIXTURES = Path(__file__).parent / "fixtures"

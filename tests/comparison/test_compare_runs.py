@@ -10,9 +10,9 @@ from comparison_records import measured, record, records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haplobench.comparison.compare import compare
-from haplobench.comparison.model import Comparison, Row
-from haplobench.comparison.settings import CompareSettings
+from haplobench.compare.compare import compare
+from haplobench.compare.model import Comparison, Row
+from haplobench.suite.compare_settings import CompareSettings
 
 NOISE = np.array([0.0005, -0.0008, 0.0002, 0.0007, -0.0004, -0.0006, 0.0004])
 

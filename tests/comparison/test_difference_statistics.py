@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from haplobench.comparison.statistics import (
+from haplobench.compare.numbers import (
     against_noise,
     benjamini_hochberg,
     holm,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench.consent import PeopleList, withdrawal_text, without_names
-from haplobench.datasets.formats import read_panel, write_panel
+from haplobench.data.consent import PeopleList, withdrawal_text, without_names
+from haplobench.data.formats import read_panel, write_panel
 from haplobench.testing import example_panel
 
 GONE = {"P000", "P001"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from haplobench.contigs import one_copy, same_contig
+from haplobench.data.contigs import one_copy, same_contig
 
 
 @pytest.mark.parametrize(

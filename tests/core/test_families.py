@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats import ReadOptions, read_panel, write_panel
-from haplobench.datasets.labels import Label
-from haplobench.families import declared_families, family_sizes, keep_together
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.labels import Label
+from haplobench.data.split import declared_families, family_sizes, keep_together
 from haplobench.testing import example_panel
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from haplobench import Panel
-from haplobench.kinship import closest, compare_genotypes, king, nearest_genotypes
+from haplobench.data.kinship import closest, compare_genotypes, king, nearest_genotypes
 from haplobench.testing import example_panel
 
 

@@ -66,8 +66,8 @@ def test_a_hook_that_gives_something_else_is_broken() -> None:
 
 
 def test_targets_resolve_or_say_why() -> None:
-    assert resolve("haplobench.panel:Panel").__name__ == "Panel"
-    for target in ("haplobench.panel:Nothing", "no_such_module:X"):
+    assert resolve("haplobench.data.panel:Panel").__name__ == "Panel"
+    for target in ("haplobench.data.panel:Nothing", "no_such_module:X"):
         with pytest.raises(PluginError, match="can't be imported"):
             resolve(target)
 

@@ -10,10 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from haplobench import Panel
-from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.formats import read_panel
-from haplobench.datasets.params import EmbeddedParams
-from haplobench.relatives import (
+from haplobench.data.formats import read_panel
+from haplobench.data.relatives import (
     FIRST_DEGREE,
     NO_OPPOSITE,
     SAME_GENOTYPES,
@@ -23,6 +21,8 @@ from haplobench.relatives import (
     find_relatives,
     relatives_text,
 )
+from haplobench.datasets.embedded import Embedded
+from haplobench.datasets.params import EmbeddedParams
 from haplobench.testing import example_context, example_panel
 
 Pairs = set[tuple[int, int]]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from haplobench import Panel, RecombinationMap
-from haplobench.datasets.fasta import read_sequence
-from haplobench.datasets.formats import read_panel, write_panel
+from haplobench.data.formats import read_panel, write_panel
+from haplobench.datasets.file import read_sequence
 from haplobench.testing import example_panel
 from haplobench_command.formats import read_matrix
 from haplobench_federated.client_panels import SiteList

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, FormatError, RunContext
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.genome import RecombinationMap
 from haplobench.datasets import embedded
 from haplobench.datasets.embedded import STEM, Embedded, decode, encode
-from haplobench.datasets.formats import ReadOptions, read_panel
 from haplobench.datasets.params import EmbeddedParams
-from haplobench.recombination import RecombinationMap
 from haplobench.testing import check_dataset
 
 DATA = Path(embedded.__file__).parent / "data"
@@ -146,7 +146,7 @@ def test_keeps_the_contract_of_datasets() -> None:
         (
             "import haplobench.datasets as d; list(d.haplobench_datasets())",
             "cyvcf2 pysam zarr bed_reader pgenlib msprime stdpopsim tskit numba scipy torch "
-            "pandas altair urllib.request haplobench.datasets.formats.vcf",
+            "pandas altair urllib.request haplobench.data.formats.vcf",
         ),
         (
             "from haplobench.datasets.embedded import Embedded as E, EmbeddedParams as P; "

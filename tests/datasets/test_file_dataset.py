@@ -13,10 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from haplobench import FormatError, Panel, RecombinationMap, RunContext
+from haplobench.data.formats import write_panel
 from haplobench.datasets.file import File
-from haplobench.datasets.formats import write_panel
 from haplobench.datasets.params import FileParams
-from haplobench.datasets.paths import expand
+from haplobench.files import expand
 from haplobench.testing import check_dataset
 
 LENGTH = 2_000

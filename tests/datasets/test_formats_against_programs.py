@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats import ReadOptions, read_panel, vcz, write_panel
+from haplobench.data.formats import ReadOptions, read_panel, vcz, write_panel
 
 CHR1 = "1kg_p3_chr1_11.70-11.84Mb.vcf.gz"
 CHR4 = "1kg_p3_chr4_93.1-94.7Mb_EUR297_AFR268.vcf.gz"

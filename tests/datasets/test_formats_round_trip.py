@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats import ENDINGS, ReadOptions, read_panel, write_panel
+from haplobench.data.formats import ENDINGS, ReadOptions, read_panel, write_panel
 
 PHASED = ["a.vcf", "a.vcf.gz", "a.bcf", "a.vcz", "a.pgen", "a.hapt", "a.hapt.gz"]
 LABELLED = {"a.pgen", "a.hapt", "a.hapt.gz"}

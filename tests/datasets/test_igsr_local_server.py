@@ -18,9 +18,9 @@ import pysam
 import pytest
 
 from haplobench import BenchError, FormatError, RunContext
-from haplobench.datasets import remote
-from haplobench.datasets.bgzf import Offset, Tabix, blocks
-from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.formats.bgzf import Offset, Tabix, blocks
+from haplobench.datasets import igsr
 from haplobench.datasets.igsr import PANEL_FILE, Igsr, vcf_name
 from haplobench.datasets.params import IgsrParams
 
@@ -85,7 +85,7 @@ def server(
 ) -> Iterator[Server]:
     monkeypatch.setenv("HAPLOBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(remote, "PAUSE_S", 0.001)
+    monkeypatch.setattr(igsr, "PAUSE_S", 0.001)
     state = Server("", dict(release))
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -228,7 +228,7 @@ def test_interrupted_fetch_is_continued_by_the_next_run(server: Server, ctx: Run
 
 def test_file_that_changed_meanwhile_is_fetched_anew(server: Server, ctx: RunContext) -> None:
     server.drop_after = 400
-    folder = remote.Remote.at(server.url)
+    folder = igsr.Remote.at(server.url)
 
     def swap(name: str, start: int, body: bytes) -> bytes:
         if name == PANEL_FILE and start == 0 and len(server.asked) == 1:
@@ -246,7 +246,7 @@ def test_server_without_ranges_is_refused_for_a_region(server: Server, ctx: RunC
     with pytest.raises(BenchError, match="serves no byte ranges"):
         Igsr().load(params(server), ctx)
     assert len([name for name, _ in server.asked if name == NAME]) == 1  # and no retry
-    assert not list(remote.cache_folder().rglob(f"{NAME}*.part"))
+    assert not list(igsr.cache_folder().rglob(f"{NAME}*.part"))
     # A whole chromosome needs none.
     assert Igsr().load(params(server, "4"), ctx).panel.n_sites > SITES * 0.9
 
@@ -348,7 +348,7 @@ def test_wrong_requests(server: Server, ctx: RunContext) -> None:
     with pytest.raises(FormatError, match=r"no (record|site to read) in 4:99000000-"):
         Igsr().load(params(server, "4:99000000-"), ctx)
     server.files[f"{NAME}.tbi"] = b"no index"
-    (remote.cache_folder()).exists() and shutil.rmtree(remote.cache_folder())
+    (igsr.cache_folder()).exists() and shutil.rmtree(igsr.cache_folder())
     with pytest.raises(FormatError, match="not a whole tabix index"):
         Igsr().load(params(server), ctx)
 

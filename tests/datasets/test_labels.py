@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from haplobench import FormatError
-from haplobench.datasets.formats import ReadOptions, read_panel
-from haplobench.datasets.labels import (
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.labels import (
     Label,
     SampleNames,
     match_labels,

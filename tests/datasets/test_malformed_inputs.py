@@ -11,8 +11,8 @@ import pysam
 import pytest
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench.datasets.formats import ReadOptions, read_panel, write_panel
-from haplobench.datasets.labels import read_labels, write_labels
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.labels import read_labels, write_labels
 
 HEADER = """##fileformat=VCFv4.2
 ##contig=<ID=20,length=63025520>

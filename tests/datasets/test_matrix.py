@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haplobench import Panel
-from haplobench.datasets.formats import matrix, read_panel, write_panel
+from haplobench.data.formats import matrix, read_panel, write_panel
 
 
 @settings(

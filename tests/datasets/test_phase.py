@@ -8,7 +8,7 @@ import pysam
 import pytest
 
 from haplobench import FormatError
-from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.errors import UnphasedError
 
 CASES = Path(__file__).parent / "cases"

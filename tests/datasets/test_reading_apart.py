@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats.apart import read_apart
+from haplobench.data.formats.vcf import read_apart
 
 
 def panel() -> Panel:

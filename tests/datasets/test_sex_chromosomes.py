@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
 
 CASES = Path(__file__).parent / "cases"
 PEOPLE = [f"P{i}" for i in range(8)]

@@ -11,7 +11,7 @@ import pysam
 import pytest
 
 from haplobench import FormatError
-from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.data.formats import ReadOptions, read_panel
 
 N_SITES = 20_000
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats import read_panel, write_panel
-from haplobench.datasets.formats import variants as variants_module
-from haplobench.datasets.formats.options import ReadOptions
-from haplobench.datasets.formats.streaming import Spool, streaming
+from haplobench.data.formats import read_panel, write_panel
+from haplobench.data.formats import sites as variants_module
+from haplobench.data.formats.options import ReadOptions
+from haplobench.data.formats.streaming import Spool, streaming
 from haplobench.testing import example_panel
 
 ENDINGS = [".vcz", ".bcf", ".vcf.gz", ".pgen"]
@@ -33,7 +33,7 @@ def test_what_is_streamed_is_what_is_written_at_once(
 ) -> None:
     # Several blocks of sites, and several chunks of people.
     monkeypatch.setattr(variants_module, "_BLOCK_ALLELES", 1 << 10)
-    monkeypatch.setattr("haplobench.datasets.formats.vcz._HELD_BYTES", 1 << 13)
+    monkeypatch.setattr("haplobench.data.formats.vcz._HELD_BYTES", 1 << 13)
     panel = example_panel(n_samples=60, n_sites=90, seed=4)
     path, whole = tmp_path / f"streamed{ending}", tmp_path / f"whole{ending}"
     with streaming(path, panel, nobody_at_no_sites(panel)) as add:
@@ -112,7 +112,7 @@ _PEAK = r"""
 import re, sys
 import numpy as np
 from haplobench import Panel
-from haplobench.datasets.formats.streaming import streaming
+from haplobench.data.formats.streaming import streaming
 
 n, sites, path = int(sys.argv[1]), 1000, sys.argv[2]
 positions = np.arange(1, sites + 1) * 100

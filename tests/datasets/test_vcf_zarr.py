@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.datasets.formats import ReadOptions, read_panel, vcz, write_panel
-from haplobench.datasets.formats.streaming import streaming
+from haplobench.data.formats import ReadOptions, read_panel, vcz, write_panel
+from haplobench.data.formats.streaming import streaming
 
 zarr = pytest.importorskip("zarr")
 

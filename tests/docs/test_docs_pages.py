@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from haplobench.registry import load_registry
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

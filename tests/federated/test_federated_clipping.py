@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from haplobench import BenchError, Panel
-from haplobench.populations import Populations
+from haplobench.data.panel import Populations
 from haplobench_federated.family import PublicFacts, WindowCodeFamily
 from haplobench_federated.federation import people_of
 from haplobench_federated.noise import NoiseSource

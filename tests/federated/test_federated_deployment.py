@@ -22,9 +22,9 @@ import pytest
 from federated_network import LocalNetwork
 
 from haplobench import BenchError, FormatError, SampleRequest
-from haplobench.datasets.formats import ReadOptions, read_panel, write_panel
-from haplobench.datasets.labels import write_labels
-from haplobench.panel import Panel
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.labels import write_labels
+from haplobench.data.panel import Panel
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.client_panels import SiteList

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from haplobench import Panel, Reference, ReferenceSequence, RunContext
-from haplobench.sequence import surrogate_sequence
+from haplobench.data.genome import surrogate_sequence
 
 LENGTH = 200_000
 

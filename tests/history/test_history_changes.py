@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haplobench.history.changes import find_changes
+from haplobench.history.reading import find_changes
 
 
 def test_a_step_is_found_where_it_is() -> None:

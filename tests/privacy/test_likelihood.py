@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from haplobench import Panel, Reference
-from haplobench.panel import pack_bits
+from haplobench.data.panel import pack_bits
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.evidence import (
     centred,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import hypergeom
 
-from haplobench.panel import pack_bits
+from haplobench.data.panel import pack_bits
 from haplobench_privacy import distances
 
 Haplotypes = NDArray[np.int8]

@@ -10,7 +10,7 @@ import numpy as np
 import pysam
 import pytest
 
-from haplobench.sequence import BASES
+from haplobench.data.genome import BASES
 from haplobench_reads.genome import write_fasta
 from haplobench_reads.illumina import QualityProfile
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haplobench.comparison.model import Comparison, Row, Side
+from haplobench.compare.model import Comparison, Row, Side
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 

@@ -15,18 +15,19 @@ import report_fixture
 from rich.console import Console
 
 from haplobench.report import write_report
-from haplobench.report.claims import (
+from haplobench.report.load import load_run
+from haplobench.report.model import Summary
+from haplobench.report.privacy_claims import (
     Claim,
+    _is_the_claim,
     claim_cells,
     claim_rows,
     claim_sentences,
     distinct,
+    draw_claims,
     lines,
     read_claims,
 )
-from haplobench.report.claims_chart import _is_the_claim, draw_claims
-from haplobench.report.load import load_run
-from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import print_claims
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from report_comparison_fixture import HOSTILE, build_comparison
 from test_report_html import Page
 
-from haplobench.comparison.model import STATUSES, Comparison
+from haplobench.compare.model import STATUSES, Comparison
 from haplobench.report import render_comparison
 from haplobench.report.comparison_page import LIMIT, show_row, verdict
 

@@ -32,7 +32,7 @@ from haplobench.report.leaderboard.texts import COLUMNS, render_csv, show_rows
 from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
-from haplobench.report.terminal_board import board_parts
+from haplobench.report.terminal import board_parts
 from haplobench.results.records import Record, append_records
 
 AXES = 3

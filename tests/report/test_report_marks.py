@@ -9,9 +9,8 @@ import altair as alt
 import pytest
 
 from haplobench.report.figures import render_chart
-from haplobench.report.marks import annotate, pairs
 from haplobench.report.style import FigureStyle
-from haplobench.report.svg import clean
+from haplobench.report.svg import annotate, clean, pairs
 
 LABELS = ("vae", "markov", "not drawn")
 STYLE = FigureStyle(order=LABELS)

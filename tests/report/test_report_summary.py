@@ -17,8 +17,7 @@ from report_fixture import SEEDS, build_run
 
 from haplobench.errors import BenchError, FormatError
 from haplobench.report.load import CohortInfo, SubmetricInfo, load_run
-from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
-from haplobench.report.placing import place, score
+from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary, place, score
 from haplobench.report.records_table import parse_labels
 from haplobench.report.summary import one_line, summarise
 from haplobench.report.view import spread_words

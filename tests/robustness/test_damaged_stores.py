@@ -15,10 +15,10 @@ import pytest
 from haplobench import BenchError
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import RunOutcome, run_suite
 from haplobench.runner.progress import SilentReporter
+from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.runner.store import StageStore
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 
 SUITE = """
 name: toy

@@ -19,9 +19,9 @@ from haplobench.files import printable
 from haplobench.registry import load_registry
 from haplobench.report import write_report
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import run_suite
 from haplobench.runner.plan import plan_cells
-from haplobench.suite import load_suite, shipped_suites
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite, shipped_suites
 
 SUITE = """
 name: toy
@@ -261,7 +261,7 @@ def test_an_evaluation_refuses_labels_that_mislead(label: str, tmp_path: Path) -
     import numpy as np
 
     from haplobench import Panel
-    from haplobench.runner import evaluate
+    from haplobench.runner.evaluate import evaluate
 
     rows = np.random.default_rng(1).integers(0, 2, (20, 30), dtype=np.int8)
     people = np.array([f"p{i}" for i in range(10)])

@@ -15,17 +15,17 @@ from fuzzing import TOKENS, fuzz, mutate_bytes, mutate_json
 from rich.console import Console
 
 from haplobench import Panel
-from haplobench.comparison.baseline import render_baseline
-from haplobench.comparison.compare import compare
-from haplobench.comparison.sources import open_side
-from haplobench.comparison.write import render
+from haplobench.compare.baseline import render_baseline
+from haplobench.compare.compare import compare
+from haplobench.compare.sources import open_side
+from haplobench.compare.write import render
+from haplobench.fitted.generate import Order, write_cohort
+from haplobench.fitted.models import find_model
 from haplobench.registry import load_registry
 from haplobench.results.costs import read_costs
 from haplobench.results.run_folder import RunFolder, find_runs, resolve_run
-from haplobench.runner import run_suite
-from haplobench.runner.generating import Order, write_cohort
-from haplobench.runner.models import find_model
-from haplobench.suite import load_suite
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
 from haplobench_command.formats import read_own_sites, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def shown(draw: Callable[[Console], object]) -> None:
 
 
 def test_results(run: Path, tmp_path: Path) -> None:
-    from haplobench.comparison.terminal import print_comparison
+    from haplobench.compare.wording import print_comparison
     from haplobench.history.reading import read_history
     from haplobench.history.terminal import print_history
     from haplobench.report import print_run, write_report
@@ -202,7 +202,7 @@ def test_models(run: Path, tmp_path: Path, module_toys: Any) -> None:
 
 @pytest.mark.parametrize("form", ["matrix", "ms", "hapt"])
 def test_command_outputs(tmp_path: Path, form: str) -> None:
-    from haplobench.datasets.formats import write_panel
+    from haplobench.data.formats import write_panel
 
     rng = np.random.default_rng(1)
     haplotypes = rng.integers(0, 2, (8, 30), dtype=np.int8)

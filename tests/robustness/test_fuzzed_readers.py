@@ -20,8 +20,8 @@ import pytest
 from fuzzing import fuzz, mutate_bytes
 
 from haplobench import FormatError, Panel, RecombinationMap
-from haplobench.datasets.fasta import read_sequence
-from haplobench.datasets.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
+from haplobench.datasets.file import read_sequence
 
 N_PEOPLE, N_SITES = 6, 40
 NAMES = [f"P{i}" for i in range(N_PEOPLE)]
@@ -102,8 +102,8 @@ def mutate_bgzf(content: bytes, rng: random.Random) -> bytes:
     """A compressed text changed before or after compression."""
     if rng.random() < 0.4:
         return mutate_bytes(content, rng)
-    from haplobench.datasets.bgzf import compress
-    from haplobench.datasets.formats.files import BGZF_END
+    from haplobench.data.formats.bgzf import compress
+    from haplobench.data.formats.options import BGZF_END
 
     text = zlib.decompressobj(31)
     plain, rest = b"", content

@@ -12,8 +12,8 @@ from hostile import WAYS
 
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import run_suite
-from haplobench.suite import load_suite
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
 
 # Ways that do no harm: what they leave is fine, or none of the harness's business.
 STATUS = {"forks-that-write": "memory", "stop-guardian": "timeout"}

@@ -35,8 +35,8 @@ HARNESS = """
 import sys
 from pathlib import Path
 from haplobench.registry import load_registry
-from haplobench.runner import run_suite
-from haplobench.suite import load_suite
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
 registry = load_registry(["toy_datasets", "toy_generators", "toy_metrics"])
 run_suite(load_suite(sys.argv[1], (), registry), registry, Path(sys.argv[2]), jobs=2)
 """

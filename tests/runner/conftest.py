@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from haplobench.registry import Registry, load_registry
-from haplobench.runner import code
+from haplobench.runner import fingerprints
 
 DATASETS = '''
 """A panel of 24 people in two populations at 60 sites."""
@@ -367,7 +367,7 @@ class Toys:
         forget_modules()
         sys.path.insert(0, str(self.folder))
         importlib.invalidate_caches()
-        code.forget()
+        fingerprints.forget()
         return load_registry([*SOURCES, *more])
 
     def suite_file(self, text: str) -> Path:

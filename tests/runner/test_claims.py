@@ -11,7 +11,7 @@ import pytest
 from dp_accounting import get_epsilon_gaussian
 
 from haplobench import PrivacyCharge, PrivacyStatement
-from haplobench.runner.claims import ClaimLog, people_of
+from haplobench.runner.describe import ClaimLog, people_of
 from haplobench.runner.plan import Cell
 from haplobench.testing import example_panel
 

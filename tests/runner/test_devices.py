@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
-from haplobench.runner import executors
-from haplobench.runner.devices import Devices, TooFewError, visible_gpus
-from haplobench.runner.executors import LocalExecutor, StageTask
-from haplobench.runner.jobs import Job
-from haplobench.runner.process import Outcome
+from haplobench.runner.executors import local
+from haplobench.runner.executors.local import (
+    Devices,
+    LocalExecutor,
+    StageTask,
+    TooFewError,
+    visible_gpus,
+)
+from haplobench.runner.executors.process import Outcome
+from haplobench.runner.worker.job import Job
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def run_all(executor: LocalExecutor, tasks: list[StageTask]) -> list[Outcome]:
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     found = Recorded()
-    monkeypatch.setattr(executors, "run_limited", found)
+    monkeypatch.setattr(local, "run_limited", found)
     return found
 
 

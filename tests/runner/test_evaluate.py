@@ -11,15 +11,14 @@ import pytest
 from test_run_suite import bad, records_of
 
 from haplobench import BenchError, Panel, RunContext, SuiteError
-from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.registry import load_registry
 from haplobench.report.load import load_run
 from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import evaluate
-from haplobench.runner.evaluation import NEEDS_TRAIN
-from haplobench.runner.evaluation_panels import Panels, SiteSettings, fit_together
+from haplobench.runner.evaluate import NEEDS_TRAIN, evaluate
+from haplobench.runner.given_panels import Panels, SiteSettings, fit_together
 
 
 def panel(n: int, seed: int, prefix: str = "p", n_sites: int = 60, **more: Any) -> Panel:

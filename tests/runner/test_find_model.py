@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from haplobench import BenchError
+from haplobench.fitted.models import find_model, note_model
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner.models import find_model, note_model
 
 
 @pytest.fixture

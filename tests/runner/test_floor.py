@@ -9,8 +9,7 @@ import pytest
 
 from haplobench import Panel
 from haplobench.report.load import SubmetricInfo
-from haplobench.report.model import Floor
-from haplobench.report.placing import place
+from haplobench.report.model import Floor, place
 from haplobench.runner.floor import (
     dealt_cohort,
     floor_cohort,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from haplobench.cli import main
-from haplobench.datasets.formats import read_panel
-from haplobench.datasets.formats.plink import read_psam
-from haplobench.runner import generating
+from haplobench.data.formats import read_panel
+from haplobench.data.formats.plink import read_psam
+from haplobench.fitted import generate
 
 SUITE = """
 name: tiny
@@ -81,7 +81,7 @@ def test_a_cohort_does_not_depend_on_how_its_requests_are_cut(
 ) -> None:
     cohorts = []
     for name, piece in (("whole", 1 << 16), ("cut", 70)):
-        monkeypatch.setattr(generating, "_PIECE", piece)
+        monkeypatch.setattr(generate, "_PIECE", piece)
         path = tmp_path / f"{name}.pgen"
         arguments = ["generate", str(run), "-g", "li-stephens", "-n", "600", "--start", "30"]
         with pytest.raises(SystemExit) as stop:

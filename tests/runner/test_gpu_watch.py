@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from haplobench.runner.gpu import GPUWatch
+from haplobench.runner.worker.cost import GPUWatch
 
 
 def test_without_a_gpu_nothing_is_watched() -> None:

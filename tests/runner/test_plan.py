@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from haplobench.hookspecs import StageEvent
-from haplobench.runner.executors import LocalExecutor
+from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.plan import plan_cells
 from haplobench.runner.progress import LineReporter, LiveReporter, reporter_for
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 
 
 def test_floor_first_then_controls_then_quick_ones_seed_after_seed(

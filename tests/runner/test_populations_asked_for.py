@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from haplobench import Panel
-from haplobench.datasets.formats import write_panel
+from haplobench.data.formats import write_panel
 from haplobench.registry import load_registry
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import run_suite
-from haplobench.suite import load_suite
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
 from haplobench.testing import example_panel
 
 SUITE = """

@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import Panel
-from haplobench.runner import code
+from haplobench.runner import fingerprints
+from haplobench.runner.executors.process import run_limited, stage_environment
 from haplobench.runner.floor import floor_cohort
-from haplobench.runner.matching import match_sites
-from haplobench.runner.process import run_limited, stage_environment
+from haplobench.runner.given_panels import match_sites
 from haplobench.runner.progress import Estimate
 from haplobench.runner.store import StageStore
-from haplobench.runner.telemetry import Beat, Heartbeat, Meter
+from haplobench.runner.worker.cost import Beat, Heartbeat, Meter
 
 # --- the process of a stage -----------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ def test_a_stage_is_stopped_on_request(toys: Any, tmp_path: Path) -> None:
 
 def test_a_stage_of_a_harness_that_is_gone_does_not_start(toys: Any, tmp_path: Path) -> None:
     path, _ = job_file(tmp_path / "job", toys)
-    launch = Path(code.__file__).with_name("launch.py")
+    launch = Path(fingerprints.__file__).with_name("worker") / "launch.py"
     done = subprocess.run(
         [sys.executable, "-P", str(launch), str(path), "1"], timeout=20, check=False
     )
@@ -261,13 +261,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "kernels" / "__init__.py").write_text("")
     (folder / "kernels" / "pairs.py").write_text("count = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    code.forget()
+    fingerprints.forget()
     return folder
 
 
 def digests(*targets: str) -> list[str]:
-    code.forget()
-    return [code.plugin_code(target, ["toypackage"]).digest for target in targets]
+    fingerprints.forget()
+    return [fingerprints.plugin_code(target, ["toypackage"]).digest for target in targets]
 
 
 def test_code_is_what_a_target_imports(package: Path) -> None:
@@ -306,11 +306,11 @@ def test_code_is_what_a_target_imports(package: Path) -> None:
 
 def test_versions_of_what_is_imported_count(package: Path) -> None:
     digests()
-    found = code.plugin_code("toypackage.ld:r2", ["toypackage"])
+    found = fingerprints.plugin_code("toypackage.ld:r2", ["toypackage"])
     assert found.versions["numpy"] == np.__version__
     assert "numpy" in found.modules
     assert "torch" not in found.modules
-    assert "numpy" not in code.plugin_code("toypackage.lonely:y", ["toypackage"]).modules
+    assert "numpy" not in fingerprints.plugin_code("toypackage.lonely:y", ["toypackage"]).modules
 
 
 # --- cohorts, sites, store ------------------------------------------------------------------------

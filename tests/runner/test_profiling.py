@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch.profiler profiles")
 
-from haplobench.runner.profiling import Profile  # noqa: E402
+from haplobench.runner.worker.profile import Profile  # noqa: E402
 
 
 class Model(torch.nn.Module):  # type: ignore[name-defined, misc]

@@ -14,10 +14,10 @@ from rank_toys import RANKS
 from haplobench import SuiteError
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import run_suite
 from haplobench.runner.plan import plan_cells
+from haplobench.runner.run import run_suite
 from haplobench.runner.store import StageStore
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 
 pytest.importorskip("torch", reason="ranks talk over torch.distributed")
 

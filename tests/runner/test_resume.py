@@ -24,8 +24,8 @@ HARNESS = """
 import sys
 from pathlib import Path
 from haplobench.registry import load_registry
-from haplobench.runner import run_suite
-from haplobench.suite import load_suite
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
 
 suite, out, overrides = sys.argv[1], sys.argv[2], sys.argv[3:]
 registry = load_registry(["toy_datasets", "toy_generators", "toy_metrics"])

@@ -19,9 +19,9 @@ from haplobench.report.model import Cell
 from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import RunOutcome, run_suite
 from haplobench.runner.progress import SilentReporter
-from haplobench.suite import load_suite
+from haplobench.runner.run import RunOutcome, run_suite
+from haplobench.suite.load import load_suite
 
 
 def run(toys: Any, text: str, out: Path, *overrides: str, **more: Any) -> RunOutcome:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from haplobench import Panel
+from haplobench.data.prepared import Prepared
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import RunOutcome, run_suite
-from haplobench.runner.prepared import Prepared
-from haplobench.runner.shadowing import shadow_members, shadow_prepared
-from haplobench.suite import load_suite
+from haplobench.runner.run import RunOutcome, run_suite
+from haplobench.runner.worker.prepare import shadow_members, shadow_prepared
+from haplobench.suite.load import load_suite
 from haplobench.testing import example_panel
 
 ATTACKS = '''

@@ -15,7 +15,7 @@ import pytest
 from test_resume import HARNESS
 
 from haplobench import Panel
-from haplobench.datasets.formats import write_panel
+from haplobench.data.formats import write_panel
 from haplobench.files import new_folder, write_whole
 
 # As tempfile and safetensors do: for their owner only.

@@ -18,11 +18,12 @@ from slurm_cluster import SlurmCluster
 
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import node_agent, run_suite, slurm
-from haplobench.runner.process import Outcome, RanksHere, run_limited, stage_environment
-from haplobench.runner.slurm import SlurmExecutor
-from haplobench.suite import load_suite
-from haplobench.suite_schema import ExecutorSettings
+from haplobench.runner.executors import slurm
+from haplobench.runner.executors.process import Outcome, RanksHere, run_limited, stage_environment
+from haplobench.runner.executors.slurm import SlurmExecutor
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
+from haplobench.suite.schema import ExecutorSettings
 
 pytest.importorskip("submitit", reason="jobs are submitted through submitit")
 pytest.importorskip("torch", reason="ranks talk over torch.distributed")
@@ -163,10 +164,10 @@ def test_ranks_of_several_machines_meet(toys: Any, tmp_path: Path) -> None:
 def test_a_node_gives_up_when_the_harness_is_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(node_agent, "ABANDONED", 2.5)
+    monkeypatch.setattr(slurm, "ABANDONED", 2.5)
     lease, stop = tmp_path / "lease", threading.Event()
     lease.touch()
-    watcher = threading.Thread(target=node_agent._watch_lease, args=(lease, stop), daemon=True)
+    watcher = threading.Thread(target=slurm._watch_lease, args=(lease, stop), daemon=True)
     watcher.start()
     for _ in range(8):
         time.sleep(0.5)
@@ -175,7 +176,7 @@ def test_a_node_gives_up_when_the_harness_is_gone(
     assert stop.wait(10)
     removed = threading.Event()
     lease.unlink()
-    node_agent._watch_lease(lease, removed)
+    slurm._watch_lease(lease, removed)
     assert removed.is_set()
 
 

@@ -18,10 +18,8 @@ from haplobench import BenchError
 from haplobench.cli.main import app
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
-from haplobench.scaling.curves import Curve, require_curves, scaling_curves
-from haplobench.scaling.model import fit_model
-from haplobench.scaling.tables import render_csv, rows_of
-from haplobench.scaling.text import print_curves
+from haplobench.scaling.curves import Curve, fit_model, require_curves, scaling_curves
+from haplobench.scaling.text import print_curves, render_csv, rows_of
 
 # Of one rank: serial seconds, seconds per haplotype; of all-reduce: per call and byte.
 SERIAL, RATE, ALPHA, BETA = 2.0, 0.01, 1e-4, 1e-9

@@ -16,10 +16,9 @@ from rich.console import Console
 
 from haplobench.results.costs import CellCost
 from haplobench.results.run_folder import RunFolder
+from haplobench.scaling.curves import memory_points
 from haplobench.scaling.losses import Trained, differences, same_trainings
-from haplobench.scaling.memory import memory_points
-from haplobench.scaling.tables import render_losses
-from haplobench.scaling.text import print_losses, print_memory
+from haplobench.scaling.text import print_losses, print_memory, render_losses
 
 PARAMS = {"batch_size": 64, "epochs": 3}
 

@@ -13,12 +13,11 @@ from haplobench.cli.main import app
 from haplobench.registry import load_registry
 from haplobench.results.costs import read_costs
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner import run_suite
-from haplobench.scaling.curves import scaling_curves
+from haplobench.runner.run import run_suite
+from haplobench.scaling.curves import memory_points, scaling_curves
 from haplobench.scaling.losses import TOLERANCE, same_trainings
-from haplobench.scaling.memory import memory_points
 from haplobench.scaling.profiles import profiles_of
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 
 SUITE = Path(__file__).parents[2] / "suites" / "scaling.yaml"
 PLUGINS = (

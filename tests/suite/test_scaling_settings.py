@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from haplobench import SuiteError
+from haplobench.data.prepared import Prepared
 from haplobench.registry import load_registry
 from haplobench.runner.plan import plan_cells
-from haplobench.runner.prepared import Prepared
-from haplobench.runner.shadowing import part_prepared
-from haplobench.suite import load_suite
+from haplobench.runner.worker.prepare import part_prepared
+from haplobench.suite.load import load_suite
 from haplobench.testing import example_panel
 
 HEAD = """

@@ -13,7 +13,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from haplobench import BenchError, Panel
-from haplobench.split import split_panel, stratified_sample
+from haplobench.data.split import split_panel, stratified_sample
 
 
 def panel_of(populations: list[str], order: np.ndarray | None = None) -> Panel:

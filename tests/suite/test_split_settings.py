@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, FormatError, Panel, SuiteError
-from haplobench.datasets.formats import ReadOptions, read_panel, write_panel
-from haplobench.families import keep_together
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.prepared import Prepared
+from haplobench.data.relatives import relatives_text
+from haplobench.data.split import keep_together
 from haplobench.registry import load_registry
-from haplobench.relatives import relatives_text
 from haplobench.report.facts import dataset_facts
-from haplobench.resolved_suite import DatasetEntry
-from haplobench.runner.jobs import Job
 from haplobench.runner.plan import plan_cells
-from haplobench.runner.prepared import Prepared
-from haplobench.runner.shadowing import part_prepared, shadow_prepared
-from haplobench.runner.stage_prepare import prepare
-from haplobench.suite import load_suite
+from haplobench.runner.worker.job import Job
+from haplobench.runner.worker.prepare import part_prepared, prepare, shadow_prepared
+from haplobench.suite.load import load_suite
+from haplobench.suite.model import DatasetEntry
 from haplobench.testing import example_context, example_panel
 
 REGISTRY = load_registry()

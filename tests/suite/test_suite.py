@@ -20,9 +20,9 @@ from haplobench import (
     SuiteError,
     hookimpl,
 )
-from haplobench.marked_yaml import parse_value, write_yaml
 from haplobench.registry import Registry, load_registry
-from haplobench.suite import Suite, load_suite, shipped_suites
+from haplobench.suite.load import Suite, load_suite, shipped_suites
+from haplobench.suite.source import parse_value, write_yaml
 
 
 class VAEParams(Params):
@@ -424,9 +424,9 @@ def test_suites_are_found_by_path_or_name(
 
 
 def test_the_shipped_suites_validate_against_the_schema() -> None:
-    from haplobench.marked_yaml import read_marked
-    from haplobench.suite_checks import check_profiles, write_out
-    from haplobench.suite_schema import SuiteFile
+    from haplobench.suite.checks import check_profiles, write_out
+    from haplobench.suite.schema import SuiteFile
+    from haplobench.suite.source import read_marked
 
     folder = Path(sys.modules["haplobench"].__file__ or "").parents[2] / "suites"
     files = sorted(folder.glob("*.yaml"))

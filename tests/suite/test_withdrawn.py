@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, SuiteError
-from haplobench.consent import PeopleList, Withdrawn, withdrawal_text
-from haplobench.datasets.formats import write_panel
+from haplobench.data.consent import PeopleList, Withdrawn, withdrawal_text
+from haplobench.data.formats import write_panel
+from haplobench.data.prepared import Prepared
 from haplobench.registry import load_registry
-from haplobench.runner.jobs import Job
 from haplobench.runner.plan import Keys
-from haplobench.runner.prepared import Prepared
-from haplobench.runner.stage_prepare import prepare
-from haplobench.suite import Suite, load_suite
+from haplobench.runner.worker.job import Job
+from haplobench.runner.worker.prepare import prepare
+from haplobench.suite.load import Suite, load_suite
 from haplobench.testing import example_context, example_panel
 
 REGISTRY = load_registry()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from haplobench import SampleRequest
+from haplobench.data.split import split_panel
 from haplobench.registry import load_registry, resolve
-from haplobench.split import split_panel
 from haplobench.testing import example_context, example_panel
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.vae import VAE

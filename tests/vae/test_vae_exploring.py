@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from haplobench import BenchError, Explorable, Panel, RunContext, SampleRequest
 from haplobench.cli import main
-from haplobench.datasets.formats import read_panel
+from haplobench.data.formats import read_panel
 from haplobench.testing import example_context, example_panel
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE

@@ -39,11 +39,11 @@ def save(
     """Save a run's numbers as a baseline, in place of one of the same name."""
     import re
 
-    from haplobench.comparison.baseline import render_baseline
-    from haplobench.comparison.sources import open_side
+    from haplobench.compare.baseline import render_baseline
+    from haplobench.compare.sources import open_side
     from haplobench.errors import BenchError
     from haplobench.files import write_whole
-    from haplobench.suite_schema import NAME
+    from haplobench.suite.schema import NAME
 
     measured = open_side(run, out=out, baselines=baselines, prefer="run")
     chosen = name or measured.side.suite
@@ -83,7 +83,7 @@ def list_baselines(baselines: FolderOption = _FOLDER) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from haplobench.comparison.sources import open_side
+    from haplobench.compare.sources import open_side
 
     paths = sorted(baselines.glob("*.jsonl"))
     if not paths:
@@ -122,8 +122,8 @@ def show(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from haplobench.comparison.sources import open_side
-    from haplobench.comparison.wording import describe_side
+    from haplobench.compare.sources import open_side
+    from haplobench.compare.wording import describe_side
     from haplobench.report.formatting import format_spread, format_value
 
     measured = open_side(name, baselines=baselines)

@@ -17,7 +17,7 @@ from haplobench.errors import BenchError, UnphasedError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from haplobench.panel import Panel
+    from haplobench.data.panel import Panel
     from haplobench.plugin import LoadedDataset
 
 app = typer.Typer(help="Fetch datasets, and say what is in a file.", no_args_is_help=True)
@@ -47,7 +47,7 @@ def get(
     allow_unknown: AllowUnknownOption = False,
 ) -> None:
     """Load a dataset (downloading what is missing) and write it to a file."""
-    from haplobench.datasets.formats import write_panel
+    from haplobench.data.formats import write_panel
 
     with _loaded(name, {}, settings or [], seed) as loaded:
         loaded = _consenting(loaded, withdrawn, allow_unknown)
@@ -95,7 +95,7 @@ def _consenting(loaded: LoadedDataset, withdrawn: str, allow_unknown: bool) -> L
     """The dataset without the people of a list; its provenance says how many they are."""
     if not withdrawn:
         return loaded
-    from haplobench.consent import PeopleList, withdrawal_text
+    from haplobench.data.consent import PeopleList, withdrawal_text
 
     (panel,), counts = PeopleList.read(withdrawn).leave_out(
         loaded.panel, allow_unknown=allow_unknown, key="--withdrawn"
@@ -114,9 +114,9 @@ def _loaded(
     """
     from pydantic import ValidationError
 
-    from haplobench.marked_yaml import parse_value
     from haplobench.plugin import RunContext
     from haplobench.registry import load_registry, missing_needs, resolve
+    from haplobench.suite.source import parse_value
 
     spec = load_registry().dataset(name)
     if missing := missing_needs(spec.needs):

@@ -49,10 +49,10 @@ def generate(
     """Sample a fitted generator of a run into a file, in memory that doesn't grow with it."""
     import time
 
+    from haplobench.fitted.generate import Order, write_cohort
+    from haplobench.fitted.models import find_model
     from haplobench.registry import load_registry
     from haplobench.results.run_folder import resolve_run
-    from haplobench.runner.generating import Order, write_cohort
-    from haplobench.runner.models import find_model
 
     folder = resolve_run(run, out)
     noted = find_model(folder, generator=generator, dataset=dataset, seed=seed)
@@ -74,3 +74,42 @@ def generate(
         f"{to}: {made.n_haplotypes:,} haplotypes at {made.n_sites:,} sites of {noted.text} "
         f"in {took:.1f} s ({made.n_haplotypes * made.n_sites / took / 1e6:.1f} M alleles/s)"
     )
+
+
+def explore(
+    run: RunArgument,
+    to: Annotated[Path, typer.Option("--to", help="Folder for haplotypes, latents and plot.")],
+    first: Annotated[str, typer.Option("--from", help="A person: where the way begins.")],
+    second: Annotated[
+        str, typer.Option("--until", help="Another: where it ends. Or give --latent.")
+    ] = "",
+    latent: Annotated[
+        int | None, typer.Option("--latent", min=0, help="Change this latent, from end to end.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Points on the way.")] = 9,
+    generator: GeneratorOption = "",
+    dataset: DatasetOption = "",
+    seed: SeedOption = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="Of the haplotypes: vcf.gz, bcf, vcz, pgen …")
+    ] = "vcf.gz",
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda:N.")] = "cpu",
+    out: OutOption = Path("results"),
+) -> None:
+    """Look into a fitted generator's latent space: a way between two people, or one latent's."""
+    from haplobench.errors import BenchError
+    from haplobench.fitted.explore import Question, write_explored
+    from haplobench.fitted.explore import explore as ask
+    from haplobench.fitted.models import find_model
+    from haplobench.registry import load_registry
+    from haplobench.results.run_folder import resolve_run
+
+    if bool(second) == (latent is not None):
+        raise BenchError("expected either --until PERSON or --latent NUMBER")
+    folder = resolve_run(run, out)
+    noted = find_model(folder, generator=generator, dataset=dataset, seed=seed)
+    people = (first, second) if second else (first,)
+    question = Question(people, steps, latent, device)
+    found = ask(folder, noted, load_registry(), question)
+    for path in write_explored(found, to, f".{format_.lstrip('.')}"):
+        echo(str(path))

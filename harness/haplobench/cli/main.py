@@ -10,22 +10,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import (
-    baseline,
-    check,
-    compare,
-    data,
-    evaluate,
-    explore,
-    generate,
-    history,
-    listing,
-    new,
-    report,
-    run,
-    scale,
-    schema,
-)
+from haplobench.cli import baseline, data, generate, plugins, results, run
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -41,18 +26,18 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("validate")(run.validate)
-app.command("list")(listing.list_plugins)
-app.command("show")(report.show)
-app.command("history")(history.history)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("evaluate")(evaluate.evaluate)
+app.command("list")(plugins.list_plugins)
+app.command("show")(results.show)
+app.command("history")(results.history)
+app.command("report")(results.report)
+app.command("compare")(results.compare)
+app.command("evaluate")(run.evaluate)
 app.command("generate")(generate.generate)
-app.command("explore")(explore.explore)
-app.command("scale")(scale.scale)
-app.command("check")(check.check)
-app.command("new")(new.new)
-app.command("schema")(schema.schema)
+app.command("explore")(generate.explore)
+app.command("scale")(results.scale)
+app.command("check")(plugins.check)
+app.command("new")(plugins.new)
+app.command("schema")(plugins.schema)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(data.app, name="data")
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.contigs import same_contig
-from haplobench.datasets.formats.options import ReadOptions, Region
-from haplobench.datasets.formats.people import choose_people
-from haplobench.datasets.labels import Label
+from haplobench.data.contigs import same_contig
+from haplobench.data.formats.options import ReadOptions, Region
+from haplobench.data.formats.people import choose_people
+from haplobench.data.genome import RecombinationMap
+from haplobench.data.labels import Label
+from haplobench.data.panel import Panel
 from haplobench.datasets.params import EmbeddedParams
 from haplobench.errors import FormatError
-from haplobench.panel import Panel
 from haplobench.plugin import LoadedDataset, RunContext
-from haplobench.recombination import RecombinationMap
 
 STEM = "1kg_p3_chr20_1-4Mb_EUR300"
 # Of a map written with six decimals nothing is lost.

@@ -2,19 +2,295 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import http.client
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from haplobench.contigs import plain_name, same_contig
-from haplobench.datasets.bgzf import MAX_BLOCK, Offset, Tabix, blocks, compress
+import filelock
+
+from haplobench.data.contigs import plain_name, same_contig
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.formats.bgzf import MAX_BLOCK, Offset, Tabix, blocks, compress
+from haplobench.data.formats.options import BGZF_END, Region, require_whole
 from haplobench.datasets.file import read_surroundings
-from haplobench.datasets.formats import ReadOptions, read_panel
-from haplobench.datasets.formats.files import BGZF_END, require_whole
-from haplobench.datasets.formats.options import Region
 from haplobench.datasets.params import IgsrParams
-from haplobench.datasets.remote import Remote
 from haplobench.errors import BenchError, FormatError
 from haplobench.plugin import LoadedDataset, RunContext
+
+PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+_READ_BYTES = 1 << 18
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_WORTH_A_RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+Progress = Callable[[float, str], None]
+
+
+def cache_folder() -> Path:
+    """`HAPLOBENCH_CACHE`, or `haplobench` in the user's cache folder (XDG)."""
+    if own := os.environ.get("HAPLOBENCH_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haplobench"
+
+
+class _ChangedError(Exception):
+    """The remote file is another one than when the partial file was begun."""
+
+
+@dataclass
+class _Partial:
+    """A partial file, and the record beside it of what it is part of."""
+
+    path: Path
+    validator: str = ""
+    total: int | None = None
+
+    @property
+    def notes(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def restore(self) -> None:
+        try:
+            notes = json.loads(self.notes.read_text())
+            self.validator, self.total = str(notes["validator"]), notes["total"]
+        except (OSError, ValueError, KeyError, TypeError):
+            self.discard()
+
+    def note(self) -> None:
+        self.notes.write_text(json.dumps({"validator": self.validator, "total": self.total}))
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+        self.validator, self.total = "", None
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A folder of files on a server, and its local cache.
+
+    Attributes
+    ----------
+    base_url : str
+    folder : Path
+        Where the cache of this base URL lies.
+    timeout_s : float
+        Longest silence of the server.
+    retries : int
+        Attempts after one that brought nothing new.
+    """
+
+    base_url: str
+    folder: Path
+    timeout_s: float = 30.0
+    retries: int = 5
+    progress: Progress = field(default=lambda fraction, message: None)
+
+    @classmethod
+    def at(cls, base_url: str, **options: Any) -> Remote:
+        """The remote folder `base_url`, cached under the user's cache folder.
+
+        Raises BenchError unless the URL is http or https.
+        """
+        if urllib.parse.urlsplit(base_url).scheme not in ("http", "https"):
+            raise BenchError(f"base_url {base_url!r}: expected http:// or https://")
+        base_url = base_url.rstrip("/") + "/"
+        key = hashlib.sha256(base_url.encode()).hexdigest()[:12]
+        return cls(base_url, cache_folder() / "igsr" / key, **options)
+
+    def whole(self, name: str, md5: str = "") -> Path:
+        """A whole file, from the cache or fetched.
+
+        Raises BenchError if the server can't be reached or hasn't the file, FormatError if
+        what came isn't what was announced or hasn't the MD5 sum.
+        """
+
+        def check(path: Path) -> None:
+            if md5 and (found := _digest(path, "md5")) != md5.lower():
+                raise FormatError(
+                    f"{self.base_url}{name}: MD5 {found}, expected {md5}", hint="fetch it again"
+                )
+
+        path = self._cached(name, self.folder / name, 0, None, check)
+        check(path)  # a sum given since it was cached
+        return path
+
+    def part(self, name: str, start: int, stop: int, check: Callable[[Path], None]) -> Path:
+        """Bytes `start` to `stop` (excluded; or the file's end) of a file.
+
+        `check` may cut the fetched file shorter, and raises FormatError if it is damaged.
+        Errors as for `whole`; BenchError too if the server serves no ranges.
+        """
+        path = self.folder / f"{name}.{start}-{stop}"
+        return self._cached(name, path, start, stop, check)
+
+    def _cached(
+        self,
+        name: str,
+        path: Path,
+        start: int,
+        stop: int | None,
+        check: Callable[[Path], None],
+    ) -> Path:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BenchError(
+                f"{self.folder}: the cache can't be written: {error}", hint="set HAPLOBENCH_CACHE"
+            ) from None
+        record = path.with_name(path.name + ".json")
+        with filelock.FileLock(f"{path}.lock"):
+            if path.exists() and _agrees(path, record):
+                return path
+            path.unlink(missing_ok=True)
+            record.unlink(missing_ok=True)
+            partial = _Partial(path.with_name(path.name + ".part"))
+            try:
+                self._fetch(name, partial, start, stop)
+                check(partial.path)
+            except FormatError:
+                # Damaged on the way, perhaps: once more from the start.
+                partial.discard()
+                self._fetch(name, partial, start, stop)
+                try:
+                    check(partial.path)
+                except FormatError:
+                    partial.discard()
+                    raise
+            facts = {
+                "url": self.base_url + name,
+                "sha256": _digest(partial.path, "sha256"),
+                "size": partial.size,
+                "validator": partial.validator,
+            }
+            _write_whole(record, json.dumps(facts, indent=1) + "\n")
+            partial.path.replace(path)
+            partial.notes.unlink(missing_ok=True)
+        return path
+
+    def _fetch(self, name: str, partial: _Partial, start: int, stop: int | None) -> None:
+        """Bring the partial file to its full length, over as many connections as it takes."""
+        partial.restore()
+        failures = 0
+        while True:
+            before = partial.size
+            try:
+                self._continue(name, partial, start, stop)
+                return
+            except _ChangedError:
+                partial.discard()
+                error: Exception = BenchError("the file changed on the server meanwhile")
+            except urllib.error.HTTPError as refusal:
+                if refusal.code not in _WORTH_A_RETRY:
+                    raise BenchError(
+                        f"{self.base_url}{name}: the server says {refusal.code} {refusal.reason}",
+                        hint="check base_url and region",
+                    ) from None
+                error = refusal
+            except (OSError, http.client.HTTPException) as dropped:
+                error = dropped
+            failures = 0 if partial.size > before else failures + 1
+            if failures > self.retries:
+                reason = getattr(error, "reason", None) or error
+                raise BenchError(
+                    f"{self.base_url}{name}: can't be fetched: {reason or type(error).__name__}",
+                    hint=f"{partial.size} bytes are kept and continued from; check the network, "
+                    "or give base_url of a mirror",
+                )
+            time.sleep(min(_LONGEST_PAUSE_S, PAUSE_S * 2 ** max(0, failures - 1)))
+
+    def _continue(self, name: str, partial: _Partial, start: int, stop: int | None) -> None:
+        """One request for what is still lacking; returns once nothing is."""
+        have = partial.size
+        if partial.total is not None and have >= partial.total:
+            return
+        headers = {"User-Agent": "haplobench", "Accept-Encoding": "identity"}
+        if have or start or stop is not None:
+            last = "" if stop is None else str(stop - 1)
+            headers["Range"] = f"bytes={start + have}-{last}"
+        request = urllib.request.Request(self.base_url + name, headers=headers)
+        with self._answer(request) as answer:
+            validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+            if have and validator != partial.validator:
+                raise _ChangedError
+            length = answer.headers.get("Content-Length")
+            total: int | None
+            if answer.status == 206:
+                total = self._announced(name, answer.headers, start + have, start)
+            elif stop is not None or start:
+                raise BenchError(
+                    f"{self.base_url}{name}: the server serves no byte ranges",
+                    hint="choose another mirror, or the whole chromosome as region",
+                )
+            else:
+                if have:
+                    partial.discard()  # it starts again from the first byte
+                total = int(length) if length else None
+            partial.validator, partial.total = validator, total
+            partial.note()
+            with partial.path.open("ab") as out:
+                for block in iter(lambda: answer.read(_READ_BYTES), b""):
+                    out.write(block)
+                    if total:
+                        self.progress(min(1.0, partial.size / total), f"fetching {name}")
+            if total is not None and partial.size > total:
+                partial.discard()
+                raise FormatError(f"{self.base_url}{name}: more bytes came than announced")
+            if total is not None and partial.size < total:
+                raise ConnectionError(f"connection dropped at byte {start + partial.size}")
+
+    def _announced(self, name: str, headers: Any, expected: int, start: int) -> int:
+        """Bytes of the whole part, told by Content-Range of an answer that begins at `expected`."""
+        match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != expected:
+            raise FormatError(
+                f"{self.base_url}{name}: the server sent range {headers.get('Content-Range')!r}, "
+                f"expected one from byte {expected}"
+            )
+        return int(match[2]) + 1 - start
+
+    @contextmanager
+    def _answer(self, request: urllib.request.Request) -> Iterator[Any]:
+        with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+            yield answer
+
+
+def _agrees(path: Path, record: Path) -> bool:
+    """Whether a cached file is still what was recorded when it came."""
+    try:
+        facts = json.loads(record.read_text())
+        return bool(
+            path.stat().st_size == facts["size"] and _digest(path, "sha256") == facts["sha256"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    scratch = path.with_name(path.name + ".new")
+    scratch.write_text(text)
+    scratch.replace(path)
+
 
 PANEL_FILE = "integrated_call_samples_v3.20130502.ALL.panel"
 _AUTOSOMES = tuple(str(number) for number in range(1, 23))

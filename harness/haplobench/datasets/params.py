@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from haplobench.datasets.formats.options import RegionText
+from haplobench.data.formats.options import RegionText
 from haplobench.plugin import Params
 
 IGSR_RELEASE = "https://ftp.1000genomes.ebi.ac.uk/vol1/ftp/release/20130502/"

@@ -20,15 +20,15 @@ import numpy as np
 import stdpopsim
 from numpy.typing import NDArray
 
-from haplobench.datasets.formats.matrix import HaplotypeMatrix
-from haplobench.datasets.formats.options import Region
-from haplobench.datasets.formats.sites import MULTI_ALLELIC
+from haplobench.data.formats.matrix import HaplotypeMatrix
+from haplobench.data.formats.options import Region
+from haplobench.data.formats.sites import MULTI_ALLELIC
+from haplobench.data.genome import RecombinationMap
+from haplobench.data.panel import Panel
 from haplobench.datasets.params import SimulatedParams
-from haplobench.datasets.paths import expand
 from haplobench.errors import BenchError, FormatError
-from haplobench.panel import Panel
+from haplobench.files import expand
 from haplobench.plugin import LoadedDataset, RunContext
-from haplobench.recombination import RecombinationMap
 
 _BLOCK = 1024
 # Of the catalogue's human populations; others (ancient ones, say) are groups of their own.

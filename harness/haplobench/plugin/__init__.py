@@ -1,9 +1,24 @@
 """What a plugin author meets: frozen descriptions, parameters, and the protocols to fill."""
 
-from haplobench.plugin.context import RunContext, SampleRequest, Shadow
-from haplobench.plugin.datasets import Dataset, DatasetSpec, LoadedDataset
-from haplobench.plugin.exploring import Explorable
-from haplobench.plugin.generators import Fitted, Generator, GeneratorSpec
+from haplobench.plugin.context import (
+    GPU,
+    Binary,
+    Module,
+    Need,
+    Params,
+    RunContext,
+    SampleRequest,
+    Shadow,
+)
+from haplobench.plugin.generators import (
+    Dataset,
+    DatasetSpec,
+    Explorable,
+    Fitted,
+    Generator,
+    GeneratorSpec,
+    LoadedDataset,
+)
 from haplobench.plugin.metrics import (
     CohortSeries,
     Direction,
@@ -18,7 +33,6 @@ from haplobench.plugin.metrics import (
     SubmetricSpec,
     Telemetry,
 )
-from haplobench.plugin.needs import GPU, Binary, Module, Need, Params
 from haplobench.plugin.privacy import (
     PrivacyCharge,
     PrivacyStatement,

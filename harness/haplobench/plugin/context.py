@@ -3,23 +3,105 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict
+
 from haplobench.distributed.group import NullGroup, ProcessGroup
 
-# Describing a plugin needs no arrays: `bench list` stays fast because numpy isn't loaded here.
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from haplobench.panel import Panel
+    from haplobench.data.genome import RecombinationMap, ReferenceSequence
+    from haplobench.data.panel import Panel
     from haplobench.plugin.privacy import PrivacyStatement
-    from haplobench.recombination import RecombinationMap
-    from haplobench.sequence import ReferenceSequence
+
+
+class Params(BaseModel):
+    """Parameters of a plugin: frozen, unknown keys forbidden, checked before anything runs.
+
+    A number is taken where a text is asked for: YAML reads `contig: 22` as a number.
+    """
+
+    model_config = ConfigDict(
+        # An infinite bound stays one in the JSON of a saved model.
+        ser_json_inf_nan="constants",
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        defer_build=True,
+    )
+
+    def needed(self) -> tuple[Need, ...]:
+        """What these parameters need of the machine, beside what the spec names."""
+        return ()
+
+    def fingerprint(self) -> str:
+        """What identifies the content of files that a generator's parameters name.
+
+        A stage is computed anew where it differs. It isn't part of what was asked: commits
+        stay comparable.
+        """
+        return ""
+
+    def unrepeatable(self) -> str:
+        """Why a second fit with the same seed gives another model; empty where it gives the same.
+
+        Only noise that protects people is a reason. What a fitted generator draws stays a
+        function of the seed.
+        """
+        return ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Python module that must be importable, and what to `pip install` to have it."""
+
+    name: str
+    install: str
+
+    def missing(self) -> str:
+        """Empty if present, else what is missing and how to get it."""
+        if importlib.util.find_spec(self.name) is not None:
+            return ""
+        return f"Python module {self.name} (pip install '{self.install}')"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A program that must be on PATH, and how to get it."""
+
+    name: str
+    install: str
+
+    def missing(self) -> str:
+        """Empty if present, else what is missing and how to get it."""
+        return "" if shutil.which(self.name) else f"program {self.name} ({self.install})"
+
+
+@dataclass(frozen=True)
+class GPU:
+    """A CUDA GPU that the operating system shows."""
+
+    def missing(self) -> str:
+        """Empty if present, else what is missing."""
+        if Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0"):
+            return ""
+        return "a CUDA GPU (none is visible on this machine)"
+
+
+Need = Module | Binary | GPU
+
+
+# Describing a plugin needs no arrays: `bench list` stays fast because numpy isn't loaded here.
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +122,7 @@ class Shadow:
 
     def cohort(self) -> Panel:
         """The cohort, mapped into memory."""
-        from haplobench.panel import Panel
+        from haplobench.data.panel import Panel
 
         return Panel.load(self.folder)
 

@@ -2,19 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from haplobench.plugin.context import RunContext, SampleRequest
-from haplobench.plugin.needs import Need, Params
+from haplobench.plugin.context import Need, Params, RunContext, SampleRequest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from haplobench.panel import Panel
+    from haplobench.data.genome import RecombinationMap, ReferenceSequence
+    from haplobench.data.panel import Panel
+
+
+@dataclass(frozen=True)
+class LoadedDataset:
+    """A dataset as loaded: its panel before split and MAF filter, and what came with it.
+
+    `skipped` counts what the reader left out, by reason (`multi-allelic`, `indel`, …);
+    `provenance` says where it came from (path, URL, checksum, licence, citation).
+    """
+
+    panel: Panel
+    recombination_map: RecombinationMap | None = None
+    sequence: ReferenceSequence | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+class Dataset(Protocol):
+    """A class that a `DatasetSpec.target` names; instantiated without arguments."""
+
+    def load(self, params: Any, ctx: RunContext) -> LoadedDataset:
+        """Read, download or simulate the panel. Random draws come from `ctx.rng`."""
+
+    def fingerprint(self, params: Any) -> str:
+        """What identifies the content cheaply (path, size and time; or the parameters)."""
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a dataset is, without importing it. `target` names a `Dataset` class."""
+
+    name: str
+    version: str
+    target: str
+    summary: str
+    params: type[Params] = Params
+    needs: tuple[Need, ...] = ()
+    citations: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Explorable(Protocol):
+    """What `bench explore` asks of a fitted generator, beside `Fitted`.
+
+    Panels handed in have the sites of the training panel. Nothing is drawn at random: the
+    same haplotypes give the same answers.
+    """
+
+    def encode(self, panel: Panel, ctx: RunContext) -> NDArray[np.generic]:
+        """Latents of real haplotypes: (n_haplotypes, n_latents)."""
+
+    def interpolate(
+        self, first: Panel, second: Panel, steps: int, ctx: RunContext
+    ) -> NDArray[np.int8]:
+        """Haplotypes on the way from each of `first` to its like in `second`, both ends included.
+
+        (steps, n_haplotypes, n_sites) int8 of 0 and 1. Ends are the model's reconstructions.
+        """
+
+    def traverse(
+        self, panel: Panel, dimension: int, steps: int, ctx: RunContext
+    ) -> NDArray[np.int8]:
+        """The haplotypes with one latent changed from end to end of its range, the others kept.
+
+        (steps, n_haplotypes, n_sites) int8. Raises BenchError if there is no such latent.
+        """
 
 
 class Fitted(Protocol):

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from haplobench.plugin.needs import Need, Params
+from haplobench.plugin.context import Need, Params
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from haplobench.panel import Panel
+    from haplobench.data.panel import Panel
 
 Family = Literal["fidelity", "privacy", "utility", "performance"]
 Direction = Literal["lower", "higher", "closer", "info"]

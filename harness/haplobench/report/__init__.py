@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from haplobench.comparison.model import Comparison
+    from haplobench.compare.model import Comparison
 
 FORMATS = ("html", "md", "csv", "svg")
 

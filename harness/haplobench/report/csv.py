@@ -6,8 +6,8 @@ import csv
 import io
 from typing import Any
 
-from haplobench.report.claims import Total, claim_rows, claim_totals
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
+from haplobench.report.privacy_claims import Total, claim_rows, claim_totals
 from haplobench.report.records_table import parse_labels
 
 TIDY = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from haplobench.consent import withdrawal_text
-from haplobench.relatives import relatives_text
+from haplobench.data.consent import withdrawal_text
+from haplobench.data.relatives import relatives_text
 from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten

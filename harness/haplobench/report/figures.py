@@ -11,12 +11,12 @@ from haplobench.errors import BenchError
 from haplobench.plugin import CohortSeries
 from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard.board import Leaderboard
-from haplobench.report.leaderboard.chart import CAPTION, TITLE, draw_front
+from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_front
 from haplobench.report.load import FigureInfo, Run
-from haplobench.report.marks import annotate
 from haplobench.report.records_table import iterate
 from haplobench.report.style import FigureStyle, theme
 from haplobench.report.summary import one_line
+from haplobench.report.svg import annotate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haplobench.report import facts, page, view
-from haplobench.report.claims import (
+from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
+from haplobench.report.leaderboard import texts
+from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.model import FAR_SCORE, FAR_WIDTHS, DatasetSummary, Summary
+from haplobench.report.privacy_claims import (
     CLAIM_HEADS,
     claim_cells,
     claim_rows,
     claim_sentences,
     read_claims,
 )
-from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
-from haplobench.report.generators import generator_views
-from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards
-from haplobench.report.model import DatasetSummary, Summary
-from haplobench.report.placing import FAR_SCORE, FAR_WIDTHS
 from haplobench.report.style import FigureStyle
 from haplobench.report.svg import clean, size
+from haplobench.report.view import generator_views
 
 LIMIT = 2_000_000
 """Bytes that a page may have: over it, figures are packed, then numbers and figures left out."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 
 from haplobench.report import facts, view
-from haplobench.report.claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.figures import Figure, FigureProblem
 from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.model import Summary
+from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 

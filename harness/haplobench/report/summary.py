@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from haplobench.plugin import Family
 from haplobench.report.load import MetricInfo, Run, SubmetricInfo
-from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Key, Summary
-from haplobench.report.placing import place, score
+from haplobench.report.model import (
+    Cell,
+    Column,
+    DatasetSummary,
+    Failure,
+    Floor,
+    Key,
+    Summary,
+    place,
+    score,
+)
 from haplobench.report.records_table import iterate
 
 if TYPE_CHECKING:

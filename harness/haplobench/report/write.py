@@ -7,8 +7,6 @@ from pathlib import Path
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
 from haplobench.report import FORMATS, ReportPaths
-from haplobench.report.claims import claim_rows
-from haplobench.report.claims_chart import draw_claims
 from haplobench.report.csv import render_claims, render_tidy, render_wide
 from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
@@ -16,6 +14,7 @@ from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.leaderboard.texts import render_csv
 from haplobench.report.load import load_run
 from haplobench.report.markdown import render_markdown
+from haplobench.report.privacy_claims import claim_rows, draw_claims
 from haplobench.report.summary import summarise
 from haplobench.report.svg import clean, to_png
 from haplobench.scaling.figures import draw_scaling

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from haplobench.errors import FormatError
-from haplobench.marked_yaml import key_text
-from haplobench.validation import explain
+from haplobench.suite.source import explain, key_text
 
 Numbers = dict[str, int | float]
 

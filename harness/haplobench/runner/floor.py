@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.panel import Panel, synthetic_names
+from haplobench.data.panel import Panel, synthetic_names
+from haplobench.data.split import stratified_sample
 from haplobench.plugin import Reference
-from haplobench.split import stratified_sample
 
 
 def most_people(n: int) -> int:

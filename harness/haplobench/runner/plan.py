@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
-from haplobench.resolved_suite import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
 from haplobench.results.records import Role
-from haplobench.runner.code import harness_code, plugin_code
-from haplobench.suite_schema import FLOOR, SampleSettings
+from haplobench.runner.fingerprints import harness_code, plugin_code
+from haplobench.suite.model import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
+from haplobench.suite.schema import FLOOR, SampleSettings
 
 _ROLES: dict[Role, int] = {"floor": 0, "control": 1, "generator": 2}
 
@@ -131,7 +131,7 @@ class Keys:
                 "split": entry.asked_split(),
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
-                    "haplobench.runner.stage_prepare", "haplobench.runner.context"
+                    "haplobench.runner.worker.prepare", "haplobench.runner.worker.main"
                 ).digest,
             }
         )
@@ -159,9 +159,9 @@ class Keys:
                 **({"profile": True} if entry.profile else {}),
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
-                    "haplobench.runner.stage_fit",
-                    "haplobench.runner.context",
-                    *(() if shadow is None else ("haplobench.runner.shadowing",)),
+                    "haplobench.runner.worker.sample",
+                    "haplobench.runner.worker.main",
+                    *(() if shadow is None else ("haplobench.runner.worker.prepare",)),
                 ).digest,
                 "hardware": self.hardware,
                 "threads": self.threads,
@@ -175,7 +175,7 @@ class Keys:
                 "stage": "sample",
                 "fit": fit,
                 "settings": dict(settings),
-                "harness": harness_code("haplobench.runner.stage_sample").digest,
+                "harness": harness_code("haplobench.runner.worker.sample").digest,
             }
         )
 
@@ -213,7 +213,7 @@ class Keys:
                 "telemetry": telemetry,
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
-                    "haplobench.runner.stage_measure", "haplobench.runner.context"
+                    "haplobench.runner.worker.measure", "haplobench.runner.worker.main"
                 ).digest,
                 "hardware": self.hardware,
                 "threads": self.threads,

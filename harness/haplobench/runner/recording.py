@@ -11,12 +11,12 @@ from typing import Any
 from haplobench.errors import BenchError
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
-from haplobench.resolved_suite import Suite, digest_of
 from haplobench.results.provenance import Provenance
 from haplobench.results.records import Phase, Record, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
-from haplobench.suite_schema import FLOOR
+from haplobench.suite.model import Suite, digest_of
+from haplobench.suite.schema import FLOOR
 
 BAD = ("failed", "timeout", "memory")
 

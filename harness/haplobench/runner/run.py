@@ -9,46 +9,124 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haplobench.consent import withdrawal_text
-from haplobench.errors import BenchError
+from haplobench.data.consent import withdrawal_text
+from haplobench.data.prepared import read_facts
+from haplobench.data.relatives import noteworthy
+from haplobench.errors import BenchError, SuiteError
 from haplobench.files import read_json, write_json, write_whole
 from haplobench.hookspecs import StageEvent
-from haplobench.registry import Registry
-from haplobench.relatives import noteworthy
-from haplobench.resolved_suite import GeneratorEntry, Suite
+from haplobench.plugin import GeneratorSpec, MetricSpec
+from haplobench.registry import Registry, resolve
 from haplobench.results.provenance import Provenance, provenance
-from haplobench.runner import code
+from haplobench.runner import fingerprints
 from haplobench.runner.cell import (
     Session,
     StageFailedError,
     fit_and_sample,
     fit_shadows,
+    floor_cohorts,
+    measure_cell,
     run_stage,
+    sampled_cohorts,
+    with_shadows,
 )
-from haplobench.runner.claims import ClaimLog, people_of
-from haplobench.runner.describe import describe_run, run_lines
-from haplobench.runner.executors import Executor, make_executor
-from haplobench.runner.failures import describe_error
+from haplobench.runner.describe import ClaimLog, describe_run, people_of, run_lines
+from haplobench.runner.executors.local import Executor, UserError, make_executor, run_all
 from haplobench.runner.floor import unmarked
-from haplobench.runner.foundations import (
-    DatasetStage,
-    dataset_stages,
-    hardware_of,
-    plugin_modules,
-    state_of,
-)
-from haplobench.runner.measuring import floor_cohorts, measure_cell, sampled_cohorts, with_shadows
-from haplobench.runner.opening import open_run, open_store
-from haplobench.runner.parallel import UserError, run_all
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
-from haplobench.runner.prepared import read_facts
 from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.recording import Failure, Ledger, Recorder
+from haplobench.runner.store import open_run, open_store
+from haplobench.runner.worker.job import describe_error
+from haplobench.suite.model import DatasetEntry, GeneratorEntry, Suite, digest_of
+
+
+@dataclass
+class DatasetStage:
+    """A prepared dataset in the store; `failure` in its place if the plugin broke."""
+
+    entry: DatasetEntry
+    key: str
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+def hardware_of(suite: Suite, origin: Provenance) -> str:
+    """What stages run on: this machine, or what is asked of the cluster that it submits to."""
+    if suite.executor.name == "local":
+        return origin.fingerprint
+    asked = suite.executor
+    return f"{origin.fingerprint} {asked.partition} {asked.constraint} {asked.gpus_per_node}"
+
+
+def plugin_modules(registry: Registry) -> tuple[str, ...]:
+    """Modules of all plugins that a registry holds."""
+    return tuple(sorted({source.module for source in registry.sources.values()}))
+
+
+def dataset_stages(suite: Suite, registry: Registry, keys: Keys) -> list[DatasetStage]:
+    """Datasets with the keys of their prepare stage; all that can't be found at once."""
+    found = []
+    problems = []
+    for entry in suite.datasets:
+        spec = registry.dataset(entry.name)
+        try:
+            dataset = resolve(spec.target)()
+            fingerprint = str(dataset.fingerprint(spec.params.model_validate(entry.params)))
+        except BenchError as error:
+            problems.append(f"dataset {entry.label}: {error}")
+            continue
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            problems.append(f"dataset {entry.label}: {where}{error.strerror or error}")
+            continue
+        except Exception as error:  # a plugin is someone else's code
+            problems.append(
+                f"dataset {entry.label}: its fingerprint can't be taken: "
+                f"{type(error).__name__}: {error}"
+            )
+            continue
+        found.append(DatasetStage(entry, keys.prepare(spec, entry, fingerprint), Path()))
+    if problems:
+        raise SuiteError(problems)
+    return found
+
+
+def state_of(suite: Suite, registry: Registry, keys: Keys, prepare: Sequence[str]) -> str:
+    """Digest of everything that a run's records rest on: a run is resumed only where it's equal."""
+    specs: list[GeneratorSpec | MetricSpec] = [
+        registry.generator(entry.name) for entry in suite.generators
+    ]
+    specs += [registry.metric(entry.name) for entry in suite.metrics]
+    missing = [entry.missing for entry in suite.generators]
+    missing += [entry.missing for entry in suite.metrics]
+    return digest_of(
+        {
+            "suite": suite.digest,
+            "prepare": list(prepare),
+            "code": [
+                [
+                    spec.name,
+                    spec.version,
+                    fingerprints.plugin_code(spec.target, keys.plugins).digest,
+                ]
+                for spec in specs
+            ],
+            "harness": fingerprints.harness_code(
+                *(f"haplobench.runner.stage_{stage}" for stage in ("fit", "sample", "measure")),
+                "haplobench.runner.worker.main",
+            ).digest,
+            "missing": missing,
+            "hardware": keys.hardware,
+        }
+    )
+
 
 LOG = logging.getLogger("haplobench.runner")
 
@@ -122,7 +200,7 @@ def run_suite(
     out = Path(out)
     reporter = reporter or SilentReporter()
     executor = executor or make_executor(suite.executor, jobs)
-    code.forget()
+    fingerprints.forget()
     with writing(out / suite.name, reporter):
         return _run(suite, registry, out, fresh, reporter, executor)
 

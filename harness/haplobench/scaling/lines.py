@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from haplobench.scaling.curves import Curve
-from haplobench.scaling.model import Projected
-from haplobench.scaling.points import Point
+from haplobench.scaling.curves import Curve, Point, Projected
 
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle

@@ -15,7 +15,7 @@ from itertools import zip_longest
 
 from haplobench.results.costs import CellCost
 from haplobench.results.run_folder import RunFolder
-from haplobench.scaling.points import points_of
+from haplobench.scaling.curves import points_of
 
 TRAINING = "training.json"
 TOLERANCE = 1e-3

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.data.panel import Panel
 from haplobench.errors import BenchError
-from haplobench.panel import Panel
 from haplobench.plugin import (
     Fitted,
     GeneratorSpec,

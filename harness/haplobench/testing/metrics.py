@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from haplobench.panel import Panel
+from haplobench.data.panel import Panel
 from haplobench.plugin import (
     CohortSeries,
     MetricResult,

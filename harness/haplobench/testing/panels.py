@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.panel import Panel
+from haplobench.data.genome import BASES, RecombinationMap, surrogate_sequence
+from haplobench.data.panel import Panel
 from haplobench.plugin import Reference, RunContext, Shadow
-from haplobench.recombination import RecombinationMap
-from haplobench.sequence import BASES, surrogate_sequence
 
 _FOUNDERS = 16
 _SWITCH = 0.03  # per site: mosaics of about 30 sites

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from haplobench.errors import PluginError
 
 if TYPE_CHECKING:
-    from haplobench.panel import Panel
+    from haplobench.data.panel import Panel
     from haplobench.plugin import GeneratorSpec, Params
 
 _LIMIT = 600.0
@@ -86,8 +86,8 @@ def _fit(job: Path, rank: int) -> None:
     """What one rank does."""
     from torch._C._distributed_c10d import FileStore
 
+    from haplobench.data.panel import Panel
     from haplobench.distributed.torch_backend import TorchGroup
-    from haplobench.panel import Panel
     from haplobench.registry import resolve
     from haplobench.testing.panels import example_context
 

@@ -14,7 +14,7 @@ import stdpopsim
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
-from haplobench.panel import synthetic_names
+from haplobench.data.panel import synthetic_names
 from haplobench_coalescent.simulation import (
     Region,
     Simulated,

@@ -11,7 +11,7 @@ import msprime
 import numpy as np
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
-from haplobench.panel import synthetic_names
+from haplobench.data.panel import synthetic_names
 from haplobench_coalescent.simulation import Region, load_state, region_of, save_state, simulate
 from haplobench_coalescent.specs import MsprimeParams
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench.contigs import same_contig
-from haplobench.datasets.formats import ReadOptions, read_panel
-from haplobench.datasets.formats.sites import MISSING_CALLS, NO_ALTERNATE
+from haplobench.data.contigs import same_contig
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.formats.sites import MISSING_CALLS, NO_ALTERNATE
 
 # Of a number of sites.
 _DIGITS = 9

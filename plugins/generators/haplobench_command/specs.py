@@ -24,7 +24,7 @@ from pydantic import (
 
 from haplobench import Binary, GeneratorSpec, Module, Params
 from haplobench.plugin import Need
-from haplobench.validation import near_names
+from haplobench.suite.source import near_names
 
 # What each stands for. Documentation and error messages are made of this.
 COMMON = {

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, FormatError, Panel, Populations, RecombinationMap
-from haplobench.contigs import same_contig
-from haplobench.panel import MISSING
+from haplobench.data.contigs import same_contig
+from haplobench.data.panel import MISSING
 from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.family import PublicFacts
 from haplobench_federated.params import FederatedParams

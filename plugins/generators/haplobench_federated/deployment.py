@@ -4,7 +4,7 @@ The server's settings are the run's configuration (`[tool.flwr.app.config]`): `s
 and the parameters of `vae-federated` under `params`. A hospital's are its SuperNode's own
 (`--node-config`): `panel`, `ledger` and `site_list`, and where it has them `labels` (people's
 populations, tab-separated) and `withdrawn` (a list of people who left, see
-`haplobench.consent.PeopleList`; with `allow_unknown=true` it may name people of other panels).
+`haplobench.data.consent.PeopleList`; with `allow_unknown=true` it may name people of other panels).
 What a hospital reads, and what it may spend at most, is thus for it alone to say.
 """
 
@@ -29,8 +29,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from haplobench import BenchError, PrivacyStatement
-from haplobench.consent import PeopleList, withdrawal_text
-from haplobench.datasets.formats import ReadOptions, read_panel
+from haplobench.data.consent import PeopleList, withdrawal_text
+from haplobench.data.formats import ReadOptions, read_panel
 from haplobench_federated.accounting import Ledger, privacy_statement
 from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import SiteList, harmonise

@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from haplobench import BenchError, Module, Params
-from haplobench.consent import WithdrawnSetting
+from haplobench.data.consent import WithdrawnSetting
 
 Accountant = Literal["prv", "rdp"]
 GREATEST_NOISE = 1e4  # noise multiplier
@@ -323,7 +323,7 @@ class FederatedParams(Params):
         Folder of a saved model (`model.safetensors`) to start from: transfer learning.
     withdrawn : Withdrawn, str or None
         People of the training panel who withdrew their consent: a file, see
-        `haplobench.consent.PeopleList`, or that and `allow_unknown`. Held-out people are
+        `haplobench.data.consent.PeopleList`, or that and `allow_unknown`. Held-out people are
         unknown here; a dataset's `filters.withdrawn` knows everybody.
     secure : SecureParams
         Whether the server only sees the sum of updates.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel, ReferenceSequence, RunContext
-from haplobench.sequence import surrogate_sequence
+from haplobench.data.genome import surrogate_sequence
 
 BLOCK = 256
 _LINE = 60

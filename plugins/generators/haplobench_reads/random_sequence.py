@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel, ReferenceSequence, RunContext, SampleRequest
-from haplobench.sequence import BASES
+from haplobench.data.genome import BASES
 from haplobench_reads.genome import BLOCK
 from haplobench_reads.specs import RandomSequenceParams
 

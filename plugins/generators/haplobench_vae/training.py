@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils import deterministic
 
 from haplobench import BenchError, Panel
-from haplobench.split import take_families
+from haplobench.data.split import take_families
 
 # Its one setting is set by the module's own __class__: type checkers can't see it.
 _DETERMINISTIC: Any = deterministic

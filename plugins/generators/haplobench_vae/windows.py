@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from haplobench.data.panel import MISSING
 from haplobench.distributed import ProcessGroup
-from haplobench.panel import MISSING
 
 _Scalar = TypeVar("_Scalar", np.int8, np.float32)
 

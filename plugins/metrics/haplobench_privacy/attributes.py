@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel
+from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
-from haplobench.panel import pack_bits
 from haplobench_privacy.cohorts import CohortMetric, Cohorts
 from haplobench_privacy.distances import four_rows
 from haplobench_privacy.membership import cohort_note

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import MetricResult, Panel, PanelError, Reference, RunContext
-from haplobench.panel import pack_bits
+from haplobench.data.panel import pack_bits
 from haplobench_privacy.specs.distances import DistanceParams
 
 T = TypeVar("T", bound="NDArray[Any]")

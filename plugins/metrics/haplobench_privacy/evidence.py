@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel
+from haplobench.data.kinship import closest, nearest_genotypes
+from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
-from haplobench.kinship import closest, nearest_genotypes
-from haplobench.panel import pack_bits
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts
 from haplobench_privacy.distances import popcount

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench.kinship import DEGREES, closest
+from haplobench.data.kinship import DEGREES, closest
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import CohortMetric, Cohorts, cohorts
 from haplobench_privacy.roc import auc

@@ -2,11 +2,219 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from haplobench.report.leaderboard.dominance import Standing, stand
-from haplobench.report.leaderboard.scores import AXES, Judged, score_dataset
-from haplobench.report.model import DatasetSummary, Summary
+import numpy as np
+
+from haplobench.report.leaderboard.dominance import Scores, Standing, stand
+from haplobench.report.load import FLOOR, SUBSAMPLE
+from haplobench.report.model import Column, DatasetSummary, Summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+AXES = ("fidelity", "privacy", "cost")
+_AXIS_OF = {"fidelity": 0, "utility": 0, "privacy": 1, "performance": 2}
+COST_MARGIN = 0.1
+"""Costs that differ by less than this part are ties: a machine's own noise."""
+_RANGE_WIDTHS = 3.29
+"""Standard deviations between the 5 % and 95 % quantiles of a normal distribution."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A headline number that counts: `origin` and `unit` make values scores (cost: logarithms)."""
+
+    column: Column
+    axis: int
+    origin: float
+    unit: float
+    margin: float
+
+    def badness(self, values: Any) -> Any:
+        """Scores of values (n,): the smaller the better, 0 as good as real people."""
+        info = self.column.submetric
+        values = np.asarray(values, np.float64)
+        if self.axis == AXES.index("cost"):
+            logs = np.log(np.maximum(values, info.min_effect or np.finfo(np.float64).tiny))
+            return -logs if info.direction == "higher" else logs
+        if info.direction == "closer":
+            assert info.ideal is not None
+            distance = np.abs(values - info.ideal)
+        else:
+            distance = values if info.direction == "lower" else -values
+        return (distance - self.origin) / self.unit
+
+
+@dataclass(frozen=True)
+class DatasetScores:
+    """Scores of the generators that can be compared, and why the others can't.
+
+    `units` are the seeds, or the draws of the one seed (`Scores.paired` False); `labels` and
+    `columns` name the rows and columns of `scores`, which is None with too little to compare.
+    """
+
+    labels: tuple[str, ...]
+    columns: tuple[Judged, ...]
+    scores: Scores | None
+    units: tuple[int, ...]
+    refused: tuple[tuple[str, str], ...]
+    reason: str = ""
+
+
+def judged_columns(dataset: DatasetSummary) -> list[Judged]:
+    """The headline numbers that have a better and a worse, and something to measure it by.
+
+    The unit is the floor's standard deviation (from its 5-95 % range), or the metric's smallest
+    effect where that is greater; without a floor, the smallest effect counted from the ideal.
+    """
+    found = []
+    for column in dataset.headline():
+        info, axis = column.submetric, _AXIS_OF.get(column.family)
+        closer = info.direction == "closer"
+        if axis is None or info.direction == "info" or (closer and info.ideal is None):
+            continue
+        if AXES[axis] == "cost":
+            if not closer:
+                found.append(Judged(column, axis, 0.0, 1.0, float(np.log1p(COST_MARGIN))))
+            continue
+        floor = dataset.floors.get(column.key)
+        unit = info.min_effect
+        sign = -1.0 if info.direction == "higher" else 1.0
+        if floor is not None:
+            unit = max(unit, (floor.high - floor.low) / _RANGE_WIDTHS)
+            origin = (floor.distance or 0.0) if closer else sign * floor.median
+        elif info.ideal is not None:
+            origin = 0.0 if closer else sign * info.ideal
+        else:
+            continue
+        if unit > 0:
+            found.append(Judged(column, axis, origin, unit, info.min_effect / unit))
+    return found
+
+
+def score_dataset(summary: Summary, dataset: DatasetSummary) -> DatasetScores:
+    """Scores of a dataset's generators and controls.
+
+    A generator that lacks any judged number, or any seed of one, is refused: it would be
+    compared on other grounds than its rivals.
+    """
+    cohorts = [cohort for cohort in dataset.cohorts if cohort.role != "floor"]
+    generators = [cohort.label for cohort in cohorts if cohort.role == "generator"]
+    columns = []
+    for judged in judged_columns(dataset):
+        cells = [dataset.cell(label, judged.column) for label in generators]
+        if sum(cell.value is not None for cell in cells) >= min(2, len(generators)):
+            columns.append(judged)
+    values = _values(summary.run.records, dataset, columns)
+    seeds = tuple(sorted({seed for _, _, seed, _ in values}))
+    over_seeds = len(seeds) > 1
+    kept, refused = [], []
+    units: tuple[int, ...] = seeds
+    if not over_seeds:
+        units = tuple(sorted({draw for _, _, _, draw in values}))
+    table: dict[tuple[str, int, int], list[float]] = {}
+    for (label, column, seed, draw), value in values.items():
+        table.setdefault((label, column, seed if over_seeds else draw), []).append(value)
+    for cohort in cohorts:
+        missing = [
+            i
+            for i in range(len(columns))
+            if any((cohort.label, i, unit) not in table for unit in units)
+        ]
+        if missing or not columns:
+            refused.append((cohort.label, _why(dataset, cohort.label, columns, missing)))
+        else:
+            kept.append(cohort)
+    roles = [cohort.role == "generator" for cohort in kept]
+    labels = tuple(cohort.label for cohort in kept)
+    reason = _too_little(columns, sum(roles), len(units), over_seeds)
+    if reason:
+        return DatasetScores(labels, tuple(columns), None, units, tuple(refused), reason)
+    metrics = list(dict.fromkeys(judged.column.metric for judged in columns))
+    axis_of = {judged.column.metric: judged.axis for judged in columns}
+    array = np.array(
+        [
+            [
+                [float(np.mean(judged.badness(table[label, i, unit])))
+                 for i, judged in enumerate(columns)]
+                for unit in units
+            ]
+            for label in labels
+        ]
+    )  # fmt: skip
+    # A cost counts from the cheapest of the generators: what it is measured in drops out.
+    cost = np.array([AXES[judged.axis] == "cost" for judged in columns])
+    array[..., cost] -= array[np.array(roles)][..., cost].mean(axis=1).min(axis=0)
+    places = [[dataset.cell(label, judged.column).place for judged in columns] for label in labels]
+    scores = Scores(
+        values=array,
+        margin=np.array([judged.margin for judged in columns]),
+        safe=np.isin(np.array(places), ("within", "better")),
+        metric=np.array([metrics.index(judged.column.metric) for judged in columns]),
+        axis=np.array([axis_of[name] for name in metrics]),
+        logarithm=cost,
+        rival=np.array(roles),
+        paired=over_seeds,
+    )
+    return DatasetScores(labels, tuple(columns), scores, units, tuple(refused))
+
+
+def _too_little(columns: list[Judged], rivals: int, n_units: int, over_seeds: bool) -> str:
+    if not any(AXES[judged.axis] != "cost" for judged in columns):
+        return "no headline number of fidelity or privacy has a floor or a smallest effect"
+    if rivals < 2:
+        have = f"{rivals} generator{'' if rivals == 1 else 's'}"
+        return f"{have} with all headline numbers: a rank needs two"
+    if n_units < 2 and not over_seeds:
+        return "one seed of one draw: nothing tells a difference from noise"
+    return ""
+
+
+def _values(
+    records: pd.DataFrame, dataset: DatasetSummary, columns: list[Judged]
+) -> dict[tuple[str, int, int, int], float]:
+    """Values by row label, column, seed and draw."""
+    place = {judged.column.key: i for i, judged in enumerate(columns)}
+    rows = records[
+        (records["dataset"] == dataset.label)
+        & ~records["role"].isin([FLOOR, SUBSAMPLE])
+        & (records["status"] == "ok")
+        & records["value"].notna()
+        & records["metric"].isin({key[0] for key in place})
+        & records["submetric"].isin({key[1] for key in place})
+    ]
+    found = {}
+    names = ("cohort", "metric", "submetric", "labels", "seed", "replicate", "value")
+    for cohort, *key, seed, draw, value in zip(*(rows[name] for name in names), strict=True):
+        column = place.get((str(key[0]), str(key[1]), str(key[2])))
+        if column is not None:
+            found[str(cohort), column, int(seed), int(draw)] = float(value)
+    return found
+
+
+def _why(dataset: DatasetSummary, label: str, columns: list[Judged], missing: list[int]) -> str:
+    """Why a generator is not ranked, one line: how many numbers it lacks, and the main reason."""
+    if not columns:
+        return "no number to rank by"
+    reasons: Counter[str] = Counter()
+    for i in missing:
+        cell = dataset.cell(label, columns[i].column)
+        if cell.failed_seeds:
+            reasons[f"{cell.failed_seeds} seeds failed: {cell.reason}"] += 1
+        elif cell.value is not None:
+            reasons["seeds or draws missing"] += 1
+        elif cell.state == "not-applicable":
+            reasons[f"not applicable: {cell.reason or 'no reason given'}"] += 1
+        else:
+            phase = f" in {cell.phase}" if cell.phase else ""
+            reasons[f"{cell.state}{phase}: {cell.reason}"] += 1
+    main = reasons.most_common(1)[0][0]
+    return f"lacks {len(missing)} of {len(columns)} numbers ({main})"
+
 
 RANKED = (AXES.index("fidelity"), AXES.index("privacy"))
 

@@ -1,0 +1,260 @@
+"""`bench show` and `bench report`: what a run found."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from haplobench.cli.output import echo, make_console
+
+
+class ComparisonFormat(StrEnum):
+    """A form of a comparison."""
+
+    terminal = "terminal"
+    md = "md"
+    html = "html"
+    junit = "junit"
+    github_smaller = "github-smaller"
+    github_bigger = "github-bigger"
+    bencher = "bencher"
+    json = "json"
+
+
+SIDE_HELP = (
+    "A run folder, a JSONL file (FILE@RUN), a baseline's name, a run's id, a suite's name "
+    "(SUITE@RUN) or a git reference (REF:NAME); run:, baseline: or git: says which is meant."
+)
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help=SIDE_HELP)],
+    head: Annotated[str, typer.Argument(help="As BASE.")],
+    everything: Annotated[bool, typer.Option("--all", help="Unchanged numbers too.")] = False,
+    formats: Annotated[
+        list[ComparisonFormat] | None,
+        typer.Option("--format", "-f", help="Print this form, or write it with --to (repeatable)."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File for the form, or folder for several.")
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Pass where HEAD lacks what BASE has, or was interrupted."
+        ),
+    ] = False,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", help="Suite whose section `compare` counts (default: head's)."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
+        "results"
+    ),
+    baselines: Annotated[
+        Path, typer.Option("--baselines", help="Folder that holds the baselines.")
+    ] = Path("results/baselines"),
+) -> None:
+    """Compare two runs, number by number, with tests and thresholds.
+
+    Exits with 0 if nothing regressed, 1 if something did, newly fails or is missing from HEAD, 2
+    on a mistake in the call, 3 if nothing could be compared.
+    """
+    from haplobench.compare.compare import compare as compare_sides
+    from haplobench.compare.sources import open_side
+    from haplobench.compare.wording import print_comparison
+    from haplobench.compare.write import render, write_comparison
+    from haplobench.errors import BenchError
+    from haplobench.suite.compare_settings import load_settings
+
+    settings = load_settings(suite) if suite else None
+    name = Path(suite).stem if suite else ""
+    where = {"out": out, "baselines": baselines}
+    second = open_side(head, suite=name, prefer="run", **where)
+    first = open_side(base, suite=name or second.side.suite, prefer="baseline", **where)
+    comparison = compare_sides(first, second, settings, allow_missing=allow_missing)
+    forms = tuple(str(form) for form in formats or ())
+    files = tuple(form for form in forms if form != ComparisonFormat.terminal)
+    if len(files) > 1 and to is None:
+        raise BenchError(f"{len(files)} formats on one output", hint="--to FOLDER")
+    if files and to is None:
+        echo(render(comparison, files[0], everything=everything), nl=False)
+    if not files or to is not None or ComparisonFormat.terminal in forms:
+        print_comparison(comparison, make_console(), everything=everything)
+    if files and to is not None:
+        for path in write_comparison(comparison, to, files, everything=everything):
+            echo(f"written: {path}")
+    if comparison.exit_code:
+        raise typer.Exit(comparison.exit_code)
+
+
+def history(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Suites, run folders, folders of runs, .jsonl files, or pytest-benchmark's "
+            ".json files (default: every run)."
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", "-m", help="Only this metric, name or name/number (repeatable); plotted."
+        ),
+    ] = None,
+    generators: Annotated[
+        list[str] | None, typer.Option("--generator", "-g", help="Only this one (repeatable).")
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", help="Only this one (repeatable).")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, help="Only the newest N runs.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All numbers, not only those of the main table.")
+    ] = False,
+    to: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--to",
+            help="Write a file instead: .html (plots and tables) or .parquet (every record); "
+            "repeatable.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Show how each number went from commit to commit, with its changes of level marked."""
+    from haplobench.errors import BenchError
+    from haplobench.history.reading import read_history, select, sources_of
+
+    files = to or []
+    for path in files:
+        if path.suffix not in (".html", ".parquet"):
+            raise BenchError(f"--to {path}: expected a name that ends in .html or .parquet")
+    records, benchmarks = sources_of(sources or [], out)
+    for path in files:
+        if path.suffix == ".parquet":
+            from haplobench.history.export import write_parquet
+
+            count = write_parquet(records, path)
+            echo(f"{path}: {count:,} records")
+    if files and all(path.suffix == ".parquet" for path in files):
+        return
+    found = select(
+        read_history(records, benchmarks, last=last),
+        metrics=metrics or [],
+        generators=generators or [],
+        datasets=datasets or [],
+        everything=everything,
+    )
+    for path in files:
+        if path.suffix == ".html":
+            from haplobench.history.page import write_page
+
+            write_page(found, path)
+            echo(path)
+    if not files:
+        from haplobench.history.terminal import print_history
+
+        print_history(found, make_console(), plots=bool(metrics))
+
+
+RunArgument = Annotated[
+    str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
+
+
+class Format(StrEnum):
+    """A form of the report."""
+
+    html = "html"
+    md = "md"
+    csv = "csv"
+    svg = "svg"
+
+
+def show(run: RunArgument, out: OutOption = Path("results")) -> None:
+    """Print a run's tables."""
+    from haplobench.report import print_run
+    from haplobench.results.run_folder import resolve_run
+
+    print_run(resolve_run(run, out), make_console())
+
+
+def report(
+    run: RunArgument,
+    out: OutOption = Path("results"),
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder for the report (default: in the run's).")
+    ] = None,
+    formats: Annotated[
+        list[Format] | None, typer.Option("--format", "-f", help="Only this form (repeatable).")
+    ] = None,
+) -> None:
+    """Write a run's report: Markdown, CSV, figures, and one self-contained HTML page."""
+    from haplobench.report import write_report
+    from haplobench.results.run_folder import resolve_run
+
+    chosen = tuple(str(item) for item in formats) if formats else tuple(str(f) for f in Format)
+    paths = write_report(resolve_run(run, out), to, chosen)
+    for path in paths:
+        echo(path)
+    for problem in paths.problems:
+        echo(f"warning: {problem}", err=True)
+
+
+def scale(
+    run: RunArgument,
+    out: OutOption = Path("results"),
+    ranks: Annotated[
+        list[int] | None,
+        typer.Option("--ranks", min=1, help="Project to this world size (repeatable)."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for scaling.csv, losses.csv and figures (SVG)."),
+    ] = None,
+) -> None:
+    """Print how time, memory and losses depend on ranks and back ends, measured and projected."""
+    from haplobench.results.costs import read_costs
+    from haplobench.results.run_folder import RunFolder, resolve_run
+    from haplobench.scaling.curves import memory_points, require_curves
+    from haplobench.scaling.losses import same_trainings
+    from haplobench.scaling.profiles import print_profiles, profiles_of
+    from haplobench.scaling.text import (
+        print_curves,
+        print_losses,
+        print_memory,
+        render_csv,
+        render_losses,
+    )
+
+    folder = RunFolder(resolve_run(run, out))
+    curves = require_curves(folder.path, ranks or ())
+    costs = read_costs(folder)
+    console = make_console()
+    print_curves(curves, console)
+    groups = same_trainings(folder, costs)
+    print_losses(groups, console)
+    print_memory(memory_points(costs), console)
+    print_profiles(profiles_of(costs), console)
+    if to is None:
+        return
+    from haplobench.scaling.figures import write_scaling_figures
+
+    to.mkdir(parents=True, exist_ok=True)
+    tables = {"scaling.csv": render_csv(curves)}
+    if groups:
+        tables["losses.csv"] = render_losses(groups)
+    for name, text in tables.items():
+        (to / name).write_text(text, encoding="utf-8")
+    paths = [to / name for name in tables]
+    for written in (*paths, *write_scaling_figures(folder.path, to / "figures", ranks or ())):
+        echo(str(written))

@@ -1,0 +1,191 @@
+"""Baselines: one run's numbers in a small, sorted text file that is committed and diffed.
+
+A baseline is JSONL. The first line says whose run it is, the next ones what was run (datasets,
+generators) and what each number means; then one line per number of a generator, with all seeds'
+values, so that a change of one number is a change of one line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from haplobench.compare.measured import Cohort, Definition, Key, Measured, Number
+from haplobench.compare.model import Side
+from haplobench.errors import FormatError
+from haplobench.files import parse_json
+from haplobench.results.description import check_baseline_line
+from haplobench.results.records import check_schema
+
+SCHEMA = 1
+DIGITS = 6
+"""Significant digits of a stored value."""
+FOLDER = Path("results/baselines")
+
+_DEFINED = ("title", "unit", "direction", "ideal", "min_effect", "headline", "family")
+_SIDE = ("suite", "run_id", "git_sha", "git_dirty", "hardware", "machine", "started")
+
+
+def render_baseline(measured: Measured, name: str) -> str:
+    """The text of a baseline; numbers for information only are left out."""
+    side = measured.side
+    head: dict[str, Any] = {"baseline": name, "schema": SCHEMA}
+    head |= {key: getattr(side, key) for key in _SIDE}
+    head["seeds"] = list(side.seeds)
+    if measured.settings:
+        head["compare"] = dict(measured.settings)
+    lines: list[Mapping[str, Any]] = [head]
+    lines += [{"dataset": k, "digest": v} for k, v in sorted(measured.datasets.items())]
+    for (dataset, generator), cohort in sorted(measured.cohorts.items()):
+        lines.append(
+            {
+                "dataset": dataset,
+                "generator": generator,
+                "role": cohort.role,
+                "plugin": cohort.generator,
+                "params": cohort.params,
+                "world_size": cohort.world_size,
+                "hardware": sorted(cohort.hardware),
+                "cells": {str(seed): cell for seed, cell in sorted(cohort.cells.items())},
+                **({"unrepeatable": cohort.unrepeatable} if cohort.unrepeatable else {}),
+            }
+        )
+    kept = {
+        key: number
+        for key, number in measured.numbers.items()
+        if number.values and _definition(measured, key, number).direction != "info"
+    }
+    lines += _numbers(measured, kept)
+    for (dataset, generator, metric), seeds in sorted(measured.failures.items()):
+        failed = {str(seed): reason for seed, reason in sorted(seeds.items())}
+        lines.append(
+            {"dataset": dataset, "generator": generator, "metric": metric, "failed": failed}
+        )
+    for key in sorted(kept, key=_order):
+        line: dict[str, Any] = {
+            "dataset": key.dataset,
+            "generator": key.generator,
+            "metric": key.metric,
+            "submetric": key.submetric,
+        }
+        if key.labels:
+            line["labels"] = dict(key.labels)
+        line["values"] = {
+            str(seed): [rounded(draws[draw]) for draw in sorted(draws)]
+            for seed, draws in sorted(kept[key].values.items())
+        }
+        lines.append(line)
+    return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+
+
+def _numbers(measured: Measured, kept: Mapping[Key, Number]) -> list[Mapping[str, Any]]:
+    """A line for each metric's number: what it means, and by which version it was measured."""
+    found = {}
+    for key, number in kept.items():
+        definition = _definition(measured, key, number)
+        line = {"metric": key.metric, "submetric": key.submetric, "version": number.version}
+        line |= {name: getattr(definition, name) for name in _DEFINED}
+        found[key.metric, key.submetric] = line
+    return [found[key] for key in sorted(found)]
+
+
+def _definition(measured: Measured, key: Key, number: Number) -> Definition:
+    known = measured.definitions.get((key.metric, key.submetric))
+    return known or Definition(key.submetric, number.unit, number.direction, family=number.family)
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    return (key.dataset, key.generator, key.metric, key.submetric, key.labels)
+
+
+def rounded(value: float) -> float | int:
+    """A value to `DIGITS` significant digits; a whole number without its point."""
+    short = float(f"{value:.{DIGITS}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short
+
+
+def is_baseline(first_line: bytes | str) -> bool:
+    """Whether a file that begins with this line is a baseline (and not records)."""
+    try:
+        row = parse_json(first_line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and "baseline" in row
+
+
+def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
+    """Read a baseline's lines.
+
+    Raises FormatError, naming place and line, on what is no baseline or a newer program's.
+    """
+    measured = Measured(side)
+    versions: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for at, line in enumerate(lines, 1):
+        try:
+            row = check_baseline_line(parse_json(line), f"{place}:{at}")
+            if at == 1:
+                schema = row.get("schema") if isinstance(row, dict) else None
+                check_schema(schema, f"{place}:{at}", SCHEMA)
+                measured.side = _side(side, row)
+                measured.settings = row.get("compare")
+            elif "digest" in row:
+                measured.datasets[row["dataset"]] = row["digest"]
+            elif "cells" in row:
+                measured.cohorts[row["dataset"], row["generator"]] = Cohort(
+                    role=row["role"],
+                    generator=row["plugin"],
+                    params=row["params"],
+                    world_size=row["world_size"],
+                    cells={int(seed): cell for seed, cell in row["cells"].items()},
+                    hardware=set(row["hardware"]),
+                    unrepeatable=str(row.get("unrepeatable") or ""),
+                )
+            elif "version" in row:
+                versions[row["metric"], row["submetric"]] = row
+            elif "failed" in row:
+                measured.failures[row["dataset"], row["generator"], row["metric"]] = {
+                    int(seed): reason for seed, reason in row["failed"].items()
+                }
+            else:
+                key, number = _number(row, versions)
+                measured.numbers[key] = number
+        except FormatError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FormatError(
+                f"{place}:{at}: not a line of a baseline: {type(error).__name__}: {error}"
+            ) from None
+    measured.definitions = {
+        key: Definition(**{name: row[name] for name in _DEFINED if name in row})
+        for key, row in versions.items()
+    }
+    return measured
+
+
+def _side(side: Side, row: Mapping[str, Any]) -> Side:
+    given = {name: getattr(side, name) for name in Side.__dataclass_fields__}
+    given |= {name: row[name] for name in _SIDE if name in row}
+    given["seeds"] = tuple(row.get("seeds") or ())
+    return Side(**given)
+
+
+def _number(
+    row: Mapping[str, Any], versions: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> tuple[Key, Number]:
+    known = versions[row["metric"], row["submetric"]]
+    labels = tuple(sorted((row.get("labels") or {}).items()))
+    key = Key(row["dataset"], row["generator"], row["metric"], row["submetric"], labels)
+    values = {
+        int(seed): {draw: float(value) for draw, value in enumerate(draws)}
+        for seed, draws in row["values"].items()
+    }
+    number = Number(
+        version=known["version"],
+        family=known["family"],
+        unit=known["unit"],
+        direction=known["direction"],
+        values=values,
+    )
+    return key, number

@@ -1,0 +1,89 @@
+"""File formats of haplotypes: one module each, chosen here by the file's ending."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from haplobench.data.formats.options import ReadOptions, Region
+from haplobench.errors import FormatError
+
+if TYPE_CHECKING:
+    from haplobench.data.panel import Panel
+
+__all__ = ["ENDINGS", "ReadOptions", "Region", "read_panel", "write_panel"]
+
+# Format modules by ending; the longest ending that fits decides.
+ENDINGS = {
+    ".vcf": "vcf",
+    ".vcf.gz": "vcf",
+    ".vcf.bgz": "vcf",
+    ".bcf": "vcf",
+    ".vcz": "vcz",
+    ".zarr": "vcz",
+    ".bed": "plink1",
+    ".bim": "plink1",
+    ".fam": "plink1",
+    ".pgen": "plink2",
+    ".pvar": "plink2",
+    ".pvar.zst": "plink2",
+    ".psam": "plink2",
+    ".hapt": "hapt",
+    ".hapt.gz": "hapt",
+}
+_INSTALL = "pip install 'haplobench[formats]'"
+
+
+def read_panel(
+    path: Path | str, options: ReadOptions | None = None, *, scratch: Path | None = None
+) -> tuple[Panel, dict[str, int]]:
+    """Read haplotypes from a file, its format told by its ending.
+
+    VCF and BCF (`.vcf`, `.vcf.gz`, `.bcf`), VCF Zarr (`.vcz`, `.zarr`), PLINK 1 (`.bed`),
+    PLINK 2 (`.pgen`) and `.hapt`. Returns the panel and the records left out, counted by
+    reason. With a `scratch` folder, haplotypes past 256 MiB are mapped from a file there.
+
+    Raises FormatError: one line that names file, record or line, and cause.
+    """
+    path = Path(path)
+    panel: Panel
+    skipped: dict[str, int]
+    options = options or ReadOptions()
+    panel, skipped = _format(path).read(path, options, scratch)
+    if options.haploid and panel.ploidy > 1:
+        if not panel.phased:
+            raise FormatError(
+                f"{path}: unphased, so that it can't be read as haploid", hint="phase the file"
+            )
+        panel = panel.as_haploid()
+    return panel, skipped
+
+
+def write_panel(panel: Panel, path: Path | str) -> None:
+    """Write a panel to a file (whole or not at all), its format told by its ending.
+
+    VCF is bgzipped and indexed; PLINK formats come as their three files. Population labels
+    go into `.psam` and `.hapt`; beside other formats, write them with
+    `haplobench.data.labels.write_labels`.
+
+    Raises FormatError for an unknown ending, or for what the format can't hold.
+    """
+    path = Path(path)
+    _format(path).write(panel, path)
+
+
+def _format(path: Path) -> Any:
+    fitting = [ending for ending in ENDINGS if path.name.endswith(ending)]
+    if not fitting:
+        near = difflib.get_close_matches("".join(path.suffixes[-2:]), ENDINGS, n=1, cutoff=0.7)
+        raise FormatError(
+            f"{path}: unknown ending; expected one of {', '.join(ENDINGS)}",
+            hint=f"did you mean {near[0]}?" if near else "",
+        )
+    module = ENDINGS[max(fitting, key=len)]
+    try:
+        return importlib.import_module(f"haplobench.data.formats.{module}")
+    except ModuleNotFoundError as error:
+        raise FormatError(f"{path}: needs the Python module {error.name}", hint=_INSTALL) from None

@@ -1,0 +1,449 @@
+"""VCF Zarr: read chunk by chunk, so that a chromosome never has to fit in memory.
+
+The layout is that of bio2zarr: Czech et al., GigaScience 14, giaf049 (2025).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numcodecs  # type: ignore[import-untyped]
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from haplobench.data.formats.collector import Collector
+from haplobench.data.formats.options import ReadOptions, Region, require_file, staged
+from haplobench.data.formats.people import choose_people
+from haplobench.data.formats.sites import Variants, choose_contig, choose_sites
+from haplobench.data.panel import Panel
+from haplobench.errors import FormatError
+
+T = TypeVar("T")
+R = TypeVar("R")
+_NEEDED = (
+    "call_genotype",
+    "contig_id",
+    "sample_id",
+    "variant_allele",
+    "variant_contig",
+    "variant_position",
+)
+_VERSION = "0.5"
+# "Missing" among floats: a NaN of its own, which programs write as `.` (an ordinary one as `nan`).
+_MISSING_FLOAT = np.array(0x7F800001, np.uint32).view(np.float32)
+_CHUNK_SITES = 1000
+_CHUNK_SAMPLES = 10_000
+_HELD_BYTES = 1 << 23
+# Decoded calls of one block of sites; the next block is read meanwhile where it is no larger.
+_AHEAD_BYTES = 1 << 27
+
+
+def read(
+    path: Path, options: ReadOptions, scratch: Path | None = None
+) -> tuple[Panel, dict[str, int]]:
+    """Read a VCF Zarr folder; of a region, only the chunks that hold it.
+
+    Raises FormatError naming the folder and the array.
+    """
+    require_file(path, folder=True)
+    store = _Store.open(path)
+    names = store.texts("sample_id")
+    people = choose_people(path, names, options)
+    contigs = store.texts("contig_id")
+    wanted = options.wanted
+    contig, start, stop = store.rows(contigs, wanted)
+    positions = store.get("variant_position", start, stop).astype(np.int64)
+    alleles = store.get("variant_allele", start, stop).astype(object)
+    ref = [str(row[0]) for row in alleles]
+    alternates = [
+        [str(allele) for allele in row[1:] if allele not in ("", None)] for row in alleles
+    ]
+    sites, skipped = choose_sites(positions, ref, alternates, wanted, snps_only=options.snps_only)
+    genotype = store.array("call_genotype")
+    ploidy = int(genotype.shape[2])
+    collector = Collector(path, options, people, scratch=scratch, at_most=sites.size)
+    collector.skipped.merge(skipped)
+    chunk = int(genotype.chunks[0])
+    whose = None if people.everybody else people.index
+    blocks = np.split(sites, np.flatnonzero(np.diff((sites + start) // chunk)) + 1)
+
+    def calls(
+        inside: NDArray[np.int64],
+    ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64] | None]:
+        low, high = int(inside[0]), int(inside[-1]) + 1
+        rows = slice(None) if inside.size == high - low else inside - low
+        sets = store.phase_sets(start + low, start + high, whose)
+        return (
+            store.get("call_genotype", start + low, start + high, whose)[rows],
+            store.phased(start + low, start + high, whose, len(names))[rows],
+            None if sets is None else sets[rows],
+        )
+
+    small = chunk * people.index.size * ploidy <= _AHEAD_BYTES
+    blocks = [block for block in blocks if block.size]
+    for inside, block in zip(blocks, _in_order(calls, blocks, small), strict=True):
+        collector.add(
+            contig,
+            positions[inside],
+            [ref[i] for i in inside],
+            [alternates[i][0] for i in inside],
+            *block,
+        )
+    return collector.finish(contig)
+
+
+def _in_order(call: Callable[[T], R], items: Sequence[T], ahead: bool) -> Iterator[R]:
+    """`call` of each item, in turn; with `ahead`, a thread is at the next one meanwhile."""
+    if not ahead:
+        yield from map(call, items)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        following = [thread.submit(call, item) for item in items[:1]]
+        for item in items[1:]:
+            following.append(thread.submit(call, item))
+            yield following.pop(0).result()
+        yield from (last.result() for last in following)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """The arrays of a VCF Zarr group; failures to read them told as FormatError."""
+
+    path: Path
+    group: Any
+
+    @classmethod
+    def open(cls, path: Path) -> _Store:
+        try:
+            store = cls(path, zarr.open_group(str(path), mode="r"))
+        except Exception as error:  # damaged JSON, wrong types
+            raise FormatError(f"{path}: not a Zarr group: {error}") from None
+        lacking = [name for name in _NEEDED if not store.has(name)]
+        if lacking:
+            raise FormatError(f"{path}: not a VCF Zarr: lacks the arrays {', '.join(lacking)}")
+        variants = store.array("variant_position").shape[0]
+        samples = store.array("sample_id").shape[0]
+        for name, ndim, expected in (
+            ("call_genotype", 3, (variants, samples)),
+            ("variant_allele", 2, (variants,)),
+            ("variant_contig", 1, (variants,)),
+        ):
+            shape = store.array(name).shape
+            if len(shape) != ndim or shape[: len(expected)] != expected:
+                raise FormatError(f"{path}: array {name} has shape {shape}, expected {expected}, …")
+        return store
+
+    def array(self, name: str) -> Any:
+        """An array, unread; FormatError where its description can't be read."""
+        try:
+            array = self.group[name]
+        except Exception as error:  # damaged JSON, unknown codecs, wrong types
+            raise FormatError(
+                f"{self.path}: array {name} can't be opened: {error}",
+                hint="its .zarray is damaged: convert it again",
+            ) from None
+        if not isinstance(array, zarr.Array):
+            raise FormatError(f"{self.path}: {name} is no array")
+        return array
+
+    def has(self, name: str) -> bool:
+        """Whether there is an array of that name."""
+        return (self.path / name).is_dir()
+
+    def get(
+        self,
+        name: str,
+        start: int,
+        stop: int,
+        people: NDArray[np.int64] | None = None,
+        *,
+        sparse: bool = False,
+    ) -> NDArray[Any]:
+        """Rows `start` to `stop` of an array, of some people where it has them.
+
+        Raises FormatError if a chunk of theirs can't be read or, unless the array is `sparse`,
+        isn't there: Zarr would read a lost one as zeros, that is as reference alleles.
+        """
+        array = self.array(name)
+        if not sparse:
+            for key in self._keys(array, start, stop, people):
+                if not (self.path / name / key).exists():
+                    raise FormatError(
+                        f"{self.path}: array {name}, rows {start} to {stop}: "
+                        f"the chunk {key} is not there",
+                        hint="copy or convert it again, with ZARR_ARRAY__WRITE_EMPTY_CHUNKS=True: "
+                        "without it, a chunk of reference alleles alone looks like a lost one",
+                    )
+        try:
+            if people is None:
+                return np.asarray(array[start:stop])
+            return np.asarray(array.oindex[start:stop, people])
+        except Exception as error:  # each codec fails in its own way
+            raise FormatError(
+                f"{self.path}: array {name}, rows {start} to {stop}: can't be read: {error}",
+                hint="a chunk is damaged: convert it again",
+            ) from None
+
+    @staticmethod
+    def _keys(array: Any, start: int, stop: int, people: NDArray[np.int64] | None) -> Iterator[str]:
+        """Where the chunks (with sharding, the shards) of some rows and people lie."""
+        sizes = array.shards or array.chunks
+        places = [
+            range(-(-length // size)) for length, size in zip(array.shape, sizes, strict=True)
+        ]
+        places[0] = range(start // sizes[0], -(-stop // sizes[0]))
+        columns = places[1:] if people is None else [np.unique(people // sizes[1]), *places[2:]]
+        for place in itertools.product(places[0], *columns):
+            yield array.metadata.encode_chunk_key(tuple(map(int, place)))
+
+    def texts(self, name: str) -> list[str]:
+        return [str(text) for text in self.get(name, 0, self.array(name).shape[0])]
+
+    def phased(
+        self, start: int, stop: int, people: NDArray[np.int64] | None, n_samples: int
+    ) -> NDArray[np.bool_]:
+        """(n, n_samples) bool: nothing is phased where the store doesn't say."""
+        if self.has("call_genotype_phased"):
+            # A chunk that isn't there is unphased, which can't be taken for more than it is.
+            phased = self.get("call_genotype_phased", start, stop, people, sparse=True)
+            return phased.astype(np.bool_, copy=False)
+        return np.zeros((stop - start, n_samples if people is None else people.size), np.bool_)
+
+    def phase_sets(
+        self, start: int, stop: int, people: NDArray[np.int64] | None
+    ) -> NDArray[np.int64] | None:
+        """(n, n_samples) int64, -1 for none; None where the store has no phase sets."""
+        if not self.has("call_PS") or self.array("call_PS").dtype.kind not in "iu":
+            return None
+        sets = self.get("call_PS", start, stop, people).astype(np.int64)
+        return np.where(sets < 0, -1, sets)
+
+    def _present(self, numbers: NDArray[Any], contigs: Sequence[str]) -> list[str]:
+        """Names of the contigs with these numbers, each once, in their order."""
+        present = list(dict.fromkeys(numbers.tolist()))
+        if wrong := [number for number in present if not 0 <= number < len(contigs)]:
+            raise FormatError(
+                f"{self.path}: contig number {wrong[0]}, but contig_id has {len(contigs)} names"
+            )
+        return [contigs[number] for number in present]
+
+    def rows(self, contigs: Sequence[str], wanted: Region | None) -> tuple[str, int, int]:
+        """Contig, and first and last row (excluded) of the chunks that can hold the region.
+
+        By the store's `region_index` (a row per chunk and contig: chunk, contig, first
+        position, last position, furthest end, records) where it has one.
+        """
+        n = int(self.array("variant_position").shape[0])
+        if self.has("region_index"):
+            index = self.get("region_index", 0, self.array("region_index").shape[0])
+            contig = choose_contig(self.path, self._present(index[:, 1], contigs), wanted)
+            near = mine = index[index[:, 1] == contigs.index(contig)]
+            chunk = int(self.array("variant_position").chunks[0])
+            # All of a contig's rows are one run; find its ends inside the outer chunks.
+            first, last = int(mine[0, 0]) * chunk, min(n, (int(mine[-1, 0]) + 1) * chunk)
+            if wanted is not None:
+                near = mine[mine[:, 3] >= wanted.start]
+                if wanted.end is not None:
+                    near = near[near[:, 2] <= wanted.end]
+                if not near.size:
+                    return contig, first, first
+                first = int(near[0, 0]) * chunk
+                last = min(n, (int(near[-1, 0]) + 1) * chunk)
+        else:
+            first, last, contig, chunk, near = 0, n, "", n, np.empty((0, 6), np.int32)
+        # Of the first contig alone, bio2zarr writes no chunk; the index tells one from a lost one.
+        sparse = len(contigs) == 1 or bool(contig)
+        numbers = self.get("variant_contig", first, last, sparse=sparse)
+        if not contig:
+            contig = choose_contig(self.path, self._present(numbers, contigs), wanted)
+        rows = np.flatnonzero(numbers == contigs.index(contig))
+        for number, *_, records in near.tolist():
+            low, high = np.searchsorted(rows + first, (number * chunk, (number + 1) * chunk))
+            if high - low != records or not records:
+                raise FormatError(
+                    f"{self.path}: array region_index counts {records} records of contig {contig} "
+                    f"in chunk {number}, found {high - low} in variant_contig",
+                    hint="a chunk was lost, or the index is of other records: convert it again",
+                )
+        if rows.size != rows[-1] - rows[0] + 1:
+            raise FormatError(
+                f"{self.path}: records of contig {contig} lie among others",
+                hint="sort the file before converting it",
+            )
+        return contig, first + int(rows[0]), first + int(rows[-1]) + 1
+
+
+def write(panel: Panel, path: Path) -> None:
+    """Write a VCF Zarr folder (Zarr format 2) with a region index, as bio2zarr lays it out."""
+    with staged(path) as folder:
+        calls = _Calls(folder / path.name, panel, _CHUNK_SAMPLES)
+        for start in range(0, panel.n_sites, _CHUNK_SITES):
+            sites = slice(start, min(panel.n_sites, start + _CHUNK_SITES))
+            calls.set(sites, slice(0, panel.n_samples), panel.haplotypes[:, sites])
+
+
+@contextmanager
+def adding(head: Variants, path: Path) -> Iterator[Callable[[NDArray[np.int8]], None]]:
+    """Write a VCF Zarr folder haplotypes after haplotypes: yields what takes a batch of them.
+
+    A chunk of people is held at a time, however many there are. One thread compresses: chunks
+    come one by one, and the allocator keeps memory back for each thread that ever had one.
+    """
+    with zarr.config.set({"threading.max_workers": 1}), staged(path) as folder:
+        chunk = max(1, min(_CHUNK_SAMPLES, _HELD_BYTES // max(1, head.n_sites * head.ploidy)))
+        calls = _Calls(folder / path.name, head, chunk)
+        held = np.empty((chunk * head.ploidy, head.n_sites), np.int8)
+        filled = person = 0
+
+        def flush() -> None:
+            nonlocal filled, person
+            people = slice(person, person + filled // head.ploidy)
+            for start in range(0, head.n_sites, _CHUNK_SITES):
+                sites = slice(start, min(head.n_sites, start + _CHUNK_SITES))
+                calls.set(sites, people, held[:filled, sites])
+            filled, person = 0, people.stop
+
+        def add(batch: NDArray[np.int8]) -> None:
+            nonlocal filled
+            done = 0
+            while done < batch.shape[0]:
+                taken = min(batch.shape[0] - done, held.shape[0] - filled)
+                held[filled : filled + taken] = batch[done : done + taken]
+                filled += taken
+                done += taken
+                if filled == held.shape[0]:
+                    flush()
+
+        yield add
+        flush()
+
+
+class _Calls:
+    """A new VCF Zarr folder with everything but the calls, and the arrays that take them."""
+
+    def __init__(self, path: Path, head: Panel | Variants, chunk_samples: int) -> None:
+        group = zarr.create_group(str(path), zarr_format=2)
+        _describe(group, head)
+        self._head = head
+        dimensions = ("variants", "samples", "ploidy")
+        shape = (head.n_sites, head.n_samples, head.ploidy)
+        kinds: dict[str, Any] = {
+            "call_genotype": np.int8,
+            "call_genotype_mask": np.bool_,
+            "call_genotype_phased": np.bool_,
+        }
+        self._genotype, self._mask, self._phase = (
+            _empty(
+                group,
+                name,
+                shape[:2] if name.endswith("phased") else shape,
+                kind,
+                dimensions[:2] if name.endswith("phased") else dimensions,
+                chunk_samples,
+            )
+            for name, kind in kinds.items()
+        )
+
+    def set(self, sites: slice, people: slice, haplotypes: NDArray[np.int8]) -> None:
+        """Write the calls of some people at some sites: `haplotypes` (n, sites) int8."""
+        block = haplotypes.T.reshape(
+            sites.stop - sites.start, people.stop - people.start, self._head.ploidy
+        )
+        self._genotype[sites, people] = block
+        self._mask[sites, people] = block < 0
+        self._phase[sites, people] = self._head.phased
+
+
+def _describe(group: Any, panel: Panel | Variants) -> None:
+    """Write sites, people and attributes."""
+    group.attrs.update(
+        {
+            "vcf_zarr_version": _VERSION,
+            "source": "haplobench",
+            "vcf_meta_information": [["fileformat", "VCFv4.2"]],
+        }
+    )
+    n = panel.n_sites
+    alleles = np.stack([panel.ref, panel.alt], axis=1).astype(object)
+    sites = ("variants",)
+    contig = {"assembly": panel.build} if panel.build else {}
+    _array(group, "contig_id", np.array([panel.contig], object), ("contigs",), **contig)
+    names = _empty(group, "sample_id", (panel.n_samples,), object, ("samples",))
+    for start in range(0, panel.n_samples, _CHUNK_SAMPLES):
+        rows = slice(start, min(panel.n_samples, start + _CHUNK_SAMPLES))
+        names[rows] = panel.samples[rows].astype(object)
+    _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
+    passed = np.array(["All filters passed"], object)
+    _array(group, "filter_description", passed, ("filters",))
+    _array(group, "variant_contig", np.zeros(n, np.int8), sites)
+    _array(group, "variant_position", panel.positions.astype(np.int32), sites)
+    lengths = np.char.str_len(panel.ref).astype(np.int32)
+    _array(group, "variant_length", lengths, sites)
+    _array(group, "variant_allele", alleles, ("variants", "alleles"))
+    _array(group, "variant_id", np.full(n, ".", object), sites)
+    _array(group, "variant_id_mask", np.ones(n, np.bool_), sites)
+    _array(group, "variant_quality", np.full(n, _MISSING_FLOAT), sites)
+    _array(group, "variant_filter", np.ones((n, 1), np.bool_), ("variants", "filters"))
+    _array(
+        group,
+        "region_index",
+        _region_index(panel),
+        ("region_index_values", "region_index_fields"),
+    )
+
+
+def _array(
+    group: Any, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str
+) -> None:
+    array = _empty(group, name, values.shape, values.dtype, dimensions)
+    array[:] = values
+    array.attrs.update(attributes)
+
+
+def _empty(
+    group: Any,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    dimensions: tuple[str, ...],
+    chunk_samples: int = _CHUNK_SAMPLES,
+) -> Any:
+    limits = {"variants": _CHUNK_SITES, "samples": chunk_samples}
+    chunks = tuple(
+        max(1, min(size, limits.get(dimension, size)))
+        for size, dimension in zip(shape, dimensions, strict=True)
+    )
+    """An array without a fill value, as bio2zarr makes them, and with every chunk written.
+
+    A fill value is "missing" to xarray: 0 would turn reference alleles into NaN. And a chunk
+    that isn't there must mean that it was lost, not that nobody carries anything there.
+    """
+    shuffle = 2 if np.dtype(dtype) in (np.bool_, np.int8) else 1
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=str if np.dtype(dtype) == object else dtype,
+        fill_value=None,
+        config={"write_empty_chunks": True},
+        compressors=numcodecs.Blosc(cname="zstd", clevel=7, shuffle=shuffle),
+        attributes={"_ARRAY_DIMENSIONS": list(dimensions)},
+    )
+
+
+def _region_index(panel: Panel | Variants) -> NDArray[np.int32]:
+    """A row per chunk: its number, contig, first and last position, furthest end, records."""
+    rows = []
+    ends = panel.positions + np.char.str_len(panel.ref) - 1
+    for number, start in enumerate(range(0, panel.n_sites, _CHUNK_SITES)):
+        chunk = slice(start, start + _CHUNK_SITES)
+        positions = panel.positions[chunk]
+        rows.append((number, 0, positions[0], positions[-1], ends[chunk].max(), positions.size))
+    return np.array(rows, np.int32).reshape(-1, 6)

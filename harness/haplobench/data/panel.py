@@ -1,0 +1,485 @@
+"""Panel: phased haplotypes with their sites and samples. Needs numpy, our errors and files only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from haplobench.errors import PanelError, PluginError
+from haplobench.files import new_folder, parse_json, read_regular
+
+MISSING = -1
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(RecursionError, BadZipFile, zlib.error),
+)
+"""What reading a damaged folder of arrays raises."""
+_FORMAT = 1
+_BLOCK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Haplotypes of people at the variant sites of one contig.
+
+    Attributes
+    ----------
+    haplotypes : (n_haplotypes, n_sites) int8
+        0 reference, 1 alternate, -1 missing. May be a read-only `numpy.memmap`, so that
+        a chromosome never has to fit in memory. Rows `ploidy * i` to
+        `ploidy * (i + 1) - 1` belong to `samples[i]`.
+    positions : (n_sites,) int64
+        bp, 1-based, strictly increasing.
+    contig : str
+        Name of the chromosome, as in the source (`20` or `chr20`).
+    samples : (n_samples,) str
+        Unique names of the people.
+    ref, alt : (n_sites,) str
+        Alleles; `N` where the source names none.
+    population, superpopulation : (n_samples,) str
+        Labels; the empty string where there is none.
+    ploidy : int
+        Haplotypes per person.
+    build : str
+        Genome build, for example `GRCh37`; empty if unknown.
+    phased : bool
+        False where the order of a person's alleles carries no information (PLINK 1).
+    family : (n_samples,) str
+        People of one label are relatives, whom a split keeps on one side; the empty string
+        where there are none.
+
+    Raises
+    ------
+    PanelError
+        If shapes, dtypes, alleles, positions, samples or ploidy contradict the above.
+    """
+
+    haplotypes: NDArray[np.int8]
+    positions: NDArray[np.int64]
+    contig: str
+    samples: NDArray[np.str_]
+    ref: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+    alt: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+    population: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+    superpopulation: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+    ploidy: int = 2
+    build: str = ""
+    phased: bool = True
+    family: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+
+    def __post_init__(self) -> None:
+        haplotypes = self.haplotypes
+        if not isinstance(haplotypes, np.ndarray) or haplotypes.ndim != 2:
+            raise PanelError("haplotypes: expected a 2-D array (n_haplotypes, n_sites)")
+        if haplotypes.dtype != np.int8:
+            raise PanelError(f"haplotypes: expected int8, found {haplotypes.dtype}")
+        n_haplotypes, n_sites = haplotypes.shape
+        if self.ploidy < 1 or n_haplotypes % self.ploidy:
+            raise PanelError(
+                f"ploidy: {n_haplotypes} haplotypes can't be shared out as {self.ploidy} per person"
+            )
+        n_samples = n_haplotypes // self.ploidy
+        positions = np.asarray(self.positions, np.int64)
+        object.__setattr__(self, "positions", positions)
+        if positions.shape != (n_sites,):
+            raise PanelError(f"positions: expected {n_sites}, found shape {positions.shape}")
+        if n_sites and positions[0] < 1:
+            raise PanelError(f"positions: 1-based bp expected, found {positions[0]}")
+        steps = np.flatnonzero(np.diff(positions) <= 0)
+        if steps.size:
+            i = int(steps[0])
+            raise PanelError(
+                f"positions: must increase strictly, found {positions[i]} then {positions[i + 1]} "
+                f"(sites {i} and {i + 1})"
+            )
+        for name, length, default in (
+            ("samples", n_samples, None),
+            ("ref", n_sites, "N"),
+            ("alt", n_sites, "N"),
+            ("population", n_samples, ""),
+            ("superpopulation", n_samples, ""),
+            ("family", n_samples, ""),
+        ):
+            values = np.asarray(getattr(self, name))
+            if values.size == 0 and default is not None:
+                values = np.full(length, default)
+            if values.shape != (length,):
+                raise PanelError(f"{name}: expected {length} values, found shape {values.shape}")
+            object.__setattr__(self, name, values.astype(np.str_))
+        names, counts = np.unique(self.samples, return_counts=True)
+        if names.size != n_samples:
+            raise PanelError(f"samples: {str(names[counts > 1][0])!r} occurs more than once")
+        # A memory-mapped panel was validated when it was written.
+        if not isinstance(haplotypes, np.memmap) and haplotypes.size:
+            low, high = int(haplotypes.min()), int(haplotypes.max())
+            if low < MISSING or high > 1:
+                bad = low if low < MISSING else high
+                raise PanelError(f"haplotypes: alleles are 0, 1 or -1 (missing), found {bad}")
+
+    @property
+    def n_haplotypes(self) -> int:
+        """Number of haplotypes (rows)."""
+        return int(self.haplotypes.shape[0])
+
+    @property
+    def n_sites(self) -> int:
+        """Number of variant sites (columns)."""
+        return int(self.haplotypes.shape[1])
+
+    @property
+    def n_samples(self) -> int:
+        """Number of people."""
+        return int(self.samples.shape[0])
+
+    @property
+    def span(self) -> int:
+        """Distance between the first and the last site, both included, in bp."""
+        return int(self.positions[-1] - self.positions[0] + 1) if self.n_sites else 0
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether every person has a population label."""
+        return bool(self.n_samples and (self.population != "").all())
+
+    @cached_property
+    def has_missing(self) -> bool:
+        """Whether any allele is missing."""
+        return any(bool((block < 0).any()) for _, block in self.haplotype_blocks())
+
+    @cached_property
+    def allele_counts(self) -> NDArray[np.int64]:
+        """Copies of the alternate allele and haplotypes called: (2, n_sites) int64."""
+        counts = np.zeros((2, self.n_sites), np.int64)
+        for _, block in self.haplotype_blocks():
+            for start in range(0, block.shape[0], 255):  # as many as a byte counts, the fast way
+                rows = block[start : start + 255]
+                counts[0] += (rows == 1).sum(axis=0, dtype=np.uint8)
+                counts[1] += (rows >= 0).sum(axis=0, dtype=np.uint8)
+        return counts
+
+    @cached_property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Alternate allele frequency among the called: (n_sites,) float64; 0 where none is."""
+        alternate, called = self.allele_counts
+        frequencies = np.zeros(self.n_sites)
+        np.divide(alternate, called, out=frequencies, where=called > 0)
+        return frequencies
+
+    @property
+    def maf(self) -> NDArray[np.float64]:
+        """Minor allele frequency: (n_sites,) float64 in [0, 0.5]."""
+        return np.minimum(self.frequencies, 1 - self.frequencies)
+
+    def common_sites(self, min_maf: float) -> NDArray[np.bool_]:
+        """Sites whose minor allele is at least as frequent as `min_maf`: (n_sites,) bool.
+
+        Compared as counts: as frequencies, 6 of 600 and 594 of 600 would round apart.
+        """
+        alternate, called = self.allele_counts
+        minor = np.minimum(alternate, called - alternate)
+        common: NDArray[np.bool_] = minor >= (min_maf - 1e-9) * called
+        return common
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything in the panel: what two equal panels share."""
+        sha = hashlib.sha256()
+        head = [self.contig, self.build, self.ploidy, self.phased, list(self.haplotypes.shape)]
+        sha.update(json.dumps(head).encode())
+        sha.update(self.positions.tobytes())
+        for texts in (self.samples, self.ref, self.alt, self.population, self.superpopulation):
+            sha.update("\0".join(texts.tolist()).encode() + b"\1")
+        # A panel without families keeps the digest that it had before panels knew them.
+        if (self.family != "").any():
+            sha.update("\0".join(self.family.tolist()).encode() + b"\1")
+        for _, block in self.haplotype_blocks():
+            sha.update(np.ascontiguousarray(block).data)
+        return sha.hexdigest()
+
+    @property
+    def haplotype_populations(self) -> NDArray[np.str_]:
+        """Population of each haplotype: (n_haplotypes,) str."""
+        return np.repeat(self.population, self.ploidy)
+
+    @property
+    def haplotype_superpopulations(self) -> NDArray[np.str_]:
+        """Superpopulation of each haplotype: (n_haplotypes,) str."""
+        return np.repeat(self.superpopulation, self.ploidy)
+
+    def dosages(self) -> NDArray[np.int8]:
+        """Alternate alleles per person: (n_samples, n_sites) int8, -1 where any is missing."""
+        alleles = self.haplotypes.reshape(self.n_samples, self.ploidy, self.n_sites)
+        dosage: NDArray[np.int8] = alleles.sum(axis=1, dtype=np.int8)
+        dosage[(alleles < 0).any(axis=1)] = MISSING
+        return dosage
+
+    def packed_sites(self) -> NDArray[np.uint64]:
+        """Alternate alleles as bits, a row per site: (n_sites, ceil(n_haplotypes / 64)) uint64.
+
+        Bits past the last haplotype are 0, so that AND and population count need no mask.
+
+        Raises PanelError if any allele is missing.
+        """
+        self._refuse_missing("packed_sites")
+        return pack_bits(np.ascontiguousarray(self.haplotypes.T))
+
+    def packed_haplotypes(self) -> NDArray[np.uint64]:
+        """Alternate alleles as bits, a row per haplotype.
+
+        (n_haplotypes, ceil(n_sites / 64)) uint64.
+
+        Raises PanelError if any allele is missing.
+        """
+        self._refuse_missing("packed_haplotypes")
+        return pack_bits(self.haplotypes)
+
+    def _refuse_missing(self, what: str) -> None:
+        if self.has_missing:
+            raise PanelError(f"{what}: the panel has missing alleles; filter them first")
+
+    def haplotype_blocks(self) -> Iterator[tuple[int, NDArray[np.int8]]]:
+        """Yield (first row, rows) in blocks of at most 64 MiB."""
+        step = max(1, _BLOCK_BYTES // max(1, self.n_sites))
+        for start in range(0, self.n_haplotypes, step):
+            yield start, self.haplotypes[start : start + step]
+
+    def select_sites(self, index: ArrayLike) -> Panel:
+        """The panel at some sites: `index` is a boolean mask or increasing indices."""
+        chosen = np.asarray(index)
+        return replace(
+            self,
+            haplotypes=np.ascontiguousarray(self.haplotypes[:, chosen]),
+            positions=self.positions[chosen],
+            ref=self.ref[chosen],
+            alt=self.alt[chosen],
+        )
+
+    def select_samples(self, index: ArrayLike) -> Panel:
+        """The panel of some people, in the order given: `index` is a boolean mask or indices."""
+        chosen = np.arange(self.n_samples)[np.asarray(index)]
+        rows = (chosen[:, None] * self.ploidy + np.arange(self.ploidy)).ravel()
+        return replace(
+            self,
+            haplotypes=np.ascontiguousarray(self.haplotypes[rows]),
+            samples=self.samples[chosen],
+            population=self.population[chosen],
+            superpopulation=self.superpopulation[chosen],
+            family=self.family[chosen],
+        )
+
+    def as_haploid(self) -> Panel:
+        """Each haplotype as a person of its own: HG00096's are HG00096_A and HG00096_B.
+
+        Families, which say what one person shares with another, are left behind. Raises
+        PanelError for unphased panels.
+        """
+        if not self.phased:
+            raise PanelError("haploid: the panel is unphased, so its haplotypes aren't known")
+        sides = [chr(ord("A") + i) for i in range(self.ploidy)]
+        names = [f"{name}_{side}" for name in self.samples for side in sides]
+        return replace(
+            self,
+            samples=self.samples if self.ploidy == 1 else np.array(names, np.str_),
+            population=self.haplotype_populations,
+            superpopulation=self.haplotype_superpopulations,
+            family=np.empty(0, "U1"),
+            ploidy=1,
+        )
+
+    def with_haplotypes(
+        self,
+        haplotypes: NDArray[np.int8],
+        *,
+        samples: ArrayLike | None = None,
+        population: ArrayLike | None = None,
+        superpopulation: ArrayLike | None = None,
+        family: ArrayLike | None = None,
+    ) -> Panel:
+        """Other people at the same sites; unnamed people become `synthetic1`, `synthetic2`, …"""
+        n = haplotypes.shape[0] // self.ploidy
+        empty = np.empty(0, "U1")
+        return replace(
+            self,
+            haplotypes=haplotypes,
+            samples=synthetic_names(n) if samples is None else np.asarray(samples, np.str_),
+            population=empty if population is None else np.asarray(population, np.str_),
+            superpopulation=empty
+            if superpopulation is None
+            else np.asarray(superpopulation, np.str_),
+            family=empty if family is None else np.asarray(family, np.str_),
+        )
+
+    def same_sites(self, other: Panel) -> bool:
+        """Whether both panels have the same sites: contig, positions and alleles."""
+        return (
+            self.contig == other.contig
+            and np.array_equal(self.positions, other.positions)
+            and np.array_equal(self.ref, other.ref)
+            and np.array_equal(self.alt, other.alt)
+        )
+
+    def save(self, directory: Path | str) -> None:
+        """Write the panel as a folder (whole or not at all); `Panel.load` maps it into memory.
+
+        The folder holds `haplotypes.npy`, `sites.npz`, `samples.npz` and `panel.json`.
+        An existing folder of that name is replaced.
+        """
+        target = Path(directory)
+        scratch = new_folder(target.parent, f".{target.name}.")
+        try:
+            np.save(scratch / "haplotypes.npy", self.haplotypes)
+            np.savez_compressed(
+                scratch / "sites.npz", positions=self.positions, ref=self.ref, alt=self.alt
+            )
+            np.savez_compressed(
+                scratch / "samples.npz",
+                samples=self.samples,
+                population=self.population,
+                superpopulation=self.superpopulation,
+                family=self.family,
+            )
+            head = {
+                "format": _FORMAT,
+                "contig": self.contig,
+                "build": self.build,
+                "ploidy": self.ploidy,
+                "phased": self.phased,
+                "digest": self.digest,
+            }
+            (scratch / "panel.json").write_text(json.dumps(head, indent=1) + "\n")
+            for path in scratch.iterdir():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            if target.exists():
+                shutil.rmtree(target)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Self:
+        """Open a folder written by `save`, its haplotypes mapped into memory read-only.
+
+        Raises PanelError if the folder isn't a whole panel.
+        """
+        source = Path(directory)
+        try:
+            head: dict[str, Any] = parse_json(read_regular(source / "panel.json"))
+            with np.load(source / "sites.npz") as sites, np.load(source / "samples.npz") as people:
+                arrays = {name: table[name] for table in (sites, people) for name in table.files}
+            haplotypes = np.load(source / "haplotypes.npy", mmap_mode="r")
+            form, digest = head.pop("format", None), str(head.pop("digest", ""))
+        except UNREADABLE as error:
+            raise PanelError(f"{source}: not a saved panel: {error}") from None
+        if form != _FORMAT:
+            raise PanelError(f"{source}: format {form}, expected {_FORMAT}")
+        kinds = {"contig": str, "build": str, "ploidy": int, "phased": bool}
+        for name, kind in kinds.items():
+            if name in head and type(head[name]) is not kind:
+                raise PanelError(
+                    f"{source}: not a saved panel: {name} is {head[name]!r:.60}, expected "
+                    f"{kind.__name__}"
+                )
+        try:
+            panel = cls(haplotypes=haplotypes, **arrays, **head)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise PanelError(f"{source}: not a saved panel: {error}") from None
+        panel.__dict__["digest"] = digest
+        return panel
+
+
+def pack_bits(matrix: NDArray[np.int8]) -> NDArray[np.uint64]:
+    """Pack 0/1 rows into little-endian 64-bit words: (rows, ceil(columns / 64)) uint64."""
+    packed = np.packbits(matrix.view(np.uint8), axis=1, bitorder="little")
+    words = np.zeros((matrix.shape[0], -(-matrix.shape[1] // 64) * 8), np.uint8)
+    words[:, : packed.shape[1]] = packed
+    return words.view("<u8").astype(np.uint64, copy=False)
+
+
+def synthetic_names(n: int, start: int = 0) -> NDArray[np.str_]:
+    """Names for people who have none: `synthetic{start + 1}` … `synthetic{start + n}`."""
+    return np.char.add("synthetic", np.arange(start + 1, start + n + 1).astype(np.str_))
+
+
+@dataclass(frozen=True)
+class Populations:
+    """The populations of a training panel, for conditional generators.
+
+    Attributes
+    ----------
+    names : tuple[str, ...]
+        Sorted; one empty name where people have no label.
+    superpopulations : tuple[str, ...]
+        Of each population; its own name where it has none.
+    people : tuple[int, ...]
+        Training people of each.
+    """
+
+    names: tuple[str, ...]
+    superpopulations: tuple[str, ...]
+    people: tuple[int, ...]
+
+    @classmethod
+    def of(cls, panel: Panel) -> Populations:
+        """The populations of `panel`."""
+        names, first, counts = np.unique(panel.population, return_index=True, return_counts=True)
+        above = (str(panel.superpopulation[i]) for i in first)
+        return cls(
+            tuple(map(str, names)),
+            tuple(label or str(name) for label, name in zip(above, names, strict=True)),
+            tuple(map(int, counts)),
+        )
+
+    @property
+    def superpopulation_of(self) -> tuple[int, ...]:
+        """Index of each population's superpopulation, in their sorted order."""
+        order = sorted(set(self.superpopulations))
+        return tuple(order.index(name) for name in self.superpopulations)
+
+    def index(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
+        """Index of each label of the training panel: (n,) str to (n,) int64."""
+        return np.searchsorted(np.array(self.names), labels).astype(np.int64)
+
+    def draw(
+        self, labels: NDArray[np.str_] | None, level: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Populations (n,) int64 for labels asked for, populations or superpopulations.
+
+        Of several that fit, one is drawn by its share of the people at uniform `level` (n,).
+
+        Raises PluginError that names the first label that nobody in the training panel has.
+        """
+        if labels is None:
+            return self._by_share(np.ones(len(self.names), bool), level)
+        drawn = np.empty(labels.size, np.int64)
+        names, above = np.array(self.names), np.array(self.superpopulations)
+        for label in np.unique(labels):
+            fits = names == label
+            if not fits.any():
+                fits = above == label
+            if not fits.any():
+                known = ", ".join(self.names) if any(self.names) else "none: no labels"
+                raise PluginError(
+                    f"population {str(label)!r} is asked for, but nobody in the training panel "
+                    f"has it (there are: {known})"
+                )
+            rows = labels == label
+            drawn[rows] = self._by_share(fits, level[rows])
+        return drawn
+
+    def _by_share(self, fits: NDArray[np.bool_], level: NDArray[np.float64]) -> NDArray[np.int64]:
+        cumulative = np.cumsum(np.array(self.people) * fits)
+        at = np.searchsorted(cumulative, level * cumulative[-1], side="right")
+        return np.asarray(np.minimum(at, np.flatnonzero(fits)[-1]), np.int64)

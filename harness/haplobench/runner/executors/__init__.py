@@ -1,0 +1,1 @@
+"""Executors: where the processes of stages run, this machine or a cluster."""

@@ -1,0 +1,248 @@
+"""Executors: where the processes of stages run. One interface; `LocalExecutor` is this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from haplobench.errors import BenchError, SuiteError
+from haplobench.plugin import Binary, Module
+from haplobench.runner.executors.process import Outcome, RanksHere, run_limited, stage_environment
+from haplobench.runner.worker.cost import Beat
+from haplobench.runner.worker.job import Job
+from haplobench.suite.schema import ExecutorSettings
+
+
+class StoppedError(Exception):
+    """The run was asked to stop."""
+
+
+class UserError(BenchError):
+    """Something that the user must mend: other pieces of work still end, then it is raised."""
+
+
+def run_all(work: Sequence[Callable[[], None]], slots: int, stop: threading.Event) -> None:
+    """Do pieces of work in order, as many at a time as there are slots.
+
+    What the user must mend is raised when the others are done. Any other exception stops
+    everything: stages in flight are killed, the rest isn't begun.
+    """
+    with ThreadPoolExecutor(slots, "cell") as pool:
+        todo = list(work)
+        running: set[Future[None]] = set()
+        errors: list[BaseException] = []
+        try:
+            while (todo and not stop.is_set()) or running:
+                while todo and not stop.is_set() and len(running) < slots:
+                    running.add(pool.submit(todo.pop(0)))
+                # A time limit, so that Ctrl-C is heard.
+                done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                found = [future.exception() for future in done]
+                errors += [error for error in found if error is not None]
+                if not all(isinstance(error, UserError) for error in errors):
+                    stop.set()
+        except BaseException:
+            stop.set()
+            raise
+    serious = [error for error in errors if not isinstance(error, StoppedError)]
+    users = [error for error in serious if isinstance(error, UserError)]
+    if serious and len(users) < len(serious):
+        raise next(error for error in serious if not isinstance(error, UserError))
+    if len(users) == 1:
+        raise BenchError(str(users[0]))
+    if users:
+        raise SuiteError([str(error) for error in users])
+
+
+_POLL = 0.2
+
+
+def visible_gpus(folder: Path = Path("/dev")) -> tuple[str, ...]:
+    """Names of the GPUs that a process started here would see, as in CUDA_VISIBLE_DEVICES."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        found = [path for path in folder.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+        return tuple(str(i) for i in range(len(found)))
+    names: list[str] = []
+    for name in named.split(","):
+        # CUDA stops at the first that is no device.
+        if not name.strip() or name.strip() == "-1":
+            break
+        names.append(name.strip())
+    return tuple(names)
+
+
+class TooFewError(Exception):
+    """More GPUs are asked for than there are."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a stage holds: names of its GPUs."""
+
+    gpus: tuple[str, ...]
+
+
+class Devices:
+    """Hands out slots and GPUs in the order in which they are asked for.
+
+    Parameters
+    ----------
+    slots : int
+        How many processes may run side by side; a stage of more ranks than that runs alone.
+    gpus : sequence of str
+        Each is one stage's only.
+    """
+
+    def __init__(self, slots: int, gpus: Sequence[str] = ()) -> None:
+        self.slots = slots
+        self.gpus = tuple(gpus)
+        self._free_slots = slots
+        self._free_gpus = list(gpus)
+        self._queue: deque[object] = deque()
+        self._change = threading.Condition()
+
+    @contextlib.contextmanager
+    def lease(self, ranks: int, gpus: int, stop: threading.Event) -> Iterator[Lease]:
+        """Hold slots for `ranks` processes, and `gpus` GPUs; wait for them if need be.
+
+        Raises TooFewError if there never will be so many GPUs, InterruptedError when `stop` is
+        set while waiting.
+        """
+        if gpus > len(self.gpus):
+            raise TooFewError(
+                f"needs {gpus} GPUs, one for each rank; {len(self.gpus)} "
+                f"{'is' if len(self.gpus) == 1 else 'are'} visible (CUDA_VISIBLE_DEVICES= runs "
+                "it on CPUs)"
+            )
+        slots = min(ranks, self.slots)
+        held = self._wait(slots, gpus, stop)
+        try:
+            yield Lease(held)
+        finally:
+            with self._change:
+                self._free_slots += slots
+                # In their order, so that the first are used first.
+                self._free_gpus = [
+                    gpu for gpu in self.gpus if gpu in self._free_gpus or gpu in held
+                ]
+                self._change.notify_all()
+
+    def _wait(self, slots: int, gpus: int, stop: threading.Event) -> tuple[str, ...]:
+        turn = object()
+        with self._change:
+            self._queue.append(turn)
+            try:
+                while not (
+                    self._queue[0] is turn
+                    and self._free_slots >= slots
+                    and len(self._free_gpus) >= gpus
+                ):
+                    if stop.is_set():
+                        raise InterruptedError
+                    self._change.wait(_POLL)
+                self._free_slots -= slots
+                held = tuple(self._free_gpus[:gpus])
+                del self._free_gpus[:gpus]
+                return held
+            finally:
+                self._queue.remove(turn)
+                self._change.notify_all()
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """A job with its limits, ready to be run somewhere that sees the same files.
+
+    `path` is where the job lies as JSON (`job.world_size` processes are to be started on it);
+    `log` takes what they print. `memory_limit` bytes. `per_item`: the time limit counts from
+    the start of each of the stage's items, see `Beat`.
+    """
+
+    job: Job
+    path: Path
+    log: Path
+    memory_limit: int
+    per_item: bool = False
+
+
+class Executor(Protocol):
+    """Runs stages. Called from `slots` threads at once."""
+
+    @property
+    def slots(self) -> int:
+        """How many stages may run side by side."""
+
+    def run(self, task: StageTask, stop: threading.Event, watch: Callable[[Beat], None]) -> Outcome:
+        """Run a stage to its end or to its limits; kill it when `stop` is set.
+
+        `watch` is handed the last beat, some times a second.
+        """
+
+
+class LocalExecutor:
+    """Stages as processes of this machine, one for each rank.
+
+    `jobs` processes run side by side (a cell of more ranks than that runs alone). A stage that
+    has use for GPUs gets one for each rank, which nobody else gets meanwhile; others see none.
+    `gpus` names them; None: all that are visible.
+    """
+
+    def __init__(self, jobs: int = 1, gpus: Sequence[str] | None = None) -> None:
+        self.slots = max(1, jobs)
+        self.devices = Devices(self.slots, visible_gpus() if gpus is None else gpus)
+
+    def run(self, task: StageTask, stop: threading.Event, watch: Callable[[Beat], None]) -> Outcome:
+        """Run its processes in a session of their own, see `run_limited`."""
+        status = Path(task.job.status)
+        size = task.job.world_size
+        wanted = size if task.job.gpu and self.devices.gpus else 0
+        try:
+            with self.devices.lease(size, wanted, stop) as lease:
+                environment = stage_environment(task.job.threads)
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.gpus)
+                return run_limited(
+                    task.path,
+                    log=task.log,
+                    memory_limit=task.memory_limit,
+                    time_limit=task.job.time_limit,
+                    environment=environment,
+                    stop=stop,
+                    ranks=RanksHere(0, size, size),
+                    since=lambda: Beat.read(status).since if task.per_item else None,
+                    watch=lambda: watch(Beat.read(status)),
+                )
+        except InterruptedError:
+            return Outcome("stopped", 0.0, 0)
+        except TooFewError as error:
+            return Outcome("failed", 0.0, 0, str(error))
+
+
+def make_executor(settings: ExecutorSettings, jobs: int | None = None) -> Executor:
+    """The executor that a suite asks for; `jobs` None: 1 here, 16 on a cluster.
+
+    Raises BenchError if it isn't installed.
+    """
+    if settings.name == "local":
+        return LocalExecutor(jobs or 1)
+    missing = [
+        need.missing()
+        for need in (
+            Module("submitit", "haplobench[slurm]"),
+            Binary("sbatch", "run bench on a machine of the cluster that submits jobs"),
+        )
+        if need.missing()
+    ]
+    if missing:
+        raise BenchError(f"executor slurm needs {'; '.join(missing)}")
+    from haplobench.runner.executors.slurm import SlurmExecutor
+
+    return SlurmExecutor(settings, jobs or 16)

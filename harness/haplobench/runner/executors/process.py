@@ -1,0 +1,317 @@
+"""Run a stage's process within limits of time and memory, and end all of it, always."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from haplobench.runner.worker.job import EXIT_NO_SPACE, is_full, shorten_log
+from haplobench.runner.worker.launch import EXIT_EARLY, log_of_rank
+
+LAUNCH = Path(__file__).parents[1] / "worker" / "launch.py"
+_POLL = 0.1
+_TRACE = 0.3
+# Seconds for the guardian to end what a plugin has left, before it is ended itself.
+_LAST_RITES = 6.0
+# Of the time, looking at shared pages may take at most one part in so many.
+_RARELY = 10
+_MARK = "HAPLOBENCH_JOB"
+
+Ending = Literal["ok", "failed", "timeout", "memory", "stopped", "no-space"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage's process ended.
+
+    `ending`: ok, failed (non-zero exit or a signal), timeout, memory (over the limit, or taken
+    by the kernel for want of memory), stopped (on request), no-space (disk full or read-only).
+    `wall` is seconds, `peak` the largest memory seen of its processes together, bytes. `rank`
+    is the one that failed first, of several.
+    """
+
+    ending: Ending
+    wall: float
+    peak: int
+    detail: str = ""
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class RanksHere:
+    """Which ranks of a cell run on this machine: `here` of `size`, from `first` on."""
+
+    first: int = 0
+    here: int = 1
+    size: int = 1
+
+
+def run_limited(
+    job: Path,
+    *,
+    log: Path,
+    memory_limit: int,
+    time_limit: float,
+    environment: Mapping[str, str],
+    stop: threading.Event,
+    ranks: RanksHere = RanksHere(),
+    since: Callable[[], float | None] = lambda: None,
+    watch: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run `launch.py JOB` in a session of its own until it ends or must be ended.
+
+    Parameters
+    ----------
+    job : Path
+        The job's file.
+    log : Path
+        Takes what the process prints; ranks after the first have logs beside it. Of a
+        long one the middle is left out.
+    memory_limit : int
+        Bytes, of all its processes together. Pages that several share (a fork's, until
+        it writes to them) count once; files mapped into memory don't, since the kernel can
+        drop them.
+    time_limit : float
+        Seconds, from the start or from what `since` says last.
+    environment : mapping
+        All environment variables of the process.
+    stop : threading.Event
+        Set: kill it.
+    ranks : RanksHere
+        Processes to start: one for each rank of this machine.
+    since : callable
+        `time.monotonic()` from which the time limit counts; None: from the start.
+    watch : callable
+        Called at every look, some ten times a second.
+    """
+    start = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(LAUNCH), str(job), str(os.getpid()), str(log)]
+            + [str(number) for number in (ranks.first, ranks.here, ranks.size)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment, _MARK: str(job)},
+            start_new_session=True,
+        )
+    logs = [Path(log_of_rank(str(log), ranks.first + i)) for i in range(ranks.here)]
+    kills = _kernel_kills()
+    peak = 0
+    ending: Ending | None = None
+    tree = _Tree(process.pid)
+    try:
+        while ending is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL if time.monotonic() - start > 1 else 0.02)
+                break
+            memory = tree.memory(memory_limit)
+            peak = max(peak, memory)
+            if stop.is_set():
+                ending = "stopped"
+            elif memory > memory_limit:
+                ending = "memory"
+            elif time.monotonic() - max(start, since() or start) > time_limit:
+                ending = "timeout"
+                tree.ask_for_trace()
+            for path in logs:
+                shorten_log(path)
+            watch()
+    finally:
+        if process.poll() is None:
+            tree.end(process)
+        tree.kill()
+        code = process.wait()
+        if code < 0:
+            _kill_marked(str(job))
+        for path in logs:
+            shorten_log(path)
+    wall = time.monotonic() - start
+    if ending is not None:
+        return Outcome(ending, wall, peak)
+    if code == 0:
+        return Outcome("ok", wall, peak)
+    if code == EXIT_NO_SPACE or is_full(job.parent):
+        return Outcome("no-space", wall, peak)
+    rank = _first_to_fail(job, ranks)
+    signalled = -code if code < 0 else code - 128 if code > 128 else 0
+    if signalled == signal.SIGKILL and _kernel_kills() > kills:
+        detail = "killed by the kernel, which was out of memory"
+        return Outcome("memory", wall, peak, detail, rank)
+    if signalled:
+        with contextlib.suppress(ValueError):
+            detail = f"killed by {signal.Signals(signalled).name}"
+            return Outcome("failed", wall, peak, detail, rank)
+    detail = f"exit code {code}"
+    if code == EXIT_EARLY:
+        detail = "ended with status 0 before it was done, as os._exit(0) does"
+    return Outcome("failed", wall, peak, detail, rank)
+
+
+def _first_to_fail(job: Path, ranks: RanksHere) -> int | None:
+    """The rank whose process ended first, as the guardian wrote; None if it is the only one."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(Path(f"{job}.{ranks.first}.ended").read_text())
+        return int(found["rank"])
+    return None
+
+
+class _Tree:
+    """A process with all its descendants, and whatever else is in its session."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.seen: dict[int, psutil.Process] = {}
+        self._shared_at = 0.0
+        self._shared = 0
+
+    def _look(self) -> None:
+        todo = [self.pid]
+        while todo:
+            pid = todo.pop()
+            with contextlib.suppress(psutil.Error):
+                if pid not in self.seen:
+                    self.seen[pid] = psutil.Process(pid)
+                todo += _children(self.seen[pid])
+
+    def memory(self, limit: int) -> int:
+        """Bytes that only ending the processes would free: anonymous and shared memory.
+
+        What each process has in memory is quickly known and counts shared pages again and
+        again: only where its sum passes the limit, pages are shared out, which takes the kernel
+        some milliseconds for each GB.
+        """
+        self._look()
+        total = sum(_unmapped(pid) for pid in self.seen)
+        if total <= limit or len(self.seen) == 1:
+            return total
+        if time.monotonic() >= self._shared_at:
+            start = time.monotonic()
+            self._shared = sum(_proportional(pid) for pid in self.seen)
+            took = time.monotonic() - start
+            self._shared_at = start + (1 + _RARELY) * took
+        return self._shared
+
+    def ask_for_trace(self) -> None:
+        """Have the workers write to their logs where they stand."""
+        for pid in self.seen:
+            # The guardian, which has no handler for it, must not be asked: it would die.
+            if pid != self.pid and os.path.exists(f"/proc/{pid}"):
+                with contextlib.suppress(OSError, psutil.Error):
+                    if self.seen[pid].ppid() == self.pid:
+                        os.kill(pid, signal.SIGUSR1)
+        time.sleep(_TRACE)
+
+    def end(self, guardian: subprocess.Popen[bytes]) -> None:
+        """Have the guardian kill whatever descends from it, and end."""
+        guardian.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            guardian.wait(_LAST_RITES)
+
+    def kill(self) -> None:
+        """Kill the process group, and descendants that left it."""
+        self._look()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for process in self.seen.values():
+            # psutil compares start times: a pid used again by someone else is safe.
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def _children(process: psutil.Process) -> list[int]:
+    """Pids of a process's children; from its own folder in /proc, as looking at all is slow."""
+    folder = f"/proc/{process.pid}/task"
+    try:
+        found = []
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/children") as children:
+                found += [int(pid) for pid in children.read().split()]
+        return found
+    except (OSError, ValueError):
+        # The process or a thread has just ended, or the kernel doesn't tell.
+        return [child.pid for child in process.children()]
+
+
+def _unmapped(pid: int) -> int:
+    total = 0
+    try:
+        with open(f"/proc/{pid}/status") as lines:
+            for line in lines:
+                if line.startswith(("RssAnon:", "RssShmem:")):
+                    total += int(line.split()[1]) * 1024
+        return total
+    except (OSError, ValueError):
+        pass
+    if sys.platform.startswith("linux"):
+        return 0
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    """As `_unmapped`, but of pages that n processes share the n-th part."""
+    total = 0
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as lines:
+            for line in lines:
+                if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+                    total += int(line.split()[1]) * 1024
+        return total
+    except ProcessLookupError:
+        return 0
+    except (OSError, ValueError):
+        # An older kernel, or a process that hides its memory.
+        return _unmapped(pid)
+
+
+def _kill_marked(job: str) -> None:
+    """Kill a job's processes by their environment: their guardian was killed, by a plugin say."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == job:
+                process.kill()
+
+
+def _kernel_kills() -> int:
+    """How often the kernel has killed for want of memory since it started."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/vmstat") as lines:
+        for line in lines:
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def stage_environment(threads: int) -> dict[str, str]:
+    """Environment of a stage's process: as ours, with `threads` for every numeric library.
+
+    Hashing is fixed and GPU matrix products are deterministic, so that the same seed gives
+    the same bytes.
+    """
+    environment = dict(os.environ)
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ):
+        environment[name] = str(threads)
+    environment["PYTHONHASHSEED"] = "0"
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return environment

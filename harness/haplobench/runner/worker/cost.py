@@ -1,0 +1,272 @@
+"""What a stage tells while it runs (heartbeat), and what it cost (meter)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from haplobench.distributed.group import ProcessGroup
+from haplobench.files import parse_json, read_regular
+
+_PERCENT = 100.0
+_MILLI = 1e-3
+
+
+class GPUWatch:
+    """Watches a CUDA device: `with GPUWatch(ctx.device) as gpu: …`, then `gpu.facts()`.
+
+    NVML is asked every 0.2 s in a thread. On another device, and where NVML or the Python
+    module `pynvml` (nvidia-ml-py) is missing, nothing is watched and the facts say why.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._note = ""
+        self._shares: list[float] = []
+        self._energy: float | None = None
+        self._nvml: Any = None
+        self._handle: Any = None
+        self._stop = threading.Event()
+
+    def __enter__(self) -> GPUWatch:
+        if not self._device.startswith("cuda"):
+            self._note = "no GPU"
+            return self
+        try:
+            import pynvml
+            import torch
+
+            pynvml.nvmlInit()
+            # NVML knows nothing of CUDA_VISIBLE_DEVICES: found by its own name.
+            uuid = torch.cuda.get_device_properties(self._device).uuid
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        except Exception as error:  # whatever a driver or its absence raises: a number less
+            self._note = f"NVML: {error or type(error).__name__}"
+            return self
+        self._nvml = pynvml
+        self._begin = self._joules()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._nvml is None:
+            return
+        self._stop.set()
+        self._thread.join()
+        end = self._joules()
+        if self._begin is not None and end is not None:
+            self._energy = end - self._begin
+        self._nvml.nvmlShutdown()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                rates = self._nvml.nvmlDeviceGetUtilizationRates(self._handle)
+            except self._nvml.NVMLError as error:
+                self._note = f"NVML: {error}"
+                return
+            self._shares.append(rates.gpu / _PERCENT)
+            if self._stop.wait(_EVERY):
+                return
+
+    def _joules(self) -> float | None:
+        """Since the driver was loaded; None where the GPU doesn't count."""
+        try:
+            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) * _MILLI
+        except self._nvml.NVMLError:
+            return None
+
+    def facts(self) -> dict[str, Any]:
+        """`gpu_utilisation` (0-1, mean), `gpu_energy` (J), None if unknown; `gpu_note`: why."""
+        shares = self._shares
+        return {
+            "gpu_utilisation": sum(shares) / len(shares) if shares else None,
+            "gpu_energy": self._energy,
+            "gpu_note": self._note,
+        }
+
+
+def gather_cost(
+    group: ProcessGroup, cost: Mapping[str, Any], communication: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The cost of a piece of work, on rank 0; all ranks call it.
+
+    Parameters
+    ----------
+    cost : mapping
+        This rank's, as `Meter.facts`.
+    communication : mapping
+        This rank's, as `Counters.facts`.
+
+    Returns
+    -------
+    dict
+        `wall` and `peak_gpu_memory` of the rank that had most; `cpu`, `base_rss` and `peak_rss`
+        of all together; `ranks`, a list of each one's own. Empty on other ranks.
+    """
+    own = {"rank": group.rank, **cost, "communication": dict(communication)}
+    return combine(cast("list[dict[str, Any]]", group.gather(own)))
+
+
+def combine(ranks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Costs of ranks that worked side by side, as `gather_cost` says."""
+    each = [dict(rank) for rank in ranks]
+    if not each:
+        return {}
+    gpu = [rank["peak_gpu_memory"] for rank in each if rank["peak_gpu_memory"] is not None]
+    return {
+        "wall": max(rank["wall"] for rank in each),
+        "cpu": sum(rank["cpu"] for rank in each),
+        "base_rss": sum(rank["base_rss"] for rank in each),
+        "peak_rss": sum(rank["peak_rss"] for rank in each),
+        "peak_gpu_memory": max(gpu, default=None),
+        "ranks": each,
+    }
+
+
+_EVERY = 0.2
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far a stage is.
+
+    `item` is what it is at (a metric of a draw; empty where a stage is one piece), `since`
+    the `time.monotonic()` at which that began, `fraction` 0-1, `message` the plugin's words.
+    """
+
+    item: str = ""
+    since: float | None = None
+    fraction: float = 0.0
+    message: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Beat:
+        """The last beat written; an empty one if there is none."""
+        try:
+            beat = cls(**parse_json(read_regular(path)))
+            return replace(beat, fraction=float(beat.fraction), message=str(beat.message)[:200])
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+
+@dataclass
+class Heartbeat:
+    """Writes beats to a file, often enough to watch and rarely enough to cost nothing."""
+
+    path: Path
+    _beat: Beat = field(default_factory=Beat)
+    _written: float = float("-inf")
+
+    def begin(self, item: str, fraction: float) -> None:
+        """Say which item begins: always written, since time limits count from here."""
+        self._beat = Beat(item, time.monotonic(), fraction, item)
+        self._write()
+
+    def progress(self, fraction: float, message: str) -> None:
+        """What `RunContext.progress` calls."""
+        self._beat = Beat(self._beat.item, self._beat.since, float(fraction), str(message)[:200])
+        if time.monotonic() - self._written >= _EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        scratch = self.path.with_suffix(".new")
+        try:
+            scratch.write_text(json.dumps(asdict(self._beat)))
+            os.replace(scratch, self.path)
+        except OSError:
+            # Nobody dies for want of a progress bar.
+            pass
+
+
+class Meter:
+    """Measures a piece of work: `with Meter() as meter: …`, then `meter.facts()`.
+
+    Wall and CPU time (seconds; CPU with child processes that ended), resident memory before
+    (bytes), and the peak of this process or of its largest child.
+    """
+
+    def __enter__(self) -> Meter:
+        self._base = _status("VmRSS")
+        self._children = _children_peak()
+        _reset_peak()
+        self._cpu = _cpu()
+        self._wall = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.wall = time.perf_counter() - self._wall
+        self.cpu = _cpu() - self._cpu
+        children = _children_peak()
+        # The kernel keeps the largest of all children so far: an old one's doesn't count.
+        grown = children if children > self._children else 0
+        self.peak = max(_status("VmHWM"), grown, self._base)
+
+    def facts(self) -> dict[str, Any]:
+        """The measures as plain values: wall, cpu, base_rss, peak_rss, peak_gpu_memory."""
+        return {
+            "wall": self.wall,
+            "cpu": self.cpu,
+            "base_rss": self._base,
+            "peak_rss": self.peak,
+            "peak_gpu_memory": _gpu_peak(),
+        }
+
+
+def _cpu() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _children_peak() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def _status(key: str) -> int:
+    """A memory line of /proc/self/status, in bytes; 0 where there is no such file."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if key == "VmHWM":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return 0
+
+
+def _reset_peak() -> None:
+    """Let the kernel count this process's peak memory from here on."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _gpu_peak() -> int | None:
+    """Bytes that torch held at most on its GPU; None where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated())

@@ -1,0 +1,153 @@
+"""What the process of a stage does: read its job, call the stage, tell how it ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from haplobench.data.prepared import Prepared
+from haplobench.distributed.group import NullGroup, ProcessGroup
+from haplobench.files import write_json
+from haplobench.plugin import GPU, RunContext
+from haplobench.registry import Registry, load_registry
+from haplobench.runner.store import STAGE_FILE
+from haplobench.runner.worker.cost import Heartbeat
+from haplobench.runner.worker.job import (
+    EXIT_FAILED,
+    EXIT_NO_SPACE,
+    Job,
+    StageError,
+    describe_error,
+    is_no_space,
+)
+
+_PATIENCE = 600.0  # seconds
+
+
+def stage_context(job: Job, deadline: float, heartbeat: Heartbeat) -> RunContext:
+    """The context of a stage, before it has a dataset; `deadline` as `time.monotonic()`.
+
+    With several ranks it waits until all are here.
+    """
+    device = _device(job)
+    return RunContext(
+        seed=job.seed,
+        artifacts=Path(job.artifacts),
+        scratch=Path(job.scratch),
+        checkpoint=Path(job.checkpoint) if job.checkpoint else None,
+        device=device,
+        group=_group(job, device),
+        threads=job.threads,
+        deadline=deadline,
+        progress=heartbeat.progress,
+        log=logging.getLogger(f"haplobench.{job.name or job.stage}"),
+    )
+
+
+def with_dataset(ctx: RunContext, prepared: Prepared) -> RunContext:
+    """The context with what belongs to a dataset: map, sequence, MAF filter, validation people."""
+    return replace(
+        ctx,
+        recombination_map=prepared.recombination_map,
+        sequence=prepared.sequence,
+        min_maf=prepared.facts["min_maf"],
+        validation=prepared.validation,
+    )
+
+
+def _group(job: Job, device: str) -> ProcessGroup:
+    if job.world_size == 1:
+        return NullGroup()
+    from haplobench.distributed.rendezvous import open_group
+
+    return open_group(
+        job.backend,
+        job.rank,
+        job.world_size,
+        local_rank=job.local_rank,
+        local_size=job.local_size,
+        meeting=Path(job.meeting),
+        device=device,
+        # The harness ends a stage at its limit: that says more than a rank that gave up first.
+        timeout=job.time_limit + _PATIENCE,
+    )
+
+
+def _device(job: Job) -> str:
+    """The rank's own of the GPUs assigned, if torch can use it; without torch it's no use."""
+    if not job.torch or GPU().missing():
+        return "cpu"
+    try:
+        import torch
+    except ImportError:
+        return "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{job.local_rank % torch.cuda.device_count()}"
+
+
+def main(path: str) -> int:
+    """Do the job that a file describes; the process's exit code."""
+    job = Job.read(Path(path)).as_rank()
+    deadline = time.monotonic() + job.time_limit
+    sys.path += [entry for entry in job.paths if entry not in sys.path]
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    heartbeat = Heartbeat(Path(job.status))
+    try:
+        registry = load_registry(job.plugins)
+        for plugin in registry.broken:
+            raise ImportError(f"plugin {plugin.source} failed to load: {plugin.error}")
+        ctx = stage_context(job, deadline, heartbeat)
+        facts = _stage(job, registry, ctx, heartbeat)()
+        facts |= {"stage": job.stage, "generation": job.generation, "threads": job.threads}
+        if job.rank == 0:
+            write_json(Path(job.output) / STAGE_FILE, facts)
+        ctx.group.close()
+    except BaseException as error:  # whatever a plugin raises, SystemExit included
+        _tell(replace(describe_error(error), rank=job.rank), Path(job.error))
+        return EXIT_NO_SPACE if is_no_space(error) else EXIT_FAILED
+    return 0
+
+
+def _tell(failure: StageError, path: Path) -> None:
+    try:
+        failure.write(path)
+    except OSError:
+        print(failure.error, file=sys.stderr)  # noqa: T201
+
+
+def _stage(
+    job: Job, registry: Registry, ctx: RunContext, heartbeat: Heartbeat
+) -> Callable[[], dict[str, Any]]:
+    if job.stage == "prepare":
+        from haplobench.runner.worker.prepare import prepare
+
+        return partial(prepare, job, registry, ctx)
+    prepared = Prepared.load(Path(job.settings["prepared"]))
+    if (shadow := job.settings.get("shadow")) is not None:
+        from haplobench.runner.worker.prepare import shadow_prepared
+
+        prepared = shadow_prepared(prepared, shadow)
+    if (people := job.settings.get("people", 1.0)) < 1:
+        from haplobench.runner.worker.prepare import part_prepared
+
+        prepared = part_prepared(prepared, people)
+    ctx = with_dataset(ctx, prepared)
+    if job.stage == "fit":
+        from haplobench.runner.worker.sample import fit
+
+        return partial(fit, job, registry, ctx, prepared)
+    if job.stage == "sample":
+        from haplobench.runner.worker.sample import sample
+
+        return partial(sample, job, registry, ctx, prepared, heartbeat)
+    from haplobench.runner.worker.measure import measure, metric_context
+
+    ctx = metric_context(ctx, prepared, job.settings["cohort"])
+    return partial(measure, job, registry, ctx, prepared, heartbeat)

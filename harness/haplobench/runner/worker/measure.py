@@ -1,0 +1,262 @@
+"""The measure stage: metrics of cohorts, each result stored as soon as it is there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench.data.panel import Panel
+from haplobench.data.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, load_sequence
+from haplobench.errors import PluginError
+from haplobench.files import replacing, shortened, write_json
+from haplobench.plugin import (
+    Measurement,
+    MetricResult,
+    MetricSpec,
+    PrivacyStatement,
+    Reference,
+    RunContext,
+    Shadow,
+    Telemetry,
+)
+from haplobench.registry import Registry, resolve
+from haplobench.runner.floor import dealt_cohort, floor_cohort, subsample
+from haplobench.runner.worker.cost import Heartbeat
+from haplobench.runner.worker.job import Job, describe_error
+from haplobench.runner.worker.prepare import shadow_members
+
+_BATCH = 1024
+# Characters.
+_NOTE = 2_000
+
+
+def measure(
+    job: Job, registry: Registry, ctx: RunContext, prepared: Prepared, heartbeat: Heartbeat
+) -> dict[str, Any]:
+    """Measure the items of the job's settings.
+
+    Settings: `cohort` and `items`. A cohort is `{"kind": "floor"}` or `{"kind": "sample",
+    "folder": …}`, whose draws lie in `draw0/` …. Of a floor, `people` says how many (None: as
+    many as are held out) and `pool` of whom metrics with `floor="train"` draw them: empty for
+    the training people, `all` or `holdout` for everybody or the held-out ones dealt anew. A
+    sample with `people` is that many of `draw0/` at a time; with `pool` `holdout` it is held
+    against as many as a floor of that pool is. An item has `id`, `metric`, `params`,
+    `replicate`, `result` (path of the JSON to write; tables go beside it as npz) and for
+    performance metrics `telemetry`.
+
+    A metric that raises costs its own item: why is written to `<id>.error.json` in the output,
+    and the others go on.
+    """
+    items = sorted(job.settings["items"], key=lambda item: item["replicate"])
+    cohorts = _Cohorts(job.settings["cohort"], prepared, ctx)
+    for i, item in enumerate(items):
+        heartbeat.begin(item["id"], i / len(items))
+        ctx = replace(ctx, deadline=time.monotonic() + job.time_limit)
+        spec = registry.metric(item["metric"])
+        started = time.perf_counter()
+        try:
+            _measure_item(item, spec, cohorts, ctx, job.generation)
+        except Exception as error:  # a plugin is someone else's code: it costs its own item only
+            failure = describe_error(error)
+            problem = {
+                "error_type": failure.error_type,
+                "error": failure.error,
+                "wall": time.perf_counter() - started,
+            }
+            write_json(Path(job.output) / f"{item['id']}.error.json", problem)
+    return {}
+
+
+def _measure_item(
+    item: Mapping[str, Any],
+    spec: MetricSpec,
+    cohorts: _Cohorts,
+    ctx: RunContext,
+    generation: int,
+) -> None:
+    started = datetime.now(UTC)
+    reference, cohort = cohorts.of(item["replicate"], spec)
+    factory = resolve(spec.target)
+    begin = time.perf_counter()
+    metric = factory(reference, spec.params.model_validate(item["params"]), ctx)
+    if spec.input == "telemetry":
+        metric.update(Telemetry(**item["telemetry"]))
+    elif spec.input == "panel":
+        metric.update(cohort)
+    else:
+        for batch in _batches(cohort):
+            metric.update(batch)
+    result = metric.result()
+    wall = time.perf_counter() - begin
+    path = Path(item["result"])
+    rows = checked_measurements(spec, result)
+    tables = checked_tables(spec, result)
+    if tables:
+        with replacing(path.with_suffix(".npz")) as scratch, scratch.open("wb") as handle:
+            np.savez_compressed(handle, **tables)  # type: ignore[arg-type]
+    write_json(
+        path,
+        {
+            "generation": generation,
+            "metric": spec.name,
+            "started": started.isoformat(timespec="seconds"),
+            "wall": wall,
+            "series": bool(tables),
+            "measurements": rows,
+        },
+    )
+
+
+@dataclass
+class _Cohorts:
+    """Cohorts by replicate, with the real people each is measured against."""
+
+    source: Mapping[str, Any]
+    prepared: Prepared
+    ctx: RunContext
+    _key: tuple[str, str, int | None] | None = None
+    _held: tuple[Reference, Panel] | None = None
+
+    def of(self, replicate: int, spec: MetricSpec) -> tuple[Reference, Panel]:
+        """Reference and cohort; the last one is kept, since metrics of one cohort follow."""
+        kind = spec.floor if self.source["kind"] == "floor" else ""
+        people = self.source.get("people")
+        name = f"draw{replicate}"
+        if spec.cohort == "train" and not self.source.get("pool"):
+            # Shown cohorts as large as train, whatever the size of a draw.
+            people = None
+            if not kind and self._has_train_cohort:
+                name = TRAIN_COHORT
+        if self._key != (name, kind, people) or self._held is None:
+            self._held = None
+            self._held = self._make(name, kind, people, replicate)
+            self._key = (name, kind, people)
+        return self._held
+
+    @property
+    def _has_train_cohort(self) -> bool:
+        """False for a cohort that was handed in: there is no more of it."""
+        return (Path(self.source["folder"]) / TRAIN_COHORT).is_dir()
+
+    def _make(
+        self, name: str, kind: str, people: int | None, replicate: int
+    ) -> tuple[Reference, Panel]:
+        train, holdout = self.prepared.train, self.prepared.holdout
+        pool, seed = self.source.get("pool", ""), self.ctx.seed
+        if kind == "train" and pool and people is not None:
+            trained = train if pool == "all" else None
+            return dealt_cohort(trained, holdout, people, replicate, seed)
+        if kind:
+            return floor_cohort(train, holdout, kind, replicate, seed, people)
+        if people is None:
+            return Reference(train, holdout), Panel.load(Path(self.source["folder"]) / name)
+        cohort = Panel.load(Path(self.source["folder"]) / "draw0")
+        reference = Reference(train, holdout)
+        if pool == "holdout":
+            reference, _ = dealt_cohort(None, holdout, people, replicate, seed)
+        return reference, subsample(cohort, people, replicate, seed)
+
+
+def _batches(cohort: Panel) -> Iterator[Panel]:
+    step = max(1, _BATCH // cohort.ploidy)
+    for start in range(0, cohort.n_samples, step):
+        yield cohort.select_samples(np.arange(start, min(start + step, cohort.n_samples)))
+
+
+def metric_context(ctx: RunContext, prepared: Prepared, cohort: Mapping[str, Any]) -> RunContext:
+    """The context with what belongs to a generator: bases, claim of privacy, shadows."""
+    if cohort["kind"] != "sample":
+        return ctx
+    folder = Path(cohort["folder"])
+    statement = folder / PRIVACY_FILE
+    return replace(
+        ctx,
+        synthetic_sequence=load_sequence(folder / "sequence.npz"),
+        privacy_statement=(
+            PrivacyStatement.from_json(statement.read_text(encoding="utf-8"))
+            if statement.is_file()
+            else None
+        ),
+        shadows=tuple(
+            Shadow(*shadow_members(prepared.train, prepared.holdout, i), Path(at) / TRAIN_COHORT)
+            for i, at in enumerate(cohort.get("shadows", ()))
+        ),
+    )
+
+
+def checked_measurements(spec: MetricSpec, result: object) -> list[dict[str, Any]]:
+    """A result's measurements as plain rows, in the order of the spec.
+
+    A value that isn't finite becomes None with a `problem`; a submetric that the metric
+    doesn't report becomes a row without a value, and says so.
+
+    Raises PluginError if the result isn't a MetricResult or has numbers the spec doesn't know.
+    """
+    if not isinstance(result, MetricResult):
+        raise PluginError(
+            f"metric {spec.name}: result() gave {type(result).__name__}, expected MetricResult"
+        )
+    known = [submetric.name for submetric in spec.submetrics]
+    unknown = [name for name in result.measurements if name not in known]
+    if unknown:
+        raise PluginError(
+            f"metric {spec.name}: result() has {', '.join(unknown)}, which its spec doesn't "
+            f"declare (declared: {', '.join(known)})"
+        )
+    rows: list[dict[str, Any]] = []
+    for name in known:
+        found = result.measurements.get(name, ())
+        given: Sequence[Measurement] = [found] if isinstance(found, Measurement) else list(found)
+        if not given:
+            given = [Measurement(None, note="the metric did not report it")]
+        rows += [_row(spec, name, measurement) for measurement in given]
+    return rows
+
+
+def _row(spec: MetricSpec, submetric: str, measurement: object) -> dict[str, Any]:
+    if not isinstance(measurement, Measurement):
+        raise PluginError(
+            f"metric {spec.name}: {submetric} is {type(measurement).__name__}, expected Measurement"
+        )
+    value, problem = _number(measurement.value), ""
+    if value is not None and not math.isfinite(value):
+        value, problem = None, f"metric {spec.name}: {submetric} is {value}, expected a number"
+    error = _number(measurement.standard_error)
+    return {
+        "submetric": submetric,
+        "value": value,
+        "n": None if measurement.n is None else int(measurement.n),
+        "standard_error": error if error is not None and math.isfinite(error) else None,
+        "labels": {str(key): str(label) for key, label in measurement.labels.items()},
+        "note": shortened(str(measurement.note), _NOTE),
+        "problem": problem,
+    }
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    return float(np.asarray(value).item())
+
+
+def checked_tables(spec: MetricSpec, result: MetricResult) -> dict[str, NDArray[Any]]:
+    """A result's series as arrays by `table/column`; PluginError for arrays of objects."""
+    tables = {}
+    for table, columns in result.series.items():
+        for column, values in columns.items():
+            array = np.asarray(values)
+            if array.dtype.kind not in "biufUS":
+                raise PluginError(
+                    f"metric {spec.name}: series {table}/{column} has dtype {array.dtype}, "
+                    "expected numbers or text"
+                )
+            tables[f"{table}/{column}"] = array
+    return tables
