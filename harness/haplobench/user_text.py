@@ -40,7 +40,14 @@ def read_text(path: Path) -> str:
 def decode(data: bytes) -> str:
     """Text of bytes as for `read_text`; ValueError if it isn't any."""
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), ENCODING)
-    text = data.decode(encoding)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"line {line} isn't {encoding.removesuffix('-sig').upper()} text (byte "
+            f"{data[error.start]:#04x}); save the file as UTF-8"
+        ) from None
     if "\0" in text:
         raise ValueError("not text: it holds zero bytes")
     return text

@@ -36,3 +36,11 @@ def test_files_without_phase_are_told_all_the_same() -> None:
 
 def test_alleles_that_are_no_bases_by_option() -> None:
     assert "sites 574" in info(str(CASES / "ts_binary.vcf.gz"), "--set", "snps_only=false")
+
+
+def test_a_parameter_that_isnt_one_is_told_in_words() -> None:
+    path = str(CASES / "split_star.vcf")
+    wrong = CliRunner().invoke(app, ["data", "info", path, "--set", "pth=x", "--set", "contig=[1]"])
+    text = re.sub(r"\s+", " ", str(wrong.exception))
+    assert "pth: unknown key; did you mean path" in text
+    assert "contig: expected a valid string, found [1]" in text

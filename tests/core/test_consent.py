@@ -8,9 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench.data.consent import PeopleList, withdrawal_text, without_names
+from haplobench.data.consent import (
+    PeopleList,
+    WithdrawnSetting,
+    withdrawal_text,
+    without_names,
+)
 from haplobench.data.formats import read_panel, write_panel
 from haplobench.testing import example_panel
 
@@ -263,3 +269,25 @@ def test_who_goes_is_who_plink_removes(tmp_path: Path) -> None:
         gone = set(everybody.samples.tolist()) - set(stays.samples.tolist())
         assert len(gone) == 2
         assert left(everybody, path)[0] == gone
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"), [("--withdrawn", "give --allow-unknown"), ("withdrawn", "set allow_unknown")]
+)
+def test_the_remedy_is_that_of_the_place(key: str, remedy: str) -> None:
+    with pytest.raises(BenchError) as caught:
+        PeopleList.of(["P0000"]).leave_out(people(), allow_unknown=False, key=key)
+    assert remedy in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [1001, 1e3, True, None])
+def test_a_name_that_yaml_takes_for_a_number_is_to_be_quoted(name: object) -> None:
+    with pytest.raises(ValidationError, match="isn't text but YAML's .*; quote the name"):
+        TypeAdapter(WithdrawnSetting).validate_python(["P000", name])
+
+
+def test_a_list_in_a_code_page_names_its_line_and_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "withdrawn.txt"
+    path.write_bytes("P000\nMüller\n".encode("cp1252"))
+    with pytest.raises(FormatError, match=r"line 2 isn't UTF-8 .*save the file as UTF-8"):
+        PeopleList.read(path)

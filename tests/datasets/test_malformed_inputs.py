@@ -292,7 +292,10 @@ def pair(tmp_path: Path) -> Path:
         ("sample\tpop\tsuper_pop\nA\t\tEUR\n", "panel.tsv:2: "),
         ("sample\tpop\nA\tGBR\nA\tGBR\n", "panel.tsv:3: sample 'A' occurs a second time"),
         ("sample\tpop\nA\tGBR\nC\tGBR\n", "panel.tsv: no line for sample 'B' of .*a.vcf"),
-        ("sample\tpop\n\xff\tGBR\n".encode("latin-1"), "panel.tsv: can't be read"),
+        (
+            "sample\tpop\n\xff\tGBR\n".encode("latin-1"),
+            r"panel.tsv: can't be read: line 2 .* \(byte 0xff\); save the file as UTF-8",
+        ),
     ],
 )
 def test_population_labels(table: str | bytes, expected: str, pair: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def _loaded(
 
     from haplobench.plugin import RunContext
     from haplobench.registry import load_registry, missing_needs, resolve
-    from haplobench.suite.source import parse_value
+    from haplobench.suite.source import explain, key_text, parse_value
 
     spec = load_registry().dataset(name)
     if missing := missing_needs(spec.needs):
@@ -130,12 +130,8 @@ def _loaded(
     try:
         params = spec.params.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise BenchError(
-            f"dataset {name}: {key}: {first['msg']}",
-            hint=f"parameters: {', '.join(spec.params.model_fields) or 'none'}",
-        ) from None
+        problems = [f"{key_text(key)}: {text}" for key, text in explain(error, spec.params)]
+        raise BenchError(f"dataset {name}: {'; '.join(problems)}") from None
     with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
         ctx = RunContext(seed=seed, artifacts=Path(scratch), scratch=Path(scratch))
         yield resolve(spec.target)().load(params, ctx)

@@ -136,7 +136,9 @@ class PeopleList:
             key=key,
             private=private,
             allow_unknown=allow_unknown,
-            hint="mend them, or set allow_unknown if they are of other panels",
+            hint="mend them, or "
+            + ("give --allow-unknown" if key.startswith("-") else "set allow_unknown")
+            + " if they are of other panels",
         )
         kept = []
         for panel in panels:
@@ -257,6 +259,11 @@ def _written_out(value: object) -> object:
     """A text as a `file`, a list as `names`; an empty list withdraws nobody."""
     if isinstance(value, str):
         return {"file": value}
+    for name in value if isinstance(value, list | tuple) else ():
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{name!r} isn't text but YAML's {type(name).__name__}; quote the name"
+            )
     return ({"names": list(value)} if value else None) if isinstance(value, list | tuple) else value
 
 
