@@ -13,18 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from haplobench import BenchError
 from haplobench.distributed import ProcessGroup, data_parallel, group_from_environment
 
 PLAIN: dict[str, Any] = {}
 CASES = {
     "plain": PLAIN,
     "in one piece": {"overlap": False},
-    "accumulated": {"accumulate": 3},
     "fp16": {"compression": "fp16"},
-    "powersgd": {"compression": "powersgd"},
-    "hierarchical": {"hierarchical": True},
-    "hierarchical fp16": {"hierarchical": True, "compression": "fp16"},
 }
 STEPS = 30
 BATCH = 61  # no multiple of any world size
@@ -43,14 +38,12 @@ def train(group: ProcessGroup, options: dict[str, Any]) -> dict[str, Any]:
     before = group.counters.facts()
     for _ in range(STEPS):
         batch = torch.randperm(300, generator=draws)[:BATCH]
-        own = 0.0
-        for rows, share in trainer.parts(BATCH):
-            at = batch[rows]
-            loss = ((trainer.model(inputs[at]) - wanted[at]) ** 2).mean()
-            trainer.backward(loss, share)
-            own += float(loss.detach()) * share
+        rows, share = trainer.part(BATCH)
+        at = batch[rows]
+        loss = ((trainer.model(inputs[at]) - wanted[at]) ** 2).mean()
+        trainer.backward(loss, share)
         trainer.step(clip_norm=1.0)
-        losses.append(own)
+        losses.append(float(loss.detach()) * share)
     sent = group.counters.facts()
     parameters = np.concatenate(
         [p.detach().numpy().ravel() for p in trainer.module.parameters()]
@@ -87,15 +80,8 @@ def main(out: Path) -> None:
     group = group_from_environment()
     found: dict[str, Any] = {"backend": group.backend, "size": group.size}
     found["collectives"] = collectives(group)
-    if group.size == 4:
-        group.local_size = 2  # type: ignore[misc]  # as if on two machines
     for name, options in CASES.items():
-        if options.get("hierarchical") and group.backend == "torch" and group.size != 4:
-            continue
-        try:
-            found[name] = train(group, options)
-        except BenchError as error:
-            found[name] = {"refused": str(error)}
+        found[name] = train(group, options)
     if group.rank == 0:
         out.write_text(json.dumps(found))
     group.close()

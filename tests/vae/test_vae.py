@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from haplobench import BenchError, Panel, PluginError, SampleRequest
+from haplobench import BenchError, Panel, PluginError, SampleRequest, SuiteError
 from haplobench.registry import load_registry
+from haplobench.suite import load_suite
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE
@@ -178,6 +179,35 @@ def test_params_are_checked() -> None:
     for wrong in ({"window": 1}, {"dimension": 30, "heads": 4}, {"recombined": 2}, {"latent": 3}):
         with pytest.raises(ValidationError):
             VAEParams.model_validate(wrong)
+
+
+def test_options_of_earlier_versions_are_passed_over_or_refused_by_name(tmp_path: Path) -> None:
+    assert VAEParams.model_validate({"accumulate": 1, "hierarchical": False}) == VAEParams()
+    suite = tmp_path / "suite.yaml"
+    for key, value in (("accumulate", 3), ("hierarchical", True), ("compression", "powersgd")):
+        suite.write_text(
+            "name: a\ndatasets: [embedded]\nseeds: [1]\nmetrics: [time]\ngenerators:\n"
+            f"  - {{name: vae, params: {{{key}: {value}}}}}\n"
+        )
+        with pytest.raises(SuiteError, match=f"{key}: {value} was removed") as refused:
+            load_suite(suite, [], load_registry())
+        assert len(refused.value.problems) == 1
+
+
+def test_a_model_that_ranks_trained_in_an_earlier_version_is_loaded(tmp_path: Path) -> None:
+    panel = example_panel(n_samples=20, n_sites=30)
+    fitted = fit(tmp_path, panel, epochs=1)
+    saved = tmp_path / "old"
+    saved.mkdir()
+    fitted.save(saved)
+    head = json.loads((saved / "model.json").read_text())
+    head["params"] |= {"accumulate": 4, "hierarchical": True, "compression": "powersgd"}
+    (saved / "model.json").write_text(json.dumps(head))
+    loaded = VAE().load(saved, example_context(tmp_path / "ctx", panel))
+    request = SampleRequest(40)
+    np.testing.assert_array_equal(
+        draw(loaded, tmp_path, panel, request), draw(fitted, tmp_path, panel, request)
+    )
 
 
 @given(n=st.integers(1, 20_000), batch_size=st.integers(1, 512))

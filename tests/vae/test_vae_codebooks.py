@@ -33,13 +33,13 @@ def founders(n: int = 400, codes: int = 8, error: float = 0.01) -> tuple[torch.T
 def test_codes_find_the_founders_and_rebuild_the_alleles() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     alleles, which = founders()
-    books = fit_codebooks(alleles, CodebookSettings(codes=12), range(2))
-    codes = books.encode(alleles)
+    codebooks = fit_codebooks(alleles, CodebookSettings(codes=12), range(2))
+    codes = codebooks.encode(alleles)
     for window in range(2):
         assert metrics.homogeneity_score(which[window], codes[window]) > 0.98
-    tables = books.logits.gather(1, codes[..., None].expand(-1, -1, 24))
+    tables = codebooks.logits.gather(1, codes[..., None].expand(-1, -1, 24))
     assert ((tables > 0) != (alleles == 1)).float().mean() < 0.015
-    assert books.log_weights.exp().sum(-1).numpy() == pytest.approx(1.0)
+    assert codebooks.log_weights.exp().sum(-1).numpy() == pytest.approx(1.0)
 
 
 def test_the_joint_likelihood_is_that_of_torch_distributions() -> None:
@@ -53,17 +53,17 @@ def test_the_joint_likelihood_is_that_of_torch_distributions() -> None:
 
 def test_missing_alleles_cost_nothing() -> None:
     alleles, _ = founders()
-    books = fit_codebooks(alleles, CodebookSettings(codes=8), range(2))
+    codebooks = fit_codebooks(alleles, CodebookSettings(codes=8), range(2))
     hidden = alleles.clone()
     hidden[..., 16:] = -1
-    part = Codebooks(books.logits[..., :16], books.log_weights)
-    assert torch.equal(books.encode(hidden), part.encode(alleles[..., :16]))
+    part = Codebooks(codebooks.logits[..., :16], codebooks.log_weights)
+    assert torch.equal(codebooks.encode(hidden), part.encode(alleles[..., :16]))
 
 
 def test_windows_are_independent_and_dead_codes_are_seeded_anew() -> None:
     alleles, _ = founders()
     # One haplotype in nine tenths of all: most seeds die at first.
     alleles[:, :360] = alleles[:, :1]
-    books = fit_codebooks(alleles, CodebookSettings(codes=12), range(2))
-    used = [books.encode(alleles)[window].unique().numel() for window in range(2)]
+    codebooks = fit_codebooks(alleles, CodebookSettings(codes=12), range(2))
+    used = [codebooks.encode(alleles)[window].unique().numel() for window in range(2)]
     assert min(used) >= 8

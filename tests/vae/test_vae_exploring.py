@@ -68,12 +68,12 @@ def test_codes_are_the_most_probable_and_carry_the_haplotype(
     assert isinstance(fitted, Explorable)
     codes = fitted.encode(panel, ctx)
     assert codes.shape == (panel.n_haplotypes, fitted.tiling.n_windows)
-    tables = 1 / (1 + np.exp(-fitted.books.logits.numpy().astype(float)))
+    tables = 1 / (1 + np.exp(-fitted.codebooks.logits.numpy().astype(float)))
     window = 3
     alleles = panel.haplotypes[:, window * 20 : (window + 1) * 20].astype(float)
     p = tables[window][:, :20]
     joint = alleles @ np.log(p).T + (1 - alleles) @ np.log1p(-p).T
-    joint += fitted.books.log_weights[window].numpy()
+    joint += fitted.codebooks.log_weights[window].numpy()
     np.testing.assert_array_equal(codes[:, window], joint.argmax(axis=1))
     # Both ends of a way are what its codes decode to: near the haplotype itself.
     back = fitted.interpolate(panel, panel, 2, ctx)

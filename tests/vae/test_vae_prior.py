@@ -15,7 +15,7 @@ from haplobench_vae import sampling_compiled as kernels
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.prior import PriorShape, WindowPrior
 from haplobench_vae.prior_training import Mosaics
-from haplobench_vae.sampling import BlockSampler, Halves, SeededLevels
+from haplobench_vae.sampling import ArgmaxLevels, BlockSampler, SeededLevels
 from haplobench_vae.sampling_compiled import CompiledSampler
 from haplobench_vae.sampling_device import DeviceSampler, inverse_cdf
 from haplobench_vae.training import reproducible
@@ -27,11 +27,11 @@ def prior(n_windows: int = 40, reach: int = 4, layers: int = 2) -> WindowPrior:
     """A prior with random weights everywhere, where training starts at zero, too."""
     generator = torch.Generator().manual_seed(0)
     shape = PriorShape(n_windows, SITES, CODES, 3, (0, 0, 1), 8, layers, 2, 2, reach, 4)
-    books = Codebooks(
+    codebooks = Codebooks(
         torch.randn(n_windows, CODES, SITES, generator=generator),
         torch.randn(n_windows, CODES, generator=generator).log_softmax(-1),
     )
-    model = WindowPrior(shape, books, generator)
+    model = WindowPrior(shape, codebooks, generator)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
@@ -121,7 +121,7 @@ def test_sampling_with_the_cache_gives_what_the_whole_sequence_gives(
     again = sampler.draw(population, Given(code_levels, allele_levels), n_sites)
     np.testing.assert_array_equal(drawn.alleles, again.alleles)
     assert again.probabilities.shape == (0, n_sites)
-    given = sampler.draw(population, Halves(), n_sites, codes=codes.numpy())
+    given = sampler.draw(population, ArgmaxLevels(), n_sites, codes=codes.numpy())
     assert given.alleles.shape == (N, n_sites)
 
 

@@ -78,7 +78,7 @@ def test_the_loss_curve_and_the_model_do_not_depend_on_the_ranks(
     one = curve(alone, "plain")
     assert len(one) == 5
     assert one[-1] < one[0]
-    for case in ("plain", "accumulated", "resumed"):
+    for case in ("plain", "in one piece", "resumed"):
         np.testing.assert_allclose(curve(found, case), one, atol=1e-3, rtol=0)
         assert found[case]["same"]
     assert np.mean(found["arrays"]["codes"] == alone["arrays"]["codes"]) >= 0.999
@@ -96,10 +96,9 @@ def test_compressed_gradients_train_nearly_the_same(
     alone: dict[str, Any], request: pytest.FixtureRequest, world: str
 ) -> None:
     found = request.getfixturevalue(world)
-    for case in ("fp16", "powersgd") if world == "two" else ("fp16",):
-        assert found[case]["same"]
-        assert found[case]["bytes"] < 0.9 * found["plain"]["bytes"]
-        np.testing.assert_allclose(curve(found, case)[-1], curve(alone, "plain")[-1], rtol=0.02)
+    assert found["fp16"]["same"]
+    assert found["fp16"]["bytes"] < 0.9 * found["plain"]["bytes"]
+    np.testing.assert_allclose(curve(found, "fp16")[-1], curve(alone, "plain")[-1], rtol=0.02)
 
 
 def test_the_published_design_is_the_same_on_every_rank(

@@ -33,9 +33,8 @@ QUICK = {
 }
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "accumulated": {"accumulate": 3, "overlap": False},
+    "in one piece": {"overlap": False},
     "fp16": {"compression": "fp16"},
-    "powersgd": {"compression": "powersgd"},
 }
 PAPER = {"window": 16, "windows_per_group": 2, "epochs": 3, "warm_up": 1}
 
@@ -106,8 +105,6 @@ def main(folder: Path) -> None:
     group = group_from_environment()
     found: dict[str, Any] = {"size": group.size, "backend": group.backend}
     for case, params in CASES.items():
-        if case == "powersgd" and group.backend == "horovod":
-            continue
         at = folder / case
         at.mkdir(exist_ok=True)
         found[case] = fit(at, group, params)

@@ -1,22 +1,15 @@
 """Distribution: how the ranks of one cell speak to each other and train one model together.
 
 A plugin is handed a `ProcessGroup` as `ctx.group`; `data_parallel` trains a torch model over
-it; `shard` and `batch_parts` say who does what. Nothing here imports torch before it's used.
+it; `shard` and `batch_part` say who does what. Nothing here imports torch before it's used.
 """
 
-from haplobench.distributed.data_parallel import Trainer, data_parallel
-from haplobench.distributed.group import Counters, NullGroup, ProcessGroup, batch_parts, shard
+from haplobench.distributed.data_parallel import data_parallel
+from haplobench.distributed.group import Counters, NullGroup, ProcessGroup, batch_part, shard
 from haplobench.distributed.rendezvous import group_from_environment
-from haplobench.distributed.training import StepMeter
+from haplobench.distributed.training import StepMeter, Trainer
 
 __all__ = [
-    "Counters",
-    "NullGroup",
-    "ProcessGroup",
-    "StepMeter",
-    "Trainer",
-    "batch_parts",
-    "data_parallel",
-    "group_from_environment",
-    "shard",
-]
+    "Counters", "NullGroup", "ProcessGroup", "StepMeter", "Trainer", "batch_part", "data_parallel",
+    "group_from_environment", "shard",
+]  # fmt: skip

@@ -2,7 +2,8 @@
 
 A shard depends on rank and world size, the union never does. So with the global batch fixed
 and randomness keyed by sample, the result is the same whatever the world size, up to the
-order in which floating-point sums are taken."""
+order in which floating-point sums are taken.
+"""
 
 from __future__ import annotations
 
@@ -163,24 +164,18 @@ def shard(n: int, rank: int, size: int, *, align: int = 1) -> slice:
     return slice(min(n, first * align), min(n, last * align))
 
 
-def batch_parts(n: int, rank: int, size: int, accumulate: int = 1) -> list[tuple[slice, float]]:
-    """A rank's micro-batches of a global batch of `n` rows: slices of it, and each one's share.
+def batch_part(n: int, rank: int, size: int) -> tuple[slice, float]:
+    """A rank's rows of a global batch of `n`: a slice of it, and its share.
 
-    Shares (rows over `n`) sum to 1 over all ranks and micro-batches, so that the sum of
-    share x mean loss is the mean over the global batch, however unequal the parts. Every rank
-    gets exactly `accumulate` of them, since all must take part in communication: where there
-    are fewer rows than parts, some get a row of the batch with share 0.
+    Shares (rows over `n`) sum to 1 over all ranks, so that the sum of share x mean loss is the
+    mean over the global batch, however unequal the parts. All ranks must take part in
+    communication: where there are fewer rows than ranks, some get a row with share 0.
     """
     if n < 1:
         raise ValueError(f"a batch has {n} rows, expected at least one")
-    own = shard(n, rank, size)
-    parts = []
-    for i in range(accumulate):
-        inner = shard(own.stop - own.start, i, accumulate)
-        rows = slice(own.start + inner.start, own.start + inner.stop)
-        share = (rows.stop - rows.start) / n
-        if share == 0.0:
-            at = min(own.start, n - 1)
-            rows = slice(at, at + 1)
-        parts.append((rows, share))
-    return parts
+    rows = shard(n, rank, size)
+    share = (rows.stop - rows.start) / n
+    if share == 0.0:
+        first = min(rows.start, n - 1)
+        rows = slice(first, first + 1)
+    return rows, share

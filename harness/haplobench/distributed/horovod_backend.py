@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from haplobench.distributed.group import Counters
 from haplobench.distributed.torch_backend import as_tensor, summable
-from haplobench.distributed.training import LocalTrainer
-from haplobench.errors import BenchError
+from haplobench.distributed.training import Trainer
 
 _CYCLE_MS = "10"
 
@@ -47,19 +46,20 @@ class HorovodGroup:
             # Horovod's thread wakes every millisecond by default and takes a fifth of a core
             # from sampling, which needs no communication at all.
             os.environ.setdefault("HOROVOD_CYCLE_TIME", _CYCLE_MS)
-        os.environ.update(
-            HOROVOD_HOSTNAME=f"node{rank // local_size}",
-            HOROVOD_RANK=str(rank),
-            HOROVOD_SIZE=str(size),
-            HOROVOD_LOCAL_RANK=str(local_rank),
-            HOROVOD_LOCAL_SIZE=str(local_size),
-            HOROVOD_CROSS_RANK=str(rank // local_size),
-            HOROVOD_CROSS_SIZE=str(size // local_size),
-            HOROVOD_GLOO_RENDEZVOUS_ADDR=host,
-            HOROVOD_GLOO_RENDEZVOUS_PORT=str(port),
-            HOROVOD_CONTROLLER="gloo",
-            HOROVOD_CPU_OPERATIONS="gloo",
-        )
+        node, nodes = rank // local_size, size // local_size
+        os.environ |= {
+            "HOROVOD_HOSTNAME": f"node{node}",
+            "HOROVOD_RANK": str(rank),
+            "HOROVOD_SIZE": str(size),
+            "HOROVOD_LOCAL_RANK": str(local_rank),
+            "HOROVOD_LOCAL_SIZE": str(local_size),
+            "HOROVOD_CROSS_RANK": str(node),
+            "HOROVOD_CROSS_SIZE": str(nodes),
+            "HOROVOD_GLOO_RENDEZVOUS_ADDR": host,
+            "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+            "HOROVOD_CONTROLLER": "gloo",
+            "HOROVOD_CPU_OPERATIONS": "gloo",
+        }
         return cls()
 
     def barrier(self) -> None:
@@ -79,14 +79,14 @@ class HorovodGroup:
         """See `ProcessGroup.broadcast`."""
         tensor = as_tensor(values)
         with self.counters.timed("broadcast", tensor.nbytes):
-            found = hvd.broadcast(tensor.reshape(-1), root_rank=root, name="broadcast")
-        return np.asarray(found.numpy()).reshape(np.shape(values))
+            received = hvd.broadcast(tensor.reshape(-1), root_rank=root, name="broadcast")
+        return np.asarray(received.numpy()).reshape(np.shape(values))
 
     def gather(self, value: object) -> list[object]:
         """See `ProcessGroup.gather`."""
         with self.counters.timed("gather"):
-            found: list[object] = hvd.allgather_object(value, name="gather")
-        return found if self.rank == 0 else []
+            values: list[object] = hvd.allgather_object(value, name="gather")
+        return values if self.rank == 0 else []
 
     def close(self) -> None:
         """See `ProcessGroup.close`."""
@@ -106,31 +106,20 @@ def serve(size: int, local_size: int) -> int:
     return port
 
 
-class HorovodTrainer(LocalTrainer):
-    """See `haplobench.distributed.data_parallel`."""
+class HorovodTrainer(Trainer):
+    """A trainer over Horovod's DistributedOptimizer."""
 
     def _wrap(self) -> None:
-        options = self.options
-        if options.compression == "powersgd":
-            raise BenchError("Horovod has no PowerSGD; use compression none or fp16, or torch")
-        if options.hierarchical:
-            raise BenchError(
-                "hierarchical all-reduce over Horovod needs its MPI or NCCL build and "
-                "HOROVOD_HIERARCHICAL_ALLREDUCE=1; use the torch back end"
-            )
         hvd.broadcast_parameters(self.module.state_dict(), root_rank=0)
         named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
-        whole = None if options.overlap else [[p for _, p in named]]
-        half = options.compression == "fp16"
         self.optimizer: Any = hvd.DistributedOptimizer(
             self.optimizer,
             named_parameters=named,
-            compression=hvd.Compression.fp16 if half else hvd.Compression.none,
-            backward_passes_per_step=options.accumulate,
+            compression=hvd.Compression.fp16 if self._half else hvd.Compression.none,
             op=hvd.Sum,
-            groups=whole,
+            groups=None if self._overlap else [[p for _, p in named]],
         )
-        self._bytes = sum(p.numel() * (2 if half else p.element_size()) for _, p in named)
+        self._bytes = sum(p.numel() * (2 if self._half else p.element_size()) for _, p in named)
 
     def _synchronize(self) -> None:
         start = time.perf_counter()

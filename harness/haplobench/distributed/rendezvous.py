@@ -12,6 +12,7 @@ from typing import Literal
 
 from haplobench.distributed.group import NullGroup, ProcessGroup
 from haplobench.errors import BenchError
+from haplobench.files import write_json
 
 Backend = Literal["torch", "horovod"]
 _POLL = 0.05
@@ -65,35 +66,36 @@ def open_group(
             f"more than one rank needs {backend}: {error}",
             hint="make horovod" if backend == "horovod" else "pip install 'haplobench[vae]'",
         ) from None
-    if backend == "horovod":
-        if rank == 0:
-            _announce(meeting, alone, serve(size, local_size))
-        host, port = _find(meeting, timeout)
-        if not alone:
-            os.environ.setdefault("HOROVOD_GLOO_IFACE", _interface_towards(host))
-        return HorovodGroup.open(
+    store = None
+    if rank == 0:
+        if backend == "horovod":
+            port = serve(size, local_size)
+        else:
+            store, port = listen(size, timeout)
+        host = "127.0.0.1" if alone else socket.gethostname()
+        write_json(meeting, {"host": host, "port": port})
+    host, port = _address(meeting, timeout)
+    if backend == "torch":
+        return TorchGroup.open(
             rank,
             size,
-            local_rank=local_rank,
             local_size=local_size,
             host=host,
             port=port,
             device=device,
+            timeout=timeout,
+            store=store,
         )
-    store = None
-    if rank == 0:
-        store, port = listen(size, timeout)
-        _announce(meeting, alone, port)
-    host, port = _find(meeting, timeout)
-    return TorchGroup.open(
+    if not alone:
+        os.environ.setdefault("HOROVOD_GLOO_IFACE", _interface_towards(host))
+    return HorovodGroup.open(
         rank,
         size,
+        local_rank=local_rank,
         local_size=local_size,
         host=host,
         port=port,
         device=device,
-        timeout=timeout,
-        store=store,
     )
 
 
@@ -111,19 +113,13 @@ def group_from_environment(device: str = "cpu") -> ProcessGroup:
     return TorchGroup.from_environment(device)
 
 
-def _announce(meeting: Path, alone: bool, port: int) -> None:
-    scratch = meeting.with_suffix(".new")
-    host = "127.0.0.1" if alone else socket.gethostname()
-    scratch.write_text(json.dumps({"host": host, "port": port}))
-    os.replace(scratch, meeting)
-
-
-def _find(meeting: Path, timeout: float) -> tuple[str, int]:
+def _address(meeting: Path, timeout: float) -> tuple[str, int]:
+    """Where rank 0 says that it listens."""
     end = time.monotonic() + timeout
     while True:
         try:
-            found = json.loads(meeting.read_text())
-            return str(found["host"]), int(found["port"])
+            address = json.loads(meeting.read_text())
+            return str(address["host"]), int(address["port"])
         except FileNotFoundError:
             if time.monotonic() > end:
                 raise BenchError(f"{meeting}: rank 0 did not say where it listens") from None
@@ -136,8 +132,8 @@ def _interface_towards(host: str) -> str:
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((host, 9))
-        own = probe.getsockname()[0]
+        source = probe.getsockname()[0]
     for name, addresses in psutil.net_if_addrs().items():
-        if any(address.address == own for address in addresses):
+        if any(address.address == source for address in addresses):
             return name
     return _LOOPBACK

@@ -1,23 +1,17 @@
-"""A trainer of one rank, which the back ends add communication to, and where its time goes."""
+"""A trainer of one rank, to which the back ends add communication, and where a step's time goes."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from haplobench.distributed.group import ProcessGroup, batch_parts
+from haplobench.distributed.group import ProcessGroup, batch_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
-
+Compression = Literal["none", "fp16"]
 PARTS = ("data", "forward", "backward", "all_reduce", "optimiser")
-
-
 _PENDING = 512
 
 
@@ -75,39 +69,42 @@ class StepMeter:
         return {"steps": float(self.steps), "epochs": float(self.epochs), **self._seconds}
 
 
-Compression = Literal["none", "fp16", "powersgd"]
+class Trainer:
+    """A model and its optimizer, trained by all ranks together: see `data_parallel`.
 
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `data_parallel`."""
-
-    compression: Compression
-    accumulate: int
-    overlap: bool
-    hierarchical: bool
-    unused_parameters: bool
-
-
-class LocalTrainer:
-    """Training by one rank; the others' trainers add communication to it."""
+    Attributes
+    ----------
+    model : torch.nn.Module
+        To be called in the forward pass (its `forward`, not other methods: with several ranks
+        it is a wrapper).
+    module : torch.nn.Module
+        The model itself: for its state, evaluation and sampling. Parameters are the same on
+        all ranks after `step`; buffers are left alone: reduce statistics over
+        `group.all_reduce`.
+    optimizer : torch.optim.Optimizer
+        To hang a learning-rate schedule on.
+    meter : StepMeter
+        Call `meter.restart()` after a validation or checkpoint, so that it isn't counted.
+    """
 
     def __init__(
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         group: ProcessGroup,
+        *,
         device: str,
-        options: Options,
+        compression: Compression,
+        overlap: bool,
         scaler: torch.amp.GradScaler | None,
     ) -> None:
-        self.module = model
-        self.model = model
+        self.module = self.model = model
         self.optimizer = optimizer
         self.group = group
-        self.options = options
-        self.scaler = scaler
         self.meter = StepMeter(device)
+        self._half = compression == "fp16"
+        self._overlap = overlap
+        self._scaler = scaler
         self._in_part = False
         # When the last gradient to be sent was there: from then on communication is waited for.
         self._sent: Any = None
@@ -119,37 +116,25 @@ class LocalTrainer:
     def _wrap(self) -> None:
         """Put communication around `model` and `optimizer`."""
 
-    def _silent(self) -> contextlib.AbstractContextManager[None]:
-        """In it, backward passes don't communicate."""
-        return contextlib.nullcontext()
-
     def _synchronize(self) -> None:
         """Wait until all gradients are the sum over ranks."""
-
-    def _weight(self, share: float) -> float:
-        """What a loss is multiplied by, so that the gradient comes out as a mean."""
-        return share
 
     def _forward_begins(self, module: torch.nn.Module, inputs: object) -> None:
         if self._in_part:
             self.meter.lap("data")
 
-    def parts(self, n: int) -> Iterator[tuple[slice, float]]:
-        """See `Trainer.parts`."""
-        parts = batch_parts(n, self.group.rank, self.group.size, self.options.accumulate)
-        for i, part in enumerate(parts):
-            with self._silent() if i < len(parts) - 1 else contextlib.nullcontext():
-                self._in_part = True
-                yield part
-                self._in_part = False
+    def part(self, n: int) -> tuple[slice, float]:
+        """This rank's rows of a global batch of `n`, and their share: see `batch_part`."""
+        self._in_part = True
+        return batch_part(n, self.group.rank, self.group.size)
 
     def backward(self, loss: torch.Tensor, share: float) -> None:
-        """See `Trainer.backward`."""
+        """Add the gradient of share x loss; `loss` is the mean over this rank's rows."""
         self.meter.lap("forward")
         self._in_part = False
-        loss = loss * self._weight(share)
-        if self.scaler is not None:
-            loss = self.scaler.scale(loss)
+        loss = loss * share
+        if self._scaler is not None:
+            loss = self._scaler.scale(loss)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._sent is None:
             self.meter.lap("backward")
@@ -159,13 +144,16 @@ class LocalTrainer:
             self._sent = None
 
     def step(self, clip_norm: float | None = None) -> None:
-        """See `Trainer.step`."""
+        """Let the optimizer step by the mean gradient of the global batch, and forget it.
+
+        `clip_norm`: the gradient's norm is clipped to it first.
+        """
         import torch
 
         self._synchronize()
         if clip_norm is not None:
-            if self.scaler is not None:
-                self.scaler.unscale_(self.optimizer)
+            if self._scaler is not None:
+                self._scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), clip_norm)
         self._update()
         self.optimizer.zero_grad()
@@ -173,8 +161,8 @@ class LocalTrainer:
         self.meter.steps += 1
 
     def _update(self) -> None:
-        if self.scaler is not None:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        if self._scaler is not None:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
         else:
             self.optimizer.step()

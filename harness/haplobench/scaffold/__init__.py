@@ -20,10 +20,7 @@ from haplobench.registry import Registry
 __all__ = ["KINDS", "Names", "check_name", "create"]
 KINDS = ("generator", "metric", "dataset")
 # Where each template goes; `{module}` is the package.
-_COMMON = {
-    "pyproject.toml": "pyproject.toml",
-    "gitignore": ".gitignore",
-}
+_COMMON = {"pyproject.toml": "pyproject.toml", "gitignore": ".gitignore"}
 _OF_KIND = {
     "README.md": "README.md",
     "init.py": "{module}/__init__.py",
@@ -44,12 +41,7 @@ def create(kind: str, name: str, to: Path, registry: Registry) -> Path:
     target = to / name
     if target.exists():
         raise BenchError(f"{target}: exists; nothing is overwritten", hint="choose another --to")
-    values = {
-        "name": names.plugin,
-        "module": names.module,
-        "title": names.title,
-        "kind": kind,
-    }
+    values = {"name": names.plugin, "module": names.module, "title": names.title, "kind": kind}
     made = {
         **{f"common/{template}": path for template, path in _COMMON.items()},
         **{f"{kind}/{template}": path for template, path in _OF_KIND.items()},

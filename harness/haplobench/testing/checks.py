@@ -8,8 +8,8 @@ import sys
 import tempfile
 import traceback
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,11 @@ class Findings:
             self.outcomes.setdefault(check, None)
         return ok
 
+    def require(self, ok: bool, check: str, expected: str, found: str, why: str) -> None:
+        """Note whether `ok`; HaltError if not."""
+        if not self.expect(ok, check, expected, found, why):
+            raise HaltError
+
     @contextmanager
     def attempt(
         self, check: str, expected: str, why: str, *, vital: bool = False
@@ -130,6 +135,32 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {message}{place}"
 
 
+def conformance(
+    kind: str,
+    plugin: Any,
+    given: Mapping[str, Any] | Params | None,
+    registry: Registry | None,
+    check: Callable[[Any, Findings, Path, Params], None],
+) -> tuple[str, ...]:
+    """Check what all plugins have, then run `check(spec, findings, folder, params)`.
+
+    Returns the names of the checks passed; raises ConformanceError if any failed, PluginError
+    as `named` does.
+    """
+    spec, module = named(kind, plugin, registry)
+    findings = Findings(f"{kind} {spec.name!r}")
+    with (
+        tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder,
+        suppress(HaltError),
+    ):
+        check_description(findings, spec)
+        if module:
+            check_light_import(findings, module)
+        params = checked_params(findings, spec.params, given)
+        check(spec, findings, Path(folder).resolve(), params)
+    return findings.conclude()
+
+
 def named(kind: str, plugin: Any, registry: Registry | None) -> tuple[Any, str]:
     """The spec that `plugin` is or names, and the module it came from (empty if it is a spec).
 
@@ -154,14 +185,8 @@ def checked_params(
 ) -> Params:
     """Check a params model and build the params of this check."""
     why = "A misspelt key in a suite must be an error, not a silent default."
-    if not findings.expect(
-        isinstance(model, type) and issubclass(model, Params),
-        "params",
-        "a subclass of haplobench.Params",
-        repr(model),
-        why,
-    ):
-        raise HaltError
+    is_model = isinstance(model, type) and issubclass(model, Params)
+    findings.require(is_model, "params", "a subclass of haplobench.Params", repr(model), why)
     config = model.model_config
     findings.expect(
         config.get("extra") == "forbid" and bool(config.get("frozen")),
@@ -175,14 +200,14 @@ def checked_params(
     try:
         return model(**(given or {}))
     except ValidationError as error:
-        findings.expect(
+        findings.require(
             False,
             "params",
             "defaults for every parameter" if given is None else f"{dict(given)} to be valid",
             "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()),
             "A suite may name a plugin without parameters; pass `params` to check it with some.",
         )
-        raise HaltError from None
+        raise
 
 
 def check_description(findings: Findings, spec: Any) -> None:
@@ -196,15 +221,10 @@ def check_description(findings: Findings, spec: Any) -> None:
         repr(name),
         why,
     )
-    for field_name in ("version", "summary"):
-        value = getattr(spec, field_name)
-        findings.expect(
-            isinstance(value, str) and bool(value.strip()),
-            "description",
-            f"a {field_name}",
-            repr(value),
-            why,
-        )
+    for part in ("version", "summary"):
+        value = getattr(spec, part)
+        there = isinstance(value, str) and bool(value.strip())
+        findings.expect(there, "description", f"a {part}", repr(value), why)
 
 
 def check_light_import(findings: Findings, module: str) -> None:
@@ -244,11 +264,10 @@ def check_light_import(findings: Findings, module: str) -> None:
 
 @dataclass
 class Watch:
-    """Where a plugin writes while it runs: `allowed` folders, and what went elsewhere.
+    """What a plugin writes while it runs outside `allowed` and its stages' folders under `root`.
 
-    The folders `stage…/artifacts` and `stage…/scratch` under `root` are allowed too.
-
-    `peeks` are files opened under `holdout`, for reading too.
+    The folders `stage…/artifacts` and `stage…/scratch` are a stage's. `peeks` are files opened
+    under `holdout`, for reading too.
     """
 
     allowed: tuple[str, ...]
@@ -257,29 +276,19 @@ class Watch:
     strays: list[str] = field(default_factory=list)
     peeks: list[str] = field(default_factory=list)
 
-    def of_a_stage(self, real: str) -> bool:
-        """Whether a path lies in a folder that a stage was handed."""
+    def see(self, path: object, *, written: bool) -> None:
+        """Judge a path that is about to be opened, made or changed."""
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if not isinstance(path, str | os.PathLike):
+            return
+        real = os.path.realpath(path)
+        if not written:
+            if self.holdout and (real + os.sep).startswith(self.holdout + os.sep):
+                self.peeks.append(real)
+            return
         parts = os.path.relpath(real, self.root).split(os.sep)
-        return parts[0].startswith("stage") and parts[1:2] in ([], ["artifacts"], ["scratch"])
-
-    def see_opened(self, path: object) -> None:
-        """Judge a path that is about to be opened in any way."""
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        if not isinstance(path, str | os.PathLike):
-            return
-        real = os.path.realpath(path)
-        if self.holdout and (real + os.sep).startswith(self.holdout + os.sep):
-            self.peeks.append(real)
-
-    def see(self, path: object) -> None:
-        """Judge a path that is about to be written."""
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        if not isinstance(path, str | os.PathLike):
-            return
-        real = os.path.realpath(path)
-        if self.of_a_stage(real):
+        if parts[0].startswith("stage") and parts[1:2] in ([], ["artifacts"], ["scratch"]):
             return
         caches = (os.path.realpath(Path.home() / ".cache"), os.environ.get("NUMBA_CACHE_DIR", ""))
         for folder in (*self.allowed, "/dev", "/proc", *caches):
@@ -297,16 +306,16 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watches:
         return
     if event in ("open", "os.listdir", "os.scandir"):
-        _watches[-1].see_opened(arguments[0])
+        _watches[-1].see(arguments[0], written=False)
     if event == "open":
         flags = arguments[2]
         if isinstance(flags, int) and flags & _WRITES:
-            _watches[-1].see(arguments[0])
+            _watches[-1].see(arguments[0], written=True)
     elif event in _EVENTS:
         path = arguments[_EVENTS[event]]
         # A relative path may be relative to an open folder, which the event doesn't name.
         if event in ("os.link", "os.truncate") or arguments[-1] == -1 or os.path.isabs(path):
-            _watches[-1].see(path)
+            _watches[-1].see(path, written=True)
 
 
 @contextmanager

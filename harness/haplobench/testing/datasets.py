@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,7 @@ import numpy as np
 
 from haplobench.plugin import DatasetSpec, LoadedDataset, Params, RunContext
 from haplobench.registry import Registry, resolve
-from haplobench.testing.checks import (
-    Findings,
-    HaltError,
-    check_description,
-    check_light_import,
-    checked_params,
-    named,
-    watched,
-)
+from haplobench.testing.checks import Findings, conformance, watched
 
 
 def check_dataset(
@@ -56,27 +47,16 @@ def check_dataset(
     PluginError
         For an unknown name, or if this machine lacks what the dataset needs.
     """
-    spec, module = named("dataset", dataset, registry)
-    findings = Findings(f"dataset {spec.name!r}")
-    with tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder:
-        try:
-            check_description(findings, spec)
-            if module:
-                check_light_import(findings, module)
-            _run(spec, findings, Path(folder).resolve(), seed, params)
-        except HaltError:
-            pass
-    return findings.conclude()
+    return conformance(
+        "dataset",
+        dataset,
+        params,
+        registry,
+        lambda spec, findings, folder, params: _run(spec, findings, folder, seed, params),
+    )
 
 
-def _run(
-    spec: DatasetSpec,
-    findings: Findings,
-    folder: Path,
-    seed: int,
-    given: Mapping[str, Any] | Params | None,
-) -> None:
-    params = checked_params(findings, spec.params, given)
+def _run(spec: DatasetSpec, findings: Findings, folder: Path, seed: int, params: Params) -> None:
     digests, fingerprints = [], []
     for attempt in range(2):
         ctx = RunContext(seed, folder / "artifacts", folder / "scratch")
@@ -112,21 +92,16 @@ def _run(
 
 def _judge(findings: Findings, loaded: Any) -> None:
     """Check one LoadedDataset."""
-    if not findings.expect(
-        isinstance(loaded, LoadedDataset),
-        "load",
-        "a LoadedDataset",
-        type(loaded).__name__,
-        "There is nothing to learn from.",
-    ):
-        raise HaltError
+    why = "There is nothing to learn from."
+    given = type(loaded).__name__
+    findings.require(isinstance(loaded, LoadedDataset), "load", "a LoadedDataset", given, why)
     panel = loaded.panel
     findings.expect(
         panel.n_samples > 0 and panel.n_sites > 0 and bool(panel.contig),
         "panel",
         "people, sites and a contig",
         f"{panel.n_samples} people, {panel.n_sites} sites, contig {panel.contig!r}",
-        "There is nothing to learn from.",
+        why,
     )
     findings.expect(
         all(isinstance(count, int) and count >= 0 for count in loaded.skipped.values()),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,7 @@ from haplobench.plugin import (
     SampleRequest,
 )
 from haplobench.registry import Registry, resolve
-from haplobench.testing.checks import (
-    Findings,
-    HaltError,
-    check_description,
-    check_light_import,
-    checked_params,
-    named,
-    needs_pickle,
-    watched,
-)
+from haplobench.testing.checks import Findings, conformance, needs_pickle, watched
 from haplobench.testing.panels import (
     example_context,
     example_panel,
@@ -95,71 +85,88 @@ def check_generator(
     PluginError
         For an unknown name, or if this machine lacks what the generator needs.
     """
-    spec, module = named("generator", generator, registry)
-    findings = Findings(f"generator {spec.name!r}")
-    with tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder:
-        check = _Check(
-            spec, findings, Path(folder).resolve(), panel or example_panel(), seed, n_haplotypes
-        )
-        try:
-            check_description(findings, spec)
-            if module:
-                check_light_import(findings, module)
-            check.run(checked_params(findings, spec.params, params))
-        except HaltError:
-            pass
-    return findings.conclude()
+
+    def check(spec: GeneratorSpec, findings: Findings, folder: Path, params: Params) -> None:
+        people = panel or example_panel()
+        _Check(spec, findings, folder, people, params, seed, n_haplotypes).run()
+
+    return conformance("generator", generator, params, registry, check)
 
 
-@dataclass
-class GeneratorStages:
-    """Fits and samples in one folder.
+class _Check:
+    """Fits and samples in one folder, and notes in `findings` what is judged.
 
-    Attributes
-    ----------
-    spec : GeneratorSpec
-    findings : Findings
-        Where what is judged is noted.
-    folder : Path
-        Holds everything that is written; what lies in its `holdout` may not be read.
-    panel : Panel
-        The training panel.
-    seed : int
-    n : int
-        Haplotypes of a sample.
-    params : Params
-        Of the fit.
+    `folder` holds everything that is written; what lies in its `holdout` may not be read.
+    `n`: haplotypes of a sample.
     """
 
-    spec: GeneratorSpec
-    findings: Findings
-    folder: Path
-    panel: Panel
-    seed: int
-    n: int
-    params: Params = field(default_factory=Params)
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        findings: Findings,
+        folder: Path,
+        panel: Panel,
+        params: Params,
+        seed: int,
+        n: int,
+    ) -> None:
+        self.spec = spec
+        self.findings = findings
+        self.folder = folder
+        self.panel = panel
+        self.params = params
+        self.seed = seed
+        self.n = n
 
-    def context(self, seed: int) -> RunContext:
+    def run(self) -> None:
+        # As in a run: mapped into memory read-only, the held-out people in a folder beside.
+        self.panel.save(self.folder / "train")
+        example_panel(4, self.panel.n_sites, self.seed).save(self.folder / "holdout")
+        train = Panel.load(self.folder / "train")
+        fitted = self.fit(train, self.seed)
+        whole = self.sample(fitted)
+        self.determinism(train, fitted, whole)
+        if self.spec.site_matched:
+            self.cuts(fitted, whole)
+        else:
+            self.expect_same(
+                "start",
+                self.sample(fitted, start=self.n),
+                whole,
+                "another start to give other haplotypes",
+                "Several draws are taken from one fitted generator.",
+                same=False,
+            )
+        if self.spec.conditional:
+            self.conditioning(fitted)
+        self.round_trip(fitted, whole)
+        self.unlabelled(train)
+        self.haploid(train)
+        if self.spec.distributed:
+            self.ranks(whole)
+
+    def context(self, seed: int | None = None) -> RunContext:
         """A context with empty folders of its own; those of other contexts stay."""
-        return example_context(
-            Path(tempfile.mkdtemp(prefix="stage", dir=self.folder)), self.panel, seed
-        )
+        folder = Path(tempfile.mkdtemp(prefix="stage", dir=self.folder))
+        return example_context(folder, self.panel, self.seed if seed is None else seed)
+
+    @contextmanager
+    def stage(self, check: str, expected: str, why: str, *, vital: bool = False) -> Iterator[None]:
+        """The generator's own code runs in it: what it writes, reads and raises is noted."""
+        with (
+            watched(self.findings, self.folder, holdout="holdout"),
+            self.findings.attempt(check, expected, why, vital=vital),
+        ):
+            yield
 
     def fit(self, train: Panel, seed: int) -> Fitted:
         """Fit, and see that the training panel stays as it was."""
-        findings = self.findings
         before = panel_state(train)
-        with (
-            watched(findings, self.folder, holdout="holdout"),
-            findings.attempt(
-                "fit",
-                "fit(train, params, ctx) of a read-only panel to return",
-                "Nothing can be sampled.",
-                vital=True,
-            ),
-        ):
+        why = "Nothing can be sampled."
+        expected = "fit(train, params, ctx) of a read-only panel to return"
+        with self.stage("fit", expected, why, vital=True):
             fitted: Fitted = resolve(self.spec.target)().fit(train, self.params, self.context(seed))
-        findings.expect(
+        self.findings.expect(
             panel_state(train) == before,
             "training panel",
             "the training panel unchanged",
@@ -167,22 +174,20 @@ class GeneratorStages:
             "Metrics compare with the training people afterwards.",
         )
         missing = [name for name in ("sample", "save") if not hasattr(fitted, name)]
-        findings.expect(
+        self.findings.require(
             not missing,
             "fit",
             "an object with sample and save",
             f"{type(fitted).__name__} without {' and '.join(missing)}",
-            "Nothing can be sampled.",
+            why,
         )
-        if missing:
-            raise HaltError
         return fitted
 
     def sample(
         self,
         fitted: Fitted,
-        seed: int,
         *,
+        seed: int | None = None,
         n: int | None = None,
         start: int = 0,
         batch_size: int = 1024,
@@ -191,19 +196,16 @@ class GeneratorStages:
         """Sample and judge what comes: the haplotypes together, or the one Panel."""
         n = self.n if n is None else n
         request = SampleRequest(n, start, batch_size, populations)
-        with (
-            watched(self.findings, self.folder, holdout="holdout"),
-            self.findings.attempt(
-                "sample", f"{request} to be sampled", "Nothing can be measured.", vital=True
-            ),
-        ):
+        expected = f"{request} to be sampled"
+        with self.stage("sample", expected, "Nothing can be measured.", vital=True):
             yielded = list(fitted.sample(request, self.context(seed)))
         if self.spec.site_matched:
             return self.joined(yielded, n, batch_size)
+        types = ", ".join(sorted({type(thing).__name__ for thing in yielded})) or "nothing"
         self.shape(
             len(yielded) == 1 and isinstance(yielded[0], Panel),
             "exactly one Panel (site_matched is False)",
-            f"{len(yielded)} × {_names(yielded)}",
+            f"{len(yielded)} × {types}",
         )
         panel = yielded[0]
         assert isinstance(panel, Panel)
@@ -230,11 +232,8 @@ class GeneratorStages:
                 f"1 to batch_size = {batch_size} haplotypes a batch",
                 f"{batch.shape[0]}",
             )
-            self.shape(
-                bool(((batch == 0) | (batch == 1)).all()),
-                "alleles 0 and 1",
-                f"{np.unique(batch)[:5].tolist()}",
-            )
+            alleles = np.unique(batch)
+            self.shape(set(alleles) <= {0, 1}, "alleles 0 and 1", f"{alleles[:5].tolist()}")
         rows = sum(batch.shape[0] for batch in yielded)
         self.shape(rows == n, f"{n} haplotypes together", f"{rows}")
         # A copy: a generator may reuse its buffer.
@@ -242,42 +241,8 @@ class GeneratorStages:
 
     def shape(self, ok: bool, expected: str, found: str) -> None:
         """Note whether what came is what was promised; HaltError if not."""
-        if not self.findings.expect(
-            ok, "shape", expected, found, "The harness stores and measures what it is promised."
-        ):
-            raise HaltError
-
-
-class _Check(GeneratorStages):
-    """One run of the checks."""
-
-    def run(self, params: Params) -> None:
-        self.params = params
-        # As in a run: mapped into memory read-only, the held-out people in a folder beside.
-        self.panel.save(self.folder / "train")
-        example_panel(4, self.panel.n_sites, self.seed).save(self.folder / "holdout")
-        train = Panel.load(self.folder / "train")
-        fitted = self.fit(train, self.seed)
-        whole = self.sample(fitted, self.seed)
-        self.determinism(train, fitted, whole)
-        if self.spec.site_matched:
-            self.cuts(fitted, whole)
-        else:
-            self.expect_same(
-                "start",
-                self.sample(fitted, self.seed, start=self.n),
-                whole,
-                "another start to give other haplotypes",
-                "Several draws are taken from one fitted generator.",
-                same=False,
-            )
-        if self.spec.conditional:
-            self.conditioning(fitted)
-        self.round_trip(fitted, whole)
-        self.unlabelled(train)
-        self.haploid(train)
-        if self.spec.distributed:
-            self.ranks(whole)
+        why = "The harness stores and measures what it is promised."
+        self.findings.require(ok, "shape", expected, found, why)
 
     def expect_same(
         self,
@@ -303,19 +268,17 @@ class _Check(GeneratorStages):
 
     def determinism(self, train: Panel, fitted: Fitted, whole: NDArray[np.int8] | Panel) -> None:
         """The same seed gives the same bytes, another seed others."""
-        again = self.sample(fitted, self.seed)
         self.expect_same(
             "determinism",
-            again,
+            self.sample(fitted),
             whole,
             "the same request twice to give identical haplotypes",
             _DETERMINISM,
         )
-        refitted = self.sample(self.fit(train, self.seed), self.seed)
         noise = self.params.unrepeatable()
         self.expect_same(
             "determinism",
-            refitted,
+            self.sample(self.fit(train, self.seed)),
             whole,
             f"fitting again with the same seed to give other haplotypes, as {noise}"
             if noise
@@ -323,10 +286,9 @@ class _Check(GeneratorStages):
             "Noise that comes twice cancels, and protects nobody." if noise else _DETERMINISM,
             same=not noise,
         )
-        other = self.sample(self.fit(train, self.seed + 1), self.seed + 1)
         self.expect_same(
             "seed",
-            other,
+            self.sample(self.fit(train, self.seed + 1), seed=self.seed + 1),
             whole,
             "another seed to give other haplotypes",
             "Repeats over seeds measure spread; with one result for all there is none.",
@@ -339,7 +301,7 @@ class _Check(GeneratorStages):
         for batch_size in (64, 38):
             self.expect_same(
                 "batch size",
-                self.sample(fitted, self.seed, batch_size=batch_size),
+                self.sample(fitted, batch_size=batch_size),
                 rows,
                 f"batches of {batch_size} to give the same haplotypes as one of 1,024",
                 _BLOCKS,
@@ -348,14 +310,14 @@ class _Check(GeneratorStages):
         for start, n in ((half - 8, min(130, self.n - half + 8)), (self.n - 10, 10)):
             self.expect_same(
                 "start",
-                self.sample(fitted, self.seed, start=start, n=n, batch_size=100),
+                self.sample(fitted, start=start, n=n, batch_size=100),
                 rows[start : start + n],
                 f"haplotypes {start} to {start + n - 1} to be the same when asked for alone",
                 _BLOCKS,
             )
         self.expect_same(
             "start",
-            self.sample(fitted, self.seed, start=self.n),
+            self.sample(fitted, start=self.n),
             rows,
             f"haplotypes from {self.n} on to be others than those from 0 on",
             "Several draws are taken from one fitted generator, one after the other.",
@@ -367,11 +329,8 @@ class _Check(GeneratorStages):
         findings = self.findings
         saved, moved = self.folder / "saved", self.folder / "moved"
         saved.mkdir()
-        with (
-            watched(findings, self.folder, holdout="holdout"),
-            findings.attempt(
-                "save", "save(directory) to write into an empty folder", "Fits are stored."
-            ),
+        with self.stage(
+            "save", "save(directory) to write into an empty folder", "Fits are stored."
         ):
             fitted.save(saved)
         if findings.outcomes["save"] is not None:
@@ -387,19 +346,16 @@ class _Check(GeneratorStages):
         saved.rename(moved)
         for stage in self.folder.glob("stage*"):
             shutil.rmtree(stage)
-        with (
-            watched(findings, self.folder, holdout="holdout"),
-            findings.attempt(
-                "load",
-                "load(directory, ctx) of a folder that was moved, with empty scratch and artifacts",
-                "Sampling runs in another process than fitting, and results are moved.",
-            ),
+        with self.stage(
+            "load",
+            "load(directory, ctx) of a folder that was moved, with empty scratch and artifacts",
+            "Sampling runs in another process than fitting, and results are moved.",
         ):
-            loaded: Fitted = resolve(self.spec.target)().load(moved, self.context(self.seed))
+            loaded: Fitted = resolve(self.spec.target)().load(moved, self.context())
         if findings.outcomes["load"] is None:
             self.expect_same(
                 "load",
-                self.sample(loaded, self.seed),
+                self.sample(loaded),
                 whole,
                 "identical haplotypes after save and load",
                 "Sampling runs in another process than fitting.",
@@ -426,19 +382,14 @@ class _Check(GeneratorStages):
         first, second = labels[:2]
         people = np.random.default_rng(0).permutation(np.repeat([first, second], 120))
         populations = np.repeat(people, self.panel.ploidy)
-        rows = _haplotypes(
-            self.sample(fitted, self.seed, n=populations.size, populations=populations)
-        )
+        rows = _haplotypes(self.sample(fitted, n=populations.size, populations=populations))
         if not self.spec.site_matched:
             return
         real_labels = self.panel.haplotype_populations
         real, sampled = (
             np.mean(haplotypes[names == first], axis=0)
             - np.mean(haplotypes[names == second], axis=0)
-            for haplotypes, names in (
-                (self.panel.haplotypes, real_labels),
-                (rows, populations),
-            )
+            for haplotypes, names in ((self.panel.haplotypes, real_labels), (rows, populations))
         )
         r = float(np.corrcoef(real, sampled)[0, 1]) if sampled.any() and real.any() else 0.0
         self.findings.expect(
@@ -462,10 +413,10 @@ class _Check(GeneratorStages):
             "distributed=True says that ctx.group is used: a suite may ask for any world size.",
         ):
             fit_in_ranks(self.spec, self.params, self.panel, self.seed, model)
-            fitted: Fitted = resolve(self.spec.target)().load(model, self.context(self.seed))
+            fitted: Fitted = resolve(self.spec.target)().load(model, self.context())
         if self.findings.outcomes["world size"] is not None:
             return
-        sampled = self.sample(fitted, self.seed)
+        sampled = self.sample(fitted)
         if not self.spec.site_matched or np.array_equal(_haplotypes(sampled), _haplotypes(whole)):
             return
         z = _frequency_distance(_haplotypes(sampled), _haplotypes(whole))
@@ -483,33 +434,31 @@ class _Check(GeneratorStages):
         """A panel without population labels is fitted, or refused in one line."""
         bare = without_labels(train)
         with (
-            watched(self.findings, self.folder, holdout="holdout"),
-            self.findings.attempt(
+            self.stage(
                 "unlabelled panel",
                 "a panel without populations to be fitted and sampled, or a BenchError",
                 "Panels read from VCF or PLINK often have no labels.",
             ),
             suppress(BenchError),
         ):
-            fitted = resolve(self.spec.target)().fit(bare, self.params, self.context(self.seed))
-            list(fitted.sample(SampleRequest(8), self.context(self.seed)))
+            fitted = resolve(self.spec.target)().fit(bare, self.params, self.context())
+            list(fitted.sample(SampleRequest(8), self.context()))
 
     def haploid(self, train: Panel) -> None:
         """A panel of haploid people gives haploid people, or is refused in one line."""
         n, found = 7, ""
         haploid(train).save(self.folder / "haploid")
         with (
-            watched(self.findings, self.folder, holdout="holdout"),
-            self.findings.attempt(
+            self.stage(
                 "haploid panel",
                 "a panel of haploid people to be fitted and sampled, or a BenchError",
                 "Panels of men's X, of Y or of mitochondria hold one haplotype of each person.",
             ),
             suppress(BenchError),
         ):
-            context, panel = self.context(self.seed), Panel.load(self.folder / "haploid")
+            context, panel = self.context(), Panel.load(self.folder / "haploid")
             fitted = resolve(self.spec.target)().fit(panel, self.params, context)
-            batches = list(fitted.sample(SampleRequest(n), self.context(self.seed)))
+            batches = list(fitted.sample(SampleRequest(n), self.context()))
             rows = sum(_haplotypes(batch).shape[0] for batch in batches)
             people = sum(
                 batch.n_samples if isinstance(batch, Panel) else len(batch) for batch in batches
@@ -522,10 +471,6 @@ class _Check(GeneratorStages):
             found,
             "Each person of a haploid panel has one haplotype.",
         )
-
-
-def _names(things: list[Any]) -> str:
-    return ", ".join(sorted({type(thing).__name__ for thing in things})) or "nothing"
 
 
 def _haplotypes(sampled: NDArray[np.int8] | Panel) -> NDArray[np.int8]:

@@ -70,14 +70,14 @@ def example_context(folder: Path, panel: Panel, seed: int = 0, **changes: Any) -
     for name in ("artifacts", "scratch"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     start, end = int(panel.positions[0]), int(panel.positions[-1])
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "artifacts": folder / "artifacts",
         "scratch": folder / "scratch",
         "recombination_map": RecombinationMap.uniform(start, end, contig=panel.contig),
         "sequence": surrogate_sequence(start, end, np.random.default_rng(0)).place(panel),
         "min_maf": 0.01,
     }
-    return RunContext(seed=seed, **(made | changes))
+    return RunContext(seed=seed, **(fields | changes))
 
 
 def example_shadows(folder: Path, reference: Reference, n: int = 4) -> tuple[Shadow, ...]:

@@ -70,9 +70,9 @@ def fit_in_ranks(
     ]
     try:
         for rank, process in enumerate(ranks):
-            _, said = process.communicate(timeout=limit)
+            _, stderr = process.communicate(timeout=limit)
             if process.returncode:
-                last = (said.strip().splitlines() or ["no message"])[-1]
+                last = (stderr.strip().splitlines() or ["no message"])[-1]
                 raise PluginError(f"rank {rank} of {size} exited with {process.returncode}: {last}")
     except subprocess.TimeoutExpired:
         raise PluginError(f"{size} ranks weren't done after {limit:.0f} s") from None
@@ -91,25 +91,25 @@ def _fit(job: Path, rank: int) -> None:
     from haplobench.registry import resolve
     from haplobench.testing.panels import example_context
 
-    told = json.loads(job.read_text())
-    module, _, name = told["model"].partition(":")
-    params = resolve(f"{module}:{name}").model_validate(told["params"])
-    store = FileStore(told["store"], told["size"])
+    facts = json.loads(job.read_text())
+    module, _, name = facts["model"].partition(":")
+    params = resolve(f"{module}:{name}").model_validate(facts["params"])
+    store = FileStore(facts["store"], facts["size"])
     group = TorchGroup.open(
         rank,
-        told["size"],
-        local_size=told["size"],
+        facts["size"],
+        local_size=facts["size"],
         host="127.0.0.1",
         port=0,
         timeout=_LIMIT,
         store=store,
     )
-    train = Panel.load(told["train"])
+    train = Panel.load(facts["train"])
     folder = job.parent / f"rank{rank}"
-    ctx = example_context(folder, train, told["seed"], group=group)
-    fitted = resolve(told["target"])().fit(train, params, ctx)
+    ctx = example_context(folder, train, facts["seed"], group=group)
+    fitted = resolve(facts["target"])().fit(train, params, ctx)
     if rank == 0:
-        fitted.save(Path(told["saved"]))
+        fitted.save(Path(facts["saved"]))
     group.close()
 
 

@@ -22,16 +22,11 @@ Within = Literal["population", "superpopulation", "all"]
 class Groups:
     """Training people sorted into groups, and the group that each population belongs to.
 
-    Attributes
-    ----------
-    labels : (n_labels,) str
-        Populations of the training panel, sorted; one empty label where it has none.
-    label_groups : (n_labels,) int64
-        Group of each label.
-    members : (n_samples,) int64
-        Training people, group by group.
-    offsets : (n_groups + 1,) int64
-        Group g is `members[offsets[g]:offsets[g + 1]]`.
+    `labels` (n_labels,) str: populations of the training panel, sorted; one empty label where it
+    has none.
+    `label_groups` (n_labels,) int64: group of each label.
+    `members` (n_samples,) int64: training people, group by group.
+    `offsets` (n_groups + 1,) int64: group g is `members[offsets[g]:offsets[g + 1]]`.
     """
 
     labels: NDArray[np.str_]
@@ -114,12 +109,8 @@ class Bernoulli:
     first 16 bits; a second number then decides. So the draws have the probabilities exactly,
     at a quarter of the random bits.
 
-    Attributes
-    ----------
-    high : (n_columns,) uint16
-        First 16 bits of the probabilities.
-    rest : (n_columns,) float64
-        What follows them, in [0, 1].
+    `high` (n_columns,) uint16: first 16 bits of the probabilities.
+    `rest` (n_columns,) float64: what follows them, in [0, 1].
     """
 
     high: NDArray[np.uint16]

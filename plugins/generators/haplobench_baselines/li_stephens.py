@@ -77,18 +77,11 @@ class LiStephens:
 class FittedLiStephens:
     """Haplotypes to copy, and how often copying switches and errs.
 
-    Attributes
-    ----------
-    haplotypes : (n_haplotypes, n_sites) int8
-    morgans : (n_sites,) float64
-        Genetic position of each site, in Morgans from the first.
-    groups : Groups
-        Whom a haplotype of each population copies.
-    switches : (n_groups,) float64
-        Switches per Morgan: 4 Ne / n, n the haplotypes of the group.
-    mutations : (n_groups,) float64
-        Probability that a copied allele is changed.
-    ploidy : int
+    `haplotypes` (n_haplotypes, n_sites) int8.
+    `morgans` (n_sites,) float64: genetic position of each site, in Morgans from the first.
+    `groups`: whom a haplotype of each population copies.
+    `switches` (n_groups,) float64: switches per Morgan: 4 Ne / n, n the haplotypes of the group.
+    `mutations` (n_groups,) float64: probability that a copied allele is changed.
     """
 
     haplotypes: NDArray[np.int8]
@@ -187,8 +180,8 @@ class FittedLiStephens:
         level = rng.random(n_points) * rates.max()
         inside = (row >= rows.start) & (row < rows.stop)
         row, site, level = row[inside] - rows.start, site[inside], level[inside]
-        kept = level < rates[groups[row]]
-        return row[kept], site[kept]
+        changed = level < rates[groups[row]]
+        return row[changed], site[changed]
 
     def save(self, directory: Path) -> None:
         """Write the haplotypes, the map and the rates."""

@@ -110,16 +110,10 @@ class FittedMarkov:
 def smooth(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
     """Smoothed probabilities of the alternate allele in each context of the longest kind.
 
-    Parameters
-    ----------
-    counts : (n_sites, 2**order, 2) int64
-        Haplotypes by context and by allele.
-    smoothing : float
-        See `Markov`; 0 takes the shorter context's value only where n is 0.
+    `counts` (n_sites, 2**order, 2) int64: haplotypes by context and by allele.
+    `smoothing`: see `Markov`; 0 takes the shorter context's value only where n is 0.
 
-    Returns
-    -------
-    (n_sites, 2**order) float64
+    Returns (n_sites, 2**order) float64.
     """
     # The oldest site is the highest bit: summing the two halves forgets it.
     levels = [counts]

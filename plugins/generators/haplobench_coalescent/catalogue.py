@@ -232,21 +232,12 @@ def match_population(
     of the same name; the model's name for the 1000 Genomes superpopulation; the only
     population, where the model has one; the nearest superpopulation's.
 
-    Parameters
-    ----------
-    label, superpopulation : str
-        As in the panel; `superpopulation` may be empty.
-    model : str
-        Its identifier, for messages.
-    populations : sequence of str
-        The model's present-day populations.
-    overrides : mapping of str to str
-        Label to model population.
+    `label`, `superpopulation`: as in the panel; `superpopulation` may be empty.
+    `model`: its identifier, for messages.
+    `populations`: the model's present-day populations.
+    `overrides`: label to model population.
 
-    Raises
-    ------
-    PluginError
-        That lists the model's populations, if nothing fits.
+    Raises PluginError that lists the model's populations, if nothing fits.
     """
     group = SUPERPOPULATIONS.get(label) or (label if label in _NAMES else superpopulation)
     for key in (label, superpopulation, group):

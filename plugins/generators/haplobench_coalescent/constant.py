@@ -102,16 +102,10 @@ def _ancestry_model(name: str) -> Any:
 class Diversity:
     """An estimate of theta = 4 Ne mu, and what it rests on.
 
-    Attributes
-    ----------
-    theta : float
-        Of the whole region (not per bp).
-    n_sites : int
-        Polymorphic sites counted.
-    least_count : int
-        Minor alleles of the rarest site kept.
-    span : int
-        bp.
+    `theta`: of the whole region (not per bp).
+    `n_sites`: polymorphic sites counted.
+    `least_count`: minor alleles of the rarest site kept.
+    `span`: bp.
     """
 
     theta: float
@@ -138,17 +132,9 @@ def estimate(panel: Panel, min_maf: float, estimator: Estimator = "pi") -> Diver
     n and the rarest site's count, so that a panel filtered by someone else isn't taken for
     complete.
 
-    Parameters
-    ----------
-    panel : Panel
-        Missing alleles are left out site by site; a is counted in haplotypes of the panel.
-    min_maf : float
-    estimator : str
+    `panel`: missing alleles are left out site by site; a is counted in haplotypes of the panel.
 
-    Raises
-    ------
-    PluginError
-        If no site is polymorphic.
+    Raises PluginError if no site is polymorphic.
     """
     alternate, called = panel.allele_counts
     minor = np.minimum(alternate, called - alternate)

@@ -25,16 +25,9 @@ _MAP = "recombination_map.npz"
 class Region:
     """Where to simulate, and the panel's conventions to keep.
 
-    Attributes
-    ----------
-    contig, build : str
-    start, end : int
-        bp, 1-based, both included.
-    ploidy : int
-    map_positions : (n,) int64
-        bp; from `start` to `end + 1`.
-    map_centimorgans : (n,) float64
-        cM.
+    `start`, `end`: bp, 1-based, both included.
+    `map_positions` (n,) int64: bp; from `start` to `end + 1`.
+    `map_centimorgans` (n,) float64: cM.
     """
 
     contig: str
@@ -121,17 +114,10 @@ def simulate(
     A second mutation at a site reverses the first, so that every site has two alleles; one
     whose derived allele was lost or fixed is left out.
 
-    Parameters
-    ----------
-    samples : sequence of msprime.SampleSet
-        People by population of the `demography`.
-    mutation_rate : float
-        Per bp and generation.
-    start : int
-        Absolute index of the first haplotype, which keys the seeds.
-    model : str or msprime.AncestryModel
-    ploidy : int
-        Genomes per person of the populations, which scales the coalescent.
+    `samples`: people by population of the `demography`.
+    `mutation_rate`: per bp and generation.
+    `start`: absolute index of the first haplotype, which keys the seeds.
+    `ploidy`: genomes per person of the populations, which scales the coalescent.
     """
     ancestry = msprime.sim_ancestry(
         samples,
@@ -148,8 +134,8 @@ def simulate(
         model=msprime.BinaryMutationModel(),
         random_seed=_seed(ctx, "mutations", start),
     )
-    haplotypes, kept = _decode(mutated)
-    positions = region.start + mutated.sites_position[kept].astype(np.int64)
+    haplotypes, polymorphic = _decode(mutated)
+    positions = region.start + mutated.sites_position[polymorphic].astype(np.int64)
     ref, alt = assign_bases(positions, ctx.sequence, ctx.rng("sample", "bases", start))
     return Simulated(haplotypes, positions, ref, alt)
 
@@ -180,7 +166,7 @@ def _decode(sequence: tskit.TreeSequence) -> tuple[NDArray[np.int8], NDArray[np.
     """Haplotypes (n_samples, n_kept) int8 at polymorphic sites, and which sites those are."""
     n = sequence.num_samples
     haplotypes = np.empty((n, sequence.num_sites), np.int8)
-    kept = np.empty(sequence.num_sites, np.int64)
+    polymorphic = np.empty(sequence.num_sites, np.int64)
     chunk = np.empty((_CHUNK, n), np.int8)
     variant = tskit.Variant(sequence)
     done = filled = 0
@@ -189,14 +175,14 @@ def _decode(sequence: tskit.TreeSequence) -> tuple[NDArray[np.int8], NDArray[np.
         count = np.count_nonzero(variant.genotypes)
         if 0 < count < n:
             chunk[filled] = variant.genotypes
-            kept[done + filled] = site
+            polymorphic[done + filled] = site
             filled += 1
         if filled == _CHUNK:
             haplotypes[:, done : done + filled] = chunk.T
             done, filled = done + filled, 0
     haplotypes[:, done : done + filled] = chunk[:filled].T
     done += filled
-    return np.ascontiguousarray(haplotypes[:, :done]), kept[:done]
+    return np.ascontiguousarray(haplotypes[:, :done]), polymorphic[:done]
 
 
 def _seed(ctx: RunContext, part: str, start: int) -> int:

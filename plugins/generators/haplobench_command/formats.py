@@ -95,27 +95,27 @@ def _read(path: Path, n_haplotypes: int) -> tuple[Panel, dict[str, int]]:
 
 
 def _aligned(
-    path: Path, made: Panel, sites: Panel, absent_sites: Literal["refuse", "reference"]
+    path: Path, cohort: Panel, sites: Panel, absent_sites: Literal["refuse", "reference"]
 ) -> NDArray[np.int8]:
-    """The rows of `made` at the sites of the panel, in its order."""
-    if not same_contig(made.contig, sites.contig):
-        raise FormatError(f"{path.name}: contig {made.contig!r}, expected {sites.contig!r}")
-    at = np.minimum(np.searchsorted(made.positions, sites.positions), made.n_sites - 1)
-    there = made.positions[at] == sites.positions
-    for letters, other in ((made.ref, sites.ref), (made.alt, sites.alt)):
+    """The rows of `cohort` at the sites of the panel, in its order."""
+    if not same_contig(cohort.contig, sites.contig):
+        raise FormatError(f"{path.name}: contig {cohort.contig!r}, expected {sites.contig!r}")
+    at = np.minimum(np.searchsorted(cohort.positions, sites.positions), cohort.n_sites - 1)
+    there = cohort.positions[at] == sites.positions
+    for letters, other in ((cohort.ref, sites.ref), (cohort.alt, sites.alt)):
         differ = there & (letters[at] != other) & (letters[at] != "N") & (other != "N")
         if differ.any():
             i = int(np.flatnonzero(differ)[0])
             raise FormatError(
-                f"{path.name}: {made.contig}:{sites.positions[i]} is {made.ref[at[i]]}>"
-                f"{made.alt[at[i]]}, in the panel {sites.ref[i]}>{sites.alt[i]}",
+                f"{path.name}: {cohort.contig}:{sites.positions[i]} is {cohort.ref[at[i]]}>"
+                f"{cohort.alt[at[i]]}, in the panel {sites.ref[i]}>{sites.alt[i]}",
                 hint="keep the panel's alleles, or use `command-own-sites`",
             )
-    if made.n_sites > there.sum():
-        extra = np.setdiff1d(made.positions, sites.positions)
+    if cohort.n_sites > there.sum():
+        extra = np.setdiff1d(cohort.positions, sites.positions)
         raise FormatError(
             f"{path.name}: {extra.size} sites that the panel doesn't have, the first at "
-            f"{made.contig}:{extra[0]}",
+            f"{cohort.contig}:{extra[0]}",
             hint="leave them out, or use `command-own-sites`",
         )
     if not there.all() and absent_sites == "refuse":
@@ -125,8 +125,8 @@ def _aligned(
             f"the first {sites.contig}:{first}",
             hint="say `absent_sites: reference` where nobody carries their alternate allele",
         )
-    rows = np.zeros((made.n_haplotypes, sites.n_sites), np.int8)
-    rows[:, there] = made.haplotypes[:, at[there]]
+    rows = np.zeros((cohort.n_haplotypes, sites.n_sites), np.int8)
+    rows[:, there] = cohort.haplotypes[:, at[there]]
     return rows
 
 

@@ -32,7 +32,7 @@ from haplobench_command.specs import (
 _LARGEST_SEED = 2**31 - 1
 _TAIL_LINES = 12
 _TAIL_BYTES = 4096
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG")
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -268,22 +268,12 @@ def run(
 ) -> None:
     """Run a stage's command until it ends; the harness ends it, with this process, in time.
 
-    Parameters
-    ----------
-    stage : str
-        `fit` or `sample`, for messages.
-    line : list of str, FitShell or SampleShell
-    values : mapping
-        Of the placeholders.
-    params : CommandLines
-    ctx : RunContext
-    output : Path or None
-        Takes what the program prints; None: it goes to the log with its complaints.
+    `stage`: `fit` or `sample`, for messages.
+    `values`: of the placeholders.
+    `output`: takes what the program prints; None: it goes to the log with its complaints.
 
-    Raises
-    ------
-    BenchError
-        If it can't be started or exits other than 0, with the last lines of its stderr.
+    Raises BenchError if it can't be started or exits other than 0, with the last lines of its
+    stderr.
     """
     if isinstance(line, list):
         arguments = [fill(word, values) for word in line]
@@ -320,10 +310,10 @@ def run(
 
 
 def _environment(params: CommandLines, ctx: RunContext) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     folders = dict.fromkeys(("HOME", "TMPDIR"), str(ctx.scratch))
     threads = dict.fromkeys(_THREADS, str(ctx.threads))
-    return kept | folders | threads | dict(params.environment)
+    return inherited | folders | threads | dict(params.environment)
 
 
 def _tail(path: Path) -> str:

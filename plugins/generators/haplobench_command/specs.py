@@ -143,15 +143,11 @@ class CommandLines(Params):
     `fit` (optional) learns from {train} and leaves {model}; `sample` writes {output}, or prints
     it. Relative paths are of the folder in which `bench` was started.
 
-    Attributes
-    ----------
-    fit, sample : list of str, or {shell: str}
-        Where `fit` is missing, `sample` is handed the training people, if it names {train}.
-    input_format : str
-        Of {train}: `matrix` has one haplotype a row, alleles 0, 1 and . (missing) separated by
-        tabs.
-    environment : dict
-        Variables for the program. Of ours it has PATH, LD_LIBRARY_PATH and LANG alone.
+    `fit`, `sample`: where `fit` is missing, `sample` is handed the training people, if it names
+    {train}.
+    `input_format`: of {train}: `matrix` has one haplotype a row, alleles 0, 1 and . (missing)
+    separated by tabs.
+    `environment`: variables for the program. Of ours it has PATH, LD_LIBRARY_PATH and LANG alone.
     """
 
     fit: FitLine | None = None
@@ -252,8 +248,8 @@ class CommandLines(Params):
     def _files(self) -> Iterator[Path]:
         """Programs on PATH and files in the folder that are named anywhere."""
         for word in self._words():
-            found = shutil.which(word) if os.sep not in word else None
-            path = Path(found) if found else self.folder / word
+            program = shutil.which(word) if os.sep not in word else None
+            path = Path(program) if program else self.folder / word
             if path.is_file():
                 yield path
 
@@ -261,15 +257,10 @@ class CommandLines(Params):
 class CommandParams(CommandLines):
     """Of a program that makes haplotypes at the panel's own sites.
 
-    Attributes
-    ----------
-    output_format : str
-        Of {output}: `matrix` may have tabs, blanks or nothing between alleles.
-    absent_sites : str
-        A site of the panel that the output doesn't have: `refuse`, or `reference`, for programs
-        that leave sites out at which nobody carries the alternate allele.
-    block : int
-        Haplotypes of one run of `sample`, even. A run is the same whoever asks for part of it.
+    `output_format`: of {output}: `matrix` may have tabs, blanks or nothing between alleles.
+    `absent_sites`: a site of the panel that the output doesn't have: `refuse`, or `reference`, for
+    programs that leave sites out at which nobody carries the alternate allele.
+    `block`: haplotypes of one run of `sample`, even. A run is the same whoever asks for part of it.
     """
 
     output_format: OutputFormat = "vcf.gz"

@@ -193,10 +193,10 @@ def dwgsim_command(fasta: Path, coverage: float, seed: int, params: DwgsimReadsP
 def _run(arguments: Sequence[str]) -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        complaints = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise BenchError(
             f"{arguments[0]} failed with exit status {done.returncode}: "
-            f"{said[-1] if said else 'it said nothing'}"
+            f"{complaints[-1] if complaints else 'it said nothing'}"
         )
 
 

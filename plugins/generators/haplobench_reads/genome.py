@@ -24,15 +24,9 @@ _TRANSITION[np.frombuffer(b"ACGTacgt", np.uint8)] = np.frombuffer(b"GTACGTAC", n
 class Sites:
     """Sites of a panel and how frequent their alternate alleles are.
 
-    Attributes
-    ----------
-    contig : str
-    ploidy : int
-    positions : (n_sites,) int64
-        bp, 1-based.
-    ref, alt : (n_sites,) str
-    frequencies : (n_sites,) float64
-        Of the alternate allele.
+    `positions` (n_sites,) int64: bp, 1-based.
+    `ref`, `alt` (n_sites,) str.
+    `frequencies` (n_sites,) float64: of the alternate allele.
     """
 
     contig: str
@@ -87,11 +81,8 @@ class Sites:
 class Individual:
     """A person to be sequenced.
 
-    Attributes
-    ----------
-    index : int
-        Absolute index of the person, from 0: all randomness is keyed by it.
-    haplotypes : (ploidy, n_sites) int8
+    `index`: absolute index of the person, from 0: all randomness is keyed by it.
+    `haplotypes` (ploidy, n_sites) int8.
     """
 
     index: int
@@ -116,18 +107,12 @@ class Individual:
 class Genomes:
     """What individual haplotype sequences are built from.
 
-    Attributes
-    ----------
-    bases : (length,) uint8
-        The reference in upper-case ASCII, with the sites' reference alleles.
-    start : int
-        Position of the first base, bp, 1-based.
-    columns : (n,) int64
-        Columns of the panel that are laid: single-base alleles inside the sequence.
-    offsets : (n,) int64
-        Their places in `bases`.
-    alternate : (n,) uint8
-        Their alternate bases, ASCII.
+    `bases` (length,) uint8: the reference in upper-case ASCII, with the sites' reference alleles.
+    `start`: position of the first base, bp, 1-based.
+    `columns` (n,) int64: columns of the panel that are laid: single-base alleles inside the
+    sequence.
+    `offsets` (n,) int64: their places in `bases`.
+    `alternate` (n,) uint8: their alternate bases, ASCII.
     """
 
     bases: NDArray[np.uint8]

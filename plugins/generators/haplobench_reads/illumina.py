@@ -57,12 +57,8 @@ _POWERS = 10 ** np.arange(_DIGITS - 1, -1, -1, dtype=np.int64)
 class Fragments:
     """Where reads come from, in offsets into one haplotype.
 
-    Attributes
-    ----------
-    start, end : (n,) int64
-        First base, and one past the last.
-    reverse : (n,) bool
-        Whether the first read is of the reverse strand.
+    `start`, `end` (n,) int64: first base, and one past the last.
+    `reverse` (n,) bool: whether the first read is of the reverse strand.
     """
 
     start: NDArray[np.int64]
@@ -74,12 +70,8 @@ class Fragments:
 class Reads:
     """Reads of one mate.
 
-    Attributes
-    ----------
-    bases : (n, read_length) uint8
-        ASCII.
-    qualities : (n, read_length) uint8
-        Phred, without an offset.
+    `bases` (n, read_length) uint8: ASCII.
+    `qualities` (n, read_length) uint8: Phred, without an offset.
     """
 
     bases: NDArray[np.uint8]
@@ -199,10 +191,7 @@ def _indels(
 class QualityProfile:
     """Qualities of one mate by cycle.
 
-    Attributes
-    ----------
-    mean, sd : (read_length,) float64
-        Of the Phred quality before rounding and clipping to 2..41.
+    `mean`, `sd` (read_length,) float64: of the Phred quality before rounding and clipping to 2..41.
     """
 
     mean: NDArray[np.float64]

@@ -50,13 +50,8 @@ class RandomSequence:
 class FittedRandomSequence:
     """The region to be filled.
 
-    Attributes
-    ----------
-    n_sites : int
-    start, length : int
-        Of the region, bp, 1-based.
-    seed : int
-        Of the background sequence.
+    `start`, `length`: of the region, bp, 1-based.
+    `seed`: of the background sequence.
     """
 
     n_sites: int

@@ -36,18 +36,12 @@ _ART_MATE_PAIR = 2000
 class ReadsParams(Params):
     """What is sequenced, whatever simulates it.
 
-    Attributes
-    ----------
-    reads_individuals : int
-        How many people get reads: those whose index (from 0) is below it. 0: none.
-    coverage : float
-        Mean depth of one person over the region, both haplotypes together.
-    read_length : int
-        bp.
-    paired : bool
-        Paired-end reads (forward, reverse) or single reads.
-    fragment_mean, fragment_sd : float
-        Normal distribution of fragment lengths, bp; never below the read length.
+    `reads_individuals`: how many people get reads: those whose index (from 0) is below it. 0: none.
+    `coverage`: mean depth of one person over the region, both haplotypes together.
+    `read_length`: bp.
+    `paired`: paired-end reads (forward, reverse) or single reads.
+    `fragment_mean`, `fragment_sd`: normal distribution of fragment lengths, bp; never below the
+    read length.
     """
 
     reads_individuals: int = Field(1, ge=0)
@@ -75,14 +69,9 @@ class ReadsParams(Params):
 class BuiltinReadsParams(ReadsParams):
     """Parameters of `reads`.
 
-    Attributes
-    ----------
-    quality_shift : float
-        Added to the mean Phred quality of every cycle (ART's --qShift).
-    insertion_rates, deletion_rates : tuple[float, float]
-        Indel errors per base of first and second reads.
-    error_free : bool
-        Leave out substitution and indel errors; qualities stay as they are.
+    `quality_shift`: added to the mean Phred quality of every cycle (ART's --qShift).
+    `insertion_rates`, `deletion_rates`: indel errors per base of first and second reads.
+    `error_free`: leave out substitution and indel errors; qualities stay as they are.
     """
 
     backend: Literal["builtin"] = "builtin"
@@ -102,10 +91,7 @@ class BuiltinReadsParams(ReadsParams):
 class ArtReadsParams(ReadsParams):
     """Parameters of `reads-art`.
 
-    Attributes
-    ----------
-    sequencing_system : str
-        ART's built-in profile (--seqSys): HS25 is the HiSeq 2500.
+    `sequencing_system`: ART's built-in profile (--seqSys): HS25 is the HiSeq 2500.
     """
 
     backend: Literal["art_illumina"] = "art_illumina"
@@ -131,10 +117,7 @@ class ArtReadsParams(ReadsParams):
 class DwgsimReadsParams(ReadsParams):
     """Parameters of `reads-dwgsim`.
 
-    Attributes
-    ----------
-    error_rates : tuple[float, float]
-        Error rate per base at the first and at the last cycle; uniform in between.
+    `error_rates`: error rate per base at the first and at the last cycle; uniform in between.
     """
 
     backend: Literal["dwgsim"] = "dwgsim"

@@ -22,16 +22,10 @@ _GROUP_CELLS = 1 << 23  # responsibilities held at once
 class CodebookSettings:
     """How codebooks are fitted.
 
-    Attributes
-    ----------
-    codes : int
-        Codes per window.
-    iterations : int
-        Of expectation maximisation.
-    smoothing : float
-        Weight of a site's frequency in each probability, in haplotypes.
-    dead : float
-        A code that fewer haplotypes use than this is re-seeded with a badly explained one.
+    `codes`: codes per window.
+    `iterations`: of expectation maximisation.
+    `smoothing`: weight of a site's frequency in each probability, in haplotypes.
+    `dead`: a code that fewer haplotypes use than this is re-seeded with a badly explained one.
     """
 
     codes: int
@@ -49,12 +43,9 @@ class CodebookSettings:
 class Codebooks:
     """What each code of each window stands for.
 
-    Attributes
-    ----------
-    logits : (n_windows, codes, sites) float32
-        log(p / (1 - p)), p the probability of the alternate allele.
-    log_weights : (n_windows, codes) float32
-        log of the share of haplotypes that have the code.
+    `logits` (n_windows, codes, sites) float32: log(p / (1 - p)), p the probability of the alternate
+    allele.
+    `log_weights` (n_windows, codes) float32: log of the share of haplotypes that have the code.
     """
 
     logits: Tensor
@@ -140,9 +131,9 @@ def _fit_group(alleles: Tensor, settings: CodebookSettings, levels: Tensor) -> C
     frequencies = (alternate + 0.5) / (alternate + reference + 1)
     codes = settings.codes
     seeds = _seeds(observed, levels[:, : codes + 1])
-    books = _tables(seeds, frequencies, settings.smoothing)
+    codebooks = _tables(seeds, frequencies, settings.smoothing)
     for iteration in range(settings.iterations):
-        joint = joint_log_likelihood(observed, books.logits, books.log_weights)
+        joint = joint_log_likelihood(observed, codebooks.logits, codebooks.log_weights)
         evidence = joint.logsumexp(dim=-1)
         share = (joint - evidence[..., None]).exp()
         uses = share.sum(dim=1)
@@ -150,8 +141,8 @@ def _fit_group(alleles: Tensor, settings: CodebookSettings, levels: Tensor) -> C
         if iteration < settings.reseeding:
             level = levels[:, 1 + (iteration + 1) * codes :][:, :codes]
             statistics = _reseed(statistics, observed, evidence, settings.dead, level)
-        books = _tables(statistics, frequencies, settings.smoothing)
-    hard = torch.nn.functional.one_hot(books.encode(alleles), codes).float()
+        codebooks = _tables(statistics, frequencies, settings.smoothing)
+    hard = torch.nn.functional.one_hot(codebooks.encode(alleles), codes).float()
     statistics = torch.cat([hard.transpose(1, 2) @ observed, hard.sum(dim=1)[..., None]], dim=-1)
     return _tables(statistics, frequencies, settings.smoothing)
 
@@ -190,16 +181,12 @@ def _seeds(observed: Tensor, levels: Tensor) -> Tensor:
         distance = squares + seed.sum(-1, keepdim=True) - 2 * products
         nearest = torch.minimum(nearest, distance.clamp_min(0))
         chosen = _draw(nearest + 1e-6, levels[:, step : step + 1])[:, 0]
-    made = torch.stack(seeds, dim=1)
-    return torch.cat([made, made.new_ones(n_windows, len(seeds), 1)], dim=-1)
+    chosen_rows = torch.stack(seeds, dim=1)
+    return torch.cat([chosen_rows, chosen_rows.new_ones(n_windows, len(seeds), 1)], dim=-1)
 
 
 def _reseed(
-    statistics: Tensor,
-    observed: Tensor,
-    evidence: Tensor,
-    dead: float,
-    level: Tensor,
+    statistics: Tensor, observed: Tensor, evidence: Tensor, dead: float, level: Tensor
 ) -> Tensor:
     """Give codes that fewer than `dead` haplotypes use to haplotypes that are badly explained.
 

@@ -23,11 +23,7 @@ from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.distributed import shard
 from haplobench_vae.specs import PaperVAEParams, TrainingParams
 from haplobench_vae.storage import reading_model, write_model
-from haplobench_vae.training import (
-    cpu_generator,
-    reproducible,
-    validation_haplotypes,
-)
+from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 from haplobench_vae.windows import WindowTiling, all_windows
 
 STRIDES = (4, 2)
@@ -59,17 +55,17 @@ class PaperVAE:
             train, params.validation, ctx.rng("vae", "validation"), ctx.validation
         )
         groups = list(tiling.groups(params.windows_per_group))
-        own = shard(len(groups), ctx.group.rank, ctx.group.size)
+        groups_here = shard(len(groups), ctx.group.rank, ctx.group.size)
         models: list[WindowVAEs] = []
         histories: list[WindowHistory] = []
         with reproducible(ctx.threads):
-            for number, windows in enumerate(groups[own]):
+            for number, windows in enumerate(groups[groups_here]):
 
                 def report(
                     epoch: int, loss: float, windows: range = windows, k: int = number
                 ) -> None:
                     ctx.progress(
-                        (k + (epoch + 1) / params.epochs) / (own.stop - own.start),
+                        (k + (epoch + 1) / params.epochs) / (groups_here.stop - groups_here.start),
                         f"windows {windows.start + 1}-{windows.stop} of {tiling.n_windows}, "
                         f"epoch {epoch + 1} of {params.epochs}: validation loss {loss:.2f} nats",
                     )
@@ -77,12 +73,16 @@ class PaperVAE:
                 model, history = _fit_windows(train, tiling, windows, held, params, ctx, report)
                 models.append(model)
                 histories.append(history)
-        found = ctx.group.gather(histories)
+        histories_by_rank = ctx.group.gather(histories)
         if ctx.group.rank == 0:
-            everyone = [history for rank in found for history in cast("list[WindowHistory]", rank)]
+            everyone = [
+                history
+                for rank in histories_by_rank
+                for history in cast("list[WindowHistory]", rank)
+            ]
             _write_history(ctx.artifacts / "training.json", everyone)
         if ctx.group.size > 1:
-            models = _of_all_ranks(models, groups, own, tiling, params, ctx)
+            models = _of_all_ranks(models, groups, groups_here, tiling, params, ctx)
         return FittedPaperVAE(params, tiling, models)
 
     def load(self, directory: Path, ctx: RunContext) -> FittedPaperVAE:
@@ -104,12 +104,7 @@ class PaperVAE:
 class FittedPaperVAE:
     """Trained windows.
 
-    Attributes
-    ----------
-    params : PaperVAEParams
-    tiling : WindowTiling
-    models : Sequence[WindowVAEs]
-        One per group of windows, in order, all on one device.
+    `models`: one per group of windows, in order, all on one device.
     """
 
     params: PaperVAEParams
@@ -212,14 +207,14 @@ def _restored(
 def _of_all_ranks(
     models: Sequence[WindowVAEs],
     groups: Sequence[range],
-    own: slice,
+    groups_here: slice,
     tiling: WindowTiling,
     params: PaperVAEParams,
     ctx: RunContext,
 ) -> list[WindowVAEs]:
     """Every rank's models, of which this rank trained those of `groups[own]`."""
-    mine = groups[own]
-    windows = slice(mine[0].start, mine[-1].stop) if mine else slice(0, 0)
+    windows_here = groups[groups_here]
+    windows = slice(windows_here[0].start, windows_here[-1].stop) if windows_here else slice(0, 0)
     # A rank without windows hands over none, of the same shapes.
     empty = _untrained(tiling, range(0), params)
     state = {
@@ -254,18 +249,11 @@ def train_windows(
 ) -> WindowHistory:
     """Minimise reconstruction loss + β KL of each window with Adam; keep each window's best.
 
-    Parameters
-    ----------
-    model : WindowVAEs
-        Trained in place, on the device of `alleles`.
-    alleles : (n_windows, n_haplotypes, sites) int8
-        -1 where missing or padded.
-    validation : (n_haplotypes,) bool
-    params : TrainingParams
-    generator : torch.Generator
-        Of batches and latent noise.
-    report : Callable[[int, float], None]
-        Told the epoch (from 0) and the mean validation loss over windows, nats per haplotype.
+    `model`: trained in place, on the device of `alleles`.
+    `alleles` (n_windows, n_haplotypes, sites) int8: -1 where missing or padded.
+    `validation` (n_haplotypes,) bool.
+    `generator`: of batches and latent noise.
+    `report`: told the epoch (from 0) and the mean validation loss over windows, nats per haplotype.
     """
     held = torch.from_numpy(validation).to(alleles.device)
     fitted, held_out = alleles[:, ~held], alleles[:, held]
@@ -304,14 +292,10 @@ def train_windows(
 class WindowHistory:
     """How training of some windows ended.
 
-    Attributes
-    ----------
-    epochs : int
-        Epochs trained.
-    best_epoch : (n_windows,) int64
-        The epoch, from 0, whose parameters were kept.
-    validation_loss : (n_windows,) float32
-        Reconstruction loss + β KL on the validation people then, nats per haplotype.
+    `epochs`: epochs trained.
+    `best_epoch` (n_windows,) int64: the epoch, from 0, whose parameters were kept.
+    `validation_loss` (n_windows,) float32: reconstruction loss + β KL on the validation people
+    then, nats per haplotype.
     """
 
     epochs: int
@@ -397,13 +381,9 @@ class WindowVAEs(nn.Module):
     training frequencies and the logits start from them, so that training begins at
     independent sites.
 
-    Parameters
-    ----------
-    shape : PaperShape
-    frequencies : (n_windows, sites) float32
-        Alternate allele frequency of each site in the training people.
-    generator : torch.Generator
-        Of the initial weights (on the CPU, so that devices agree).
+    `frequencies` (n_windows, sites) float32: alternate allele frequency of each site in the
+    training people.
+    `generator`: of the initial weights (on the CPU, so that devices agree).
     """
 
     mean: Tensor

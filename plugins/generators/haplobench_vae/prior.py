@@ -20,20 +20,13 @@ from haplobench_vae.codebooks import Codebooks
 class PriorShape:
     """Shape of the network.
 
-    Attributes
-    ----------
-    n_windows, sites, codes : int
-        Of the codebooks.
-    populations : int
-        Labels it is conditioned on.
-    superpopulation : tuple[int, ...]
-        Of each population.
-    dimension, layers, heads, feed_forward : int
-        Of the transformer; `feed_forward` in multiples of `dimension`.
-    reach : int
-        Windows that attention looks back, the position itself included.
-    residual : int
-        Hidden units of the residual decoder.
+    `n_windows`, `sites`, `codes`: of the codebooks.
+    `populations`: labels it is conditioned on.
+    `superpopulation`: of each population.
+    `dimension`, `layers`, `heads`, `feed_forward`: of the transformer; `feed_forward` in multiples
+    of `dimension`.
+    `reach`: windows that attention looks back, the position itself included.
+    `residual`: hidden units of the residual decoder.
     """
 
     n_windows: int
@@ -73,26 +66,26 @@ class Block(nn.Module):
         return q, k, v
 
     def finish(
-        self, hidden: Tensor, attended: Tensor, kept: tuple[Tensor, Tensor] | None = None
+        self, hidden: Tensor, attended: Tensor, factors: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Residual paths after attention; all are (…, dimension), `kept` as in `forward`."""
+        """Residual paths after attention; all are (…, dimension), `factors` as in `forward`."""
         merged: Tensor = self.merge(attended)
-        hidden = hidden + (merged if kept is None else merged * kept[0])
+        hidden = hidden + (merged if factors is None else merged * factors[0])
         inner = functional.relu(self.widen(self.feed_norm(hidden)))
         fed: Tensor = self.narrow(inner)
-        return hidden + (fed if kept is None else fed * kept[1])
+        return hidden + (fed if factors is None else fed * factors[1])
 
-    def forward(self, hidden: Tensor, kept: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(n, length, dimension) to the same shape; position i sees i - reach + 1 … i.
 
-        `kept` are factors of what attention and feed-forward add: dropout's.
+        `factors` are of what attention and feed-forward add: dropout's.
         """
         q, k, v = self.split(hidden)
         length = q.shape[2]
         if length <= self.reach:
             bias = self._band(length, length, 0)
             attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-            return self.finish(hidden, attended.transpose(1, 2).flatten(2), kept)
+            return self.finish(hidden, attended.transpose(1, 2).flatten(2), factors)
         # Chunks of `reach` positions, each with the chunk before: linear in the length.
         size = self.reach
         chunks = -(-length // size)
@@ -115,7 +108,7 @@ class Block(nn.Module):
             attn_mask=bias.flatten(0, 1)[None],
         )
         attended = attended.view(n, heads, chunks * size, width)[:, :, :length]
-        return self.finish(hidden, attended.transpose(1, 2).flatten(2), kept)
+        return self.finish(hidden, attended.transpose(1, 2).flatten(2), factors)
 
     def _band(self, queries: int, keys: int, offset: int) -> Tensor:
         """Biases (heads, queries, keys): query i stands at key offset + i; -inf out of reach."""
@@ -141,12 +134,7 @@ class WindowPrior(nn.Module):
     logits: Tensor
     superpopulation: Tensor
 
-    def __init__(
-        self,
-        shape: PriorShape,
-        books: Codebooks,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, shape: PriorShape, codebooks: Codebooks, generator: torch.Generator) -> None:
         super().__init__()
         self.shape = shape
         windows, codes, sites, d = shape.n_windows, shape.codes, shape.sites, shape.dimension
@@ -160,11 +148,11 @@ class WindowPrior(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(d)
         self.head = nn.Parameter(torch.empty(windows, d, codes))
-        self.head_bias = nn.Parameter(books.log_weights.clone())
+        self.head_bias = nn.Parameter(codebooks.log_weights.clone())
         self.residual_state = nn.Linear(d, shape.residual)
         self.residual_code = nn.Parameter(torch.empty(windows * codes, shape.residual))
         self.residual_out = nn.Parameter(torch.zeros(windows, shape.residual, sites))
-        self.register_buffer("logits", books.logits.clone())
+        self.register_buffer("logits", codebooks.logits.clone())
         self.register_buffer("superpopulation", torch.tensor(shape.superpopulation))
         self._initialise(generator)
 
@@ -205,23 +193,18 @@ class WindowPrior(nn.Module):
         )
 
     def scores(
-        self, codes: Tensor, alleles: Tensor, population: Tensor, kept: Tensor | None = None
+        self, codes: Tensor, alleles: Tensor, population: Tensor, factors: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What each window's codes and alleles are predicted to be, given those before.
 
-        Parameters
-        ----------
-        codes : (n_windows, n) int64
-        alleles : (n_windows, n, sites) int8
-            Negative where missing.
-        population : (n,) int64
-        kept : (n, 1 + 2 × layers, n_windows, dimension) float32 or None
-            Factors of the tokens and of what each layer adds, in training: see `dropout`.
+        `codes` (n_windows, n) int64.
+        `alleles` (n_windows, n, sites) int8: negative where missing.
+        `population` (n,) int64.
+        `factors` (n, 1 + 2 × layers, n_windows, dimension) float32 or None: of the tokens and of
+        what each layer adds, in training: see `dropout`.
 
-        Returns
-        -------
-        code scores (n_windows, n, codes), and the alleles' logits given the codes
-        (n_windows, n, sites), float32
+        Returns code scores (n_windows, n, codes), and the alleles' logits given the codes
+        (n_windows, n, sites), float32.
         """
         shape = self.shape
         rows = codes + torch.arange(shape.n_windows, device=codes.device)[:, None] * shape.codes
@@ -233,11 +216,13 @@ class WindowPrior(nn.Module):
         tokens = functional.pad(tokens, (0, 0, 0, 0, 1, 0))
         hidden = tokens + self.window_embedding[:, None] + self.condition(population)[None]
         hidden = hidden.transpose(0, 1)
-        if kept is not None:
-            hidden = hidden * kept[:, 0]
+        if factors is not None:
+            hidden = hidden * factors[:, 0]
         for i, block in enumerate(self.layers()):
-            own = None if kept is None else (kept[:, 2 * i + 1], kept[:, 2 * i + 2])
-            hidden = block(hidden, own)
+            layer_factors = (
+                None if factors is None else (factors[:, 2 * i + 1], factors[:, 2 * i + 2])
+            )
+            hidden = block(hidden, layer_factors)
         state = self.norm(hidden).transpose(0, 1)
         scores = torch.baddbmm(self.head_bias[:, None], state, self.head)
         inner = functional.relu(
@@ -246,13 +231,13 @@ class WindowPrior(nn.Module):
         return scores, tables + torch.bmm(inner, self.residual_out)
 
     def forward(
-        self, codes: Tensor, alleles: Tensor, population: Tensor, kept: Tensor | None = None
+        self, codes: Tensor, alleles: Tensor, population: Tensor, factors: Tensor | None = None
     ) -> Tensor:
         """Negative log-likelihood, nats: (n, 2), of the codes and of the alleles given them.
 
         Arguments are those of `scores`; missing alleles cost nothing.
         """
-        scores, logits = self.scores(codes, alleles, population, kept)
+        scores, logits = self.scores(codes, alleles, population, factors)
         code_loss = functional.cross_entropy(
             scores.flatten(0, 1), codes.flatten(), reduction="none"
         )
@@ -269,8 +254,8 @@ def dropout(shape: PriorShape, rate: float, seeds: Sequence[int], device: torch.
     its own seed alone, not on the haplotypes beside it.
     """
     cells = 1 + 2 * shape.layers, shape.n_windows, shape.dimension
-    kept = torch.empty(len(seeds), *cells, device=device)
+    factors = torch.empty(len(seeds), *cells, device=device)
     generator = torch.Generator(device)
-    for row, seed in zip(kept, seeds, strict=True):
+    for row, seed in zip(factors, seeds, strict=True):
         row.bernoulli_(1 - rate, generator=generator.manual_seed(seed))
-    return kept.div_(1 - rate)
+    return factors.div_(1 - rate)

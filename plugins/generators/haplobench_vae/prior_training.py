@@ -23,13 +23,7 @@ from haplobench.distributed import ProcessGroup, data_parallel, shard
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.prior import WindowPrior, dropout
 from haplobench_vae.specs import VAEParams
-from haplobench_vae.storage import (
-    CheckpointFile,
-    load_optimiser,
-    nested,
-    optimiser_tensors,
-    under,
-)
+from haplobench_vae.storage import CheckpointFile, load_optimiser, nested, optimiser_tensors, under
 from haplobench_vae.windows import WindowTiling
 
 _VALIDATION_BATCH = 256
@@ -41,13 +35,9 @@ _COMPILE_STEPS = 20_000
 class PriorHistory:
     """How training ended.
 
-    Attributes
-    ----------
-    code_loss, allele_loss : list[float]
-        Of each epoch, on the validation people: nats per haplotype of the codes, and of the
-        alleles given the codes. Their sum bounds -log p(haplotype) from above.
-    best_epoch : int
-        From 0; its averaged weights were kept.
+    `code_loss`, `allele_loss`: of each epoch, on the validation people: nats per haplotype of the
+    codes, and of the alleles given the codes. Their sum bounds -log p(haplotype) from above.
+    `best_epoch`: from 0; its averaged weights were kept.
     """
 
     code_loss: list[float]
@@ -59,14 +49,10 @@ class PriorHistory:
 class TrainingData:
     """What the prior is trained and validated on.
 
-    Attributes
-    ----------
-    mosaics : Mosaics
-        Of the training haplotypes.
-    population : (n,) int64
-        Of each training haplotype.
-    validation : (m, n_sites) int8
-    validation_population : (m,) int64
+    `mosaics`: of the training haplotypes.
+    `population` (n,) int64: of each training haplotype.
+    `validation` (m, n_sites) int8.
+    `validation_population` (m,) int64.
     """
 
     mosaics: Mosaics
@@ -79,16 +65,10 @@ class TrainingData:
 class Mosaics:
     """Li-Stephens mosaics (Li & Stephens 2003) of training haplotypes, without mutation.
 
-    Attributes
-    ----------
-    haplotypes : (n, n_sites) int8
-        The training haplotypes.
-    group : (n,) int64
-        Whom each haplotype recombines with: those of its own group.
-    morgans : (n_sites,) float64
-        Genetic distance from the first site, never falling.
-    rate : (n_groups,) float64
-        Switches per Morgan of a haplotype that recombines.
+    `haplotypes` (n, n_sites) int8: the training haplotypes.
+    `group` (n,) int64: whom each haplotype recombines with: those of its own group.
+    `morgans` (n_sites,) float64: genetic distance from the first site, never falling.
+    `rate` (n_groups,) float64: switches per Morgan of a haplotype that recombines.
     """
 
     haplotypes: NDArray[np.int8]
@@ -154,7 +134,7 @@ class Mosaics:
 
 def train_prior(
     model: WindowPrior,
-    books: Codebooks,
+    codebooks: Codebooks,
     tiling: WindowTiling,
     data: TrainingData,
     params: VAEParams,
@@ -181,9 +161,7 @@ def train_prior(
         ctx.group,
         device=ctx.device,
         compression=params.compression,
-        accumulate=params.accumulate,
         overlap=params.overlap,
-        hierarchical=params.hierarchical,
         scaler=torch.amp.GradScaler(device.type) if half else None,
     )
     # What several ranks step with may be another object, with a state of its own.
@@ -202,26 +180,26 @@ def train_prior(
             ctx.rng("vae", "epoch", epoch).shuffle(order)
             for batch in np.array_split(np.arange(n), progress.n_batches):
                 rows = order[batch]
-                for part, share in trainer.parts(rows.size):
-                    rng = ctx.rng("vae", "recombination", epoch, int(batch[0]))
-                    haplotypes = data.mosaics.draw(rows, params.recombined, rng, part)
-                    alleles = torch.from_numpy(tiling.cut(haplotypes, everything)).to(device)
-                    population = torch.from_numpy(data.population[rows[part]]).to(device)
-                    codes = books.encode(alleles)
-                    kept = None
-                    if params.dropout:
-                        seeds = [ctx.seed_for("vae", "dropout", epoch, i) for i in batch[part]]
-                        kept = dropout(model.shape, params.dropout, seeds, device)
-                    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                        loss = trainer.model(codes, alleles, population, kept).sum(1).mean()
-                    trainer.backward(loss, share)
+                part, share = trainer.part(rows.size)
+                rng = ctx.rng("vae", "recombination", epoch, int(batch[0]))
+                haplotypes = data.mosaics.draw(rows, params.recombined, rng, part)
+                alleles = torch.from_numpy(tiling.cut(haplotypes, everything)).to(device)
+                population = torch.from_numpy(data.population[rows[part]]).to(device)
+                codes = codebooks.encode(alleles)
+                kept = None
+                if params.dropout:
+                    seeds = [ctx.seed_for("vae", "dropout", epoch, i) for i in batch[part]]
+                    kept = dropout(model.shape, params.dropout, seeds, device)
+                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                    loss = trainer.model(codes, alleles, population, kept).sum(1).mean()
+                trainer.backward(loss, share)
                 for group in progress.optimiser.param_groups:
                     group["lr"] = params.learning_rate * _rate(progress.step, progress.steps)
                 trainer.step(params.clip * tiling.n_windows)
                 progress.stepped(params.averaging)
                 trainer.meter.lap("optimiser")
             trainer.meter.epochs += 1
-            losses = _validate(model, progress.average, books, tiling, data, ctx.group)
+            losses = _validate(model, progress.average, codebooks, tiling, data, ctx.group)
             progress.epoch_ended(*losses)
             report(progress.epoch - 1, progress.epochs, progress.losses[-1])
             if checkpoint is not None and ctx.group.rank == 0:
@@ -295,14 +273,14 @@ class _Progress:
             **nested("kept", self.kept),
             **nested("optimiser", optimiser_tensors(self.optimiser)),
         }
-        said = {
+        facts = {
             "best_epoch": self.best_epoch,
             "code_losses": self.code_losses,
             "allele_losses": self.allele_losses,
         }
-        return tensors, said
+        return tensors, facts
 
-    def restore(self, tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Go back to where `state` was taken."""
         device = self.model.logits.device
         self.model.load_state_dict(under("weights", tensors), strict=False)
@@ -311,8 +289,8 @@ class _Progress:
             for part in ("average", "kept")
         )
         load_optimiser(self.optimiser, under("optimiser", tensors))
-        self.best_epoch = said["best_epoch"]
-        self.code_losses, self.allele_losses = said["code_losses"], said["allele_losses"]
+        self.best_epoch = facts["best_epoch"]
+        self.code_losses, self.allele_losses = facts["code_losses"], facts["allele_losses"]
         self.step = self.epoch * self.n_batches
 
 
@@ -353,10 +331,7 @@ def _weight_groups(model: WindowPrior, decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices and embeddings; none for biases and norms."""
     decayed = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() <= 1]
-    return [
-        {"params": decayed, "weight_decay": decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 def _rate(step: int, steps: int) -> float:
@@ -368,7 +343,7 @@ def _rate(step: int, steps: int) -> float:
 def _validate(
     model: WindowPrior,
     average: dict[str, Tensor],
-    books: Codebooks,
+    codebooks: Codebooks,
     tiling: WindowTiling,
     data: TrainingData,
     group: ProcessGroup,
@@ -391,7 +366,7 @@ def _validate(
         alleles = tiling.cut(data.validation[rows], range(tiling.n_windows))
         cut = torch.from_numpy(alleles).to(device)
         population = torch.from_numpy(data.validation_population[rows]).to(device)
-        total += model(books.encode(cut), cut, population).sum(0).double().cpu()
+        total += model(codebooks.encode(cut), cut, population).sum(0).double().cpu()
     model.load_state_dict(live, strict=False)
     code, allele = (group.all_reduce(total.numpy()) / n).tolist()
     return code, allele

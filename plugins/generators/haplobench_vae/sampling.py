@@ -59,7 +59,7 @@ class SeededLevels:
                 levels.uniform_(generator=self._device)
 
 
-class Halves:
+class ArgmaxLevels:
     """Levels at which the likelier allele is drawn."""
 
     def fill(self, code: Tensor, allele: Tensor) -> None:
@@ -72,13 +72,10 @@ class Halves:
 class Drawn:
     """One block.
 
-    Attributes
-    ----------
-    alleles : (size, n_sites) int8
-    probabilities : (size, n_sites) float32
-        Of the alternate allele, as it was drawn; no rows where they weren't asked for.
-    wait : Callable[[], None]
-        Returns when both are there: call it before reading them.
+    `alleles` (size, n_sites) int8.
+    `probabilities` (size, n_sites) float32: of the alternate allele, as it was drawn; no rows where
+    they weren't asked for.
+    `wait`: returns when both are there: call it before reading them.
     """
 
     alleles: NDArray[np.int8]

@@ -19,7 +19,7 @@ from torch import Tensor
 from haplobench.kernels import compiled
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.prior import Block, PriorShape, WindowPrior
-from haplobench_vae.sampling import Drawn, Halves, Levels, PartMarker, part_marker
+from haplobench_vae.sampling import ArgmaxLevels, Drawn, Levels, PartMarker, part_marker
 
 Reals = NDArray[np.float32]
 Codes = NDArray[np.int64]
@@ -34,14 +34,9 @@ class CompiledSampler:
     haplotypes last: attention of one query each is then a sum of long rows. Products are
     written where they are needed, transposed where that is so.
 
-    Parameters
-    ----------
-    model : WindowPrior
-        On the CPU.
-    size : int
-        Haplotypes of a block.
-    temperature : float
-        Divides the logits of alleles.
+    `model`: on the CPU.
+    `size`: haplotypes of a block.
+    `temperature`: divides the logits of alleles.
     """
 
     def __init__(self, model: WindowPrior, size: int, temperature: float) -> None:
@@ -79,7 +74,7 @@ class CompiledSampler:
         model, shape, part = self._model, self._model.shape, part_marker()
         condition = model.condition(torch.from_numpy(population)).t().contiguous().numpy()
         alleles = np.empty((self._size, n_sites), np.int8)
-        found = np.empty((self._size if probabilities else 0, n_sites), np.float32)
+        drawn_with = np.empty((self._size if probabilities else 0, n_sites), np.float32)
         embedding = _shared(model.code_embedding)
         windows, head_bias = _shared(model.window_embedding), _shared(model.head_bias)
         residual_code, tables = _shared(model.residual_code), model.logits.numpy()
@@ -92,11 +87,11 @@ class CompiledSampler:
                 if window:
                     earlier = model.allele_embedding[window - 1]
                     torch.mm(earlier.t(), self._alleles.t(), out=self._hidden)
-                    told = embedding, before - shape.codes, code
+                    source = embedding, before - shape.codes, code
                 else:
                     hidden[:] = 0
-                    told = nothing, 0, np.zeros_like(code)
-                tell(hidden, *told, windows[window], condition)
+                    source = nothing, 0, np.zeros_like(code)
+                tell(hidden, *source, windows[window], condition)
             state = self._advance(window, part)
             with part("levels"):
                 levels.fill(self._code_level, self._allele_level)
@@ -117,10 +112,10 @@ class CompiledSampler:
                 self._alleles.sigmoid_()
                 sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
                 if probabilities:
-                    found[:, sites] = drawn[:, : sites.stop - sites.start]
+                    drawn_with[:, sites] = drawn[:, : sites.stop - sites.start]
                 base = self._difference_base[window]
                 draw_alleles(drawn, level, base, code, alleles[:, sites])
-        return Drawn(alleles, found)
+        return Drawn(alleles, drawn_with)
 
     def _advance(self, window: int, part: PartMarker) -> Tensor:
         """State (dimension, size) of a window, whose keys and values go into the rings."""
@@ -221,9 +216,9 @@ def load_kernels() -> None:
         reach=2,
         residual=1,
     )
-    books = Codebooks(torch.zeros(2, 2, 2), torch.zeros(2, 2))
-    model = WindowPrior(shape, books, torch.Generator().manual_seed(0))
-    CompiledSampler(model, 1, 1.0).draw(np.zeros(1, np.int64), Halves(), 4)
+    codebooks = Codebooks(torch.zeros(2, 2, 2), torch.zeros(2, 2))
+    model = WindowPrior(shape, codebooks, torch.Generator().manual_seed(0))
+    CompiledSampler(model, 1, 1.0).draw(np.zeros(1, np.int64), ArgmaxLevels(), 4)
 
 
 @_jit
@@ -339,13 +334,13 @@ def draw_codes(weights: Reals, level: Reals, code: Codes) -> None:
         for i in range(n):
             weights[k, i] += weights[k - 1, i]
     threshold = level * weights[codes - 1]
-    found = np.zeros(n, np.int32)
+    drawn_with = np.zeros(n, np.int32)
     # The last one is never passed by: a level may round up to 1.
     for k in range(codes - 1):
         for i in range(n):
-            found[i] += np.int32(weights[k, i] <= threshold[i])
+            drawn_with[i] += np.int32(weights[k, i] <= threshold[i])
     for i in range(n):
-        code[i] = found[i]
+        code[i] = drawn_with[i]
 
 
 @_jit

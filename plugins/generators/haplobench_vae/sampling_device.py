@@ -20,23 +20,13 @@ class DeviceSampler:
     Levels are drawn on the device and alleles stay there until the block is done: windows are
     queued one behind the other, and the host waits for none.
 
-    Parameters
-    ----------
-    model : WindowPrior
-    size : int
-        Haplotypes of a block.
-    temperature : float
-        Divides the logits of alleles.
-    cached : torch.dtype
-        Of keys and values, whose reading takes most of the time.
+    `size`: haplotypes of a block.
+    `temperature`: divides the logits of alleles.
+    `cached`: of keys and values, whose reading takes most of the time.
     """
 
     def __init__(
-        self,
-        model: WindowPrior,
-        size: int,
-        temperature: float,
-        cached: torch.dtype = torch.float16,
+        self, model: WindowPrior, size: int, temperature: float, cached: torch.dtype = torch.float16
     ) -> None:
         self._model = model
         self._size = size
@@ -78,7 +68,7 @@ class DeviceSampler:
         condition = model.condition(torch.from_numpy(population).to(device))
         given = None if codes is None else torch.from_numpy(codes).to(device)
         alleles = torch.empty(self._size, n_sites, dtype=torch.int8, device=device)
-        found = torch.empty(self._size if probabilities else 0, n_sites, device=device)
+        drawn_with = torch.empty(self._size if probabilities else 0, n_sites, device=device)
         code_level = torch.empty(self._size, device=device)
         allele_level = torch.empty(self._size, shape.sites, device=device)
         token = torch.zeros_like(condition)
@@ -107,7 +97,7 @@ class DeviceSampler:
                 sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
                 alleles[:, sites] = drawn[:, : sites.stop - sites.start]
                 if probabilities:
-                    found[:, sites] = probability[:, : sites.stop - sites.start]
+                    drawn_with[:, sites] = probability[:, : sites.stop - sites.start]
             with part("tokens"):
                 base = self._difference_base[window].index_select(0, code)
                 token = torch.addmm(
@@ -115,7 +105,7 @@ class DeviceSampler:
                     drawn.float() - base,
                     model.allele_embedding[window],
                 )
-        return _on_host(alleles, found)
+        return _on_host(alleles, drawn_with)
 
     def _advance(self, hidden: Tensor, window: int, part: PartMarker) -> Tensor:
         """State (size, dimension) of a window, whose keys and values go into the rings."""

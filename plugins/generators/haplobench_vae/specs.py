@@ -19,29 +19,23 @@ _SUITED: dict[int, dict[str, Any]] = {
     2000: {"codes": 128, "smoothing": 0.1, "dropout": 0.1, "epochs": 24},
 }
 
+# Options of earlier versions, at which they did nothing.
+_REMOVED: dict[str, object] = {"accumulate": 1, "hierarchical": False}
+
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
 class TrainingParams(Params):
     """How a VAE is trained.
 
-    Attributes
-    ----------
-    beta : float
-        Weight of the KL term (1: the ELBO itself; Higgins et al. 2017 for others).
-    warm_up : int
-        Epochs over which the weight rises linearly to `beta`.
-    learning_rate : float
-        Adam's at the start; it falls to 0 along a half cosine over `epochs`.
-    batch_size : int
-        Haplotypes per step.
-    epochs : int
-        Upper bound. There is no wall-clock limit: the same seed always gives the same model.
-    patience : int
-        Stop when no window's validation loss has improved for so many epochs.
-    validation : float
-        Share of the training people on whom the ELBO is validated, where the suite's split
-        sets none apart; they train nothing.
+    `beta`: weight of the KL term (1: the ELBO itself; Higgins et al. 2017 for others).
+    `warm_up`: epochs over which the weight rises linearly to `beta`.
+    `learning_rate`: Adam's at the start; it falls to 0 along a half cosine over `epochs`.
+    `batch_size`: haplotypes per step.
+    `epochs`: upper bound. There is no wall-clock limit: the same seed always gives the same model.
+    `patience`: stop when no window's validation loss has improved for so many epochs.
+    `validation`: share of the training people on whom the ELBO is validated, where the suite's
+    split sets none apart; they train nothing.
     """
 
     beta: float = Field(1.0, ge=0, le=100)
@@ -56,18 +50,11 @@ class TrainingParams(Params):
 class PaperVAEParams(TrainingParams):
     """Parameters of `vae-paper`.
 
-    Attributes
-    ----------
-    window : int
-        SNPs per window; the paper uses 100 to 1,000. Capped at the panel's number of sites.
-    latent : int
-        Dimensions of the latent z of one window.
-    channels : tuple[int, int]
-        Channels of the two convolutions, mirrored in the decoder.
-    windows_per_group : int
-        Windows trained together: bounds the memory. Windows share no parameters.
-    output : str
-        `bernoulli` draws each allele; `threshold` takes the likelier one.
+    `window`: SNPs per window; the paper uses 100 to 1,000. Capped at the panel's number of sites.
+    `latent`: dimensions of the latent z of one window.
+    `channels`: channels of the two convolutions, mirrored in the decoder.
+    `windows_per_group`: windows trained together: bounds the memory. Windows share no parameters.
+    `output`: `bernoulli` draws each allele; `threshold` takes the likelier one.
     """
 
     window: int = Field(128, ge=8, le=4096)
@@ -83,55 +70,35 @@ class VAEParams(Params):
     `codes`, `smoothing`, `dropout` and `epochs`, if None, follow from the number of training
     haplotypes: see `for_haplotypes`.
 
-    Attributes
-    ----------
-    window : int
-        SNPs per window; never more than the panel has.
-    codes : int or None
-        Codes per window; never more than a quarter of the training haplotypes.
-    iterations : int
-        Of expectation maximisation, which finds the codes.
-    smoothing : float or None
-        Weight of a site's frequency in a code's allele probabilities, in haplotypes.
-    dimension, layers, heads, feed_forward : int
-        Of the transformer over windows; `feed_forward` in multiples of `dimension`.
-    reach : int
-        Windows that attention looks back: cost is linear in the number of windows.
-    residual : int
-        Hidden units of the decoder's context-dependent part.
-    dropout : float or None
-        Of tokens and of what each layer adds.
-    learning_rate, weight_decay : float
-        AdamW's; the rate falls linearly in the second half.
-    clip : float
-        Largest norm of a gradient, in nats per window.
-    averaging : float
-        Decay of the exponential moving average of the weights, which is what is kept.
-    batch_size : int
-        Haplotypes per step, of all ranks together.
-    epochs : int or None
-        Upper bound; the learning rate falls over its second half. At least 400 steps, if None.
-        There is no wall-clock limit: the same seed always gives the same model.
-    patience : int
-        Stop when the validation likelihood hasn't improved for so many epochs.
-    precision : str
-        Of matrix products in training. `auto`: bfloat16 on a GPU that has it, else float32.
-    compile : str
-        Whether `torch.compile` compiles the training step. `auto`: on a GPU, where training
-        takes 20,000 steps or more.
-    recombined : float
-        Share of the training haplotypes that recombine anew, within their population, each
-        time they are shown.
-    ne : float
-        Effective population size, for the rate of that recombination: 4 Ne / n per Morgan.
-    temperature : float or None
-        Divides the logits of alleles when sampling: below 1 fewer rare alleles and more LD.
-        None: found after training, so that samples have the training haplotypes' LD.
-    validation : float
-        Share of the training people on whom the likelihood is validated, where the suite's
-        split sets none apart; they train nothing.
-    compression, accumulate, overlap, hierarchical
-        How several ranks train together, see `haplobench.distributed.data_parallel`.
+    `window`: SNPs per window; never more than the panel has.
+    `codes`: codes per window; never more than a quarter of the training haplotypes.
+    `iterations`: of expectation maximisation, which finds the codes.
+    `smoothing`: weight of a site's frequency in a code's allele probabilities, in haplotypes.
+    `dimension`, `layers`, `heads`, `feed_forward`: of the transformer over windows; `feed_forward`
+    in multiples of `dimension`.
+    `reach`: windows that attention looks back: cost is linear in the number of windows.
+    `residual`: hidden units of the decoder's context-dependent part.
+    `dropout`: of tokens and of what each layer adds.
+    `learning_rate`, `weight_decay`: AdamW's; the rate falls linearly in the second half.
+    `clip`: largest norm of a gradient, in nats per window.
+    `averaging`: decay of the exponential moving average of the weights, which is what is kept.
+    `batch_size`: haplotypes per step, of all ranks together.
+    `epochs`: upper bound; the learning rate falls over its second half. At least 400 steps, if
+    None. There is no wall-clock limit: the same seed always gives the same model.
+    `patience`: stop when the validation likelihood hasn't improved for so many epochs.
+    `precision`: of matrix products in training. `auto`: bfloat16 on a GPU that has it, else
+    float32.
+    `compile`: whether `torch.compile` compiles the training step. `auto`: on a GPU, where training
+    takes 20,000 steps or more.
+    `recombined`: share of the training haplotypes that recombine anew, within their population,
+    each time they are shown.
+    `ne`: effective population size, for the rate of that recombination: 4 Ne / n per Morgan.
+    `temperature`: divides the logits of alleles when sampling: below 1 fewer rare alleles and more
+    LD. None: found after training, so that samples have the training haplotypes' LD.
+    `validation`: share of the training people on whom the likelihood is validated, where the
+    suite's split sets none apart; they train nothing.
+    `compression`, `overlap`: how several ranks train together, see
+    `haplobench.distributed.data_parallel`.
     """
 
     window: int = Field(64, ge=2, le=4096)
@@ -158,10 +125,31 @@ class VAEParams(Params):
     ne: float = Field(10_000, gt=0)
     temperature: float | None = Field(None, gt=0, le=2)
     validation: float = Field(0.1, gt=0, lt=1)
-    compression: Literal["none", "fp16", "powersgd"] = "none"
-    accumulate: int = Field(1, ge=1, le=1024)
+    compression: Literal["none", "fp16"] = "none"
     overlap: bool = True
-    hierarchical: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed(cls, values: Any) -> Any:
+        """Take what earlier versions wrote, unless it asks for what is there no more."""
+        if not isinstance(values, dict):
+            return values
+        gone = [key for key, off in _REMOVED.items() if values.get(key, off) != off]
+        if values.get("compression") == "powersgd":
+            gone.append("compression")
+        if gone:
+            raise ValueError(
+                "; ".join(
+                    f"{key}: {values[key]} was removed, as no suite gained by it" for key in gone
+                )
+                + " (compression: fp16 halves what ranks send)"
+            )
+        return {key: value for key, value in values.items() if key not in _REMOVED}
+
+    @classmethod
+    def of_saved(cls, values: dict[str, Any]) -> Self:
+        """The parameters of a saved model, without how its ranks trained together."""
+        return cls.model_validate({**values, **_REMOVED, "compression": "none"})
 
     def for_haplotypes(self, n: int) -> Self:
         """What is None set to what suits n training haplotypes; no more codes than n / 4."""
@@ -183,10 +171,7 @@ class VAEParams(Params):
         return self
 
 
-_NEEDS = (
-    Module("torch", "haplobench[vae]"),
-    Module("safetensors", "haplobench[vae]"),
-)
+_NEEDS = (Module("torch", "haplobench[vae]"), Module("safetensors", "haplobench[vae]"))
 _COMPILED = Module("numba", "haplobench[vae]")
 
 SPECS = (

@@ -54,12 +54,8 @@ def reading_model(directory: Path, name: str) -> Iterator[tuple[dict[str, Any], 
 class CheckpointFile:
     """Where a training keeps its progress.
 
-    Attributes
-    ----------
-    path : Path
-    identity : dict
-        What the training rests on (parameters, seed, data), plain values: a file that says
-        something else belongs to another training and is passed over.
+    `identity`: what the training rests on (parameters, seed, data), plain values: a file that says
+    something else belongs to another training and is passed over.
     """
 
     path: Path
@@ -67,12 +63,12 @@ class CheckpointFile:
 
     def write(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
         """Replace the file; `progress` is plain values."""
-        said = json.dumps({"identity": self.identity, "progress": progress}, sort_keys=True)
+        header = json.dumps({"identity": self.identity, "progress": progress}, sort_keys=True)
         scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         # Copies: safetensors refuses tensors that share memory.
-        held = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         # Not by `save_file`, whose files are for their owner only: a colleague may resume the run.
-        scratch.write_bytes(save(held, metadata={_KEY: said}))
+        scratch.write_bytes(save(copies, metadata={_KEY: header}))
         with scratch.open("rb") as handle:
             os.fsync(handle.fileno())
         scratch.replace(self.path)
@@ -83,13 +79,13 @@ class CheckpointFile:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                said = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-                if said.get("identity") != json.loads(json.dumps(self.identity)):
+                header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+                if header.get("identity") != json.loads(json.dumps(self.identity)):
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, ValueError, SafetensorError):
             return None
-        return tensors, said["progress"]
+        return tensors, header["progress"]
 
 
 def nested(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -51,10 +51,7 @@ def cpu_generator(seed: int) -> torch.Generator:
 
 
 def validation_haplotypes(
-    train: Panel,
-    share: float,
-    rng: np.random.Generator,
-    given: NDArray[np.int64] | None = None,
+    train: Panel, share: float, rng: np.random.Generator, given: NDArray[np.int64] | None = None
 ) -> NDArray[np.bool_]:
     """Choose people for validation: (n_haplotypes,) bool, all haplotypes of a person alike.
 

@@ -21,13 +21,7 @@ from haplobench.distributed import shard
 from haplobench_vae.codebooks import Codebooks, CodebookSettings, fit_codebooks
 from haplobench_vae.prior import PriorShape, WindowPrior
 from haplobench_vae.prior_training import Mosaics, PriorHistory, TrainingData, train_prior
-from haplobench_vae.sampling import (
-    Drawn,
-    Halves,
-    SeededLevels,
-    block_sampler,
-    block_size,
-)
+from haplobench_vae.sampling import ArgmaxLevels, Drawn, SeededLevels, block_sampler, block_size
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.storage import CheckpointFile, reading_model, write_model
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
@@ -74,9 +68,7 @@ class VAE:
         assert params.smoothing is not None
         tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites))
         settings = CodebookSettings(
-            codes=params.codes,
-            iterations=params.iterations,
-            smoothing=params.smoothing,
+            codes=params.codes, iterations=params.iterations, smoothing=params.smoothing
         )
         data = TrainingData(
             Mosaics.of(
@@ -89,7 +81,7 @@ class VAE:
         with reproducible(ctx.threads):
             ctx.progress(0.0, f"codebooks of {tiling.n_windows} windows")
             on_cpu = _codebooks(fitting, tiling, settings, ctx)
-            books = Codebooks(on_cpu.logits.to(ctx.device), on_cpu.log_weights.to(ctx.device))
+            codebooks = Codebooks(on_cpu.logits.to(ctx.device), on_cpu.log_weights.to(ctx.device))
             shape = _shape(params, tiling, settings.codes, populations)
             generator = cpu_generator(ctx.seed_for("vae", "weights"))
             model = WindowPrior(shape, on_cpu, generator).to(ctx.device)
@@ -101,7 +93,7 @@ class VAE:
                 )
 
             checkpoint = _checkpoint(train, params, ctx)
-            history = train_prior(model, books, tiling, data, params, ctx, report, checkpoint)
+            history = train_prior(model, codebooks, tiling, data, params, ctx, report, checkpoint)
         fitted = FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
         if params.temperature is None:
             fitted = calibrated(fitted, fitting, population[~held], ctx)
@@ -115,19 +107,21 @@ class VAE:
         Raises BenchError if the folder isn't such a model.
         """
         with reading_model(directory, "vae") as (head, state):
-            params = VAEParams.model_validate(head["params"])
+            params = VAEParams.of_saved(head["params"])
             tiling = WindowTiling(head["n_sites"], head["width"])
             populations = Populations(**{k: tuple(v) for k, v in head["populations"].items()})
             shape = _shape(params, tiling, head["codes"], populations)
-            books = Codebooks(state["logits"].clone(), state.pop("log_weights"))
-            model = WindowPrior(shape, books, cpu_generator(0))
+            codebooks = Codebooks(state["logits"].clone(), state.pop("log_weights"))
+            model = WindowPrior(shape, codebooks, cpu_generator(0))
             model.load_state_dict(state)
             ploidy = int(head["ploidy"])
         if torch.device(ctx.device).type == "cpu":
             from haplobench_vae.sampling_compiled import load_kernels
 
             load_kernels()
-        return FittedVAE(params, tiling, populations, ploidy, model.eval().to(ctx.device), books)
+        return FittedVAE(
+            params, tiling, populations, ploidy, model.eval().to(ctx.device), codebooks
+        )
 
 
 def _codebooks(
@@ -139,9 +133,9 @@ def _codebooks(
     windows = range(own.start, own.stop)
     cut = torch.from_numpy(tiling.cut(haplotypes, windows)).to(ctx.device)
     seeds = [ctx.seed_for("vae", "codebooks", window) for window in windows]
-    books = fit_codebooks(cut, settings, seeds)
+    codebooks = fit_codebooks(cut, settings, seeds)
     logits, log_weights = (
-        all_windows(values, own, n, group) for values in (books.logits, books.log_weights)
+        all_windows(values, own, n, group) for values in (codebooks.logits, codebooks.log_weights)
     )
     return Codebooks(logits, log_weights)
 
@@ -189,10 +183,7 @@ def _write_history(path: Path, history: PriorHistory, temperature: float | None)
 
 
 def calibrated(
-    fitted: FittedVAE,
-    haplotypes: NDArray[np.int8],
-    population: NDArray[np.int64],
-    ctx: RunContext,
+    fitted: FittedVAE, haplotypes: NDArray[np.int8], population: NDArray[np.int64], ctx: RunContext
 ) -> FittedVAE:
     """The model with the temperature at which samples have the LD of `haplotypes`.
 
@@ -267,16 +258,8 @@ def _at(fitted: FittedVAE, temperature: float) -> FittedVAE:
 class FittedVAE:
     """Trained codebooks, prior and decoder.
 
-    Attributes
-    ----------
-    params : VAEParams
-        Its temperature is the calibrated one.
-    tiling : WindowTiling
-    populations : Populations
-    ploidy : int
-    model : WindowPrior
-    books : Codebooks
-        They encode haplotypes; on the CPU.
+    `params`: its temperature is the calibrated one.
+    `codebooks`: they encode haplotypes; on the CPU.
     """
 
     params: VAEParams
@@ -284,7 +267,7 @@ class FittedVAE:
     populations: Populations
     ploidy: int
     model: WindowPrior = field(repr=False)
-    books: Codebooks = field(repr=False)
+    codebooks: Codebooks = field(repr=False)
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8; the labels asked for may be superpopulations, too.
@@ -312,16 +295,16 @@ class FittedVAE:
         Raises BenchError if the panel hasn't the sites of the training panel.
         """
         with reproducible(ctx.threads):
-            return self.books.encode(self._cut(panel)).t().contiguous().numpy()
+            return self.codebooks.encode(self._cut(panel)).t().contiguous().numpy()
 
     def interpolate(
         self, first: Panel, second: Panel, steps: int, ctx: RunContext
     ) -> NDArray[np.int8]:
-        """Haplotypes on the way from each haplotype of `first` to its like in `second`.
+        """Haplotypes on the path from each haplotype of `first` to its like in `second`.
 
         (steps, n_haplotypes, n_sites) int8. Each window has the most probable code under the
         geometric mixture p(code | first)^(1 - t) p(code | second)^t of both haplotypes'
-        posteriors, t its own share of the way from 0 to 1: windows set out one after the other,
+        posteriors, t its own place on the path from 0 to 1: windows set out one after the other,
         evenly spread along the region, since a posterior is sharp and most would otherwise
         change halfway, all at once. Both ends are reconstructions: each site has the likelier
         allele, given the codes and the windows before.
@@ -334,16 +317,16 @@ class FittedVAE:
                 f"{second.n_haplotypes} on the other; expected as many"
             )
         with reproducible(ctx.threads):
-            start, end = (self.books.joint(self._cut(panel)) for panel in (first, second))
+            start, end = (self.codebooks.joint(self._cut(panel)) for panel in (first, second))
             # The golden ratio's multiples: any run of windows sets out evenly over time.
             waits = (torch.arange(self.tiling.n_windows) * _GOLDEN % 1)[:, None, None]
             labels = self._population(first), self._population(second)
-            made = []
+            points = []
             for share in np.linspace(0, 1, steps).tolist():
                 own = ((1 + _SPREAD) * share - _SPREAD * waits).clamp(0, 1)
                 codes = torch.lerp(start, end, own).argmax(-1)
-                made.append(self._decoded(codes, labels[share >= _HALF]))
-        return np.stack(made)
+                points.append(self._decoded(codes, labels[share >= _HALF]))
+        return np.stack(points)
 
     def traverse(
         self, panel: Panel, dimension: int, steps: int, ctx: RunContext
@@ -362,13 +345,13 @@ class FittedVAE:
                 f"{self.tiling.n_windows - 1}"
             )
         with reproducible(ctx.threads):
-            codes = self.books.encode(self._cut(panel))
-            order = self.books.order(dimension)
-            made = []
+            codes = self.codebooks.encode(self._cut(panel))
+            order = self.codebooks.order(dimension)
+            points = []
             for visited in np.linspace(0, order.numel() - 1, steps).round().astype(np.int64):
                 codes[dimension] = int(order[visited])
-                made.append(self._decoded(codes, self._population(panel)))
-        return np.stack(made)
+                points.append(self._decoded(codes, self._population(panel)))
+        return np.stack(points)
 
     def save(self, directory: Path) -> None:
         """Write `model.json` and `model.safetensors`."""
@@ -380,7 +363,7 @@ class FittedVAE:
             "populations": asdict(self.populations),
             "params": self.params.model_dump(),
         }
-        state = {**self.model.state_dict(), "log_weights": self.books.log_weights}
+        state = {**self.model.state_dict(), "log_weights": self.codebooks.log_weights}
         write_model(directory, head, state)
 
     @property
@@ -441,7 +424,7 @@ class FittedVAE:
     def _decoded(self, codes: torch.Tensor, population: NDArray[np.int64]) -> NDArray[np.int8]:
         """The likelier alleles of codes (n_windows, n) int64: (n, n_sites) int8."""
         sampler = block_sampler(self.model, codes.shape[1], self._temperature)
-        drawn = sampler.draw(population, Halves(), self.tiling.n_sites, codes=codes.numpy())
+        drawn = sampler.draw(population, ArgmaxLevels(), self.tiling.n_sites, codes=codes.numpy())
         drawn.wait()
         return drawn.alleles
 

@@ -21,14 +21,9 @@ _Scalar = TypeVar("_Scalar", np.int8, np.float32)
 class WindowTiling:
     """Non-overlapping windows from site 0 on; the last may be shorter.
 
-    Attributes
-    ----------
-    n_sites : int
-    width : int
-        Sites per window, at most `n_sites`.
-    multiple : int
-        Windows are padded at their right end to a multiple of so many sites, as strided
-        convolutions ask for.
+    `width`: sites per window, at most `n_sites`.
+    `multiple`: windows are padded at their right end to a multiple of so many sites, as strided
+    convolutions ask for.
     """
 
     n_sites: int
@@ -78,14 +73,14 @@ class WindowTiling:
         return joined[:, : sites.stop - sites.start]
 
 
-def all_windows(own: Tensor, windows: slice, n_windows: int, group: ProcessGroup) -> Tensor:
+def all_windows(values: Tensor, windows: slice, n_windows: int, group: ProcessGroup) -> Tensor:
     """Every rank's windows together, on every rank and on the CPU: (n_windows, …).
 
-    `own` are those of this rank, `windows` of all `n_windows`; ranks have disjoint ones.
+    `values` are those of this rank's `windows`, of all `n_windows`; ranks have disjoint ones.
     """
     if group.size == 1:
-        return own.cpu()
+        return values.cpu()
     # Nothing but zeros is added to a window: the sum is exact.
-    whole = np.zeros((n_windows, *own.shape[1:]), own.cpu().numpy().dtype)
-    whole[windows] = own.cpu().numpy()
+    whole = np.zeros((n_windows, *values.shape[1:]), values.cpu().numpy().dtype)
+    whole[windows] = values.cpu().numpy()
     return torch.from_numpy(group.all_reduce(whole))
