@@ -42,7 +42,7 @@ generators:
   - {<<: *strong, label: vae-horovod, backend: horovod, optional: true}
   - {<<: *strong, label: vae-batch, world_size: 1, params: {epochs: 3, patience: 3, batch_size: 8,
      overlap: false, temperature: 0.8}}
-  - {<<: *strong, label: vae-profile, world_size: 1, profile: true}
+  - {<<: *strong, label: vae-profile, world_size: 1, torch_profile: true}
 metrics: [time, ranks]
 sample: {haplotypes: 1024, draws: 1, batch_size: 128}
 floor: {draws: 1}
@@ -67,7 +67,7 @@ def test_every_profile_loads(profile: str, most: int) -> None:
     assert {label for label in entries if "batch" in label} == {
         "vae-batch32", "vae-batch128", "vae-batch512"
     }  # fmt: skip
-    assert entries["vae-profile"].profile
+    assert entries["vae-profile"].torch_profile
 
 
 def test_horovod_may_be_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

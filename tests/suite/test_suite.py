@@ -171,6 +171,18 @@ def test_what_was_resolved_loads_again_as_the_same_suite(
     assert again.digest == suite.digest
 
 
+@pytest.mark.parametrize("name", ["profile", "torch_profile"])
+def test_profiling_by_torch_may_have_its_old_name(
+    tmp_path: Path, registry: Registry, name: str
+) -> None:
+    suite = load(tmp_path, registry, GOOD, f"generators[0].{name}=true")
+    assert [entry.torch_profile for entry in suite.generators[-2:]] == [True, False]
+    both = f"generators[0]={{name: markov, {name}: 3}}"
+    (problem,) = problems(tmp_path, registry, GOOD, both)
+    assert "torch_profile: " in problem
+    assert "found 3" in problem
+
+
 def test_profiles_and_overrides(tmp_path: Path, registry: Registry) -> None:
     quick = load(tmp_path, registry, GOOD, "profile=quick")
     assert (quick.seeds, quick.sample.draws, quick.sample.batch_size) == ((1,), 1, 256)

@@ -86,7 +86,7 @@ def explore(
     latent: Annotated[
         int | None, typer.Option("--latent", min=0, help="Change this latent, from end to end.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Points on the way.")] = 9,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Points on the path.")] = 9,
     generator: GeneratorOption = "",
     dataset: DatasetOption = "",
     seed: SeedOption = None,
@@ -96,7 +96,7 @@ def explore(
     device: Annotated[str, typer.Option("--device", help="cpu or cuda:N.")] = "cpu",
     out: OutOption = Path("results"),
 ) -> None:
-    """Look into a fitted generator's latent space: a way between two people, or one latent's."""
+    """Look into a fitted generator's latent space: a path between two people, or one latent's."""
     from haplobench.errors import BenchError
     from haplobench.fitted.explore import Question, write_explored
     from haplobench.fitted.explore import explore as ask

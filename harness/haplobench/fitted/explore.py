@@ -55,7 +55,7 @@ def project(train: Panel, *panels: Panel) -> tuple[Scores, ...]:
     return (scores(basis), *(scores(panel) for panel in panels))
 
 
-def draw_way(train: Panel, background: Scores, people: Panel, ends: Scores, way: Scores) -> str:
+def draw_path(train: Panel, background: Scores, people: Panel, ends: Scores, path: Scores) -> str:
     """SVG: training people by group, the real people asked for, and the steps between them."""
     import altair as alt
 
@@ -88,7 +88,7 @@ def draw_way(train: Panel, background: Scores, people: Panel, ends: Scores, way:
         alt.InlineData(
             values=[
                 {"x": float(a), "y": float(b), "step": i + 1}
-                for i, (a, b) in enumerate(way.round(3))
+                for i, (a, b) in enumerate(path.round(3))
             ]
         )
     )
@@ -112,7 +112,7 @@ def draw_way(train: Panel, background: Scores, people: Panel, ends: Scores, way:
     )
     drawn = io.StringIO()
     chart.configure(**theme(style)).save(drawn, format="svg")
-    return clean(drawn.getvalue(), label="The way on the training people's principal components")
+    return clean(drawn.getvalue(), label="The path on the training people's principal components")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Question:
     Attributes
     ----------
     people : tuple of str
-        Two whose way is wanted, or one whose latent `dimension` is changed.
+        Two whose path is wanted, or one whose latent `dimension` is changed.
     steps : int
         Points, both ends included.
     dimension : int or None
@@ -190,14 +190,14 @@ def write_explored(found: Explored, folder: Path, ending: str) -> list[Path]:
     paths = [folder / name for name in (f"haplotypes{ending}", "latents.npy", "pca.tsv", "pca.svg")]
     write_panel(found.cohort, paths[0])
     np.save(paths[1], found.latents)
-    background, people, way = project(found.train, found.people, found.cohort)
+    background, people, path_scores = project(found.train, found.people, found.cohort)
     rows = ["person\tpc1\tpc2"]
-    for panel, scores in ((found.people, people), (found.cohort, way)):
+    for panel, scores in ((found.people, people), (found.cohort, path_scores)):
         rows += [
             f"{name}\t{x:.4f}\t{y:.4f}" for name, (x, y) in zip(panel.samples, scores, strict=True)
         ]
     paths[2].write_text("\n".join(rows) + "\n", encoding="utf-8")
-    paths[3].write_text(draw_way(found.train, background, found.people, people, way))
+    paths[3].write_text(draw_path(found.train, background, found.people, people, path_scores))
     return paths
 
 

@@ -69,7 +69,7 @@ class Explorable(Protocol):
     def interpolate(
         self, first: Panel, second: Panel, steps: int, ctx: RunContext
     ) -> NDArray[np.int8]:
-        """Haplotypes on the way from each of `first` to its like in `second`, both ends included.
+        """Haplotypes on the path from each of `first` to its like in `second`, both ends included.
 
         (steps, n_haplotypes, n_sites) int8 of 0 and 1. Ends are the model's reconstructions.
         """

@@ -319,7 +319,7 @@ def fit_and_sample(
         "prepared": str(prepared.resolve()),
         "shadow": shadow,
         "people": entry.people,
-        "profile": entry.profile and shadow is None,
+        "torch_profile": entry.torch_profile and shadow is None,
     }
     fit = run_stage(session, name, "fit", fit_key, entry.limits, {**job, "settings": settings})
     asked = cell.sample.model_dump() | {"train_cohort": _train_cohort(session)}

@@ -156,7 +156,7 @@ class Keys:
                 "world_size": entry.world_size,
                 "backend": entry.backend if entry.world_size > 1 else "",
                 **({"people": entry.people} if entry.people < 1 else {}),
-                **({"profile": True} if entry.profile else {}),
+                **({"profile": True} if entry.torch_profile else {}),
                 "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
                 "harness": harness_code(
                     "haplobench.runner.worker.sample",

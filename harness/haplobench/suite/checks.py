@@ -379,7 +379,7 @@ class SuiteChecker:
             world_sizes=tuple(read.world_size),
             backend=read.backend,
             scaling=read.scaling,
-            profile=read.profile,
+            torch_profile=read.torch_profile,
             limits=Limits(
                 time=read.limits.time or file.limits.time,
                 memory=read.limits.memory or file.limits.memory,

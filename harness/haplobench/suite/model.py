@@ -75,7 +75,7 @@ class GeneratorEntry:
     backend: Literal["torch", "horovod"] = "torch"
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
     people: float = 1.0
-    profile: bool = False
+    torch_profile: bool = False
     limits: Limits = field(default_factory=Limits)
     missing: tuple[str, ...] = ()
     optional: bool = False
@@ -164,7 +164,7 @@ class Suite:
                         if entry.scaling != ScalingSettings()
                         else {}
                     ),
-                    **({"profile": True} if entry.profile else {}),
+                    **({"torch_profile": True} if entry.torch_profile else {}),
                     "limits": entry.limits.model_dump(),
                     "optional": entry.optional,
                 }

@@ -266,8 +266,8 @@ class GeneratorItem(Strict):
 
     `optional`: where something it needs is missing, say so in the results instead of refusing
     the suite. `world_size`: ranks that fit and sample it together; a list makes a cell of each.
-    `backend`: what carries their communication. `profile`: profile fitting and sampling with
-    torch.profiler, which costs time.
+    `backend`: what carries their communication. `torch_profile`: profile fitting and sampling
+    with torch.profiler, which costs time; `profile` is its old name.
     """
 
     name: str
@@ -276,10 +276,18 @@ class GeneratorItem(Strict):
     world_size: WorldSizes = [1]
     backend: Literal["torch", "horovod"] = "torch"
     scaling: ScalingSettings = ScalingSettings()
-    profile: bool = False
+    torch_profile: bool = False
     seeds: Seeds | None = None
     limits: GeneratorLimits = GeneratorLimits()
     optional: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "profile" in values and "torch_profile" not in values:
+            values = {**values, "torch_profile": values["profile"]}
+            del values["profile"]
+        return values
 
 
 class MetricItem(Strict):

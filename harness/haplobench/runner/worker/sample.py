@@ -200,7 +200,7 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
     if job.torch:
         _load_optimisers()
     ctx.group.barrier()
-    wanted = bool(job.settings.get("profile")) and ctx.group.rank == 0
+    wanted = bool(job.settings.get("torch_profile")) and ctx.group.rank == 0
     profile = Profile(wanted, ctx.artifacts / "profile-fit.json.gz", ctx.device)
     with GPUWatch(ctx.device) as gpu, Meter() as meter, profile:
         fitted = generator.fit(prepared.train, params, ctx)
@@ -296,7 +296,7 @@ def _draw(
 ) -> tuple[dict[str, Any], Panel | None]:
     """What drawing a cohort cost, and the cohort: on rank 0; nothing of either elsewhere."""
     collected = Collected(spec, request, prepared.train, Path(job.scratch), group)
-    wanted = bool(job.settings.get("profile")) and group.rank == 0 and request.start == 0
+    wanted = bool(job.settings.get("torch_profile")) and group.rank == 0 and request.start == 0
     trace = ctx.artifacts / "profile-sample.json.gz"
     profile = Profile(wanted, trace, ctx.device, sampling=True, owner=fitted)
     with GPUWatch(ctx.device) as gpu, profile:
