@@ -253,11 +253,10 @@ def _unclipped(*counts: NDArray[np.float64], panel: Panel) -> NDArray[np.bool_]:
 
 def _noises(setting: Setting) -> dict[tuple[int, bool], NDArray[np.float64]]:
     """By seed and mode, the noise that the generator draws for a panel that the attacker has."""
-    modes = (False, True) if "repeatable_noise" in FederatedParams.model_fields else (False,)
     if not setting.noises:
         own = setting.panel(-1)
         for seed in range(SEEDS):
-            for mode in modes:
+            for mode in (False, True):
                 counts = _counts(_released(setting, own, seed, epsilon=2.0, repeatable=mode), own)
                 noise = counts - _dosages(own).sum(axis=0)
                 setting.noises[seed, mode] = np.where(_unclipped(counts, panel=own), noise, np.nan)

@@ -10,21 +10,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hostile_clients import begun, measure, parser_of_trainings
+from hostile_clients import begun, measure, merged, parser_of_trainings
 
 from haplobench_federated.params import FederatedParams
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "quantised to 8 bits": {"edge": {"compression": "quantise", "bits": 8}},
-    "quantised to 4 bits": {"edge": {"compression": "quantise", "bits": 4}},
-    "top 10 %": {"edge": {"compression": "top_k", "top_share": 0.1}},
-    "top 1 %": {"edge": {"compression": "top_k", "top_share": 0.01}},
-    "8 codes": {"model": {"codes": 8}},
-    "student of 8 codes": {"edge": {"student": {"window": 16, "codes": 8}}},
-    "SecAgg+": {"secure": {"kind": "secagg"}},
-    "SecAgg+, 4 neighbours": {"secure": {"kind": "secagg", "neighbours": 4}},
-    "CKKS": {"secure": {"kind": "homomorphic"}},
+    "quantised to 8 bits": {"aggregation": {"compression": {"kind": "quantise", "bits": 8}}},
+    "quantised to 4 bits": {"aggregation": {"compression": {"kind": "quantise", "bits": 4}}},
+    "top 10 %": {"aggregation": {"compression": {"kind": "top_k", "top_share": 0.1}}},
+    "top 1 %": {"aggregation": {"compression": {"kind": "top_k", "top_share": 0.01}}},
+    "8 codes": {"training": {"model": {"codes": 8}}},
+    "student of 8 codes": {"training": {"student": {"window": 16, "codes": 8}}},
+    "SecAgg+": {"aggregation": {"secure": {"kind": "secagg"}}},
+    "SecAgg+, 4 neighbours": {"aggregation": {"secure": {"kind": "secagg", "neighbours": 4}}},
+    "CKKS": {"aggregation": {"secure": {"kind": "homomorphic"}}},
 }
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     train, holdout, common = begun(options)
     found = {}
     for name in options.cases.split(","):
-        params = FederatedParams.model_validate(common | CASES[name])
+        params = FederatedParams.model_validate(merged(common, CASES[name]))
         one = found[name] = measure(train, holdout, params, options.seed)
         print(
             f"{name:22s} RMSE {one['rmse']:.4f} ± {one['deviation']:.4f}  "

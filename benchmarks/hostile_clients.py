@@ -13,24 +13,27 @@ import json
 import logging
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flwr.app import Context
 
 from haplobench import Panel, Reference, RunContext, SampleRequest
+from haplobench.data.panel import MISSING
 from haplobench.data.split import split_panel
 from haplobench.registry import load_registry, resolve
+from haplobench_federated.client_app import update_mod
+from haplobench_federated.federation import Simulation
 from haplobench_federated.generator import Federated
 from haplobench_federated.params import FederatedParams
+from haplobench_federated.training import People
+from haplobench_federated.updates import Update
 
 CLIENTS, HOSTILE, DRAWS = 8, 2, 5
-ATTACKS = {
-    "sign_flip": {"kind": "sign_flip", "clients": HOSTILE, "factor": 5.0},
-    "scale": {"kind": "scale", "clients": HOSTILE, "factor": 1000.0},
-    "label_flip": {"kind": "label_flip", "clients": HOSTILE},
-    "free_ride": {"kind": "free_ride", "clients": HOSTILE},
-}
+ATTACKS = {"sign_flip": -5.0, "scale": 1000.0, "label_flip": 1.0, "free_ride": 0.0}
+"""By what a hostile client multiplies its updates; who flips labels is hostile by its data."""
 RULES = {
     "mean": {},
     "screen": {"screen": True},
@@ -39,6 +42,50 @@ RULES = {
     "trimmed_mean": {"rule": "trimmed_mean", "hostile": HOSTILE},
     "median": {"rule": "median", "hostile": HOSTILE},
 }
+
+
+def attacked(kind: str, clients: int, factor: float, populations: int) -> Simulation:
+    """A federation whose first `clients` attack it, its updates multiplied by `factor`.
+
+    `label_flip`: they train on their people with alleles exchanged and the next population's label.
+    """
+
+    def taught(client: int, people: People) -> People:
+        return poisoned(people, populations) if client < clients else people
+
+    def change(update: Update, context: Context) -> Update:
+        hostile = int(context.node_config["partition-id"]) < clients
+        return {name: (factor if hostile else 1.0) * value for name, value in update.items()}
+
+    if kind == "label_flip":
+        return Simulation(taught=taught)
+    return Simulation(mods=[update_mod(change)])
+
+
+def poisoned(people: People, populations: int) -> People:
+    """People with alleles 0 and 1 exchanged and the next population's label."""
+    haplotypes = people.haplotypes
+    flipped = np.where(haplotypes >= 0, 1 - haplotypes, haplotypes).astype(np.int8)
+    return People(np.ascontiguousarray(flipped), (people.population + 1) % populations)
+
+
+def uneven(lacking: float, missing: float, ctx: RunContext) -> Simulation:
+    """A federation whose clients' panels differ: each, at random, lacks sites and alleles."""
+
+    def typed(name: str, panel: Panel) -> Panel:
+        return thinned(panel, lacking, missing, ctx.rng("federated", "sites", name))
+
+    return Simulation(typed=typed)
+
+
+def thinned(panel: Panel, lacking: float, missing: float, rng: np.random.Generator) -> Panel:
+    """A panel as a client might have it: some sites not typed, some alleles not called."""
+    typed = rng.random(panel.n_sites) >= lacking
+    if not typed.any():
+        typed[rng.integers(panel.n_sites)] = True
+    kept = panel.select_sites(typed)
+    lost = rng.random(kept.haplotypes.shape) < missing
+    return replace(kept, haplotypes=np.where(lost, np.int8(MISSING), kept.haplotypes))
 
 
 def panels(options: argparse.Namespace, ctx: RunContext) -> tuple[Panel, Panel]:
@@ -57,7 +104,13 @@ def panels(options: argparse.Namespace, ctx: RunContext) -> tuple[Panel, Panel]:
     return train.select_sites(sites), panel.select_samples(split.holdout).select_sites(sites)
 
 
-def measure(train: Panel, holdout: Panel, params: FederatedParams, seed: int) -> dict[str, Any]:
+def measure(
+    train: Panel,
+    holdout: Panel,
+    params: FederatedParams,
+    seed: int,
+    simulation: Simulation | None = None,
+) -> dict[str, Any]:
     """LD-decay RMSE of a federation's model, over cohorts, and what was quarantined."""
     registry = load_registry()
     spec = registry.metric("ld-decay")
@@ -67,7 +120,7 @@ def measure(train: Panel, holdout: Panel, params: FederatedParams, seed: int) ->
         log.setLevel(logging.ERROR)
         started = time.process_time()
         ctx = RunContext(seed=seed, artifacts=here, scratch=here, log=log)
-        fitted = Federated().fit(train, params, ctx)
+        fitted = Federated(simulation=simulation).fit(train, params, ctx)
         seconds = time.process_time() - started
         report = json.loads((here / "federation.json").read_text())
         values = []
@@ -83,10 +136,10 @@ def measure(train: Panel, holdout: Panel, params: FederatedParams, seed: int) ->
         "rmse": float(np.mean(values)),
         "deviation": float(np.std(values, ddof=1)),
         "quarantined": report["quarantined"],
-        "epsilon": fitted.statement.epsilon if params.noised else None,
+        "epsilon": fitted.statement.epsilon if params.privacy.noised else None,
         "cpu_seconds": seconds,
-        "bytes_up": report["bytes_up"] / report["rounds_done"] / params.clients,
-        "bytes_down": report["bytes_down"] / report["rounds_done"] / params.clients,
+        "bytes_up": report["bytes_up"] / report["rounds_done"] / CLIENTS,
+        "bytes_down": report["bytes_down"] / report["rounds_done"] / CLIENTS,
         "parameters": report["model"],
     }
 
@@ -111,10 +164,15 @@ def begun(options: argparse.Namespace) -> tuple[Panel, Panel, dict[str, Any]]:
         here = Path(folder)
         train, holdout = panels(options, RunContext(seed=1, artifacts=here, scratch=here))
     print(f"{train.n_samples} people, {train.n_sites} sites, held out {holdout.n_samples}")
-    common: dict[str, Any] = {"clients": CLIENTS, "privacy": "none"}
-    if options.epsilon:
-        common |= {"privacy": "local", "epsilon": options.epsilon}
-    return train, holdout, common | json.loads(options.params)
+    privacy = {"epsilon": options.epsilon} if options.epsilon else {"kind": "none"}
+    common = {"federation": {"clients": CLIENTS}, "privacy": privacy}
+    return train, holdout, merged(common, json.loads(options.params))
+
+
+def merged(common: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with changes, section by section."""
+    both = {key for key in common if key in changes and isinstance(changes[key], dict)}
+    return common | changes | {key: merged(common[key], changes[key]) for key in both}
 
 
 def main() -> None:
@@ -130,10 +188,13 @@ def main() -> None:
         (attack, rule) for attack in options.attacks.split(",") for rule in options.rules.split(",")
     ]
     for attack, rule in cases:
-        params = FederatedParams.model_validate(
-            common | {"attack": ATTACKS.get(attack, {}), "robust": RULES[rule]}
-        )
-        one = found[f"{attack}/{rule}"] = measure(train, holdout, params, options.seed)
+        changes = {"aggregation": {"robust": RULES[rule]}}
+        params = FederatedParams.model_validate(merged(common, changes))
+        hostile = None
+        if attack != "none":
+            populations = np.unique(train.population).size
+            hostile = attacked(attack, HOSTILE, ATTACKS[attack], populations)
+        one = found[f"{attack}/{rule}"] = measure(train, holdout, params, options.seed, hostile)
         clean = clean or one["rmse"]
         left_out = {name: sum(of.values()) for name, of in one["quarantined"].items()}
         print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from haplobench import Panel
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.generator import Federated, FittedFederated
 from haplobench_federated.params import FederatedParams
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 QUICK: dict[str, Any] = {
     "clients": 3,
@@ -35,11 +38,17 @@ def params(**changes: Any) -> FederatedParams:
 
 
 def fit(
-    folder: Path, panel: Panel, *, seed: int = 0, checkpoint: Path | None = None, **changes: Any
+    folder: Path,
+    panel: Panel,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    simulation: Any = None,
+    **changes: Any,
 ) -> FittedFederated:
     folder.mkdir(parents=True, exist_ok=True)
     ctx = example_context(folder, panel, seed, checkpoint=checkpoint)
-    return Federated().fit(panel, params(**changes), ctx)
+    return Federated(simulation=simulation).fit(panel, params(**changes), ctx)
 
 
 def weights(fitted: FittedFederated) -> bytes:

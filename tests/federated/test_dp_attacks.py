@@ -6,14 +6,10 @@ Noise is the operating system's, so that a run differs from the next: a test fai
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from dp_attacks import ATTACKS, Setting, run
 
 SMALL: dict[str, Any] = {

@@ -150,7 +150,7 @@ def test_a_budget_is_never_exceeded(
     refused = 0
     for noise, rate, steps in schedule:
         charge = PrivacyCharge(noise, rate, steps)
-        if ledger.affords(charge, budget, DELTA, "rdp"):
+        if ledger.epsilon(DELTA, "rdp", charge) <= budget:
             ledger.add(charge)
         else:
             refused += 1

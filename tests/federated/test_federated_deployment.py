@@ -146,7 +146,7 @@ def test_who_withdrew_is_not_among_a_hospitals_people(
 def test_what_a_run_may_not_ask(hospitals: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"run configuration: params\.roundz"):
         parameters({"params.roundz": 2})
-    with pytest.raises(BenchError, match=r"params\.repeatable_noise: expected false"):
+    with pytest.raises(BenchError, match=r"params\.privacy\.repeatable_noise: expected false"):
         parameters({"params.repeatable_noise": True})
     del hospitals[0]["ledger"]
     with pytest.raises(BenchError, match="--node-config: ledger missing"):
@@ -265,8 +265,9 @@ def test_superlink_and_two_supernodes(processes: Processes, tmp_path: Path) -> N
             *("--superlink", f"127.0.0.1:{link}", "--node-config", said),
         )  # fmt: skip
     wait_for_port(link)
-    asked = {"site_list": f'"{demo}/site_list.json"', "out": f'"{out}"', "params.rounds": 1}
-    asked |= {"params.accountant": '"rdp"', "params.frequencies": '"half"'}
+    asked = {"site_list": f'"{demo}/site_list.json"', "out": f'"{out}"'}
+    asked |= {"params.training.rounds": 1, "params.privacy.accountant": '"rdp"'}
+    asked |= {"params.privacy.frequencies": '"half"'}
     said = " ".join(f"{key}={value}" for key, value in asked.items())
     submitted = subprocess.run(
         [str(Path(sys.executable).parent / "flwr"), "run", str(EXAMPLE), "--run-config", said],

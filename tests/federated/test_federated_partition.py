@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench_federated.client_panels import common_sites, harmonise, partition, thinned
+from haplobench_federated.client_panels import common_sites, harmonise, partition
 
 
 def labelled(people: Panel) -> Panel:
@@ -33,7 +33,7 @@ def labelled(people: Panel) -> Panel:
 )
 def test_everybody_is_at_one_client(people: Panel, kind: str, clients: int, seed: int) -> None:
     panel = labelled(people)
-    chosen = params(partition=kind, clients=clients, concentration=50.0)
+    chosen = params(partition=kind, clients=clients, concentration=50.0).federation
     parts = partition(panel, chosen, np.random.default_rng(seed))
     everybody = np.sort(np.concatenate(list(parts.values())))
     assert np.array_equal(everybody, np.arange(panel.n_samples))
@@ -57,7 +57,7 @@ def test_small_concentrations_give_uneven_clients(people: Panel) -> None:
             try:
                 parts = partition(
                     panel,
-                    params(partition="dirichlet", concentration=concentration),
+                    params(partition="dirichlet", concentration=concentration).federation,
                     np.random.default_rng(seed),
                 )
             except BenchError:
@@ -72,7 +72,7 @@ def test_a_file_says_who_is_where(people: Panel, tmp_path: Path) -> None:
     path = tmp_path / "clients.tsv"
     rows = [f"{name}\t{'north' if i % 4 else 'south'}" for i, name in enumerate(people.samples)]
     path.write_text("\n".join([*rows, "stranger\teast"]) + "\n")
-    chosen = params(partition="file", partition_file=str(path))
+    chosen = params(partition="file", partition_file=str(path)).federation
     parts = partition(people, chosen, np.random.default_rng(0))
     assert {name: part.size for name, part in parts.items()} == {"north": 36, "south": 12}
     path.write_text("\n".join(rows[1:]))
@@ -93,7 +93,7 @@ def test_a_file_says_who_is_where(people: Panel, tmp_path: Path) -> None:
 )
 def test_partitions_that_cannot_be(people: Panel, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(BenchError, match=said):
-        partition(labelled(people), params(**changes), np.random.default_rng(0))
+        partition(labelled(people), params(**changes).federation, np.random.default_rng(0))
 
 
 def test_harmonised_panels_have_the_list_and_say_what_was_lost(people: Panel) -> None:
@@ -120,11 +120,3 @@ def test_harmonised_panels_have_the_list_and_say_what_was_lost(people: Panel) ->
     shared = common_sites({"a": panel, "b": odd})
     assert shared.n_sites == 29
     assert shared.n_samples == 0
-
-
-def test_thinned_panels_lack_what_was_asked(people: Panel) -> None:
-    own = thinned(people, 0.25, 0.1, np.random.default_rng(0))
-    assert 0.6 < own.n_sites / people.n_sites < 0.9
-    assert (own.haplotypes == -1).mean() == pytest.approx(0.1, abs=0.02)
-    whole = thinned(people, 0.0, 0.0, np.random.default_rng(0))
-    assert whole.digest == people.digest

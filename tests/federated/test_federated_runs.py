@@ -14,13 +14,14 @@ import numpy as np
 import psutil
 import pytest
 from conftest import QUICK, fit, params, weights
+from hostile_clients import uneven
 
-from haplobench import BenchError, Panel, PrivacyCharge
+from haplobench import BenchError, Panel, PrivacyCharge, RunContext
 from haplobench.registry import load_registry
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_federated.accounting import epsilon, least_delta, noise_for
 from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, federate
+from haplobench_federated.federation import Federated, Simulation, federate
 
 
 class KilledError(Exception):
@@ -30,7 +31,8 @@ class KilledError(Exception):
 def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
     folder.mkdir(parents=True, exist_ok=True)
     ctx = example_context(folder, panel, 0)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), failures=failures)
+    simulation = Simulation(failures=failures)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 def state(result: Federated) -> bytes:
@@ -50,7 +52,7 @@ def state(result: Federated) -> bytes:
         {"clipping": "per_layer", "strategy": "fedadam"},
         {"clipping": "adaptive", "averaging": 0.5, "optimiser": "sgd"},
         {"privacy": "central"},
-        {"privacy": "none", "lacking_sites": 0.2, "missing_alleles": 0.05},
+        {"privacy": "none", "uneven": (0.2, 0.05)},
         {"frequencies": "noised", "fraction": 0.67},
     ],
 )
@@ -58,7 +60,12 @@ def test_the_same_seed_gives_the_same_bytes_with_and_without_a_restart(
     tmp_path: Path, people: Panel, changes: dict[str, Any]
 ) -> None:
     changes = {**changes, "repeatable_noise": True}
-    whole = fit(tmp_path / "whole", people, **changes)
+    lacks = changes.pop("uneven", None)
+    simulations = {
+        seed: lacks and uneven(*lacks, RunContext(seed=seed, artifacts=tmp_path, scratch=tmp_path))
+        for seed in (0, 1)
+    }
+    whole = fit(tmp_path / "whole", people, simulation=simulations[0], **changes)
 
     def die(fraction: float, message: str) -> None:
         if fraction >= 0.6:
@@ -70,15 +77,18 @@ def test_the_same_seed_gives_the_same_bytes_with_and_without_a_restart(
 
     ctx = example_context(tmp_path / "broken", people, 0, checkpoint=folder)
     with pytest.raises(KilledError):
-        Generator().fit(people, params(**changes), replace(ctx, progress=die))
+        Generator(simulation=simulations[0]).fit(
+            people, params(**changes), replace(ctx, progress=die)
+        )
     rounds: list[str] = []
-    again = Generator().fit(
+    again = Generator(simulation=simulations[0]).fit(
         people, params(**changes), replace(ctx, progress=lambda f, m: rounds.append(m))
     )
     assert rounds == ["round 3 of 3"]
     assert weights(again) == weights(whole)
     assert again.statement == whole.statement
-    assert weights(fit(tmp_path / "other", people, seed=1, **changes)) != weights(whole)
+    other = fit(tmp_path / "other", people, seed=1, simulation=simulations[1], **changes)
+    assert weights(other) != weights(whole)
 
 
 def test_the_statement_is_what_dp_accounting_says_of_the_rounds(
@@ -350,7 +360,7 @@ def test_one_person_is_a_federation_too(tmp_path: Path, people: Panel) -> None:
         ({"clipping_norm": math.inf}, r"clipping_norm\n.*finite number"),
         ({"noise_multiplier": 0}, r"noise_multiplier\n.*greater than 0"),
         ({"withdrawn": ["a", "a"]}, "listed twice"),
-        ({"secure_rng": True}, "leave it out, or ask for .* repeatable_noise: true"),
+        ({"secure_rng": True}, "leave it out, or ask for .*privacy.repeatable_noise: true"),
     ],
 )
 def test_parameters_that_contradict_each_other(changes: dict[str, Any], said: str) -> None:

@@ -281,7 +281,7 @@ def test_a_seed_reaches_noise_only_where_it_was_asked_for() -> None:
 
 def test_the_default_is_noise_that_nobody_repeats() -> None:
     asked = params()
-    assert not asked.repeatable_noise
+    assert not asked.privacy.repeatable_noise
     assert asked.unrepeatable()
     assert not type(asked).model_validate(QUICK | {"repeatable_noise": True}).unrepeatable()
     assert not type(asked).model_validate(QUICK | {"privacy": "none"}).unrepeatable()

@@ -18,7 +18,7 @@ from haplobench.testing import example_context
 from haplobench_federated.accounting import epsilon
 from haplobench_federated.deployment import HospitalApp
 from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, federate, people_of, public_facts
+from haplobench_federated.federation import Federated, Simulation, federate, people_of, public_facts
 from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secure_arithmetic import Quantisation
@@ -43,7 +43,8 @@ SHARED: dict[str, Any] = {
 def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
     folder.mkdir(parents=True, exist_ok=True)
     ctx = example_context(folder, panel, 0)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), failures=failures)
+    simulation = Simulation(failures=failures)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 def flat(model: nn.Module) -> torch.Tensor:
@@ -76,7 +77,7 @@ def test_the_sum_of_four_clients_has_the_noise_that_is_claimed(
         mine = people_of(people.select_samples(index), populations)
         found = []
         for noise in (own_noise(shared, 3.0), 1e-9):
-            model = WindowCodeFamily().build(facts, shared.model, 0)
+            model = WindowCodeFamily().build(facts, shared.training.model, 0)
             train_locally(
                 model, mine, shared, LocalState(), round_number=1, noise_multiplier=noise,
                 proximal_mu=0, seed=client, grid_step=gradient_step(shared, 1),
@@ -85,9 +86,8 @@ def test_the_sum_of_four_clients_has_the_noise_that_is_claimed(
         total = total + len(mine) * (found[0] - found[1])
     # 1,400 parameters: five standard errors are 10 %.
     assert len(total) > 1400
-    assert float(total.std()) / (shared.learning_rate * shared.clipping_norm) == pytest.approx(
-        3.0, rel=0.1
-    )
+    unit = shared.training.learning_rate * shared.privacy.clipping_norm
+    assert float(total.std()) / unit == pytest.approx(3.0, rel=0.1)
 
 
 def test_the_claim_is_that_of_the_sum_and_says_what_it_rests_on(

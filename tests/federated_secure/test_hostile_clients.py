@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from hostile_clients import attacked, poisoned, thinned
 from secure_helpers import parameters, start
 
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.aggregation import Screened, combine, screen
-from haplobench_federated.client_app import poisoned, update_norm_mod
+from haplobench_federated.client_app import update_norm_mod
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 from haplobench_federated.grid import new_context, node_id
@@ -109,7 +114,7 @@ def test_the_screen_finds_scaled_flipped_and_idle_clients() -> None:
 
 
 def combined(updates: list[Any], quarantined: int = 0, **robust: Any) -> Any:
-    params = parameters(clients=max(len(updates), 3), robust=robust).robust
+    params = parameters(clients=max(len(updates), 3), robust=robust).aggregation.robust
     replies = [reply_of(c, u) for c, u in enumerate(updates)]
     found = combine(params, 1, start(SIZE), replies, quarantined)
     if not found:
@@ -155,7 +160,7 @@ def test_rules_bear_the_hostile_clients_that_they_promise_to(rule: str, factor: 
 
 
 def test_too_few_replies_for_a_rule_give_nothing() -> None:
-    params = parameters(clients=8, robust={"rule": "krum", "hostile": 2}).robust
+    params = parameters(clients=8, robust={"rule": "krum", "hostile": 2}).aggregation.robust
     replies = [reply_of(c, u) for c, u in enumerate(honest(6))]
     assert combine(params, 1, start(SIZE), replies, 0) == []
     assert len(combine(params, 1, start(SIZE), replies, 1)) == 1  # one hostile is out already
@@ -189,10 +194,13 @@ def run(folder: Path, attack: str, **changes: Any) -> Federated:
         clients=8,
         rounds=3,
         sampling_rate=1.0,
-        attack={"kind": attack, "clients": 2, "factor": 20.0} if attack else {},
         **changes,
     )
-    return federate(panel, params, example_context(folder, panel, 0), WindowCodeFamily())
+    factor = {"sign_flip": -20.0, "scale": 20.0, "free_ride": 0.0}.get(attack, 1.0)
+    populations = np.unique(panel.population).size
+    simulation = attacked(attack, 2, factor, populations) if attack else None
+    ctx = example_context(folder, panel, 0)
+    return federate(panel, params, ctx, WindowCodeFamily(), simulation)
 
 
 def vector(result: Federated) -> Any:
@@ -272,10 +280,21 @@ def test_what_needs_single_updates_is_refused_with_secure_aggregation(
             {"robust": {"screen": True}, "privacy": "central", "noise_multiplier": 1.0},
             "robust.screen: can't be combined with central privacy",
         ),
-        ({"attack": {"kind": "scale"}}, "expected both or neither"),
-        ({"attack": {"kind": "scale", "clients": 4}}, "4 clients of 3"),
+        ({"attack": {"kind": "scale"}}, "attack: is no parameter .*hostile_clients.py"),
+        ({"attack": {"kind": "scale", "clients": 2}}, "attack: is no parameter"),
+        ({"lacking_sites": 0.2}, "lacking_sites: is no parameter"),
+        ({"missing_alleles": 0.1}, "missing_alleles: is no parameter"),
     ],
 )
 def test_parameters_that_contradict_each_other(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parameters(**changes)
+
+
+def test_thinned_panels_lack_what_was_asked() -> None:
+    people = example_panel(n_samples=48, n_sites=40, seed=3)
+    own = thinned(people, 0.25, 0.1, np.random.default_rng(0))
+    assert 0.6 < own.n_sites / people.n_sites < 0.9
+    assert (own.haplotypes == -1).mean() == pytest.approx(0.1, abs=0.02)
+    whole = thinned(people, 0.0, 0.0, np.random.default_rng(0))
+    assert whole.digest == people.digest

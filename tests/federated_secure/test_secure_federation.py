@@ -15,7 +15,7 @@ from haplobench import PrivacyCharge
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.accounting import epsilon
 from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, federate
+from haplobench_federated.federation import Federated, Simulation, federate
 
 PRIVATE = {"privacy": "local", "noise_multiplier": 1.0, "epsilon": None, "accountant": "rdp"}
 # Two runs that are compared value by value need the same noise.
@@ -37,7 +37,7 @@ def run(
     ctx = example_context(folder, panel, 0, checkpoint=folder / "checkpoint" if keep else None)
     if progress is not None:
         ctx = replace(ctx, progress=progress)
-    return federate(panel, params, ctx, WindowCodeFamily(), failures=failures)
+    return federate(panel, params, ctx, WindowCodeFamily(), Simulation(failures=failures))
 
 
 def vector(result: Federated) -> Any:

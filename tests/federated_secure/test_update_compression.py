@@ -18,7 +18,7 @@ from haplobench_federated.aggregation import screen
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 from haplobench_federated.grid import new_context, node_id
-from haplobench_federated.params import EdgeParams
+from haplobench_federated.params import CompressionParams
 from haplobench_federated.updates import (
     compression_mod,
     decompressed,
@@ -33,8 +33,8 @@ SIZE = 61  # odd, so that half a byte is left over at 4 bits
 SIZES = [30, 31]
 
 
-def edge(compression: str, **changes: Any) -> EdgeParams:
-    return EdgeParams.model_validate({"compression": compression} | changes)
+def edge(compression: str, **changes: Any) -> CompressionParams:
+    return CompressionParams.model_validate({"kind": compression} | changes)
 
 
 @settings(deadline=None, max_examples=25)
@@ -93,7 +93,7 @@ def test_top_k_sends_the_largest(share: float, seed: int) -> None:
     assert np.allclose(back[chosen], vector[chosen], rtol=1e-6)
 
 
-def rounds(params: EdgeParams, updates: list[Any]) -> list[Any]:
+def rounds(params: CompressionParams, updates: list[Any]) -> list[Any]:
     """What the server gets of a client's updates, round by round."""
     context = new_context(0, {})
     mod = compression_mod(params, lambda context, number: number)
@@ -193,7 +193,7 @@ def test_compressed_updates_keep_the_privacy_statement(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["quantise", "top_k"])
 def test_compression_is_refused_with_secure_aggregation(compression: str) -> None:
-    with pytest.raises(ValueError, match="can't be combined with edge.compression"):
+    with pytest.raises(ValueError, match="can't be combined with compression.kind"):
         parameters(secure={"kind": "secagg"}, edge={"compression": compression})
     with pytest.raises(ValueError, match="expected 4 or 8"):
         edge("quantise", bits=5)

@@ -28,7 +28,7 @@ from typing import Any, Self
 from haplobench import BenchError, PrivacyCharge, PrivacyStatement
 from haplobench.plugin.privacy import NoiseSource, greatest_charges
 from haplobench_federated.params import GREATEST_NOISE, Accountant, FederatedParams
-from haplobench_federated.shared_noise import least_clients, shares_noise
+from haplobench_federated.shared_noise import least_clients
 
 _EPSILON_ERROR = 0.01  # of PRV's upper bound, absolute (Opacus' default)
 _RELATIVE_ERROR = 0.005
@@ -57,12 +57,6 @@ class Ledger:
     def epsilon(self, delta: float, accountant: Accountant, *more: PrivacyCharge) -> float:
         """ε of everything recorded, and of `more`, at `delta`."""
         return epsilon([*self.charges, *more], delta, accountant)
-
-    def affords(
-        self, charge: PrivacyCharge, budget: float, delta: float, accountant: Accountant
-    ) -> bool:
-        """Whether the budget covers one more charge."""
-        return self.epsilon(delta, accountant, charge) <= budget
 
     def to_json(self) -> str:
         """A list of [noise multiplier, sampling rate, steps]."""
@@ -235,89 +229,88 @@ def privacy_statement(
     frequencies_noise : float
         Of allele frequencies; 0 where that is a secret, too.
     """
+    privacy = params.privacy
+    noised, accountant = privacy.noised, privacy.accountant
     spent = {
-        name: ledger.epsilon(delta, params.accountant) if params.noised else math.inf
+        name: ledger.epsilon(delta, accountant) if noised else math.inf
         for name, ledger in ledgers.items()
     }
     nominal = max(spent.values(), default=math.inf)
     mechanism = _mechanism(params, noise, frequencies_noise)
-    if params.seeded_noise:
+    if privacy.from_seed:
         spent = dict.fromkeys(spent, math.inf)
         mechanism += (
             f"; for nobody but who has neither the seed nor a second run, epsilon is {nominal:.4g}"
         )
     library = f"opacus {version('opacus')}"
     source: NoiseSource = "none"
-    if params.noised:
-        source = "seed" if params.seeded_noise else "entropy"
+    if noised:
+        source = "seed" if privacy.from_seed else "entropy"
     return PrivacyStatement(
         epsilon=max(spent.values(), default=math.inf),
-        delta=delta if params.noised else 0.0,
+        delta=delta if noised else 0.0,
         unit="person",
-        accountant=f"{params.accountant.upper()} ({library})"
-        if params.noised
-        else "none: no noise",
+        accountant=f"{accountant.upper()} ({library})" if noised else "none: no noise",
         mechanism=mechanism,
         sampling=_sampling(params),
         n_records=people,
         per_client=spent,
         choices=_choices(params),
         noise_source=source,
-        charges=greatest_charges(one.charges for one in ledgers.values()) if params.noised else (),
+        charges=greatest_charges(one.charges for one in ledgers.values()) if noised else (),
     )
 
 
 def _mechanism(params: FederatedParams, noise: Sequence[float], frequencies_noise: float) -> str:
-    if not params.noised:
+    privacy = params.privacy
+    if not privacy.noised:
         return "none"
     levels = sorted({round(value, 4) for value in noise if value}) or [0.0]
     multipliers = " to ".join(f"{value:g}" for value in dict.fromkeys((levels[0], levels[-1])))
     if not noise:
         multipliers = "of each client's own choice"
-    if params.privacy == "central":
+    clipping = f"{privacy.clipping} clipping {privacy.clipping_norm:g}"
+    if privacy.kind == "central":
         text = (
-            f"central Gaussian noise {multipliers} on clients' updates, {params.clipping} clipping "
-            f"{params.clipping_norm:g}; a person is charged for half the noise multiplier"
+            f"central Gaussian noise {multipliers} on clients' updates, {clipping}; a person is "
+            "charged for half the noise multiplier"
         )
     else:
-        text = (
-            f"DP-SGD at each client, {params.clipping} clipping {params.clipping_norm:g}, "
-            f"noise multiplier {multipliers}"
-        )
-    if params.frequencies == "noised":
+        text = f"DP-SGD at each client, {clipping}, noise multiplier {multipliers}"
+    if privacy.frequencies == "noised":
         level = f"{frequencies_noise:.4g} " if frequencies_noise else ""
         text += f"; Gaussian noise {level}on allele counts"
-    if shares_noise(params):
+    if privacy.shared:
         text += f"; {_SHARED.format(least=least_clients(params))}"
     return text
 
 
 def _sampling(params: FederatedParams) -> str:
-    if not params.noised:
+    if not params.privacy.noised:
         return "none claimed"
-    if params.privacy == "central":
+    if params.privacy.kind == "central":
         return "clients drawn without claiming amplification"
     return (
-        f"Poisson, rate {params.sampling_rate:g} per step, each person by itself; drawing clients "
-        "is not counted as amplification"
+        f"Poisson, rate {params.training.sampling_rate:g} per step, each person by itself; drawing "
+        "clients is not counted as amplification"
     )
 
 
 def _choices(params: FederatedParams) -> dict[str, str]:
     """What depends on data, and whether it is public, paid, off or not covered."""
-    noised = params.noised
+    noised = params.privacy.noised
     frequencies = {"half": "off", "file": "public", "noised": "paid" if noised else "not covered"}
     return {
         "sites": "public: the panel's site list is taken as given to all clients",
         "MAF filter": "not covered: the suite's filter was computed on the training people",
-        "allele frequencies at the start": frequencies[params.frequencies],
+        "allele frequencies at the start": frequencies[params.privacy.frequencies],
         "number of people of each client": "public",
         "population labels and their numbers": "public",
         "early stopping": "off",
         "hyper-parameters": (
             "public: fixed before the run; a search over runs on the same people is not covered"
         ),
-        "starting weights": "public: a checkpoint given" if params.initial else "off",
+        "starting weights": "public: a checkpoint given" if params.training.initial else "off",
         "training losses": "off: never leave a client",
         "clients' CPU time and memory": "not covered: reported for this simulation",
     }

@@ -122,7 +122,7 @@ def screen(
             quarantined.append(Quarantined(client, reason, found))
         else:
             kept.append((reply, update))
-    if params.robust.screen and len(kept) > 1:
+    if params.aggregation.robust.screen and len(kept) > 1:
         passed = []
         judged = _among_others([update for _, update in kept], params)
         for (reply, update), (reason, found) in zip(kept, judged, strict=True):
@@ -144,12 +144,12 @@ def said_beside(round_number: int, reply: Message, params: FederatedParams) -> t
     people = people_of(reply)
     if not (math.isfinite(people) and people > 0):
         return "people", f"{people:g}, expected a positive number"
-    if params.privacy == "central" and people != 1:
+    if params.privacy.kind == "central" and people != 1:
         return "people", f"weight {people:g}, expected 1 with central privacy"
-    if params.noised and params.privacy == "local" and params.epsilon is not None:
+    if params.privacy.local and params.privacy.epsilon is not None:
         spent = number_in(reply, "epsilon")
-        if not spent <= params.epsilon:
-            return "budget", f"epsilon {spent:g}, expected at most {params.epsilon:g}"
+        if not spent <= params.privacy.epsilon:
+            return "budget", f"epsilon {spent:g}, expected at most {params.privacy.epsilon:g}"
     return "", ""
 
 
@@ -158,14 +158,14 @@ def _by_itself(update: Update, params: FederatedParams) -> tuple[str, str]:
     if not np.isfinite(vector).all():
         return "not-finite", f"{int((~np.isfinite(vector)).sum())} values of {vector.size}"
     norm = float(np.linalg.norm(vector))
-    bound = params.robust.update_norm
+    bound = params.aggregation.robust.update_norm
     if bound is not None and norm > bound * (1 + _ROUNDING):
         return "bound", f"norm {norm:.4g}, declared at most {bound:g}"
     return "", ""
 
 
 def _among_others(updates: Sequence[Update], params: FederatedParams) -> list[tuple[str, str]]:
-    robust = params.robust
+    robust = params.aggregation.robust
     stacked = np.stack([flat(update) for update in updates])
     norms = np.linalg.norm(stacked, axis=1)
     typical = float(np.median(norms))
@@ -231,34 +231,28 @@ def _as_update(reply: Message, start: ArrayRecord) -> Message:
     return message_of(arrays, people_of(reply))
 
 
-def clients_per_round(params: FederatedParams, clients: int) -> int:
-    """How many clients are drawn for a round."""
-    return max(1, math.floor(params.fraction * clients))
-
-
 def make_strategy(params: FederatedParams, clients: int) -> Strategy:
     """The strategy that the parameters name."""
-    drawn = clients_per_round(params, clients)
+    asked, fraction = params.aggregation, params.federation.fraction
     common = {
-        "fraction_train": params.fraction,
+        "fraction_train": fraction,
         "fraction_evaluate": 0.0,  # an evaluation on people would be a release
-        "min_train_nodes": drawn,
+        "min_train_nodes": max(1, math.floor(fraction * clients)),
         "min_available_nodes": clients,
     }
-    if params.strategy == "fedprox":
-        return FedProx(proximal_mu=params.proximal_mu, **common)
-    if params.strategy == "fedadam":
+    if asked.strategy == "fedprox":
+        return FedProx(proximal_mu=asked.proximal_mu, **common)
+    if asked.strategy == "fedadam":
         # Adam's own constants, for steps of the size that one client's Adam would take.
-        return FedAdam(
-            eta=params.server_learning_rate, beta_1=0.9, beta_2=0.999, tau=1e-8, **common
-        )
+        return FedAdam(eta=asked.server_learning_rate, beta_1=0.9, beta_2=0.999, tau=1e-8, **common)
     return FedAvg(**common)
 
 
 def set_rate(strategy: Strategy, params: FederatedParams, round_number: int) -> None:
     """Set a server's learning rate for a round, counted from 1."""
     if isinstance(strategy, FedAdam):
-        strategy.eta = params.server_learning_rate * params.rate_factor(round_number)
+        rate = params.aggregation.server_learning_rate
+        strategy.eta = rate * params.training.rate_factor(round_number)
 
 
 def strategy_state(strategy: Strategy) -> dict[str, NDArray[np.float32]]:
@@ -285,10 +279,11 @@ _ARITHMETIC = 2.0**-30  # of a norm in float64, with room
 
 def central_noise(params: FederatedParams, delta: float) -> float:
     """Noise multiplier of the server's noise: given, or what all rounds need."""
-    if params.noise_multiplier is not None:
-        return params.noise_multiplier
-    assert params.epsilon is not None  # checked by the parameters
-    return 2 * noise_for(params.epsilon, delta, 1.0, params.rounds, params.accountant)
+    privacy = params.privacy
+    if privacy.noise_multiplier is not None:
+        return privacy.noise_multiplier
+    assert privacy.epsilon is not None  # checked by the parameters
+    return 2 * noise_for(privacy.epsilon, delta, 1.0, params.training.rounds, privacy.accountant)
 
 
 def central_charge(noise_multiplier: float) -> PrivacyCharge:

@@ -39,7 +39,7 @@ from haplobench_federated.accounting import Ledger, noise_for, share_noise
 from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages
 from haplobench_federated.noise import NoiseSource, cut, fine_step, noised
-from haplobench_federated.params import AttackParams, FederatedParams
+from haplobench_federated.params import FederatedParams
 from haplobench_federated.secagg import secagg_mod, secagg_stages
 from haplobench_federated.seeds import derive, noise_source
 from haplobench_federated.shared_noise import (
@@ -50,7 +50,6 @@ from haplobench_federated.shared_noise import (
     misfit_of_frequencies,
     misfit_of_updates,
     own_noise,
-    shares_noise,
     summed_step,
 )
 from haplobench_federated.training import LocalState, People, train_locally
@@ -71,7 +70,6 @@ from haplobench_federated.updates import (
 
 _COUNTED = 2**21  # alleles that are counted at a time: 16 MB
 BUDGET_SPENT = 9001  # error code of a client that refuses
-_REFUSED = "budget: the round would exceed epsilon {epsilon:g} at delta {delta:g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,37 +114,25 @@ class ClientSite:
             Ledger.from_json(str(record["json"])) if isinstance(record, ConfigRecord) else Ledger()
         )
 
-    def keep(self, ledger: Ledger, context: Context) -> None:
-        """Keep the ledger with the state, and in the file where there is one."""
-        context.state["ledger"] = ConfigRecord({"json": ledger.to_json()})
-        if self.ledger_file is not None:
-            ledger.save(self.ledger_file)
-
     def noise_multiplier(self, context: Context) -> float:
         """The noise of every local step: given, or what the whole schedule needs.
 
         Searched once, before the first round, with what was already spent.
         """
-        params = self.params
-        if params.noise_multiplier is not None:
-            return params.noise_multiplier
+        privacy, training = self.params.privacy, self.params.training
+        if privacy.noise_multiplier is not None:
+            return privacy.noise_multiplier
         record = context.state.get("noise")
         if isinstance(record, ConfigRecord):
             return float(record["multiplier"])
-        assert params.epsilon is not None  # checked by the parameters
+        assert privacy.epsilon is not None  # checked by the parameters
         spent = tuple(self.ledger(context).charges)
-        if shares_noise(params):
+        if privacy.shared:
             # What clients add has to be alike: what one spent elsewhere can only make it refuse.
-            noised = params.frequencies == "noised"
+            noised = privacy.frequencies == "noised"
             spent = (PrivacyCharge(self.frequencies_noise(), 1.0),) if noised else ()
-        noise = noise_for(
-            params.epsilon,
-            self.delta,
-            params.sampling_rate,
-            params.rounds * params.local_steps,
-            params.accountant,
-            spent,
-        )
+        rate, steps = training.sampling_rate, training.steps
+        noise = noise_for(privacy.epsilon, self.delta, rate, steps, privacy.accountant, spent)
         context.state["noise"] = ConfigRecord({"multiplier": noise})
         return noise
 
@@ -156,16 +142,33 @@ class ClientSite:
 
     def frequencies_noise(self) -> float:
         """The noise multiplier of allele frequencies; 0 without privacy."""
-        params = self.params
-        if not params.noised:
+        privacy, training = self.params.privacy, self.params.training
+        if not privacy.noised:
             return 0.0
-        steps = params.rounds * params.local_steps
-        given = params.noise_multiplier or 0.0
-        assert given or params.epsilon is not None  # checked by the parameters
-        others = PrivacyCharge(given, params.sampling_rate, steps)
-        return share_noise(
-            params.frequencies_share, params.epsilon, self.delta, params.accountant, others
-        )
+        given = privacy.noise_multiplier or 0.0
+        assert given or privacy.epsilon is not None  # checked by the parameters
+        others = PrivacyCharge(given, training.sampling_rate, training.steps)
+        share, budget = privacy.frequencies_share, privacy.epsilon
+        return share_noise(share, budget, self.delta, privacy.accountant, others)
+
+    def charged(
+        self, charge: PrivacyCharge, context: Context, misfit: str = ""
+    ) -> tuple[float, str]:
+        """Enter a release into the ledger before it is made: ε with it, and why it is refused."""
+        privacy, ledger = self.params.privacy, self.ledger(context)
+        spent = ledger.epsilon(self.delta, privacy.accountant, charge)
+        if privacy.epsilon is not None and spent > privacy.epsilon:
+            return spent, (
+                f"budget: the round would exceed epsilon {privacy.epsilon:g} at delta "
+                f"{self.delta:g}"
+            )
+        if misfit:
+            return spent, misfit
+        ledger.add(charge)
+        context.state["ledger"] = ConfigRecord({"json": ledger.to_json()})
+        if self.ledger_file is not None:
+            ledger.save(self.ledger_file)
+        return spent, ""
 
 
 def client_app(
@@ -191,24 +194,21 @@ def client_app(
         if asks_frequencies(message):
             return _frequencies(message, context, site)
         round_number = int(config["server-round"])
-        model = site.family.build(site.facts, params.model, 0)
+        model = site.family.build(site.facts, params.training.model, 0)
         size = sum(value.numel() for value in model.parameters() if value.requires_grad)
         spent, noise = 0.0, 0.0
-        if params.noised and params.privacy == "local":
-            ledger = site.ledger(context)
+        if params.privacy.local:
             try:
                 noise = site.noise_multiplier(context)
             except BenchError as error:
-                return Message(Error(BUDGET_SPENT, f"budget: {error}"), reply_to=message)
-            charge = PrivacyCharge(noise, params.sampling_rate, params.local_steps)
-            spent = ledger.epsilon(site.delta, params.accountant, charge)
-            if params.epsilon is not None and spent > params.epsilon:
-                return Message(Error(BUDGET_SPENT, _refused(site)), reply_to=message)
+                return _refusal(message, f"budget: {error}")
+            charge = PrivacyCharge(
+                noise, params.training.sampling_rate, params.training.local_steps
+            )
             misfit = misfit_of_updates(params, len(site.people), size, noise)
-            if misfit:
-                return Message(Error(BUDGET_SPENT, misfit), reply_to=message)
-            ledger.add(charge)
-            site.keep(ledger, context)
+            spent, refused = site.charged(charge, context, misfit)
+            if refused:
+                return _refusal(message, refused)
         arrays = message.content["arrays"]
         assert isinstance(arrays, ArrayRecord)
         load_weights(model, arrays)
@@ -222,14 +222,14 @@ def client_app(
             proximal_mu=float(config.get("proximal-mu", 0.0)),
             seed=site.seed,
             noise=site.noise("round", round_number),
-            grid_step=gradient_step(params, round_number) if shares_noise(params) else None,
+            grid_step=gradient_step(params, round_number) if params.privacy.shared else None,
             device=site.device,
         )
         _keep_local_state(left, context)
         metrics = MetricRecord(
             {
                 # Equal weights where the server noises: the largest weight is the sensitivity.
-                "num-examples": 1 if params.privacy == "central" else len(site.people),
+                "num-examples": 1 if params.privacy.kind == "central" else len(site.people),
                 "epsilon": spent,
                 "server-round": round_number,
                 "cpu-seconds": time.process_time() - started,
@@ -237,7 +237,7 @@ def client_app(
             }
         )
         trained = to_record(model.state_dict())
-        if shares_noise(params):
+        if params.privacy.shared:
             trained = _stepped(model, arrays, left, params.client_rate(round_number))
         reply = RecordDict({"arrays": trained, "metrics": metrics})
         return Message(reply, reply_to=message)
@@ -247,35 +247,21 @@ def client_app(
 
 def _frequencies(message: Message, context: Context, site: ClientSite) -> Message:
     """Noised allele frequencies less 1/2, as an update of what the message has."""
-    params = site.params
-    people = len(site.people)
-    noise = site.frequencies_noise()
-    if params.noised:
-        charge = PrivacyCharge(noise, 1.0)
-        ledger = site.ledger(context)
-        refused = misfit_of_frequencies(params, people, site.facts.n_sites, noise)
-        if params.epsilon is not None and not ledger.affords(
-            charge, params.epsilon, site.delta, params.accountant
-        ):
-            refused = _refused(site)
+    params, people, n_sites = site.params, len(site.people), site.facts.n_sites
+    noise, spent = site.frequencies_noise(), 0.0
+    if params.privacy.noised:
+        misfit = misfit_of_frequencies(params, people, n_sites, noise)
+        spent, refused = site.charged(PrivacyCharge(noise, 1.0), context, misfit)
         if refused:
-            return Message(Error(BUDGET_SPENT, refused), reply_to=message)
-        ledger.add(charge)
-        site.keep(ledger, context)
+            return _refusal(message, refused)
     counts = noised_counts(
         site.people.haplotypes,
         own_noise(params, noise),
         site.noise(FREQUENCIES),
-        frequencies_step(params, site.facts.n_sites) if shares_noise(params) else None,
+        frequencies_step(params, n_sites) if params.privacy.shared else None,
     )
-    metrics = MetricRecord(
-        {
-            "num-examples": people,
-            "epsilon": site.ledger(context).epsilon(site.delta, params.accountant),
-            "server-round": 0,
-        }
-    )
-    scaled = counts * (frequencies_scale(site.facts.n_sites) / people)
+    metrics = MetricRecord({"num-examples": people, "epsilon": spent, "server-round": 0})
+    scaled = counts * (frequencies_scale(n_sites) / people)
     arrays = ArrayRecord({FREQUENCIES: Array(scaled)})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
@@ -328,8 +314,8 @@ def noised_counts(
     return np.asarray(total * step, np.float64)
 
 
-def _refused(site: ClientSite) -> str:
-    return _REFUSED.format(epsilon=site.params.epsilon, delta=site.delta)
+def _refusal(message: Message, why: str) -> Message:
+    return Message(Error(BUDGET_SPENT, why), reply_to=message)
 
 
 def _local_state(context: Context) -> LocalState:
@@ -355,46 +341,32 @@ def update_norm_mod(bound: float) -> Mod:
         factor = min(1.0, bound / norm) if norm else 1.0
         return {name: factor * value for name, value in update.items()}
 
-    return _changing(change, only_weights=True)
+    return update_mod(change, only_weights=True)
 
 
-def attack_mod(attack: AttackParams) -> Mod:
-    """A mod that makes the first clients hostile; those that flip labels are so by their data."""
-    factors = {"sign_flip": -attack.factor, "scale": attack.factor, "free_ride": 0.0}
+def client_mods(
+    params: FederatedParams,
+    site_of: Callable[[Context], ClientSite],
+    beyond_bound: Sequence[Mod] = (),
+) -> list[Mod]:
+    """The mods that parameters ask for, outermost first; `site_of` finds a client's seed.
 
-    def change(update: Update, context: Context) -> Update:
-        hostile = int(context.node_config["partition-id"]) < attack.clients
-        factor = factors.get(attack.kind, 1.0) if hostile else 1.0
-        return {name: factor * value for name, value in update.items()}
-
-    return _changing(change)
-
-
-def poisoned(people: People, populations: int) -> People:
-    """People with alleles 0 and 1 exchanged and the next population's label."""
-    haplotypes = people.haplotypes
-    flipped = np.where(haplotypes >= 0, 1 - haplotypes, haplotypes).astype(np.int8)
-    return People(np.ascontiguousarray(flipped), (people.population + 1) % populations)
-
-
-def client_mods(params: FederatedParams, site_of: Callable[[Context], ClientSite]) -> list[Mod]:
-    """The mods that parameters ask for, outermost first; `site_of` finds a client's seed."""
+    `beyond_bound` changes updates after their client has put its own bound on them.
+    """
+    asked = params.aggregation
     mods: list[Mod] = []
-    if params.secure.kind == "secagg":
-        mods.append(secagg_mod)
-    elif params.secure.kind == "homomorphic":
-        mods.append(homomorphic_mod)
-    if params.edge.compression != "none":
+    if asked.secure.kind != "none":
+        mods.append(secagg_mod if asked.secure.kind == "secagg" else homomorphic_mod)
+    if asked.compression.kind != "none":
         mods.append(
             compression_mod(
-                params.edge,
+                asked.compression,
                 lambda context, number: derive(site_of(context).seed, "compression", number),
             )
         )
-    if params.attack.kind not in ("none", "label_flip"):
-        mods.append(attack_mod(params.attack))
-    if params.robust.update_norm is not None:
-        mods.append(update_norm_mod(params.robust.update_norm))
+    mods += beyond_bound
+    if asked.robust.update_norm is not None:
+        mods.append(update_norm_mod(asked.robust.update_norm))
     return mods
 
 
@@ -402,14 +374,16 @@ def client_stages(
     params: FederatedParams, people_of: Callable[[Context], int]
 ) -> dict[str, ClientAppCallable]:
     """Handlers of queries by action; `people_of` counts a client's people."""
-    if params.secure.kind == "secagg":
+    if params.aggregation.secure.kind == "secagg":
         return secagg_stages(people_of, max(2, least_clients(params)))
-    if params.secure.kind == "homomorphic":
-        return homomorphic_stages(people_of, summed_step(params) if shares_noise(params) else 0.0)
+    if params.aggregation.secure.kind == "homomorphic":
+        return homomorphic_stages(people_of, summed_step(params) if params.privacy.shared else 0.0)
     return {}
 
 
-def _changing(change: Callable[[Update, Context], Update], *, only_weights: bool = False) -> Mod:
+def update_mod(change: Callable[[Update, Context], Update], *, only_weights: bool = False) -> Mod:
+    """A mod that changes a client's update; `only_weights`: but not its allele frequencies."""
+
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if not is_training(message) or (only_weights and asks_frequencies(message)):
             return call_next(message, context)

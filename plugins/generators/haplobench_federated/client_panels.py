@@ -21,7 +21,7 @@ from haplobench.data.contigs import same_contig
 from haplobench.data.panel import MISSING
 from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.family import PublicFacts
-from haplobench_federated.params import FederatedParams
+from haplobench_federated.params import FederationParams
 
 _FORMAT = 1
 
@@ -121,34 +121,33 @@ class SiteList:
 
 
 def partition(
-    panel: Panel, params: FederatedParams, rng: np.random.Generator
+    panel: Panel, params: FederationParams, rng: np.random.Generator
 ) -> dict[str, NDArray[np.int64]]:
     """Share out the people of a panel: each client's name, and its people's indices, increasing.
 
     Raises BenchError where people have no label to go by, where the file names people that
     don't exist or misses some, or where a client would have nobody.
     """
-    if params.partition == "file":
+    kind, n = params.partition, params.clients
+    if kind == "file":
         assert params.partition_file is not None  # checked by the parameters
         clients = by_file(panel, Path(params.partition_file))
     else:
-        names = [f"client-{i}" for i in range(params.clients)]
-        if panel.n_samples < params.clients:
+        if panel.n_samples < n:
             raise BenchError(
-                f"partition: {panel.n_samples} people for {params.clients} clients; expected at "
-                "least one each"
+                f"partition: {panel.n_samples} people for {n} clients; expected at least one each"
             )
-        if params.partition == "iid":
-            parts = np.array_split(rng.permutation(panel.n_samples), params.clients)
-        elif params.partition == "dirichlet":
-            parts = dirichlet(panel.population, params.clients, params.concentration, rng)
+        if kind == "iid":
+            parts = np.array_split(rng.permutation(panel.n_samples), n)
+        elif kind == "dirichlet":
+            parts = dirichlet(panel.population, n, params.concentration, rng)
         else:
-            parts = by_label(panel, params.partition, params.clients)
-        clients = dict(zip(names, parts, strict=True))
+            parts = by_label(panel, kind, n)
+        clients = {f"client-{i}": part for i, part in enumerate(parts)}
     for name, people in clients.items():
         if not people.size:
             raise BenchError(
-                f"partition {params.partition}: {name} has no people",
+                f"partition {kind}: {name} has no people",
                 hint="fewer clients, or a greater concentration",
             )
     return {name: np.sort(people).astype(np.int64) for name, people in clients.items()}
@@ -313,16 +312,6 @@ def harmonise(panel: Panel, sites: Panel, name: str = "panel") -> tuple[Panel, H
         ),
         report,
     )
-
-
-def thinned(panel: Panel, lacking: float, missing: float, rng: np.random.Generator) -> Panel:
-    """A panel as a client might have it: some sites not typed, some alleles not called."""
-    typed = rng.random(panel.n_sites) >= lacking
-    if not typed.any():
-        typed[rng.integers(panel.n_sites)] = True
-    kept = panel.select_sites(typed)
-    lost = rng.random(kept.haplotypes.shape) < missing
-    return replace(kept, haplotypes=np.where(lost, np.int8(MISSING), kept.haplotypes))
 
 
 def _matched(

@@ -45,7 +45,6 @@ from haplobench_federated.generator import FittedFederated
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.seeds import derive
 from haplobench_federated.server_app import Progress, ServerPlan, run_rounds
-from haplobench_federated.shared_noise import shares_noise
 
 LOG = logging.getLogger("haplobench.federated")
 _CLIENT = ("panel", "ledger", "site_list")
@@ -68,17 +67,18 @@ class HospitalApp(ClientApp):  # type: ignore[misc]
         params = parameters(context.run_config)
         own = context.node_config.get("epsilon")
         if own is not None:
-            if params.privacy != "local":
+            privacy = params.privacy
+            if privacy.kind != "local":
                 raise BenchError(
-                    f"privacy {params.privacy}: this hospital asks for local, with epsilon {own}"
+                    f"privacy {privacy.kind}: this hospital asks for local, with epsilon {own}"
                 )
-            asked = math.inf if params.epsilon is None else params.epsilon
-            if shares_noise(params) and float(own) < asked:
+            asked = math.inf if privacy.epsilon is None else privacy.epsilon
+            if privacy.shared and float(own) < asked:
                 raise BenchError(
                     f"epsilon {asked:g}: this hospital spends {own} at most, and hospitals that "
                     "share noise all add as much; expected noise local, or that epsilon"
                 )
-            params = params.model_copy(update={"epsilon": min(float(own), asked)})
+            params = params.changed(privacy={"epsilon": min(float(own), asked)})
 
         site = hospital(context.node_config, params, self._family)
 
@@ -152,14 +152,16 @@ def coordinate(grid: Grid, settings: Mapping[str, Any], family: ModelFamily) -> 
 
     def build(frequencies: NDArray[np.float64] | None) -> nn.Module:
         known = _frequencies(params, listed) if frequencies is None else frequencies
-        model = family.build(listed.facts(known), params.model, derive(0, "federated", "weights"))
-        if params.initial is not None:
-            load_initial(model, Path(params.initial))
+        model = family.build(
+            listed.facts(known), params.training.model, derive(0, "federated", "weights")
+        )
+        if params.training.initial is not None:
+            load_initial(model, Path(params.training.initial))
         return model
 
     plan = ServerPlan(
         params=params,
-        clients=params.clients,
+        clients=params.federation.clients,
         delta=delta,
         n_sites=listed.sites.n_sites,
         seed=secrets.randbits(63),
@@ -171,14 +173,14 @@ def coordinate(grid: Grid, settings: Mapping[str, Any], family: ModelFamily) -> 
     if not any(cost["averaged"] for cost in progress.costs):
         why = progress.stopped or "no hospital gave an update; see the SuperNodes' logs"
         raise BenchError(f"vae-federated: no round was done: {why}")
-    model = family.build(listed.facts(), params.model, 0)
+    model = family.build(listed.facts(), params.training.model, 0)
     model.load_state_dict(progress.model_weights)
     fitted = FittedFederated(
         model.eval(),
         listed.sites.positions,
         listed.populations,
         listed.ploidy,
-        params.model,
+        params.training.model,
         reported_statement(params, delta, listed.people, progress),
         family,
     )
@@ -197,10 +199,10 @@ def reported_statement(
     params: FederatedParams, delta: float, people: int, progress: Progress
 ) -> PrivacyStatement:
     """The claim by what hospitals reported of their ledgers, which stay with them."""
-    ledgers = {"server": progress.ledger} if params.privacy == "central" else {}
+    ledgers = {"server": progress.ledger} if params.privacy.kind == "central" else {}
     statement = privacy_statement(params, delta, people, ledgers, ())
     spent = dict(statement.per_client)
-    if params.noised and params.privacy == "local":
+    if params.privacy.local:
         for cost in progress.costs:
             for client, said in cost["clients"].items():
                 bound = math.inf if said["epsilon"] is None else float(said["epsilon"])
@@ -229,16 +231,16 @@ def parameters(settings: Mapping[str, Any]) -> FederatedParams:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("params", *first["loc"]))
         raise BenchError(f"run configuration: {where}: {first['msg']}") from None
-    if params.repeatable_noise:
+    if params.privacy.repeatable_noise:
         raise BenchError(
-            "run configuration: params.repeatable_noise: expected false, as noise that others can "
-            "draw again protects nobody"
+            "run configuration: params.privacy.repeatable_noise: expected false, as noise that "
+            "others can draw again protects nobody"
         )
     return params
 
 
 def _frequencies(params: FederatedParams, listed: SiteList) -> NDArray[np.float64] | None:
-    if params.frequencies != "file":
+    if params.privacy.frequencies != "file":
         return None
-    assert params.frequencies_file is not None  # checked by the parameters
-    return read_frequencies(Path(params.frequencies_file), listed.sites.positions)
+    assert params.privacy.frequencies_file is not None  # checked by the parameters
+    return read_frequencies(Path(params.privacy.frequencies_file), listed.sites.positions)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import Context, RecordDict
+from flwr.clientapp.typing import Mod
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
@@ -25,9 +26,8 @@ from haplobench_federated.client_app import (
     client_app,
     client_mods,
     client_stages,
-    poisoned,
 )
-from haplobench_federated.client_panels import Harmonised, harmonise, partition, thinned
+from haplobench_federated.client_panels import Harmonised, harmonise, partition
 from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
 from haplobench_federated.params import FederatedParams, ModelParams
@@ -59,27 +59,46 @@ class Federated:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """What an experiment does to the clients of a federation; no parameter asks for it.
+
+    Attributes
+    ----------
+    failures : Failures or None
+        Messages that get lost.
+    typed : callable or None
+        What a client, by name, has of its panel: a panel of fewer sites and alleles.
+    taught : callable or None
+        What a client, by number, trains on in place of its people.
+    mods : sequence of Mod
+        Change updates, beyond the bound that clients put on their own.
+    """
+
+    failures: Failures | None = None
+    typed: Callable[[str, Panel], Panel] | None = None
+    taught: Callable[[int, People], People] | None = None
+    mods: Sequence[Mod] = ()
+
+
 def federate(
     train: Panel,
     params: FederatedParams,
     ctx: RunContext,
     family: ModelFamily,
-    *,
-    failures: Failures | None = None,
+    simulation: Simulation | None = None,
 ) -> Federated:
     """Run all rounds; goes on from a checkpoint in `ctx.checkpoint` where one fits.
 
-    `train` holds nobody who withdrew. `failures` is for tests.
+    `train` holds nobody who withdrew. `simulation` is for tests and benchmarks.
 
     Raises BenchError for partitions, files or budgets that the user must mend.
     """
     delta = checked_delta(params, train.n_samples, ctx.log)
     populations = Populations.of(train)
     facts = public_facts(train, params, ctx, populations)
-    people, harmonised = _clients(train, params, ctx, populations)
-    if params.attack.kind == "label_flip":
-        for name in list(people)[: params.attack.clients]:
-            people[name] = poisoned(people[name], len(populations.names))
+    simulated = simulation or Simulation()
+    people, harmonised = _clients(train, params, ctx, populations, simulated)
     names = list(people)
     checkpoint = _checkpoint(train, params, ctx)
     # A round that was broken off may have been seen, and with noise of its own the next one is
@@ -95,7 +114,7 @@ def federate(
             delta=delta,
             seed=ctx.seed_for("federated", "client", name),
             repeatable_seed=ctx.seed_for("federated", "noise", name)
-            if params.repeatable_noise
+            if params.privacy.repeatable_noise
             else None,
             device=ctx.device,
             ledger_file=ledgers_kept / f"client-{client}.json" if ledgers_kept else None,
@@ -108,7 +127,7 @@ def federate(
         return sites[int(context.node_config["partition-id"])]
 
     stages = client_stages(params, lambda context: len(site_of(context).people))
-    app = client_app(site_of, client_mods(params, site_of), stages)
+    app = client_app(site_of, client_mods(params, site_of, simulated.mods), stages)
     progress = checkpoint.read(contexts) if checkpoint is not None else None
     progress = Progress() if progress is None else progress
     of_server = ledgers_kept / "server.json" if ledgers_kept else None
@@ -122,13 +141,16 @@ def federate(
     def after_round(now: Progress) -> None:
         if checkpoint is not None:
             checkpoint.write(now, contexts)
-        ctx.progress(now.rounds_done / params.rounds, f"round {now.rounds_done} of {params.rounds}")
+        ctx.progress(
+            now.rounds_done / params.training.rounds,
+            f"round {now.rounds_done} of {params.training.rounds}",
+        )
 
     def build(frequencies: NDArray[np.float64] | None) -> nn.Module:
         known = facts if frequencies is None else replace(facts, frequencies=frequencies)
-        model = family.build(known, params.model, derive(ctx.seed, "federated", "weights"))
-        if params.initial is not None:
-            load_initial(model, Path(params.initial))
+        model = family.build(known, params.training.model, derive(ctx.seed, "federated", "weights"))
+        if params.training.initial is not None:
+            load_initial(model, Path(params.training.initial))
         return model
 
     plan = ServerPlan(
@@ -138,12 +160,14 @@ def federate(
         n_sites=train.n_sites,
         seed=ctx.seed_for("federated", "server"),
         build=build,
-        repeatable_seed=ctx.seed_for("federated", "noise") if params.repeatable_noise else None,
+        repeatable_seed=ctx.seed_for("federated", "noise")
+        if params.privacy.repeatable_noise
+        else None,
         before_release=before_release,
         after_round=after_round,
         log=ctx.log,
     )
-    grid = InProcessGrid(app, contexts, failures)
+    grid = InProcessGrid(app, contexts, simulated.failures)
     started = time.process_time()
     server_app(plan, progress)(grid, Context(1, 1, {}, RecordDict(), {}))
     if progress.stopped:
@@ -154,28 +178,28 @@ def federate(
         facts = replace(facts, frequencies=progress.frequencies)
     if not progress.rounds_done:
         raise BenchError(f"vae-federated: no round was done: {progress.stopped}")
-    model = family.build(facts, params.model, 0)
+    model = family.build(facts, params.training.model, 0)
     model.load_state_dict(progress.model_weights)
     sizes = {"parameters": _size(model)}
-    model_params, student = params.model, params.edge.student
+    model_params, student = params.training.model, params.training.student
     if student is not None:
         model = distil(model.eval(), facts, populations, params, student, family, ctx)
         model_params = student_model(params, student)
         sizes["student_parameters"] = _size(model)
-    if params.privacy == "central":
+    if params.privacy.kind == "central":
         ledgers = {site.name: progress.ledger for site in sites}
     else:
         ledgers = {site.name: site.ledger(contexts[client]) for client, site in enumerate(sites)}
     noise = [
         max((2 * c.noise_multiplier for c in progress.ledger.charges), default=0.0)
-        if params.privacy == "central"
+        if params.privacy.kind == "central"
         else site.noise_multiplier(contexts[client])
         for client, site in enumerate(sites)
-        if params.noised
+        if params.privacy.noised
     ]
     of_frequencies = sites[0].frequencies_noise()
     statement = privacy_statement(params, delta, train.n_samples, ledgers, noise, of_frequencies)
-    if params.seeded_noise:  # no finite ε is left unqualified
+    if params.privacy.from_seed:  # no finite ε is left unqualified
         for cost in progress.costs:
             for said in cost["clients"].values():
                 said["epsilon"] = None
@@ -184,12 +208,12 @@ def federate(
             site.name: {
                 "people": len(site.people),
                 "epsilon": _finite(statement.per_client[site.name]),
-                **({} if harmonised is None else {"sites": harmonised[site.name].as_dict()}),
+                **({"sites": harmonised[site.name].as_dict()} if harmonised else {}),
             }
             for site in sites
         },
         "random": _random(params),
-        "rounds_asked": params.rounds,
+        "rounds_asked": params.training.rounds,
         "rounds_done": progress.rounds_done,
         "stopped": progress.stopped,
         "quarantined": _quarantined(progress.costs, [site.name for site in sites]),
@@ -209,9 +233,9 @@ def _random(params: FederatedParams) -> dict[str, str]:
         "what is drawn from the model"
     )
     secret = "protective noise, people drawn for private steps"
-    if not params.noised:
+    if not params.privacy.noised:
         return {"source": "seed", "repeats": fixed + ", people drawn for steps", "differs": ""}
-    if params.repeatable_noise:
+    if params.privacy.repeatable_noise:
         return {"source": "seed", "repeats": f"{fixed}, {secret}", "differs": ""}
     return {"source": "operating system's entropy", "repeats": fixed, "differs": secret}
 
@@ -241,17 +265,17 @@ def checked_delta(params: FederatedParams, people: int, log: logging.Logger) -> 
 
     Raises BenchError for a δ above 1 / n, which allows to publish a random person outright.
     """
-    if params.delta is None:
+    if params.privacy.delta is None:
         return least_delta(people)
-    if params.delta > 1 / people and params.noised:
+    if params.privacy.delta > 1 / people and params.privacy.noised:
         raise BenchError(
-            f"delta: {params.delta:g} for {people} people; expected at most 1 / {people} = "
+            f"delta: {params.privacy.delta:g} for {people} people; expected at most 1 / {people} = "
             f"{1 / people:.3g}, and better {least_delta(people):.2g} or less"
         )
-    caution = caution_of(params.delta, people)
-    if caution and params.noised:
+    caution = caution_of(params.privacy.delta, people)
+    if caution and params.privacy.noised:
         log.warning("vae-federated: %s", caution)
-    return params.delta
+    return params.privacy.delta
 
 
 def public_facts(
@@ -259,9 +283,9 @@ def public_facts(
 ) -> PublicFacts:
     """What every client and the server know beforehand."""
     frequencies = None
-    if params.frequencies == "file":
-        assert params.frequencies_file is not None  # checked by the parameters
-        frequencies = read_frequencies(Path(params.frequencies_file), train.positions)
+    if params.privacy.frequencies == "file":
+        assert params.privacy.frequencies_file is not None  # checked by the parameters
+        frequencies = read_frequencies(Path(params.privacy.frequencies_file), train.positions)
     return PublicFacts(
         positions=train.positions,
         populations=populations.names,
@@ -308,20 +332,23 @@ def load_initial(model: nn.Module, folder: Path) -> None:
 
 
 def _clients(
-    train: Panel, params: FederatedParams, ctx: RunContext, populations: Populations
-) -> tuple[dict[str, People], dict[str, Harmonised] | None]:
-    parts = partition(train, params, ctx.rng("federated", "partition"))
-    uneven = params.lacking_sites > 0 or params.missing_alleles > 0
+    train: Panel,
+    params: FederatedParams,
+    ctx: RunContext,
+    populations: Populations,
+    simulated: Simulation,
+) -> tuple[dict[str, People], dict[str, Harmonised]]:
+    """People by client, and what harmonising cost each where they don't have the same sites."""
+    parts = partition(train, params.federation, ctx.rng("federated", "partition"))
     harmonised: dict[str, Harmonised] = {}
     people = {}
-    for name, index in parts.items():
+    for client, (name, index) in enumerate(parts.items()):
         panel = train.select_samples(index)
-        if uneven:
-            rng = ctx.rng("federated", "sites", name)
-            own = thinned(panel, params.lacking_sites, params.missing_alleles, rng)
-            panel, harmonised[name] = harmonise(own, train, name)
-        people[name] = people_of(panel, populations)
-    return people, harmonised if uneven else None
+        if simulated.typed is not None:
+            panel, harmonised[name] = harmonise(simulated.typed(name, panel), train, name)
+        own = people_of(panel, populations)
+        people[name] = own if simulated.taught is None else simulated.taught(client, own)
+    return people, harmonised
 
 
 def people_of(panel: Panel, populations: Populations) -> People:
@@ -338,7 +365,7 @@ def _checkpoint(
     identity: Mapping[str, Any] = {
         "generator": "vae-federated",
         # Names of people who withdrew are kept nowhere.
-        "params": params.model_dump(mode="json", exclude={"withdrawn"}),
+        "params": params.model_dump(mode="json", exclude={"federation": {"withdrawn"}}),
         "seed": ctx.seed,
         "train": train.digest,
     }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch import nn
 from haplobench import BenchError, Panel, Populations, PrivacyStatement, RunContext, SampleRequest
 from haplobench_federated.family import ModelFamily, PublicFacts, WindowCodeFamily
 from haplobench_federated.params import FederatedParams, ModelParams
+
+if TYPE_CHECKING:
+    from haplobench_federated.federation import Simulation
 
 _BLOCK = 256
 _FORMAT = 1
@@ -91,8 +94,11 @@ class FittedFederated:
 class Federated:
     """Hospitals train one model together; only protected updates leave them."""
 
-    def __init__(self, family: ModelFamily | None = None) -> None:
+    def __init__(
+        self, family: ModelFamily | None = None, simulation: Simulation | None = None
+    ) -> None:
         self._family = WindowCodeFamily() if family is None else family
+        self._simulation = simulation
 
     def fit(self, train: Panel, params: FederatedParams, ctx: RunContext) -> FittedFederated:
         """Run the federation; writes `federation.json` and `privacy.json` to the artifacts.
@@ -106,15 +112,15 @@ class Federated:
         from haplobench_federated.federation import federate
 
         counts = None
-        if params.withdrawn:
-            (train,), counts = params.withdrawn.read().leave_out(
+        if withdrawn := params.federation.withdrawn:
+            (train,), counts = withdrawn.read().leave_out(
                 train,
-                allow_unknown=params.withdrawn.allow_unknown,
+                allow_unknown=withdrawn.allow_unknown,
                 key="withdrawn",
                 private=True,
             )
         torch.set_num_threads(max(1, ctx.threads))
-        result = federate(train, params, ctx, self._family)
+        result = federate(train, params, ctx, self._family, self._simulation)
         report = result.report | ({"withdrawn": counts} if counts else {})
         _write(ctx.artifacts / "federation.json", report)
         (ctx.artifacts / "privacy.json").write_text(result.statement.to_json())

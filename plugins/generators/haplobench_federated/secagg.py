@@ -273,15 +273,15 @@ class SecAggPlus(SecureAggregation):
         offers = talk.offers(list(by_node))
         least = least_clients(self.params)
         enough(offers, least)
-        graph = neighbourhoods(list(offers), self.params.secure.neighbours)
+        graph = neighbourhoods(list(offers), self.params.aggregation.secure.neighbours)
         thresholds = {
-            node: max(2, least, math.ceil(self.params.secure.threshold * len(near)))
+            node: max(2, least, math.ceil(self.params.aggregation.secure.threshold * len(near)))
             for node, near in graph.items()
         }
         dealt, sealed = self._deal(talk, offers, graph, thresholds)
         quantisation = Quantisation(
-            self.params.secure.bits,
-            self.params.secure.clipping_range,
+            self.params.aggregation.secure.bits,
+            self.params.aggregation.secure.clipping_range,
             sum(offers[node].people for node in dealt),
         )
         vectors = self._train(talk, by_node, dealt, sealed, quantisation)

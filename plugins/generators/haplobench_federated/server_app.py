@@ -46,7 +46,7 @@ from haplobench_federated.aggregation import (
 from haplobench_federated.client_app import BUDGET_SPENT
 from haplobench_federated.grid import InProcessGrid, client_of
 from haplobench_federated.homomorphic import HomomorphicSum
-from haplobench_federated.params import FederatedParams
+from haplobench_federated.params import CompressionParams, FederatedParams
 from haplobench_federated.secagg import SecAggPlus
 from haplobench_federated.secure_round import RECORD, SecureAggregation
 from haplobench_federated.seeds import derive, global_seed, noise_source
@@ -65,9 +65,9 @@ from haplobench_federated.updates import (
 
 def secure_aggregation(params: FederatedParams) -> SecureAggregation | None:
     """The server's side, or None where it sees the updates."""
-    if params.secure.kind == "secagg":
-        return SecAggPlus(params)
-    return HomomorphicSum(params) if params.secure.kind == "homomorphic" else None
+    kinds = {"secagg": SecAggPlus, "homomorphic": HomomorphicSum}
+    kind = kinds.get(params.aggregation.secure.kind)
+    return kind(params) if kind else None
 
 
 # Hours that a server without a deadline waits for a client; Flower needs a number.
@@ -165,25 +165,26 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
     params = plan.params
     # Flower logs every round, and advice that doesn't apply here, on standard error.
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    central = params.privacy == "central" and params.noised
+    privacy, central = params.privacy, params.privacy.central
     multiplier = central_noise(params, plan.delta) if central else 0.0
     strategy = make_strategy(params, plan.clients)
     secure = secure_aggregation(params)
     if not progress.weights:
-        if params.frequencies == "noised":
+        if privacy.frequencies == "noised":
             with global_seed(derive(plan.seed, "server", 0)):
                 progress.frequencies = ask_frequencies(grid, plan, secure)
         progress.weights = _copied(plan.build(progress.frequencies).state_dict())
     restore_strategy(strategy, progress.strategy)
     config = ConfigRecord()
-    while progress.rounds_done < params.rounds and not progress.stopped:
+    while progress.rounds_done < params.training.rounds and not progress.stopped:
         number = progress.rounds_done + 1
         if central:
             charge = central_charge(multiplier)
-            if params.epsilon is not None and not progress.ledger.affords(
-                charge, params.epsilon, plan.delta, params.accountant
-            ):
-                progress.stopped = f"budget: round {number} would exceed epsilon {params.epsilon:g}"
+            spent = progress.ledger.epsilon(plan.delta, privacy.accountant, charge)
+            if privacy.epsilon is not None and spent > privacy.epsilon:
+                progress.stopped = (
+                    f"budget: round {number} would exceed epsilon {privacy.epsilon:g}"
+                )
                 break
         weights = to_record(progress.weights)
         set_rate(strategy, params, number)
@@ -211,7 +212,7 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
                     source = noise_source(plan.repeatable_seed, number)
                     combinable = [
                         noised_average(
-                            combinable, weights, params.clipping_norm, multiplier, source
+                            combinable, weights, privacy.clipping_norm, multiplier, source
                         )
                     ]
                 combined, _ = strategy.aggregate_train(number, combinable)
@@ -223,8 +224,8 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
                     }
         progress.rounds_done = number
         progress.strategy = strategy_state(strategy)
-        if params.averaging:
-            progress.average = _averaged(progress, params.averaging)
+        if params.training.averaging:
+            progress.average = _averaged(progress, params.training.averaging)
         cost = _cost(number, grid, messages, outcome.replies, refused)
         cost["averaged"] = outcome.averaged
         cost["quarantined"] = [asdict(one) for one in outcome.quarantined]
@@ -254,7 +255,7 @@ def _exchanged(
 ) -> _Outcome:
     """Have clients train, and leave out what no average may hold."""
     params = plan.params
-    timeout = params.round_seconds or _PATIENCE
+    timeout = params.federation.round_seconds or _PATIENCE
     if secure is not None:
         found = secure.collect(grid, number, messages, weights, timeout)
         combinable = [] if found.average is None else [found.average]
@@ -263,13 +264,13 @@ def _exchanged(
         )
     else:
         replies = [
-            decompressed(reply, weights, params.edge)
+            decompressed(reply, weights, params.aggregation.compression)
             for reply in grid.send_and_receive(messages, timeout=timeout)
         ]
         answered = [reply for reply in replies if reply.has_content()]
         screened = screen(number, weights, answered, params)
         combinable = combine(
-            params.robust, number, weights, screened.kept, len(screened.quarantined)
+            params.aggregation.robust, number, weights, screened.kept, len(screened.quarantined)
         )
         averaged = len(screened.kept) if combinable else 0
         outcome = _Outcome(replies, combinable, averaged, screened.quarantined)
@@ -294,12 +295,9 @@ def ask_frequencies(
     config = ConfigRecord({"server-round": 0, STAGE: FREQUENCIES})
     record = RecordDict({"arrays": start, "config": config})
     messages = [Message(record, node, "train") for node in grid.get_node_ids()]
-    params = plan.params.model_copy(
-        update={
-            "edge": plan.params.edge.model_copy(update={"compression": "none"}),
-            "robust": plan.params.robust.model_copy(update={"update_norm": None}),
-        }
-    )
+    robust = plan.params.aggregation.robust.model_copy(update={"update_norm": None})
+    plain = CompressionParams.model_validate({})
+    params = plan.params.changed(aggregation={"robust": robust, "compression": plain})
     found = _exchanged(grid, replace(plan, params=params), secure, 0, messages, start)
     if not found.combinable:
         return None

@@ -34,18 +34,12 @@ _STEPS = 8.0
 _DEVIATIONS = 12.0
 
 
-def shares_noise(params: FederatedParams) -> bool:
-    """Whether clients share noise."""
-    return params.noised and params.noise == "shared"
-
-
 def least_clients(params: FederatedParams) -> int:
     """Clients whose noise together is what is claimed; 1 where noise is local."""
-    if not shares_noise(params):
+    if not params.privacy.shared:
         return 1
-    drawn = max(1, math.floor(params.fraction * params.clients))
     # 0.7 of 10 are 7, whatever the last bit of the product.
-    return max(2, math.ceil(params.honest * drawn * (1 - 1e-9)))
+    return max(2, math.ceil(params.privacy.honest * params.federation.drawn * (1 - 1e-9)))
 
 
 def own_noise(params: FederatedParams, noise_multiplier: float) -> float:
@@ -58,14 +52,15 @@ def summed_step(params: FederatedParams) -> float:
 
     That of the quantisation; with CKKS eight times what a ciphertext of each client adds.
     """
-    if params.secure.kind == "secagg":
-        return Quantisation(params.secure.bits, params.secure.clipping_range, 1).step
-    return 8 * error_bound(params.clients, 1)
+    secure = params.aggregation.secure
+    if secure.kind == "secagg":
+        return Quantisation(secure.bits, secure.clipping_range, 1).step
+    return 8 * error_bound(params.federation.clients, 1)
 
 
 def gradient_step(params: FederatedParams, round_number: int) -> float:
     """The step of a sum of clipped gradients that makes people times an update whole steps."""
-    return summed_step(params) * params.sampling_rate / params.client_rate(round_number)
+    return summed_step(params) * params.training.sampling_rate / params.client_rate(round_number)
 
 
 def frequencies_step(params: FederatedParams, n_sites: int) -> float:
@@ -88,15 +83,15 @@ def misfit_of_updates(
     noise_multiplier : float
         Of the sum.
     """
-    if not shares_noise(params):
+    if not params.privacy.shared:
         return ""
-    expected = params.sampling_rate * people
+    expected = params.training.sampling_rate * people
     if expected < 1:
         return f"a batch of {expected:.2g} people; expected at least 1 on average, to share noise"
     noise = own_noise(params, noise_multiplier)
-    rates = params.client_rate(1), params.client_rate(params.rounds)
-    norm = params.clipping_norm
-    for number, rate in zip((1, params.rounds), rates, strict=True):
+    rates = params.client_rate(1), params.client_rate(params.training.rounds)
+    norm = params.privacy.clipping_norm
+    for number, rate in zip((1, params.training.rounds), rates, strict=True):
         step = gradient_step(params, number)
         sensitivity = rounded_sensitivity(norm, step, size)
         said = _misfit(
@@ -123,7 +118,7 @@ def misfit_of_frequencies(
     params: FederatedParams, people: int, n_sites: int, noise_multiplier: float
 ) -> str:
     """The same of allele frequencies, which lie within 1/2 of 1/2."""
-    if not shares_noise(params):
+    if not params.privacy.shared:
         return ""
     noise = own_noise(params, noise_multiplier) * math.sqrt(n_sites) / 2
     scale = frequencies_scale(n_sites)
@@ -135,17 +130,17 @@ def _misfit(
     params: FederatedParams, people: int, greatest: float, spread: float, steps: float
 ) -> str:
     """Of values up to `greatest` without noise of standard deviation `spread`, or so many steps."""
-    secure = params.secure
+    secure = params.aggregation.secure
     if steps < _STEPS:
         return (
-            f"secure.{'bits' if secure.kind == 'secagg' else 'kind'} "
+            f"aggregation.secure.{'bits' if secure.kind == 'secagg' else 'kind'} "
             f"{secure.bits if secure.kind == 'secagg' else secure.kind}: a client's noise is "
             f"{steps:.3g} steps of what is summed; expected at least {_STEPS:g}"
         )
     needed = greatest + _DEVIATIONS * spread
     if secure.kind == "secagg" and needed > secure.clipping_range:
         return (
-            f"secure.clipping_range {secure.clipping_range:g}; expected at least {needed:.3g}, to "
-            f"hold the noise of {people} people"
+            f"aggregation.secure.clipping_range {secure.clipping_range:g}; expected at least "
+            f"{needed:.3g}, to hold the noise of {people} people"
         )
     return ""

@@ -90,30 +90,22 @@ def train_locally(
     model.train().to(device)
     parameters = dict(model.named_parameters())
     start = {name: value.detach().clone() for name, value in parameters.items()}
-    optimiser = _optimiser(model, params, round_number)
+    training, privacy = params.training, params.privacy
+    rate = params.client_rate(round_number)
+    kind = torch.optim.Adam if training.optimiser == "adam" else torch.optim.SGD
+    optimiser = kind(model.parameters(), lr=rate)
     _load_moments(optimiser, list(parameters), state.optimiser)
-    expected = max(params.sampling_rate * len(people), 1.0)
-    private = params.privacy == "local" and params.noised
+    expected = max(training.sampling_rate * len(people), 1.0)
+    norm = state.clipping_norm or privacy.clipping_norm
     clipping = Clipping(
-        params.clipping,
-        state.clipping_norm or params.clipping_norm,
-        params.clipping_quantile,
-        params.clipping_learning_rate,
+        privacy.clipping, norm, privacy.clipping_quantile, privacy.clipping_learning_rate
     )
     source = NoiseSource() if noise is None else noise
-    steps = (
-        PrivateSteps(
-            model,
-            optimiser,
-            clipping,
-            noise_multiplier,
-            expected,
-            source,
-            grid_step,
+    steps = None
+    if privacy.local:
+        steps = PrivateSteps(
+            model, optimiser, clipping, noise_multiplier, expected, source, grid_step
         )
-        if private
-        else None
-    )
 
     def pull() -> None:
         """FedProx' gradient: of the weights alone, so after the noise."""
@@ -123,27 +115,27 @@ def train_locally(
                 value.grad.add_(value.detach() - start[name], alpha=proximal_mu)
 
     gradient = None
-    for step in range(params.local_steps):
-        if private:
-            chosen = source.batch(len(people), params.sampling_rate)
+    for step in range(training.local_steps):
+        if privacy.local:
+            chosen = source.batch(len(people), training.sampling_rate)
         else:
             rng = np.random.default_rng(derive(seed, "batch", round_number, step))
-            chosen = np.flatnonzero(rng.random(len(people)) < params.sampling_rate)
+            chosen = np.flatnonzero(rng.random(len(people)) < training.sampling_rate)
         haplotypes = torch.from_numpy(people.haplotypes[chosen]).to(device)
         population = torch.from_numpy(people.population[chosen]).to(device)
         with global_seed(derive(seed, "model", round_number, step)):
             if steps is not None:
-                gradient = steps.step(haplotypes, population, params.memory_batch, pull)
+                gradient = steps.step(haplotypes, population, training.memory_batch, pull)
             else:
                 optimiser.zero_grad()
-                for first in range(0, max(chosen.size, 1), params.memory_batch):
-                    chunk = slice(first, first + params.memory_batch)
+                for first in range(0, max(chosen.size, 1), training.memory_batch):
+                    chunk = slice(first, first + training.memory_batch)
                     _plain_backward(model, haplotypes[chunk], population[chunk], expected)
                 pull()
                 optimiser.step()
     left = LocalState(_moments(optimiser, list(parameters)), state.clipping_norm, gradient)
     if steps is not None:
-        if params.clipping == "adaptive":
+        if privacy.clipping == "adaptive":
             left.clipping_norm = steps.clipping_norm
         steps.close()
     return left
@@ -157,15 +149,6 @@ def _plain_backward(
         return
     for value in model.parameters():
         value.grad = torch.zeros_like(value) if value.grad is None else value.grad
-
-
-def _optimiser(
-    model: nn.Module, params: FederatedParams, round_number: int
-) -> torch.optim.Optimizer:
-    rate = params.client_rate(round_number)
-    if params.optimiser == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate)
-    return torch.optim.SGD(model.parameters(), lr=rate)
 
 
 def _moments(optimiser: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
@@ -196,7 +179,7 @@ _LEAST = 0.005  # frequency to begin with
 def student_model(params: FederatedParams, student: StudentParams) -> ModelParams:
     """Parameters of the student's model: the teacher's, smaller, sampled as it was fitted."""
     sizes = {"window": student.window, "codes": student.codes, "temperature": 1.0}
-    return params.model.model_copy(update=sizes)
+    return params.training.model.model_copy(update=sizes)
 
 
 def distil(
@@ -211,7 +194,7 @@ def distil(
     """A student of `teacher`, whose people are drawn by their share of the training people."""
     rng = ctx.rng("federated", "student")
     population = populations.draw(None, rng.random(student.people))
-    rows = family.sample(teacher, params.model, np.repeat(population, facts.ploidy), rng)
+    rows = family.sample(teacher, params.training.model, np.repeat(population, facts.ploidy), rng)
     haplotypes = rows.reshape(student.people, facts.ploidy, facts.n_sites)
     frequencies = np.clip(rows.mean(axis=0, dtype=np.float64), _LEAST, 1 - _LEAST)
     model = family.build(
@@ -220,17 +203,18 @@ def distil(
         ctx.seed_for("federated", "student", "weights"),
     )
     rounds = math.ceil(student.steps / _STEPS)
-    fitting = params.model_copy(
-        update={
-            "privacy": "none",
-            "strategy": "fedavg",  # the schedule is then the steps' own
-            "rounds": rounds,
-            "local_steps": _STEPS,
-            "learning_rate": student.learning_rate,
-            "sampling_rate": _TAKEN,
-            "optimiser": "adam",
-            "schedule": "cosine",
-        }
+    schedule = {
+        "rounds": rounds,
+        "local_steps": _STEPS,
+        "learning_rate": student.learning_rate,
+        "sampling_rate": _TAKEN,
+        "optimiser": "adam",
+        "schedule": "cosine",
+    }
+    fitting = params.changed(
+        privacy={"kind": "none"},
+        aggregation={"strategy": "fedavg"},  # the schedule is then the steps' own
+        training=schedule,
     )
     state = LocalState()
     for number in range(1, rounds + 1):

@@ -17,7 +17,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from haplobench_federated.params import EdgeParams
+from haplobench_federated.params import CompressionParams
 
 
 def to_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
@@ -137,7 +137,7 @@ def message_of(arrays: ArrayRecord, people: float) -> Message:
 _RESIDUAL = "residual"
 
 
-def compression_mod(params: EdgeParams, seed_of: Callable[[Context, int], int]) -> Mod:
+def compression_mod(params: CompressionParams, seed_of: Callable[[Context, int], int]) -> Mod:
     """A mod that compresses a client's update; `seed_of` (context, round) seeds its rounding."""
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -150,7 +150,7 @@ def compression_mod(params: EdgeParams, seed_of: Callable[[Context, int], int]) 
         reply = call_next(message, context)
         if reply.has_content():
             vector = flat(difference(arrays_of(reply), start))
-            if params.compression == "quantise":
+            if params.kind == "quantise":
                 rng = np.random.default_rng(seed_of(context, number))
                 sizes = [int(np.prod(array.shape, dtype=np.int64)) for array in start.values()]
                 sent = quantised(vector, sizes, params.bits, rng)
@@ -166,12 +166,12 @@ def compression_mod(params: EdgeParams, seed_of: Callable[[Context, int], int]) 
     return mod
 
 
-def decompressed(reply: Message, start: ArrayRecord, params: EdgeParams) -> Message:
+def decompressed(reply: Message, start: ArrayRecord, params: CompressionParams) -> Message:
     """A reply with its update as weights again, in place.
 
     A reply that can't be read keeps what it has, which no screening lets pass.
     """
-    if params.compression != "none" and reply.has_content():
+    if params.kind != "none" and reply.has_content():
         try:
             update = unflat(restored(arrays_of(reply), start, params), start)
         except (KeyError, TypeError, ValueError, IndexError):
@@ -213,7 +213,9 @@ def largest(vector: NDArray[np.float64], share: float) -> ArrayRecord:
     )
 
 
-def restored(sent: ArrayRecord, start: ArrayRecord, params: EdgeParams) -> NDArray[np.float64]:
+def restored(
+    sent: ArrayRecord, start: ArrayRecord, params: CompressionParams
+) -> NDArray[np.float64]:
     """The update (n_parameters,) that `quantised` or `largest` wrote.
 
     Raises KeyError, ValueError or IndexError if it isn't one of weights like `start`.
@@ -221,7 +223,7 @@ def restored(sent: ArrayRecord, start: ArrayRecord, params: EdgeParams) -> NDArr
     sizes = [int(np.prod(array.shape, dtype=np.int64)) for array in start.values()]
     n = sum(sizes)
     vector = np.zeros(n)
-    if params.compression == "top_k":
+    if params.kind == "top_k":
         places, values = sent["places"].numpy(), sent["values"].numpy()
         if places.dtype != np.uint32 or np.unique(places).size != places.size:
             raise ValueError("places: expected each value once, as uint32")
