@@ -1,4 +1,4 @@
-"""Individual genomes, FASTA and FASTQ."""
+"""People by site frequency, their genomes, and FASTA."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from haplobench import BenchError, ReferenceSequence
 from haplobench.testing import example_context, example_panel
 from haplobench_reads.genome import Genomes, Sites, reference_under, write_fasta
-from haplobench_reads.illumina import Fragments, Reads, gzipped, records
 
 
 def sites(ref: list[str], alt: list[str]) -> Sites:
@@ -68,51 +67,6 @@ def test_fasta_is_read_by_htslib(tmp_path: Path, length: int) -> None:
     assert max(map(len, path.read_text().splitlines())) <= 60
     with pysam.FastaFile(str(path)) as fasta:
         assert fasta.fetch("one").encode() == bases.tobytes()
-
-
-def example_records() -> tuple[Fragments, Reads, bytes]:
-    fragments = Fragments(np.array([0, 41]), np.array([300, 341]), np.array([False, True]))
-    reads = Reads(
-        np.frombuffer(b"ACGTTGCA", np.uint8).reshape(2, 4),
-        np.array([[2, 30, 41, 40], [10, 11, 12, 13]], np.uint8),
-    )
-    return fragments, reads, records("someone_h2", 1000, 7, fragments, reads, "/2")
-
-
-def test_fastq_is_read_by_htslib_and_names_the_origin(tmp_path: Path) -> None:
-    _, reads, text = example_records()
-    path = tmp_path / "reads.fastq.gz"
-    with gzipped([path]) as (file,):
-        file.write(text)
-    with pysam.FastxFile(str(path)) as fastq:
-        found = list(fastq)
-    assert [read.name for read in found] == [
-        "someone_h2_0000001000_0000001299_+_0000000007/2",
-        "someone_h2_0000001041_0000001340_-_0000000008/2",
-    ]
-    for read, bases, qualities in zip(found, reads.bases, reads.qualities, strict=True):
-        assert read.sequence.encode() == bases.tobytes()
-        assert list(read.get_quality_array()) == qualities.tolist()
-
-
-def test_gzip_bytes_depend_on_the_content_alone(tmp_path: Path) -> None:
-    paths = [tmp_path / "one.gz", tmp_path / "two.gz"]
-    with gzipped(paths) as files:
-        for file in files:
-            file.write(b"the same")
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert paths[0].read_bytes()[4:8] == bytes(4)  # no time
-
-
-def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
-    def fail() -> None:
-        with gzipped([tmp_path / "one.gz"]) as (file,):
-            file.write(b"half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_people_are_in_hardy_weinberg_proportions_without_ld() -> None:

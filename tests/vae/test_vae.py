@@ -1,4 +1,4 @@
-"""`vae`: conformance, populations, borders, cuts, storage."""
+"""`vae`: conformance, what it learns, the temperature of samples, its latent space."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from sklearn.decomposition import PCA
 
-from haplobench import BenchError, Panel, PluginError, SampleRequest, SuiteError
+from haplobench import (
+    BenchError,
+    Explorable,
+    Panel,
+    PluginError,
+    RunContext,
+    SampleRequest,
+    SuiteError,
+)
 from haplobench.registry import load_registry
-from haplobench.suite import load_suite
+from haplobench.suite.load import load_suite
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_vae.specs import VAEParams
-from haplobench_vae.vae import VAE, FittedVAE
+from haplobench_vae.vae import VAE, FittedVAE, calibrated, r2_by_lag
 
 QUICK = {
     "window": 32,
@@ -32,6 +41,7 @@ QUICK = {
     "epochs": 3,
 }
 WIDTH = 20
+PARAMS = {"window": 20, "codes": 48, "dimension": 32, "reach": 8, "epochs": 8}
 
 
 def fit(folder: Path, panel: Panel, seed: int = 0, **params: Any) -> FittedVAE:
@@ -229,3 +239,177 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"format": 99}')
     with pytest.raises(BenchError, match="format 99, expected 2"):
         VAE().load(tmp_path, ctx)
+
+
+@given(n=st.integers(3, 40), sites=st.integers(2, 30), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_r2_by_lag_is_numpys(n: int, sites: int, seed: int) -> None:
+    haplotypes = np.random.default_rng(seed).integers(0, 2, (n, sites)).astype(np.int8)
+    haplotypes[:2] = [[0], [1]]  # every site varies
+    r2 = np.corrcoef(haplotypes.T) ** 2
+    expected = [np.diagonal(r2, k).mean() for k in 2 ** np.arange(9) if k < sites]
+    assert r2_by_lag(haplotypes) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_fixed_and_missing_alleles_give_no_ld() -> None:
+    rng = np.random.default_rng(0)
+    haplotypes = np.repeat(rng.integers(0, 2, (50, 1)), 3, axis=1).astype(np.int8)
+    assert r2_by_lag(haplotypes) == pytest.approx([1, 1])
+    haplotypes[:, 1] = 0
+    assert r2_by_lag(haplotypes) == pytest.approx([0, 1])
+    haplotypes[:, 1] = -1
+    assert r2_by_lag(haplotypes) == pytest.approx([0, 1])
+
+
+def test_the_temperature_of_a_models_own_samples_is_found_again(tmp_path: Path) -> None:
+    panel = example_panel(n_samples=250, n_sites=200, seed=3)
+    ctx = example_context(tmp_path, panel)
+    params = {"window": 20, "codes": 48, "dimension": 32, "reach": 8, "epochs": 6}
+    fitted = VAE().fit(panel, VAEParams.model_validate(params), ctx)
+    chosen = fitted.params.temperature
+    assert chosen is not None
+    assert json.loads((ctx.artifacts / "training.json").read_text())["temperature"] == chosen
+    fitted.save(tmp_path)
+    assert VAE().load(tmp_path, ctx).params.temperature == chosen
+    found = []
+    for wanted in (0.5, 0.9):
+        own = replace(fitted, params=fitted.params.model_copy(update={"temperature": wanted}))
+        labels = np.repeat(np.sort(panel.population), 2)
+        made = np.concatenate(list(own.sample(SampleRequest(500, populations=labels), ctx)))
+        again = calibrated(fitted, made, fitted.populations.index(labels), ctx)
+        found.append(again.params.temperature)
+    assert found == pytest.approx([0.5, 0.9], abs=0.15)
+
+
+def test_a_temperature_that_is_given_is_kept(tmp_path: Path) -> None:
+    panel = example_panel(n_samples=30, n_sites=40)
+    params = VAEParams.model_validate({"epochs": 1, "codes": 8, "temperature": 0.8})
+    fitted = VAE().fit(panel, params, example_context(tmp_path, panel))
+    assert fitted.params.temperature == 0.8
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return example_panel(n_samples=200, n_sites=200, seed=3)
+
+
+@pytest.fixture(scope="module")
+def ctx(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> RunContext:
+    return example_context(tmp_path_factory.mktemp("fit"), panel)
+
+
+@pytest.fixture(scope="module")
+def fitted(panel: Panel, ctx: RunContext) -> FittedVAE:
+    return VAE().fit(panel, VAEParams.model_validate(PARAMS), ctx)
+
+
+def people(panel: Panel, group: str, n: int = 20) -> Panel:
+    return panel.select_samples(np.flatnonzero(panel.superpopulation == group)[:n])
+
+
+def test_alleles_are_drawn_with_the_probabilities(fitted: FittedVAE, ctx: RunContext) -> None:
+    request = SampleRequest(3000, batch_size=700)
+    alleles = np.concatenate(list(fitted.sample(request, ctx)))
+    parts = list(fitted.probabilities(request, ctx))
+    p = np.concatenate(parts)
+    assert p.dtype == np.float32
+    assert max(part.shape[0] for part in parts) <= 700
+    assert p.shape == alleles.shape
+    assert ((p >= 0) & (p <= 1)).all()
+    # Calibrated: among alleles drawn at about the same probability, that share is alternate.
+    bins = np.minimum((p * 10).astype(int), 9)
+    for b in range(10):
+        chosen = bins == b
+        expected, n = p[chosen].mean(), chosen.sum()
+        error = 5 * np.sqrt(max(expected * (1 - expected), 1e-4) / n)
+        assert alleles[chosen].mean() == pytest.approx(expected, abs=error + 1e-3)
+
+
+def test_probabilities_do_not_depend_on_the_cut(fitted: FittedVAE, ctx: RunContext) -> None:
+    whole = np.concatenate(list(fitted.probabilities(SampleRequest(300), ctx)))
+    part = np.concatenate(list(fitted.probabilities(SampleRequest(20, 250, 7), ctx)))
+    np.testing.assert_array_equal(part, whole[250:270])
+
+
+def test_codes_are_the_most_probable_and_carry_the_haplotype(
+    fitted: FittedVAE, panel: Panel, ctx: RunContext
+) -> None:
+    assert isinstance(fitted, Explorable)
+    codes = fitted.encode(panel, ctx)
+    assert codes.shape == (panel.n_haplotypes, fitted.tiling.n_windows)
+    tables = 1 / (1 + np.exp(-fitted.codebooks.logits.numpy().astype(float)))
+    window = 3
+    alleles = panel.haplotypes[:, window * 20 : (window + 1) * 20].astype(float)
+    p = tables[window][:, :20]
+    joint = alleles @ np.log(p).T + (1 - alleles) @ np.log1p(-p).T
+    joint += fitted.codebooks.log_weights[window].numpy()
+    np.testing.assert_array_equal(codes[:, window], joint.argmax(axis=1))
+    # Both ends of a way are what its codes decode to: near the haplotype itself.
+    back = fitted.interpolate(panel, panel, 2, ctx)
+    np.testing.assert_array_equal(back[0], back[1])
+    wrong = (back[0] != panel.haplotypes).mean()
+    by_chance = (panel.haplotypes[::-1] != panel.haplotypes).mean()
+    assert wrong < by_chance / 4
+
+
+def test_points_on_the_way_lie_between_the_ends(
+    fitted: FittedVAE, panel: Panel, ctx: RunContext
+) -> None:
+    groups = np.unique(panel.superpopulation)
+    first, second = people(panel, groups[0]), people(panel, groups[1])
+    way = fitted.interpolate(first, second, 9, ctx)
+    assert way.shape == (9, first.n_haplotypes, panel.n_sites)
+
+    def dosages(haplotypes: NDArray[np.int8]) -> NDArray[np.int64]:
+        return haplotypes.reshape(-1, 2, panel.n_sites).sum(axis=1)
+
+    pca = PCA(2, svd_solver="full").fit(dosages(panel.haplotypes))
+    scores = np.array([pca.transform(dosages(step)) for step in way])
+    start, end = scores[0], scores[-1]
+    # Where each point lies on the straight line between its ends: 0 at the first, 1 at the last.
+    along = ((scores - start) * (end - start)).sum(-1) / ((end - start) ** 2).sum(-1)
+    mean = along.mean(axis=1)
+    assert (np.diff(mean) > 0).all()
+    assert mean[4] == pytest.approx(0.5, abs=0.2)
+    assert ((along > -0.15) & (along < 1.15)).mean() > 0.95
+    # And off it by less than the ends are apart.
+    line = start + along[..., None] * (end - start)
+    apart = np.linalg.norm(end - start, axis=-1)
+    assert (np.linalg.norm(scores - line, axis=-1) / apart).mean() < 0.35
+    # Step by step, fewer alleles are the first's and more the second's.
+    differ = np.array([[(step != end).mean() for end in (way[0], way[-1])] for step in way])
+    assert (np.diff(differ[:, 0]) >= 0).all()
+    assert (np.diff(differ[:, 1]) <= 0).all()
+
+
+def test_a_traversal_changes_one_window_and_what_follows_from_it(
+    fitted: FittedVAE, panel: Panel, ctx: RunContext
+) -> None:
+    one = panel.select_samples([5])
+    own = fitted.interpolate(one, one, 2, ctx)[0]
+    made = fitted.traverse(one, 4, 12, ctx)
+    assert made.shape == (12, 2, panel.n_sites)
+    here = slice(80, 100)
+    np.testing.assert_array_equal(made[:, :, :80], np.broadcast_to(own[:, :80], (12, 2, 80)))
+    assert len(np.unique(made[:, 0, here], axis=0)) > 6
+    # The other windows keep their codes: what changes there, the decoder's context changes.
+    assert (made[:, :, 100:] != own[:, 100:]).mean() < (made[:, :, here] != own[:, here]).mean() / 4
+    with pytest.raises(BenchError, match="no window 10; expected 0 to 9"):
+        fitted.traverse(one, 10, 3, ctx)
+
+
+def test_other_sites_are_refused(fitted: FittedVAE, ctx: RunContext) -> None:
+    with pytest.raises(BenchError, match="found 50 sites, expected the 200"):
+        fitted.encode(example_panel(n_sites=50), ctx)
+
+
+def test_a_saved_model_answers_the_same(
+    fitted: FittedVAE, panel: Panel, ctx: RunContext, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path)
+    again = VAE().load(tmp_path, ctx)
+    np.testing.assert_array_equal(again.encode(panel, ctx), fitted.encode(panel, ctx))
+    two = people(panel, "EUR", 2)
+    np.testing.assert_array_equal(
+        again.interpolate(two, two, 2, ctx), fitted.interpolate(two, two, 2, ctx)
+    )

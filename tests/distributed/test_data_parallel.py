@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch trains")
 
-SCRIPT = Path(__file__).with_name("training_script.py")
+SCRIPT = Path(__file__).with_name("data_parallel_script.py")
 HOROVOD = importlib.util.find_spec("horovod") is not None
 
 

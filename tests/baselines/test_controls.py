@@ -1,12 +1,36 @@
-"""Copycat: whole training people, of the population asked for, each once where possible."""
+"""The two controls: frequencies without LD, and whole training people."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from baseline_cases import context, fitted, panel, rows, sampled
+from baseline_cases import context, fitted, panel, rows, sampled, worst_z
 
 N = 24  # people
+
+
+def test_frequencies_are_the_training_panels(tmp_path):
+    train = panel(np.random.default_rng(0).random((40, 500)) < np.linspace(0, 1, 500))
+    ctx = context(tmp_path)
+    n = 10_000
+    drawn = sampled(fitted("independent", train, ctx), ctx, n)
+    assert worst_z(drawn.sum(axis=0, dtype=np.int64), n, train.frequencies) < 4.5
+
+
+def test_missing_alleles_do_not_count(tmp_path):
+    alleles = np.array([[1, 0], [-1, 0], [-1, 1], [1, 1]])
+    assert fitted("independent", panel(alleles), context(tmp_path)).frequencies.tolist() == [1, 0.5]
+
+
+def test_no_ld_between_sites(tmp_path):
+    """r² of independent sites has mean 1 / (n - 1), even where training sites are copies."""
+    site = np.random.default_rng(1).random((60, 1)) < 0.4
+    train = panel(np.repeat(site, 150, axis=1))
+    ctx = context(tmp_path)
+    n = 500
+    r = np.corrcoef(sampled(fitted("independent", train, ctx), ctx, n).T)
+    r2 = r[np.triu_indices(150, 1)] ** 2
+    assert r2.mean() * (n - 1) == pytest.approx(1, abs=0.06)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`vae`: a training that was broken off goes on to the same model."""
+"""Checkpoints: a training that was broken off goes on to the same model."""
 
 from __future__ import annotations
 

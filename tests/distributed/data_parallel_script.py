@@ -1,6 +1,6 @@
 """Trains one small model with several options, over whatever started it; rank 0 writes JSON.
 
-Usage: training_script.py OUT.json, under torchrun, horovodrun or alone.
+Usage: data_parallel_script.py OUT.json, under torchrun, horovodrun or alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shards: together everything once, in order, as even as can be."""
+"""Shards: together everything once, in order, as even as can be; shares of a batch."""
 
 from __future__ import annotations
 
