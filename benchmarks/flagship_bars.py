@@ -102,27 +102,27 @@ def _bars(values: dict[str, float], floor: dict[str, float], held_out: int) -> I
         return Bar(figure, value, aim, wanted, abs(value - aim) <= tolerance)
 
     yield most("ld-decay/rmse", max(0.005, 1.5 * floor["ld-decay/rmse"]))
-    yield least("ld-matrix/cross-border", floor["ld-matrix/cross-border"] - 0.01)
+    yield least("ld-matrix/cross_border", floor["ld-matrix/cross_border"] - 0.01)
     yield most("allele-frequency/rmse", 1.35 * floor["allele-frequency/rmse"])
     for figure in sorted(values):
-        if figure.startswith("allele-frequency/rmse-by-superpopulation"):
+        if figure.startswith("allele-frequency/rmse_by_superpopulation"):
             yield most(figure, 1.35 * floor[figure])
     for part in ("aa_truth", "aa_syn"):
         figure = f"adversarial-accuracy/{part}"
         yield near(figure, floor[figure], 0.10 if held_out >= MANY_HELD_OUT else 0.12)
-    yield most("haplotype-words/jsd-10", 1.5 * floor["haplotype-words/jsd-10"])
-    yield near("haplotype-words/distinct-ratio-20", 1.025, 0.125)
+    yield most("haplotype-words/jsd_10", 1.5 * floor["haplotype-words/jsd_10"])
+    yield near("haplotype-words/distinct_ratio_20", 1.025, 0.125)
     yield most("pca/wasserstein", 2 * floor["pca/wasserstein"])
     yield most("membership-inference/auc", HIGHEST_AUC)
     own_share = values["nearest-neighbours/holdout_exact_copies"]
     yield most("nearest-neighbours/exact_copies", own_share, beside=False)
     yield most("copied-tracts/tract_ratio", 1.0, beside=False)
-    if "pca/superpopulation-match" in values:
-        share = values["pca/superpopulation-match-holdout"]
+    if "pca/superpopulation_match" in values:
+        share = values["pca/superpopulation_match_holdout"]
         if share >= 0.95:
-            yield least("pca/superpopulation-match", 0.95)
+            yield least("pca/superpopulation_match", 0.95)
         else:
-            yield near("pca/superpopulation-match", share, 0.03)
+            yield near("pca/superpopulation_match", share, 0.03)
     yield most("time/fit_wall", LONGEST_FIT_S, beside=False)
     yield least("throughput/alleles_per_cpu_second", FEWEST_ALLELES_PER_CPU_S)
 

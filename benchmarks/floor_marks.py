@@ -188,9 +188,8 @@ def _values(
     """All numbers of a cohort, by metric, submetric and labels."""
     values = {}
     for spec in specs:
-        metric = resolve(spec.target)(reference, spec.params(), ctx)
-        metric.update(cohort)
-        for name, found in metric.result().measurements.items():
+        result = resolve(spec.target)(reference, cohort, spec.params(), ctx)
+        for name, found in result.measurements.items():
             for one in [found] if not isinstance(found, (list, tuple)) else found:
                 if one.value is not None:
                     values[spec.name, name, tuple(sorted(one.labels.items()))] = float(one.value)

@@ -128,9 +128,8 @@ def measure(
             ctx = RunContext(seed=seed * 1000 + draw, artifacts=here, scratch=here)
             request = SampleRequest(holdout.n_haplotypes, populations=holdout.haplotype_populations)
             cohort = holdout.with_haplotypes(np.concatenate(list(fitted.sample(request, ctx))))
-            metric = resolve(spec.target)(Reference(train, holdout), spec.params(), ctx)
-            metric.update(cohort)
-            found = metric.result().measurements["rmse"]
+            result = resolve(spec.target)(Reference(train, holdout), cohort, spec.params(), ctx)
+            found = result.measurements["rmse"]
             values.append(float(found[0].value if isinstance(found, list) else found.value))
     return {
         "rmse": float(np.mean(values)),

@@ -37,9 +37,9 @@ def measure(ctx: RunContext) -> Measure:
         **params: Any,
     ) -> MetricResult:
         spec = metrics[name]
-        metric = resolve(spec.target)(reference, spec.params(**params), context or ctx)
-        metric.update(cohort)
-        result: MetricResult = metric.result()
+        result: MetricResult = resolve(spec.target)(
+            reference, cohort, spec.params(**params), context or ctx
+        )
         return result
 
     return run

@@ -26,7 +26,7 @@ from haplobench_fidelity.specs.sites import DecayParams, LongRangeParams, Matrix
 
 NAMES = ["allele-frequency", "allele-frequency-spectrum", "ld-decay", "ld-matrix", "long-range-ld"]
 CORRELATIONS = {
-    "ld-matrix": ["in-window", "cross-border", "blocks"],
+    "ld-matrix": ["in_window", "cross_border", "blocks"],
     "long-range-ld": ["correlation"],
 }
 
@@ -74,7 +74,7 @@ def test_independent_sites_have_no_ld(reference: Reference, measure: Measure) ->
             assert abs(value(result, submetric)) < 0.2
     assert value(measure("ld-matrix", reference, cohort), "frobenius") > 0.9
     lost, kept = (
-        value(measure("long-range-ld", reference, panel), "three-point-mean")
+        value(measure("long-range-ld", reference, panel), "three_point_mean")
         for panel in (cohort, real)
     )
     assert lost < kept - 0.4
@@ -87,10 +87,10 @@ def test_windows_drawn_independently_lose_ld_across_their_borders(
     cohort = independent_windows(reference.train, 300, window, seed=2)
     broken = measure("ld-matrix", reference, cohort)
     real = measure("ld-matrix", reference, founders_panel(150, 600, 4))
-    assert value(real, "cross-border") > 0.85
-    assert value(broken, "cross-border") < 0.2
+    assert value(real, "cross_border") > 0.85
+    assert value(broken, "cross_border") < 0.2
     if window == 128:
-        assert value(broken, "in-window") > 0.9
+        assert value(broken, "in_window") > 0.9
     assert value(broken, "blocks") < value(real, "blocks") - 0.08
 
 
@@ -127,8 +127,8 @@ def test_borders_count_all_panel_sites_not_only_common_ones(
     sparse = Reference(thinned(reference.train), thinned(reference.holdout))
     cohort = independent_windows(sparse.train, 300, 128, seed=3)
     result = measure("ld-matrix", sparse, cohort)
-    assert value(result, "in-window") > 0.9
-    assert value(result, "cross-border") < 0.3
+    assert value(result, "in_window") > 0.9
+    assert value(result, "cross_border") < 0.3
 
 
 def test_fixed_site_policies_differ_as_documented(reference: Reference, measure: Measure) -> None:
@@ -140,13 +140,13 @@ def test_fixed_site_policies_differ_as_documented(reference: Reference, measure:
         measure("ld-matrix", reference, cohort, fixed=policy, min_maf=0.15)
         for policy in ("drop", "zero", "all-polymorphic")
     )
-    assert value(drop, "in-window") > 0.9
-    assert value(zero, "in-window") < value(drop, "in-window") - 0.05
+    assert value(drop, "in_window") > 0.9
+    assert value(zero, "in_window") < value(drop, "in_window") - 0.05
     pairs = [result.measurements["blocks"].n for result in (drop, zero, polymorphic)]  # type: ignore[union-attr]
     assert pairs[0] < pairs[1]
     assert pairs[0] < pairs[2]
     common = (reference.holdout.maf > 0.15) & (np.arange(600) % 3 > 0)
-    assert f"{common.sum()} sites" in note(drop, "in-window")
+    assert f"{common.sum()} sites" in note(drop, "in_window")
     bias = [
         value(measure("ld-decay", reference, cohort, fixed=policy), "bias")
         for policy in ("drop", "zero")
@@ -177,9 +177,9 @@ def test_decay_by_genetic_distance_is_decay_by_bp_on_a_uniform_map(
         min_centimorgan=0.002,
         max_centimorgan=0.2,
     )
-    assert value(result, "rmse-centimorgan") == pytest.approx(value(result, "rmse"), rel=0.05)
+    assert value(result, "rmse_centimorgan") == pytest.approx(value(result, "rmse"), rel=0.05)
     without = measure("ld-decay", reference, cohort)
-    assert "no recombination map" in note(without, "rmse-centimorgan")
+    assert "no recombination map" in note(without, "rmse_centimorgan")
 
 
 def test_cohorts_with_sites_of_their_own_are_measured_by_distance(
@@ -196,10 +196,10 @@ def test_cohorts_with_sites_of_their_own_are_measured_by_distance(
 def test_unphased_people_are_measured_by_dosage(reference: Reference, measure: Measure) -> None:
     cohort = replace(founders_panel(150, 600, 4), phased=False)
     matrix = measure("ld-matrix", reference, cohort)
-    assert value(matrix, "in-window") > 0.8
-    assert "dosages" in note(matrix, "in-window")
+    assert value(matrix, "in_window") > 0.8
+    assert "dosages" in note(matrix, "in_window")
     assert "dosages" in note(measure("ld-decay", reference, cohort), "rmse")
-    assert value(measure("long-range-ld", reference, cohort), "three-point-mean") > 0.2
+    assert value(measure("long-range-ld", reference, cohort), "three_point_mean") > 0.2
 
 
 def test_unphased_people_of_other_ploidy_are_not_applicable(measure: Measure) -> None:
@@ -226,9 +226,9 @@ def test_missing_alleles_change_little(reference: Reference, measure: Measure) -
     haplotypes[np.random.default_rng(0).random(haplotypes.shape) < 0.03] = -1
     holed = replace(cohort, haplotypes=haplotypes)
     for name, submetric in (
-        ("ld-matrix", "in-window"),
+        ("ld-matrix", "in_window"),
         ("ld-decay", "rmse"),
-        ("long-range-ld", "three-point-mean"),
+        ("long-range-ld", "three_point_mean"),
     ):
         found = value(measure(name, reference, holed), submetric)
         assert found == pytest.approx(value(measure(name, reference, cohort), submetric), abs=0.03)
@@ -240,12 +240,12 @@ def test_regions_too_small_say_so(measure: Measure) -> None:
     distant = measure("long-range-ld", small, panel)
     assert values(distant, "correlation") == {(): None}
     assert "100,000 bp" in note(distant, "correlation")
-    triplets = values(distant, "three-point")
+    triplets = values(distant, "three_point")
     assert triplets["16",] == pytest.approx(1)
     assert triplets["64",] is None
     matrix = measure("ld-matrix", small, panel)
-    assert values(matrix, "cross-border") == {(): None}
-    assert "window 128" in note(matrix, "cross-border")
+    assert values(matrix, "cross_border") == {(): None}
+    assert "window 128" in note(matrix, "cross_border")
     nothing = panel.select_sites(np.zeros(100, bool))
     for name in ("ld-decay", "ld-matrix", "long-range-ld"):
         found = measure(name, Reference(nothing, nothing), nothing)
@@ -284,8 +284,8 @@ def test_real_people_and_independent_sites_on_chr1(
     context = replace(ctx, recombination_map=chr1["map"])
     assert value(measure("ld-decay", reference, floor, context), "rmse") <= 0.003
     matrix = measure("ld-matrix", reference, floor)
-    assert value(matrix, "in-window") > 0.995
-    assert value(matrix, "cross-border") > 0.985
+    assert value(matrix, "in_window") > 0.995
+    assert value(matrix, "cross_border") > 0.985
     by_superpopulation = np.zeros((floor.n_haplotypes, floor.n_sites), np.int8)
     rng = np.random.default_rng(5)
     for label in np.unique(floor.superpopulation):
@@ -295,5 +295,5 @@ def test_real_people_and_independent_sites_on_chr1(
     independent = replace(floor, haplotypes=by_superpopulation)
     assert 0.16 < value(measure("ld-decay", reference, independent), "rmse") < 0.18
     matrix = measure("ld-matrix", reference, independent)
-    assert 0.35 < value(matrix, "in-window") < 0.5
-    assert 0.33 < value(matrix, "cross-border") < 0.5
+    assert 0.35 < value(matrix, "in_window") < 0.5
+    assert 0.33 < value(matrix, "cross_border") < 0.5

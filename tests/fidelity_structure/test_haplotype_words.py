@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
 from haplobench import Panel, Params, Reference, RunContext
-from haplobench_fidelity.haplotype_words import HaplotypeWordMetric, sorted_words
+from haplobench_fidelity.haplotype_words import haplotype_words, sorted_words
 
 
 def measure(reference: Reference, cohort: Panel, ctx: RunContext) -> tuple[dict[str, Any], Any]:
-    metric = HaplotypeWordMetric(reference, Params(), ctx)
-    metric.update(cohort)
-    result = metric.result()
+    result = haplotype_words(reference, cohort, Params(), ctx)
     return dict(result.measurements), result.series
 
 
@@ -55,13 +53,13 @@ def test_measurements_equal_counting(
     windows = list(zip(real, synthetic, known, strict=True))
     expected = {
         "jsd": np.mean([divergence(r, s) for r, s, _ in windows]),
-        "pooled-jsd": divergence([*chain(*real)], [*chain(*synthetic)]),
+        "pooled_jsd": divergence([*chain(*real)], [*chain(*synthetic)]),
         "coverage": np.mean([sum(w in set(s) for w in r) / n for r, s, _ in windows]),
         "novel": np.mean([sum(w not in k for w in s) / n for _, s, k in windows]),
-        "distinct-ratio": sum(len(set(s)) for s in synthetic) / sum(len(set(r)) for r in real),
+        "distinct_ratio": sum(len(set(s)) for s in synthetic) / sum(len(set(r)) for r in real),
     }
     for key, value in expected.items():
-        assert found[f"{key}-{length}"].value == pytest.approx(value, abs=1e-12), key
+        assert found[f"{key}_{length}"].value == pytest.approx(value, abs=1e-12), key
     assert series[f"windows-{length}"]["start_bp"].tolist() == [
         reference.holdout.positions[length // 2 + i * length] for i in range(len(real))
     ]
@@ -72,15 +70,15 @@ def test_copy_is_ideal_and_independent_sites_are_bad(
 ) -> None:
     copy, _ = measure(reference, cohorts["copy"], ctx)
     for length in (10, 20):
-        assert copy[f"jsd-{length}"].value == copy[f"pooled-jsd-{length}"].value == 0
-        assert copy[f"coverage-{length}"].value == copy[f"distinct-ratio-{length}"].value == 1
-        assert copy[f"novel-{length}"].value == 0
+        assert copy[f"jsd_{length}"].value == copy[f"pooled_jsd_{length}"].value == 0
+        assert copy[f"coverage_{length}"].value == copy[f"distinct_ratio_{length}"].value == 1
+        assert copy[f"novel_{length}"].value == 0
     floor, _ = measure(reference, cohorts["floor"], ctx)
     independent, _ = measure(reference, cohorts["independent"], ctx)
-    assert independent["jsd-10"].value > 5 * floor["jsd-10"].value
-    assert independent["distinct-ratio-20"].value > 2
-    assert floor["distinct-ratio-20"].value == pytest.approx(1, abs=0.15)
-    assert floor["novel-20"].value == 0 < independent["novel-20"].value
+    assert independent["jsd_10"].value > 5 * floor["jsd_10"].value
+    assert independent["distinct_ratio_20"].value > 2
+    assert floor["distinct_ratio_20"].value == pytest.approx(1, abs=0.15)
+    assert floor["novel_20"].value == 0 < independent["novel_20"].value
 
 
 @pytest.mark.parametrize("window", [20, 60, 100])
@@ -94,8 +92,8 @@ def test_windows_of_round_size_drawn_apart_are_seen(
         shuffled[:, at : at + window] = rng.permutation(shuffled[:, at : at + window])
     found, _ = measure(reference, holdout.with_haplotypes(shuffled), ctx)
     for length in (10, 20):
-        assert found[f"jsd-{length}"].value > 0.005
-        assert found[f"distinct-ratio-{length}"].value > 1
+        assert found[f"jsd_{length}"].value > 0.005
+        assert found[f"distinct_ratio_{length}"].value > 1
 
 
 def test_a_larger_cohort_is_compared_at_equal_numbers(
@@ -104,13 +102,13 @@ def test_a_larger_cohort_is_compared_at_equal_numbers(
     holdout = reference.holdout
     twice = holdout.with_haplotypes(np.repeat(holdout.haplotypes, 2, axis=0))
     found, _ = measure(reference, twice, ctx)
-    assert found["jsd-10"].n == holdout.n_haplotypes
+    assert found["jsd_10"].n == holdout.n_haplotypes
     # Half of a doubled cohort lacks some of the words: distinct words can't exceed the real.
-    assert 0.5 < found["distinct-ratio-20"].value < 1
+    assert 0.5 < found["distinct_ratio_20"].value < 1
     again, _ = measure(reference, twice, ctx)
-    assert again["jsd-10"].value == found["jsd-10"].value
+    assert again["jsd_10"].value == found["jsd_10"].value
     few, _ = measure(reference, holdout.select_samples(np.arange(10)), ctx)
-    assert few["jsd-10"].n == 20
+    assert few["jsd_10"].n == 20
 
 
 def test_too_few_sites_say_so(
@@ -119,9 +117,9 @@ def test_too_few_sites_say_so(
     sites = np.arange(15)
     short = Reference(reference.train.select_sites(sites), reference.holdout.select_sites(sites))
     found, _ = measure(short, cohorts["copy"].select_sites(sites), ctx)
-    assert found["jsd-10"].value == 0
-    assert found["jsd-20"].value is None
-    assert "fewer than 20 sites" in found["jsd-20"].note
+    assert found["jsd_10"].value == 0
+    assert found["jsd_20"].value is None
+    assert "fewer than 20 sites" in found["jsd_20"].note
 
 
 @settings(max_examples=50, deadline=None)

@@ -16,7 +16,7 @@ from scipy.spatial.distance import jensenshannon
 from haplobench import Panel, PanelError, Reference, ReferenceSequence, RunContext
 from haplobench_fidelity import kmers
 from haplobench_fidelity.haplotype_words import align, jensen_shannon
-from haplobench_fidelity.kmers import KmerMetric, invariant_spectrum, variant_spectrum
+from haplobench_fidelity.kmers import invariant_spectrum, kmer_spectra, variant_spectrum
 from haplobench_fidelity.sequences import place, place_real, place_synthetic
 from haplobench_fidelity.specs.haplotypes import KmerParams
 
@@ -147,9 +147,8 @@ def test_divergence_equals_scipy(first: dict[int, int], second: dict[int, int]) 
 
 
 def measure(reference: Reference, cohort: Panel, ctx: RunContext, **params: Any) -> dict[str, Any]:
-    metric = KmerMetric(reference, KmerParams(**params), ctx)
-    metric.update(cohort)
-    return dict(metric.result().measurements)
+    result = kmer_spectra(reference, cohort, KmerParams(**params), ctx)
+    return dict(result.measurements)
 
 
 def test_divergence_of_whole_cohorts_equals_naive_counts(
@@ -169,22 +168,22 @@ def test_divergence_of_whole_cohorts_equals_naive_counts(
     counted = [naive(text, 1, panel, 9, True) for panel in panels]
     variant = [c[0] for c in counted]
     every = [c[0] + c[1] for c in counted]
-    for name, (first, second) in (("variant-jsd", variant), ("all-jsd", every)):
+    for name, (first, second) in (("variant_jsd", variant), ("all_jsd", every)):
         union = sorted(first | second)
         expected = jensenshannon([first[x] for x in union], [second[x] for x in union], base=2) ** 2
         assert found[name].value == pytest.approx(expected, abs=1e-12)
-    assert found["variant-distinct-ratio"].value == len(variant[1]) / len(variant[0])
-    assert found["variant-jsd"].note == "surrogate reference"
+    assert found["variant_distinct_ratio"].value == len(variant[1]) / len(variant[0])
+    assert found["variant_jsd"].note == "surrogate reference"
 
 
 def test_copy_is_ideal_and_independent_sites_are_not(
     reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
 ) -> None:
     copy = measure(reference, cohorts["copy"], ctx)
-    assert (copy["variant-jsd"].value, copy["all-jsd"].value) == (0, 0)
-    assert copy["variant-distinct-ratio"].value == 1
-    floor = measure(reference, cohorts["floor"], ctx)["variant-jsd"].value
-    assert 0 < floor < measure(reference, cohorts["independent"], ctx)["variant-jsd"].value
+    assert (copy["variant_jsd"].value, copy["all_jsd"].value) == (0, 0)
+    assert copy["variant_distinct_ratio"].value == 1
+    floor = measure(reference, cohorts["floor"], ctx)["variant_jsd"].value
+    assert 0 < floor < measure(reference, cohorts["independent"], ctx)["variant_jsd"].value
 
 
 def test_unknown_alleles_are_the_same_on_both_sides(
@@ -193,7 +192,7 @@ def test_unknown_alleles_are_the_same_on_both_sides(
     unknown = np.full(reference.holdout.n_sites, "N")
     real = replace(reference.holdout, ref=unknown, alt=unknown)
     copy = replace(cohorts["copy"], ref=unknown, alt=unknown)
-    found = measure(Reference(reference.train, real), copy, ctx)["variant-jsd"]
+    found = measure(Reference(reference.train, real), copy, ctx)["variant_jsd"]
     assert found.value == 0
     assert f"{real.n_sites} sites with surrogate alleles" in found.note
     sites = np.arange(0, real.n_sites, 2)
@@ -209,7 +208,7 @@ def test_alleles_of_several_bases_and_sites_outside_are_left_out(
     alt[3], alt[4] = "ACG", "<CN0>"
     panel = replace(cohorts["copy"], alt=alt)
     short = replace(ctx, sequence=ReferenceSequence(ctx.sequence.bases[:100_000], 1, True))  # type: ignore[union-attr]
-    note = measure(reference, panel, short)["all-jsd"].note
+    note = measure(reference, panel, short)["all_jsd"].note
     outside = int((panel.positions > 100_000).sum())
     assert "2 sites with alleles of several bases left out" in note
     assert f"{outside} sites outside the reference left out" in note
@@ -221,8 +220,8 @@ def test_own_background_of_a_generator_is_used(
     rng = np.random.default_rng(0)
     other = ReferenceSequence(rng.choice(list(b"ACGT"), 200_000).astype(np.uint8), 1, True)
     own = measure(reference, cohorts["copy"], replace(ctx, synthetic_sequence=other), k=15)
-    assert own["all-jsd"].value > 0.99
-    assert own["variant-jsd"].value > 0.9
+    assert own["all_jsd"].value > 0.99
+    assert own["variant_jsd"].value > 0.9
 
 
 def test_real_reference_alleles_lie_under_a_cohort_with_other_sites(
@@ -231,9 +230,9 @@ def test_real_reference_alleles_lie_under_a_cohort_with_other_sites(
     holdout = reference.holdout
     half = holdout.select_sites(np.arange(0, holdout.n_sites, 2))
     found = measure(reference, half, ctx)
-    assert found["variant-jsd"].value is None
-    assert found["variant-jsd"].note == "sites differ"
-    assert 0 < found["all-jsd"].value < 1
+    assert found["variant_jsd"].value is None
+    assert found["variant_jsd"].note == "sites differ"
+    assert 0 < found["all_jsd"].value < 1
     real, synthetic = place_real(holdout, ctx), place_synthetic(half, holdout, ctx)
     assert real is not None
     np.testing.assert_array_equal(real.bases, synthetic.bases)
@@ -243,10 +242,10 @@ def test_no_reference_no_variant_and_missing_alleles_say_so(
     reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
 ) -> None:
     none = measure(reference, cohorts["copy"], replace(ctx, sequence=None))
-    assert none["variant-jsd"].value is None
-    assert none["variant-jsd"].note == "no reference sequence"
+    assert none["variant_jsd"].value is None
+    assert none["variant_jsd"].note == "no reference sequence"
     empty = cohorts["copy"].select_sites(np.arange(0))
-    assert "no k-mer overlaps" in measure(reference, empty, ctx)["variant-jsd"].note
+    assert "no k-mer overlaps" in measure(reference, empty, ctx)["variant_jsd"].note
     haplotypes = cohorts["copy"].haplotypes.copy()
     haplotypes[0, 0] = -1
     with pytest.raises(PanelError, match="synthetic panel has missing alleles"):

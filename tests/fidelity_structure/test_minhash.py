@@ -16,8 +16,8 @@ import pytest
 from haplobench import Panel, Reference, ReferenceSequence, RunContext
 from haplobench_fidelity import kmers
 from haplobench_fidelity.minhash import (
-    MashMetric,
     hash_kmers,
+    mash,
     mash_distance,
     sketch,
     sketch_jaccard,
@@ -99,9 +99,10 @@ def test_distance_equals_mash(
         bases[50::100] = np.where(bases[50::100] == ord("A"), ord("C"), ord("A"))
         background = ReferenceSequence(bases, 1, surrogate=True)
     context = replace(ctx, sequence=short, synthetic_sequence=background)
-    metric = MashMetric(Reference(reference.train, real), MashParams(sketch_size=1000), context)
-    metric.update(synthetic)
-    found = metric.result().measurements["distance"]
+    result = mash(
+        Reference(reference.train, real), synthetic, MashParams(sketch_size=1000), context
+    )
+    found = result.measurements["distance"]
     files = []
     for name, panel, bases_under in (("real", real, short), ("synthetic", synthetic, background)):
         path = tmp_path / f"{name}.fa"
@@ -158,8 +159,7 @@ def test_copy_is_ideal_and_independent_sites_are_further(
 ) -> None:
     values = {}
     for name, cohort in cohorts.items():
-        metric = MashMetric(reference, MashParams(), ctx)
-        metric.update(cohort)
-        values[name] = metric.result().measurements["distance"].value  # type: ignore[union-attr]
+        result = mash(reference, cohort, MashParams(), ctx)
+        values[name] = result.measurements["distance"].value  # type: ignore[union-attr]
     assert values["copy"] == 0
     assert values["floor"] < values["independent"]

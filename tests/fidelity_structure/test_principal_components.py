@@ -11,14 +11,13 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, Reference, RunContext
-from haplobench_fidelity.principal_components import PcaMetric, principal_axes
+from haplobench_fidelity.principal_components import pca, principal_axes
 from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
 
 def measure(reference: Reference, cohort: Panel, ctx: RunContext, **params: Any) -> dict[str, Any]:
-    metric = PcaMetric(reference, PcaParams(**params), ctx)
-    metric.update(cohort)
-    return dict(metric.result().measurements)
+    result = pca(reference, cohort, PcaParams(**params), ctx)
+    return dict(result.measurements)
 
 
 @pytest.mark.parametrize("n_sites", [400, 60])
@@ -71,8 +70,8 @@ def test_distances_equal_scipy_on_scores(
     expected = [
         wasserstein_distance(real[:, i], synthetic[:, i]) / real[:, i].std() for i in range(10)
     ]
-    assert [m.value for m in found["wasserstein-pc"]] == pytest.approx(expected, rel=1e-9)
-    assert [m.labels["pc"] for m in found["wasserstein-pc"]] == [str(i) for i in range(1, 11)]
+    assert [m.value for m in found["wasserstein_pc"]] == pytest.approx(expected, rel=1e-9)
+    assert [m.labels["pc"] for m in found["wasserstein_pc"]] == [str(i) for i in range(1, 11)]
     assert found["wasserstein"].value == pytest.approx(np.mean(expected), rel=1e-9)
     rows = reference.holdout.superpopulation == "C", cohorts["floor"].superpopulation == "C"
     within = np.mean(
@@ -81,7 +80,7 @@ def test_distances_equal_scipy_on_scores(
             for i in range(10)
         ]
     )
-    named = {m.labels["superpopulation"]: m for m in found["wasserstein-superpopulation"]}
+    named = {m.labels["superpopulation"]: m for m in found["wasserstein_superpopulation"]}
     assert set(named) == {"AB", "C"}
     assert named["C"].value == pytest.approx(within, rel=1e-9)
     assert named["C"].n == 20
@@ -99,14 +98,14 @@ def test_share_nearest_to_own_centroid(
         float((model.predict(axes.project(panel)) == panel.population).mean())
         for panel in (cohorts["floor"], reference.holdout)
     ]
-    assert found["population-match"].value == pytest.approx(shares[0])
-    assert found["population-match-holdout"].value == pytest.approx(shares[1])
-    assert found["population-match-difference"].value == pytest.approx(shares[0] - shares[1])
+    assert found["population_match"].value == pytest.approx(shares[0])
+    assert found["population_match_holdout"].value == pytest.approx(shares[1])
+    assert found["population_match_difference"].value == pytest.approx(shares[0] - shares[1])
     assert shares[1] > 0.5
     # Labels dealt out at random are no better than chance.
     shuffled = np.random.default_rng(0).permutation(cohorts["floor"].superpopulation)
     wrong = measure(reference, replace(cohorts["floor"], superpopulation=shuffled), ctx)
-    assert wrong["superpopulation-match"].value < found["superpopulation-match"].value - 0.1
+    assert wrong["superpopulation_match"].value < found["superpopulation_match"].value - 0.1
 
 
 def test_copy_is_ideal_and_independent_sites_collapse(
@@ -114,13 +113,13 @@ def test_copy_is_ideal_and_independent_sites_collapse(
 ) -> None:
     copy = measure(reference, cohorts["copy"], ctx)
     assert copy["wasserstein"].value == 0
-    assert copy["population-match-difference"].value == 0
+    assert copy["population_match_difference"].value == 0
     floor = measure(reference, cohorts["floor"], ctx)
     independent = measure(reference, cohorts["independent"], ctx)
     assert independent["wasserstein"].value > 1.5 * floor["wasserstein"].value
-    assert independent["population-match"].value is None
-    assert independent["population-match"].note == "the cohort has no labels"
-    assert independent["population-match-holdout"].value is not None
+    assert independent["population_match"].value is None
+    assert independent["population_match"].note == "the cohort has no labels"
+    assert independent["population_match_holdout"].value is not None
 
 
 def test_axes_of_a_sample_of_many_people(
@@ -140,7 +139,7 @@ def test_few_people_and_sites_without_variation(
 ) -> None:
     train = reference.train.select_samples(np.arange(4))
     few = measure(Reference(train, reference.holdout), cohorts["floor"], ctx)
-    assert len(few["wasserstein-pc"]) == 3
+    assert len(few["wasserstein_pc"]) == 3
     flat = reference.train.with_haplotypes(np.zeros_like(reference.train.haplotypes))
     none = measure(Reference(flat, reference.holdout), cohorts["floor"], ctx)
     assert set(none) == {submetric.name for submetric in PCA.submetrics}

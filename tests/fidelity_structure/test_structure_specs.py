@@ -25,9 +25,7 @@ def resolve(target: str) -> object:
 
 
 def run(spec: MetricSpec, reference: Reference, cohort: Panel, ctx: RunContext):  # type: ignore[no-untyped-def]
-    metric = resolve(spec.target)(reference, spec.params(), ctx)  # type: ignore[operator]
-    metric.update(cohort)
-    return metric.result()
+    return resolve(spec.target)(reference, cohort, spec.params(), ctx)
 
 
 CASES = [

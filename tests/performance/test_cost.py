@@ -53,9 +53,7 @@ CELL = Telemetry(
 
 
 def measure(spec: MetricSpec, telemetry: Telemetry) -> Any:
-    metric = resolve(spec.target)(None, Params(), None)
-    metric.update(telemetry)
-    return metric.result()
+    return resolve(spec.target)(None, telemetry, Params(), None)
 
 
 def values(spec: MetricSpec, telemetry: Telemetry) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from haplobench import Measurement, Panel, Reference, RunContext
 from haplobench.testing import example_panel
 from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.neighbours import AdversarialAccuracy, PrivacyLoss, adversarial_accuracy
+from haplobench_privacy.neighbours import adversarial_accuracies, adversarial_accuracy, privacy_loss
 from haplobench_privacy.specs.distances import DistanceParams
 
 
@@ -54,9 +54,8 @@ def values(measured: object) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_equal_numbers_are_scikit_learns(seed: int, ctx: RunContext) -> None:
     train, holdout, synthetic = panels(30, 25, 25, seed)
-    metric = AdversarialAccuracy(Reference(train, holdout), DistanceParams(), ctx)
-    metric.update(synthetic)
-    found = metric.result().measurements
+    result = adversarial_accuracies(Reference(train, holdout), synthetic, DistanceParams(), ctx)
+    found = result.measurements
     half = parts(holdout.haplotypes, synthetic.haplotypes, 0.5)
     strict = parts(holdout.haplotypes, synthetic.haplotypes, 0.0)
     assert half != strict  # the sites are few enough for ties
@@ -94,9 +93,13 @@ def test_privacy_loss_of_a_copy_is_a_half_and_of_unseen_people_none(ctx: RunCont
     train, holdout, unseen = panels(150, 150, 150, 3, n_sites=300)
     loss = {}
     for name, people in (("copy", train), ("unseen", unseen)):
-        metric = PrivacyLoss(Reference(train, holdout), DistanceParams(), ctx)
-        metric.update(train.with_haplotypes(people.haplotypes))
-        loss[name] = metric.result().measurements["privacy_loss"]
+        result = privacy_loss(
+            Reference(train, holdout),
+            train.with_haplotypes(people.haplotypes),
+            DistanceParams(),
+            ctx,
+        )
+        loss[name] = result.measurements["privacy_loss"]
     assert values(loss["copy"]) == pytest.approx(0.5, abs=0.06)
     assert abs(values(loss["unseen"])) < 0.08
     error = loss["unseen"].standard_error  # type: ignore[union-attr]
@@ -106,7 +109,8 @@ def test_privacy_loss_of_a_copy_is_a_half_and_of_unseen_people_none(ctx: RunCont
 
 def test_a_copy_of_a_part_scores_its_share(ctx: RunContext) -> None:
     train, holdout = panels(200, 50, 2, 5, n_sites=300)[:2]
-    metric = PrivacyLoss(Reference(train, holdout), DistanceParams(), ctx)
-    metric.update(train.select_samples(np.arange(0, 200, 4)))
+    result = privacy_loss(
+        Reference(train, holdout), train.select_samples(np.arange(0, 200, 4)), DistanceParams(), ctx
+    )
     # n of N copied: n / 2N, here 1/8.
-    assert values(metric.result().measurements["privacy_loss"]) == pytest.approx(0.125, abs=0.06)
+    assert values(result.measurements["privacy_loss"]) == pytest.approx(0.125, abs=0.06)

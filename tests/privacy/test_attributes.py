@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from haplobench import Reference
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.attributes import STRATA, AttributeInference, Hidden, _judge
+from haplobench_privacy.attributes import STRATA, Hidden, _judge, attribute_inference
 from haplobench_privacy.specs.attacks import AttributeParams
 
 
@@ -77,11 +77,13 @@ def test_the_error_is_the_spread_over_people() -> None:
 def test_more_people_than_wanted_are_subsampled(tmp_path: Path) -> None:
     panel = example_panel(120, n_sites=200, seed=4)
     train, holdout = (panel.select_samples(part) for part in np.split(np.arange(120), [80]))
-    metric = AttributeInference(
-        Reference(train, holdout), AttributeParams(max_people=30), example_context(tmp_path, train)
+    result = attribute_inference(
+        Reference(train, holdout),
+        train,
+        AttributeParams(max_people=30),
+        example_context(tmp_path, train),
     )
-    metric.update(train)
-    found = metric.result().measurements
+    found = result.measurements
     leak = found["leak"][0]  # type: ignore[index]
     assert leak.n == 60
     assert {one.labels.get("maf", "") for one in found["leak"]} >= {"", "over 20 %"}  # type: ignore[union-attr]

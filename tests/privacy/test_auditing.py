@@ -12,7 +12,7 @@ from scipy import stats
 
 from haplobench import Panel, PrivacyStatement, Reference
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.audit import Audit, lower_bound, p_value, pairs
+from haplobench_privacy.audit import audit, lower_bound, p_value, pairs
 from haplobench_privacy.specs.audit import AuditParams
 
 
@@ -119,14 +119,15 @@ def people() -> tuple[Panel, Panel, Panel]:
     return train, holdout, unseen
 
 
-def audit(
+def measured(
     people: tuple[Panel, Panel, Panel], cohort: Panel, folder: Path, claim: PrivacyStatement | None
 ) -> dict[str, float | None]:
     train, holdout, _ = people
     ctx = replace(example_context(folder, train), privacy_statement=claim)
-    metric = Audit(Reference(train, holdout), AuditParams(), ctx)
-    metric.update(train.with_haplotypes(cohort.haplotypes))
-    return {name: one.value for name, one in metric.result().measurements.items()}  # type: ignore[union-attr]
+    result = audit(
+        Reference(train, holdout), train.with_haplotypes(cohort.haplotypes), AuditParams(), ctx
+    )
+    return {name: one.value for name, one in result.measurements.items()}  # type: ignore[union-attr]
 
 
 CLAIM = PrivacyStatement(0.5, 1e-5, "person", "none", "none")
@@ -135,15 +136,15 @@ CLAIM = PrivacyStatement(0.5, 1e-5, "person", "none", "none")
 def test_a_copy_refutes_a_claim_and_unseen_people_do_not(
     people: tuple[Panel, Panel, Panel], tmp_path: Path
 ) -> None:
-    copy = audit(people, people[0], tmp_path, CLAIM)
+    copy = measured(people, people[0], tmp_path, CLAIM)
     assert copy["epsilon_lower"] == pytest.approx(copy["epsilon_ceiling"], rel=0.1)
     assert copy["epsilon_lower"] > 1  # type: ignore[operator]
     assert copy["claim_refuted"] == 1
-    unseen = audit(people, people[2], tmp_path, CLAIM)
+    unseen = measured(people, people[2], tmp_path, CLAIM)
     assert unseen["epsilon_lower"] == 0
     assert unseen["claim_refuted"] == 0
-    assert audit(people, people[2], tmp_path, None)["claim_refuted"] is None
+    assert measured(people, people[2], tmp_path, None)["claim_refuted"] is None
     boundless = replace(CLAIM, epsilon=math.inf)
-    assert audit(people, people[0], tmp_path, boundless)["claim_refuted"] is None
-    exchange = audit(people, people[0], tmp_path, replace(CLAIM, adjacency="replace"))
+    assert measured(people, people[0], tmp_path, boundless)["claim_refuted"] is None
+    exchange = measured(people, people[0], tmp_path, replace(CLAIM, adjacency="replace"))
     assert exchange["epsilon_lower"] == pytest.approx(2 * copy["epsilon_lower"], rel=0.05)  # type: ignore[operator]

@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from haplobench import Reference
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.leak_list import EVIDENCE, LeakList, adjusted, find_leaks
+from haplobench_privacy.leak_list import EVIDENCE, find_leaks, leak_list
 from haplobench_privacy.specs.audit import LeakListParams
 
 
-@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=40))
-def test_adjustment_is_scipys(values: list[float]) -> None:
-    p = np.array(values)
-    np.testing.assert_allclose(adjusted(p), stats.false_discovery_control(p))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_false_discoveries_are_bounded_after_benjamini_and_hochberg(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    leaks = find_leaks(rng.normal(size=(2, n)), rng.normal(size=(2, 19)))
+    # Their definition: the least rate at which the step-up procedure rejects a hypothesis.
+    ordered = np.sort(leaks.p)
+    steps = n * ordered / np.arange(1, n + 1)
+    expected = [min(1.0, steps[ordered >= p].min()) for p in leaks.p]
+    np.testing.assert_allclose(leaks.q, expected)
 
 
 def test_p_values_of_people_like_held_out_ones_are_uniform() -> None:
@@ -54,9 +58,12 @@ def test_copied_people_are_named(tmp_path: Path) -> None:
     mixed = unseen.haplotypes.copy()
     for i in copied:
         mixed[2 * (i % 120) : 2 * (i % 120) + 2] = train.haplotypes[2 * i : 2 * i + 2]
-    metric = LeakList(Reference(train, holdout), LeakListParams(), example_context(tmp_path, train))
-    metric.update(train.with_haplotypes(mixed))
-    result = metric.result()
+    result = leak_list(
+        Reference(train, holdout),
+        train.with_haplotypes(mixed),
+        LeakListParams(),
+        example_context(tmp_path, train),
+    )
     table = result.series["people"]
     names = {str(name) for name in train.samples[copied]}
     flagged = {str(name) for name in table["sample"][table["q"] <= 0.05]}
@@ -78,8 +85,12 @@ def test_copied_people_are_named(tmp_path: Path) -> None:
 def test_too_few_held_out_people_can_flag_nobody_and_it_is_said(tmp_path: Path) -> None:
     panel = example_panel(30, n_sites=200, seed=3)
     train, holdout = (panel.select_samples(part) for part in np.split(np.arange(30), [25]))
-    metric = LeakList(Reference(train, holdout), LeakListParams(), example_context(tmp_path, train))
-    metric.update(train.with_haplotypes(train.haplotypes))
-    fewest = metric.result().measurements["fewest_flagged"]
+    result = leak_list(
+        Reference(train, holdout),
+        train.with_haplotypes(train.haplotypes),
+        LeakListParams(),
+        example_context(tmp_path, train),
+    )
+    fewest = result.measurements["fewest_flagged"]
     assert fewest.value is None  # type: ignore[union-attr]
     assert "too few" in fewest.note  # type: ignore[union-attr]

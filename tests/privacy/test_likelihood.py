@@ -19,7 +19,7 @@ from haplobench_privacy.evidence import (
     likelihood_ratios,
     thinned_sites,
 )
-from haplobench_privacy.membership import LikelihoodAttack
+from haplobench_privacy.membership import by_frequencies
 from haplobench_privacy.specs.attacks import LikelihoodParams
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -105,11 +105,13 @@ def test_power_is_that_of_the_theory(tmp_path: Path) -> None:
     panel = independent(n_train + n_holdout, frequencies, rng)
     train = panel.select_samples(np.arange(n_train))
     holdout = panel.select_samples(np.arange(n_train, n_train + n_holdout))
-    metric = LikelihoodAttack(
-        Reference(train, holdout), LikelihoodParams(max_r2=1.0), example_context(tmp_path, train)
+    result = by_frequencies(
+        Reference(train, holdout),
+        train.with_haplotypes(train.haplotypes),
+        LikelihoodParams(max_r2=1.0),
+        example_context(tmp_path, train),
     )
-    metric.update(train.with_haplotypes(train.haplotypes))
-    found = metric.result().measurements
+    found = result.measurements
     # Of one haplotype the mean moves by m / n, the variance is m (1 / n + 1 / r).
     pool, reference = 2 * n_train, 2 * n_holdout * 4 / 5
     apart = np.sqrt(2 * 1500) / pool / np.sqrt(1 / pool + 1 / reference)
@@ -129,13 +131,13 @@ def test_unseen_pools_tell_nothing_over_many_splits(tmp_path: Path) -> None:
         train, holdout, unseen = (
             panel.select_samples(part) for part in np.split(np.arange(180), [80, 140])
         )
-        metric = LikelihoodAttack(
+        result = by_frequencies(
             Reference(train, holdout),
+            train.with_haplotypes(unseen.haplotypes),
             LikelihoodParams(bootstraps=2),
             example_context(tmp_path, train),
         )
-        metric.update(train.with_haplotypes(unseen.haplotypes))
-        found = metric.result().measurements
+        found = result.measurements
         areas.append([found[k].value for k in ("auc", "auc_candidates")])  # type: ignore[union-attr]
     means = np.mean(areas, axis=0)
     errors = np.std(areas, axis=0) / 5

@@ -54,13 +54,12 @@ def measure(
 ) -> MetricResult:
     if spec.shadows:
         changes["shadows"] = example_shadows(folder / "shadows", reference, 6)
-    metric = resolve(spec.target)(
+    result = resolve(spec.target)(
         reference,
+        synthetic,
         spec.params(**(params or {})),
         example_context(folder, reference.train, **changes),
     )
-    metric.update(synthetic)
-    result = metric.result()
     assert isinstance(result, MetricResult)
     return result
 

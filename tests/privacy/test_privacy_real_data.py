@@ -45,9 +45,8 @@ def chr1(data_dir: Path) -> Reference:
 
 def measure(spec: Any, reference: Reference, synthetic: Panel, folder: Path) -> dict[str, float]:
     ctx = example_context(folder, reference.train)
-    metric = resolve(spec.target)(reference, spec.params(), ctx)
-    metric.update(synthetic)
-    return {name: one.value for name, one in metric.result().measurements.items()}
+    result = resolve(spec.target)(reference, synthetic, spec.params(), ctx)
+    return {name: one.value for name, one in result.measurements.items()}
 
 
 def test_floor_independent_sites_and_copies(chr1: Reference, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haplobench import Measurement, Params, PrivacyCharge, PrivacyStatement, Reference
 from haplobench.plugin.privacy import delta_words
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.audit import Statement
+from haplobench_privacy.statement import statement
 
 CLAIM = PrivacyStatement(
     epsilon=8.0,
@@ -68,9 +68,8 @@ def test_what_is_no_statement_is_refused(text: str) -> None:
 def measured(claim: PrivacyStatement | None, folder: Path) -> dict[str, Measurement]:
     panel = example_panel(20)
     ctx = replace(example_context(folder, panel), privacy_statement=claim)
-    metric = Statement(Reference(panel, panel), Params(), ctx)
-    metric.update(panel)
-    return dict(metric.result().measurements)  # type: ignore[arg-type]
+    result = statement(Reference(panel, panel), panel, Params(), ctx)
+    return dict(result.measurements)  # type: ignore[arg-type]
 
 
 def test_the_metric_reports_what_is_claimed(tmp_path: Path) -> None:

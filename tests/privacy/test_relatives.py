@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from haplobench import Panel, Reference
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.neighbours import Kinship
+from haplobench_privacy.neighbours import kinship
 from haplobench_privacy.specs.distances import DistanceParams
 
 
@@ -28,9 +28,13 @@ def test_children_of_training_people_are_first_degree(tmp_path: Path) -> None:
     train, holdout = (panel.select_samples(part) for part in np.split(np.arange(240), [160]))
     pairs = np.arange(160).reshape(-1, 2)
     children = np.concatenate([child(train, int(i), int(j)) for i, j in pairs])
-    metric = Kinship(Reference(train, holdout), DistanceParams(), example_context(tmp_path, train))
-    metric.update(train.with_haplotypes(children))
-    found = {name: one.value for name, one in metric.result().measurements.items()}  # type: ignore[union-attr]
+    result = kinship(
+        Reference(train, holdout),
+        train.with_haplotypes(children),
+        DistanceParams(),
+        example_context(tmp_path, train),
+    )
+    found = {name: one.value for name, one in result.measurements.items()}  # type: ignore[union-attr]
     assert found["duplicates"] < 0.2
     assert found["first_degree"] > 0.75
     assert found["closer_than_unseen"] > 0.9  # type: ignore[operator]

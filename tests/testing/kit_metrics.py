@@ -26,7 +26,7 @@ from haplobench.testing import example_panel
 
 
 class Good:
-    """Mean absolute difference of allele frequencies: streams and merges."""
+    """Mean absolute difference of allele frequencies: a class that streams."""
 
     def __init__(self, reference: Reference, params: Any, ctx: RunContext) -> None:
         self.reference, self.ctx = reference, ctx
@@ -36,10 +36,6 @@ class Good:
     def update(self, data: Panel) -> None:
         self.ones = self.ones + (data.haplotypes == 1).sum(axis=0)
         self.n += data.n_haplotypes
-
-    def merge(self, other: Good) -> None:
-        self.ones = self.ones + other.ones
-        self.n += other.n
 
     def value(self) -> Any:
         return float(np.abs(self.ones / self.n - self.reference.holdout.frequencies).mean())
@@ -152,22 +148,24 @@ class ByBatch(Good):
         super().update(data)
         self.means.append(data.haplotypes.mean(axis=0))
 
-    def merge(self, other: Any) -> None:
-        super().merge(other)
-        self.means += other.means
-
     def value(self) -> Any:
         real = self.reference.holdout.frequencies
         return float(np.abs(np.mean(self.means, axis=0) - real).mean())
 
 
-class ForgetsMerge(Good):
-    def merge(self, other: Good) -> None:
-        self.n += other.n
+def frequency_error(
+    reference: Reference, cohort: Panel, params: Params, ctx: RunContext
+) -> MetricResult:
+    """The same as `Good`: a function of the whole cohort."""
+    error = float(np.abs(cohort.frequencies - reference.holdout.frequencies).mean())
+    return MetricResult(
+        {"error": Measurement(error), "count": Measurement(float(cohort.n_haplotypes))}
+    )
 
 
-class NoMerge(Good):
-    merge = None  # type: ignore[assignment]
+def frequency_difference(reference: Reference, cohort: Panel, ctx: RunContext) -> MetricResult:
+    """Takes no parameters, which every metric is handed."""
+    return MetricResult({})
 
 
 class Correlation(Good):
@@ -220,10 +218,6 @@ class SiteFree(Good):
     def update(self, data: Panel) -> None:
         self.total += int((data.haplotypes == 1).sum())
         self.n += data.n_haplotypes
-
-    def merge(self, other: Any) -> None:
-        self.total += other.total
-        self.n += other.n
 
     def result(self) -> MetricResult:
         return MetricResult({"error": Measurement(self.total / self.n), "count": Measurement(1.0)})

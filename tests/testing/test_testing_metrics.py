@@ -30,7 +30,6 @@ def test_good_metrics_pass() -> None:
         "determinism",
         "panels",
         "batches",
-        "merge",
         "the holdout itself",
         "a cohort without variation",
         "order",
@@ -40,7 +39,8 @@ def test_good_metrics_pass() -> None:
         "no recombination map and no sequence",
         "figures",
     }
-    assert "merge" not in check_metric(toys.spec("NoMerge", input="panel"))
+    assert "batches" not in check_metric(toys.spec("Good", input="panel"))
+    assert "order" in check_metric(toys.spec("frequency_error", input="panel"))
     assert "a cohort at other sites" in check_metric(
         toys.spec("SiteFree", site_matched=False, family="privacy")
     )
@@ -67,8 +67,7 @@ def test_good_metrics_pass() -> None:
         ("MutatesReference", "panels", "differ after measuring"),
         ("Writes", "writes", "measured.txt"),
         ("ByBatch", "batches", "batches of 7 people"),
-        ("ForgetsMerge", "merge", "two merged parts"),
-        ("NoMerge", "merge", "TypeError"),
+        ("frequency_difference", "measure", "neither a function of (reference, cohort, params"),
         ("Correlation", "result", "a cohort without variation"),
         ("NeedsVariation", "a cohort without variation", "ZeroDivisionError"),
         ("NeedsLabels", "panels without populations", "labels"),
@@ -83,7 +82,7 @@ def test_each_breach_is_caught(target: str, check: str, words: str) -> None:
     assert words in found[check]
 
 
-@pytest.mark.parametrize("target", ["Undeclared", "Ragged", "Mutates", "Writes", "ForgetsMerge"])
+@pytest.mark.parametrize("target", ["Undeclared", "Ragged", "Mutates", "Writes", "ByBatch"])
 def test_one_mistake_is_one_failure(target: str) -> None:
     found = failures(target, family="privacy")
     assert len(found) == 1

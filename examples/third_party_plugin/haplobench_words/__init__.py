@@ -15,7 +15,7 @@ WORD_CHAIN = GeneratorSpec(
 INBREEDING = MetricSpec(
     name="inbreeding",
     version="1",
-    target="haplobench_words.inbreeding:Inbreeding",
+    target="haplobench_words.inbreeding:inbreeding",
     summary=(
         "How far the inbreeding coefficient of the cohort is from the held-out people's: whether "
         "two haplotypes make a person as two real ones do. 0 is perfect; compare with the floor."

@@ -5,25 +5,16 @@ from __future__ import annotations
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
 
 
-class Inbreeding:
-    """Compares F of the cohort with F of the held-out people."""
-
-    def __init__(self, reference: Reference, params: Params, ctx: RunContext) -> None:
-        self.expected = coefficient(reference.holdout)
-        self.cohort: Panel | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the cohort."""
-        self.cohort = data
-
-    def result(self) -> MetricResult:
-        """The difference, or None where nothing varies."""
-        found = coefficient(self.cohort) if self.cohort is not None else None
-        if found is None or self.expected is None or self.cohort is None:
-            measurement = Measurement(None, note="no site varies, or people aren't diploid")
-        else:
-            measurement = Measurement(abs(found - self.expected), n=self.cohort.n_samples)
-        return MetricResult({"difference": measurement})
+def inbreeding(
+    reference: Reference, cohort: Panel, params: Params, ctx: RunContext
+) -> MetricResult:
+    """F of the cohort against F of the held-out people; None where nothing varies."""
+    expected, found = coefficient(reference.holdout), coefficient(cohort)
+    if expected is None or found is None:
+        measurement = Measurement(None, note="no site varies, or people aren't diploid")
+    else:
+        measurement = Measurement(abs(found - expected), n=cohort.n_samples)
+    return MetricResult({"difference": measurement})
 
 
 def coefficient(panel: Panel) -> float | None:

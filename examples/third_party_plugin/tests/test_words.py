@@ -14,7 +14,7 @@ from haplobench.testing import (
     example_reference,
 )
 
-from haplobench_words.inbreeding import Inbreeding, coefficient
+from haplobench_words.inbreeding import coefficient, inbreeding
 from haplobench_words.params import WordChainParams
 from haplobench_words.word_chain import WordChain
 
@@ -42,9 +42,8 @@ def test_selfed_people_are_fully_inbred(tmp_path: Path) -> None:
     panel = reference.holdout
     selfed = panel.with_haplotypes(np.repeat(panel.haplotypes[::2], 2, axis=0))
     assert coefficient(selfed) == pytest.approx(1.0)
-    metric = Inbreeding(reference, Params(), example_context(tmp_path, panel))
-    metric.update(selfed)
-    found = metric.result().measurements["difference"]
+    ctx = example_context(tmp_path, panel)
+    found = inbreeding(reference, selfed, Params(), ctx).measurements["difference"]
     expected = coefficient(panel)
     assert isinstance(found, Measurement)
     assert expected is not None

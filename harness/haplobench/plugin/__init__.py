@@ -29,7 +29,6 @@ from haplobench.plugin.metrics import (
     MetricResult,
     MetricSpec,
     Reference,
-    StreamingMetric,
     SubmetricSpec,
     Telemetry,
 )
@@ -44,6 +43,6 @@ __all__ = [
     "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable", "Family",
     "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
     "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyCharge", "PrivacyStatement",
-    "PrivacyTotal", "Reference", "RunContext", "SampleRequest", "Shadow", "StreamingMetric",
+    "PrivacyTotal", "Reference", "RunContext", "SampleRequest", "Shadow",
     "SubmetricSpec", "Telemetry", "compose_claims",
 ]  # fmt: skip

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from haplobench.errors import PluginError
 from haplobench.plugin.context import Need, Params
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from haplobench.data.panel import Panel
+    from haplobench.plugin.context import RunContext
 
 Family = Literal["fidelity", "privacy", "utility", "performance"]
 Direction = Literal["lower", "higher", "closer", "info"]
@@ -53,6 +56,8 @@ class Telemetry:
         and `steps` (`steps` and `epochs`, how many, and seconds of `data`, `forward`, `backward`,
         `all_reduce`, `optimiser`; empty unless trained by `data_parallel`). Times of several
         ranks above are the longest wall time and the sum of CPU times.
+
+    Raises PluginError if a time, a size or a count is negative or not a number.
     """
 
     fit_wall: float
@@ -70,6 +75,11 @@ class Telemetry:
     peak_gpu_memory: int | None = None
     fit_ranks: Sequence[Mapping[str, Any]] = ()
     sample_ranks: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not value >= 0:
+                raise PluginError(f"telemetry: {name} is {value}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -100,20 +110,16 @@ class MetricResult:
 
 
 class Metric(Protocol):
-    """A metric during one measurement: told about the synthetic cohort, then asked."""
+    """A metric that keeps a state: told about the synthetic cohort, in parts or whole, then asked.
+
+    Made as `factory(reference, params, ctx)`; a function of the whole cohort is simpler.
+    """
 
     def update(self, data: Any) -> None:
         """Take what `MetricSpec.input` says."""
 
     def result(self) -> MetricResult:
         """The measurements of everything taken so far."""
-
-
-class StreamingMetric(Metric, Protocol):
-    """A metric with `input="batches"`: its partial states of several ranks can be merged."""
-
-    def merge(self, other: Self) -> None:
-        """Take over what `other` has seen."""
 
 
 @dataclass(frozen=True)
@@ -185,15 +191,17 @@ class MetricSpec:
     name, version : str
         Raise the version whenever the same haplotypes give other values.
     target : str
-        `package.module:factory`, called as `factory(reference: Reference, params, ctx) -> Metric`.
+        `package.module:function`, called as `function(reference: Reference, cohort, params,
+        ctx: RunContext) -> MetricResult`; or a class, or another factory of a `Metric`, called
+        as `factory(reference, params, ctx)`.
     summary : str
         Two sentences for the report: what it tells, and how to read it.
     family : str
     submetrics : tuple[SubmetricSpec, ...]
     input : str
-        What `update` is handed: `batches` (Panel slices of at most some thousand
-        haplotypes; any cut gives the same result), `panel` (the whole cohort at once, as a
-        memory-mapped Panel) or `telemetry` (a Telemetry).
+        What is measured: `panel` (the whole cohort, as a memory-mapped Panel), `telemetry` (a
+        Telemetry) or, for a `Metric` alone, `batches` (Panel slices of at most some thousand
+        haplotypes, one after the other; any cut gives the same result).
     site_matched : bool
         True: refused for cohorts whose sites differ from the panel's.
     phased : bool
@@ -226,3 +234,49 @@ class MetricSpec:
     needs: tuple[Need, ...] = ()
     figures: tuple[FigureSpec, ...] = ()
     citations: tuple[str, ...] = ()
+
+    def not_applicable(self, note: str, n: int | None = None) -> MetricResult:
+        """The result without values: every submetric not applicable, because of `note`."""
+        return MetricResult(
+            {submetric.name: Measurement(None, n, note=note) for submetric in self.submetrics}
+        )
+
+
+def apply_metric(
+    spec: MetricSpec,
+    target: Callable[..., Any],
+    reference: Reference,
+    cohort: Panel | Telemetry,
+    params: Params,
+    ctx: RunContext,
+    *,
+    batch: int = 1024,
+) -> Any:
+    """What a metric's loaded `target` gives for a cohort; nothing of it is checked here.
+
+    `batch`: haplotypes handed over at a time where `input` is `batches`.
+    """
+    try:
+        inspect.signature(target).bind(reference, cohort, params, ctx)
+    except TypeError:
+        metric: Metric = target(reference, params, ctx)
+        if not hasattr(metric, "update"):
+            raise PluginError(
+                f"metric {spec.name}: {spec.target} is neither a function of (reference, cohort, "
+                f"params, ctx) nor made a metric with update and result: {type(metric).__name__}"
+            ) from None
+        for part in _batches(cohort, batch) if spec.input == "batches" else (cohort,):
+            metric.update(part)
+        return metric.result()
+    return target(reference, cohort, params, ctx)
+
+
+def _batches(cohort: Any, n_haplotypes: int) -> Iterator[Panel]:
+    import numpy as np
+
+    if cohort.n_haplotypes <= n_haplotypes:
+        yield cohort
+        return
+    step = max(1, n_haplotypes // cohort.ploidy)
+    for start in range(0, cohort.n_samples, step):
+        yield cohort.select_samples(np.arange(start, min(start + step, cohort.n_samples)))

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
@@ -114,6 +114,50 @@ class Record:
         return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False)
 
 
+# Numbers of the fidelity metrics whose names had hyphens, by metric: underscores since.
+HYPHENATED: Mapping[str, tuple[str, ...]] = {
+    "allele-frequency": ("rmse-by-maf", "rmse-by-superpopulation", "sites-lost"),
+    "allele-frequency-spectrum": ("site-ratio",),
+    "ld-decay": ("rmse-centimorgan",),
+    "ld-matrix": ("in-window", "cross-border"),
+    "long-range-ld": ("three-point", "three-point-mean"),
+    "k-mers": ("variant-jsd", "all-jsd", "variant-distinct-ratio"),
+    "haplotype-words": tuple(
+        f"{name}-{length}"
+        for length in (10, 20)
+        for name in ("jsd", "pooled-jsd", "coverage", "novel", "distinct-ratio")
+    ),
+    "pca": (
+        "wasserstein-pc",
+        "wasserstein-superpopulation",
+        *(
+            f"{level}-match{of}"
+            for level in ("population", "superpopulation")
+            for of in ("", "-holdout", "-difference")
+        ),
+    ),
+    "haplotype-statistics": (
+        "diversity-ratio",
+        "diversity-ratio-superpopulation",
+        "pairwise-differences-wasserstein",
+        "heterozygosity-ratio",
+        "heterozygosity-wasserstein",
+        "tajimas-d-difference",
+        "tajimas-d-rmse",
+        *(f"{name}-rmse" for name in ("h1", "h12", "h123", "h2-h1", "fst")),
+        "run-longest-wasserstein",
+        "run-total-wasserstein",
+        "fst-real-synthetic",
+    ),
+}
+
+
+def current_name(metric: str, submetric: str) -> str:
+    """The name of a metric's number today; older records, baselines and rules have others."""
+    renamed = submetric in HYPHENATED.get(metric, ())
+    return submetric.replace("-", "_") if renamed else submetric
+
+
 _FIELDS = {item.name for item in fields(Record)}
 _BY_ANNOTATION: Mapping[str, tuple[type, ...]] = {
     "int": (int,),
@@ -172,7 +216,7 @@ def parse_record(row: dict[str, Any], place: str) -> Record:
     except TypeError as error:
         raise FormatError(f"{place}: not a whole record: {error}") from None
     check_record(row, place)
-    return record
+    return replace(record, submetric=current_name(record.metric, record.submetric))
 
 
 def check_record(row: Mapping[str, Any], place: str) -> None:

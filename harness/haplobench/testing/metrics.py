@@ -22,6 +22,7 @@ from haplobench.plugin import (
     RunContext,
     Telemetry,
 )
+from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import Registry, resolve
 from haplobench.testing.checks import (
     Findings,
@@ -64,8 +65,7 @@ def check_metric(
     if the metric allows it, at other sites: description, params, light import (by name only),
     declared submetrics, finite values, series, figures, determinism, order (fidelity: the holdout
     scores no worse than a cohort without variation), no changes to the panels, no files
-    outside the folders; for `input="batches"` also that any cut gives the same result and
-    that states merge.
+    outside the folders; for `input="batches"` also that any cut gives the same result.
 
     Parameters
     ----------
@@ -178,29 +178,28 @@ class _Check:
         what: str,
         why: str,
         reference: Reference,
-        parts: Sequence[Any],
+        cohort: Panel | Telemetry,
+        batch: int = 1024,
         **changes: Any,
     ) -> tuple[Table, MetricResult]:
-        """Measure `parts` with a fresh metric and judge the result's form."""
+        """Measure `cohort`, by `batch` haplotypes if it streams, and judge the result's form."""
         if self.spec.shadows:
             changes["shadows"] = example_shadows(self.folder / "shadows", reference)
         with (
             watched(self.findings, self.folder),
             self.findings.attempt(check, f"{what} to be measured", why, vital=True),
         ):
-            made = resolve(self.spec.target)(
-                reference, self.params, self.context(reference.train, **changes)
+            target, ctx = resolve(self.spec.target), self.context(reference.train, **changes)
+            result = apply_metric(
+                self.spec, target, reference, cohort, self.params, ctx, batch=batch
             )
-            for part in parts:
-                made.update(part)
-            result = made.result()
         return judged_result(self.findings, self.spec, result, what), result
 
     def telemetry(self, reference: Reference) -> None:
         """A metric on telemetry: a usual cell, and one that took no measurable time."""
         why = "A cell can be over before the clock moves; every cell is measured."
         for what, cost in (("a usual cell", _TELEMETRY), ("a cell that took no time", _INSTANT)):
-            _, result = self.measure("telemetry", what, why, reference, [cost])
+            _, result = self.measure("telemetry", what, why, reference, cost)
             self.figures([(what, result)])
 
     def cohorts(self, reference: Reference, synthetic: Panel) -> None:
@@ -208,7 +207,7 @@ class _Check:
         panels = (reference.train, reference.holdout, synthetic)
         before = [panel_state(panel) for panel in panels]
         usual, result = self.measure(
-            "measure", "a cohort of real people", _ANY_COHORT, reference, [synthetic]
+            "measure", "a cohort of real people", _ANY_COHORT, reference, synthetic
         )
         self.findings.expect(
             before == [panel_state(panel) for panel in panels],
@@ -218,7 +217,7 @@ class _Check:
             "Other metrics measure the same panels.",
         )
         again, _ = self.measure(
-            "measure", "a cohort of real people", _ANY_COHORT, reference, [synthetic]
+            "measure", "a cohort of real people", _ANY_COHORT, reference, synthetic
         )
         self.findings.expect(
             usual == again,
@@ -233,48 +232,26 @@ class _Check:
         self.figures([("synthetic", result)])
 
     def streaming(self, reference: Reference, synthetic: Panel, whole: Table) -> None:
-        """Any cut into batches, and any merge of partial states, gives the same values."""
-        why = "Cohorts come in batches of any size, and ranks see a part each."
-        people = np.arange(synthetic.n_samples)
-        for size in (7, 1):
-            parts = [
-                synthetic.select_samples(people[first : first + size])
-                for first in range(0, people.size, size)
-            ]
-            cut, _ = self.measure("batches", f"batches of {size} people", why, reference, parts)
+        """Any cut into batches gives the same values."""
+        why = "Cohorts come in batches of any size."
+        for people in (7, 1):
+            what = f"batches of {people} people"
+            size = people * synthetic.ploidy
+            cut, _ = self.measure("batches", what, why, reference, synthetic, batch=size)
             self.findings.expect(
                 close(whole, cut),
                 "batches",
-                f"batches of {size} people to give what one batch gives",
+                f"{what} to give what one batch gives",
                 difference(whole, cut),
                 why,
             )
-        with (
-            watched(self.findings, self.folder),
-            self.findings.attempt("merge", "two metrics to merge", why, vital=True),
-        ):
-            ctx = self.context(reference.train)
-            one, other = (resolve(self.spec.target)(reference, self.params, ctx) for _ in range(2))
-            third = people.size // 3
-            one.update(synthetic.select_samples(people[:third]))
-            other.update(synthetic.select_samples(people[third:]))
-            one.merge(other)
-            result = one.result()
-        merged = judged_result(self.findings, self.spec, result, "merged")
-        self.findings.expect(
-            close(whole, merged),
-            "merge",
-            "two merged parts to give what the whole gives",
-            difference(whole, merged),
-            why,
-        )
 
     def degenerate(self, reference: Reference, synthetic: Panel) -> None:
         """Cohorts and panels that lack something are measured, or said not to be."""
 
         def measured(what: str, one: Reference, cohort: Panel, **changes: Any) -> Table:
             try:
-                return self.measure(what, what, _ANY_COHORT, one, [cohort], **changes)[0]
+                return self.measure(what, what, _ANY_COHORT, one, cohort, **changes)[0]
             except HaltError:
                 return {}
 

@@ -1,17 +1,15 @@
-"""Allele frequencies, site by site, and their spectrum: synthetic against held-out, streamed."""
+"""Allele frequencies, site by site, and their spectrum: synthetic against held-out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import hypergeom, wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
-from haplobench_fidelity.cohorts import basis, measured, no_result
+from haplobench_fidelity.cohorts import basis, measured
 from haplobench_fidelity.specs.sites import (
     ALLELE_FREQUENCY,
     SPECTRUM,
@@ -20,154 +18,125 @@ from haplobench_fidelity.specs.sites import (
 )
 
 Counts = NDArray[np.int64]
-
-
-class AlleleFrequency:
-    """Counts alleles of what it is handed, by superpopulation; compares frequencies at the end."""
-
-    def __init__(self, reference: Reference, params: AlleleFrequencyParams) -> None:
-        self._holdout = reference.holdout
-        self._params = params
-        self._superpopulation = _superpopulations(reference)
-        self._counts: dict[str, Counts] = {}
-        self._n_haplotypes = 0
-
-    def update(self, data: Panel) -> None:
-        """Count the alleles of some haplotypes at the panel's sites."""
-        if data.n_sites != self._holdout.n_sites:
-            raise PanelError(
-                f"allele-frequency: found {data.n_sites} sites, expected the panel's "
-                f"{self._holdout.n_sites}"
-            )
-        self._n_haplotypes += data.n_haplotypes
-        for label, counts in counts_by_label(data, self._labels(data)).items():
-            self._add(label, counts)
-
-    def merge(self, other: Self) -> None:
-        """Take over what `other` has counted."""
-        self._n_haplotypes += other._n_haplotypes
-        for label, counts in other._counts.items():
-            self._add(label, counts)
-
-    def result(self) -> MetricResult:
-        """Correlation and RMSE over all sites, by MAF and by superpopulation; sites lost."""
-        if not self._n_haplotypes or not self._holdout.n_sites:
-            names = (submetric.name for submetric in ALLELE_FREQUENCY.submetrics)
-            return no_result(names, "no haplotypes or no sites to compare")
-        total = sum(self._counts.values(), np.zeros((2, self._holdout.n_sites), np.int64))
-        real_counts = self._holdout.allele_counts
-        both = (total[1] > 0) & (real_counts[1] > 0)
-        real, synthetic = frequencies(real_counts), frequencies(total)
-        n = int(both.sum())
-        note = basis(
-            self._n_haplotypes,
-            self._holdout.n_haplotypes,
-            f"{n:,} sites",
-            "fixed sites kept",
-        )
-        polymorphic = both & (real > 0) & (real < 1)
-        lost = polymorphic & ((synthetic == 0) | (synthetic == 1))
-        n_polymorphic = int(polymorphic.sum())
-        return MetricResult(
-            {
-                "r": measured(
-                    correlation(real[both], synthetic[both]),
-                    n,
-                    note,
-                    "frequencies do not vary on one side",
-                ),
-                "rmse": measured(
-                    rmse(real[both], synthetic[both]), n, note, "no site called on both sides"
-                ),
-                "rmse-by-maf": self._by_maf(real, synthetic, both, note),
-                "rmse-by-superpopulation": self._by_superpopulation(),
-                "sites-lost": measured(
-                    float(lost.sum()) / n_polymorphic if n_polymorphic else None,
-                    n_polymorphic,
-                    note,
-                    "no site is polymorphic in held-out people",
-                ),
-            },
-            series={
-                "frequencies": {
-                    "real": real[both].astype(np.float32),
-                    "synthetic": synthetic[both].astype(np.float32),
-                }
-            },
-        )
-
-    def _add(self, label: str, counts: Counts) -> None:
-        known = self._counts.get(label)
-        self._counts[label] = counts.copy() if known is None else known + counts
-
-    def _labels(self, panel: Panel) -> NDArray[np.str_]:
-        """Superpopulation per person, found through the population where only that is given."""
-        labels = [
-            given or self._superpopulation.get(population, "")
-            for given, population in zip(
-                panel.superpopulation.tolist(), panel.population.tolist(), strict=True
-            )
-        ]
-        return np.asarray(labels, np.str_)
-
-    def _by_maf(
-        self,
-        real: NDArray[np.float64],
-        synthetic: NDArray[np.float64],
-        both: NDArray[np.bool_],
-        note: str,
-    ) -> list[Measurement]:
-        maf = np.minimum(real, 1 - real)
-        edges = self._params.maf_bins
-        found = []
-        for low, high in pairwise(edges):
-            inside = both & (maf > low) & (maf <= high)
-            labels = {"maf": f"{low:g}-{high:g}"}
-            value = rmse(real[inside], synthetic[inside])
-            found.append(
-                Measurement(
-                    value,
-                    n=int(inside.sum()),
-                    labels=labels,
-                    note="no site in this bin" if value is None else note,
-                )
-            )
-        return found
-
-    def _by_superpopulation(self) -> list[Measurement]:
-        labels = self._labels(self._holdout)
-        real_counts = counts_by_label(self._holdout, labels)
-        real_counts.pop("", None)
-        if not real_counts:
-            return [Measurement(None, note="held-out people have no superpopulation labels")]
-        if set(self._counts) == {""}:
-            return [Measurement(None, note="the synthetic cohort has no population labels")]
-        found = []
-        for label, real in sorted(real_counts.items()):
-            synthetic = self._counts.get(label)
-            if synthetic is None:
-                note = "no synthetic person has this label"
-                found.append(Measurement(None, labels={"superpopulation": label}, note=note))
-                continue
-            both = (real[1] > 0) & (synthetic[1] > 0)
-            value = rmse(frequencies(real)[both], frequencies(synthetic)[both])
-            note = basis(int(synthetic[1].max()), int(real[1].max()), f"{int(both.sum()):,} sites")
-            found.append(
-                Measurement(
-                    value,
-                    n=int(both.sum()),
-                    labels={"superpopulation": label},
-                    note="no site called on both sides" if value is None else note,
-                )
-            )
-        return found
+Spectrum = NDArray[np.float64]
+_CHUNK = 4096
 
 
 def allele_frequency(
-    reference: Reference, params: AlleleFrequencyParams, ctx: RunContext
-) -> AlleleFrequency:
-    """The metric `allele-frequency`."""
-    return AlleleFrequency(reference, params)
+    reference: Reference, cohort: Panel, params: AlleleFrequencyParams, ctx: RunContext
+) -> MetricResult:
+    """Correlation and RMSE over all sites, by MAF and by superpopulation; sites lost.
+
+    Raises PanelError where the cohort has another number of sites.
+    """
+    holdout = reference.holdout
+    if cohort.n_sites != holdout.n_sites:
+        raise PanelError(
+            f"allele-frequency: found {cohort.n_sites} sites, expected the panel's "
+            f"{holdout.n_sites}"
+        )
+    if not cohort.n_haplotypes or not holdout.n_sites:
+        return ALLELE_FREQUENCY.not_applicable("no haplotypes or no sites to compare")
+    real, synthetic = frequencies(holdout.allele_counts), frequencies(cohort.allele_counts)
+    both = (cohort.allele_counts[1] > 0) & (holdout.allele_counts[1] > 0)
+    n = int(both.sum())
+    note = basis(cohort.n_haplotypes, holdout.n_haplotypes, f"{n:,} sites", "fixed sites kept")
+    polymorphic = both & (real > 0) & (real < 1)
+    lost = polymorphic & ((synthetic == 0) | (synthetic == 1))
+    n_polymorphic = int(polymorphic.sum())
+    return MetricResult(
+        {
+            "r": measured(
+                correlation(real[both], synthetic[both]),
+                n,
+                note,
+                "frequencies do not vary on one side",
+            ),
+            "rmse": measured(
+                rmse(real[both], synthetic[both]), n, note, "no site called on both sides"
+            ),
+            "rmse_by_maf": _by_maf(real, synthetic, both, params.maf_bins, note),
+            "rmse_by_superpopulation": _by_superpopulation(reference, cohort),
+            "sites_lost": measured(
+                float(lost.sum()) / n_polymorphic if n_polymorphic else None,
+                n_polymorphic,
+                note,
+                "no site is polymorphic in held-out people",
+            ),
+        },
+        series={
+            "frequencies": {
+                "real": real[both].astype(np.float32),
+                "synthetic": synthetic[both].astype(np.float32),
+            }
+        },
+    )
+
+
+def _by_maf(
+    real: NDArray[np.float64],
+    synthetic: NDArray[np.float64],
+    both: NDArray[np.bool_],
+    edges: Sequence[float],
+    note: str,
+) -> list[Measurement]:
+    maf = np.minimum(real, 1 - real)
+    bins = []
+    for low, high in pairwise(edges):
+        inside = both & (maf > low) & (maf <= high)
+        value = rmse(real[inside], synthetic[inside])
+        labels = {"maf": f"{low:g}-{high:g}"}
+        bins.append(measured(value, int(inside.sum()), note, "no site in this bin", labels))
+    return bins
+
+
+def _by_superpopulation(reference: Reference, cohort: Panel) -> list[Measurement]:
+    known = _superpopulations(reference)
+    real_counts, synthetic_counts = (
+        counts_by_label(panel, _labels(panel, known)) for panel in (reference.holdout, cohort)
+    )
+    real_counts.pop("", None)
+    if not real_counts:
+        return [Measurement(None, note="held-out people have no superpopulation labels")]
+    if set(synthetic_counts) == {""}:
+        return [Measurement(None, note="the synthetic cohort has no population labels")]
+    groups = []
+    for label, real in sorted(real_counts.items()):
+        labels = {"superpopulation": label}
+        synthetic = synthetic_counts.get(label)
+        if synthetic is None:
+            note = "no synthetic person has this label"
+            groups.append(Measurement(None, labels=labels, note=note))
+            continue
+        both = (real[1] > 0) & (synthetic[1] > 0)
+        n = int(both.sum())
+        value = rmse(frequencies(real)[both], frequencies(synthetic)[both])
+        note = basis(int(synthetic[1].max()), int(real[1].max()), f"{n:,} sites")
+        groups.append(measured(value, n, note, "no site called on both sides", labels))
+    return groups
+
+
+def _labels(panel: Panel, known: Mapping[str, str]) -> NDArray[np.str_]:
+    """Superpopulation per person, found through the population where only that is given."""
+    labels = [
+        given or known.get(population, "")
+        for given, population in zip(
+            panel.superpopulation.tolist(), panel.population.tolist(), strict=True
+        )
+    ]
+    return np.asarray(labels, np.str_)
+
+
+def _superpopulations(reference: Reference) -> dict[str, str]:
+    """Superpopulation of each population, as the real people have it."""
+    return {
+        population: superpopulation
+        for panel in (reference.train, reference.holdout)
+        for population, superpopulation in zip(
+            panel.population.tolist(), panel.superpopulation.tolist(), strict=True
+        )
+        if population and superpopulation
+    }
 
 
 def counts_by_label(panel: Panel, labels: NDArray[np.str_]) -> dict[str, Counts]:
@@ -206,120 +175,67 @@ def rmse(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
     return float(np.sqrt(np.mean((y - x) ** 2))) if x.size else None
 
 
-def _superpopulations(reference: Reference) -> dict[str, str]:
-    """Superpopulation of each population, as the real people have it."""
-    return {
-        population: superpopulation
-        for panel in (reference.train, reference.holdout)
-        for population, superpopulation in zip(
-            panel.population.tolist(), panel.superpopulation.tolist(), strict=True
-        )
-        if population and superpopulation
-    }
-
-
-Spectrum = NDArray[np.float64]
-_CHUNK = 4096
-
-
-class AlleleFrequencySpectrum:
-    """Counts alleles of what it is handed; compares spectra at the end."""
-
-    def __init__(self, reference: Reference, params: SpectrumParams, ctx: RunContext) -> None:
-        self._holdout = reference.holdout
-        self._params = params
-        self._min_maf = ctx.min_maf
-        self._counts: Counts | None = None
-        self._same_sites = True
-        self._n_haplotypes = 0
-
-    def update(self, data: Panel) -> None:
-        """Count the alleles of some haplotypes; all slices must have the same sites."""
-        if self._counts is None:
-            self._same_sites = data.same_sites(self._holdout)
-        self._add(data.allele_counts, data.n_haplotypes)
-
-    def merge(self, other: Self) -> None:
-        """Take over what `other` has counted."""
-        if other._counts is not None:
-            self._same_sites = other._same_sites
-            self._add(other._counts, other._n_haplotypes)
-
-    def result(self) -> MetricResult:
-        """Divergence, distance and correlation of the two spectra; ratio of polymorphic sites."""
-        names = [submetric.name for submetric in SPECTRUM.submetrics]
-        if self._counts is None or not self._n_haplotypes:
-            return no_result(names, "the synthetic cohort is empty")
-        real, synthetic = self._holdout.allele_counts, self._counts
-        threshold = 0.0 if self._same_sites else self._min_maf
-        keep_fixed = self._params.fixed == "zero" and self._same_sites
-        real, synthetic = _above(real, threshold), _above(synthetic, threshold)
-        size = min(self._holdout.n_haplotypes, self._n_haplotypes)
-        size = min(size, self._params.projection or size)
-        real_spectrum, n_real = projected_spectrum(real, size)
-        synthetic_spectrum, n_synthetic = projected_spectrum(synthetic, size)
-        if not keep_fixed:
-            real_spectrum[0] = synthetic_spectrum[0] = 0.0
-        if not real_spectrum.sum() or not synthetic_spectrum.sum():
-            return no_result(names, "no site is polymorphic on one side")
-        p = real_spectrum / real_spectrum.sum()
-        q = synthetic_spectrum / synthetic_spectrum.sum()
-        first = 0 if keep_fixed else 1
-        maf = np.arange(p.size) / size
-        note = basis(
-            self._n_haplotypes,
-            self._holdout.n_haplotypes,
-            f"{n_synthetic:,} and {n_real:,} sites",
-            f"projected to {size} haplotypes",
-            f"MAF > {threshold:g} on both sides" if threshold else "",
-            f"fixed sites: {self._params.fixed}",
-        )
-        n_polymorphic = int(_polymorphic(real).sum())
-        return MetricResult(
-            {
-                "jsd": measured(divergence(p, q), n_synthetic, note, ""),
-                "wasserstein": measured(
-                    float(wasserstein_distance(maf, maf, p, q)), n_synthetic, note, ""
-                ),
-                "r": measured(
-                    correlation(p[first:], q[first:]),
-                    n_synthetic,
-                    note,
-                    "a spectrum is flat, or has one class",
-                ),
-                "site-ratio": measured(
-                    float(_polymorphic(synthetic).sum()) / n_polymorphic if n_polymorphic else None,
-                    n_polymorphic,
-                    note,
-                    "no site is polymorphic in held-out people",
-                ),
-            },
-            series={
-                "spectrum": {
-                    "copies": np.arange(first, p.size),
-                    "real": p[first:],
-                    "synthetic": q[first:],
-                }
-            },
-        )
-
-    def _add(self, counts: Counts, n_haplotypes: int) -> None:
-        if self._counts is None:
-            self._counts = np.zeros_like(counts)
-        if counts.shape != self._counts.shape:
-            raise PanelError(
-                f"allele-frequency-spectrum: found {counts.shape[1]} sites after "
-                f"{self._counts.shape[1]}, expected slices of one cohort"
-            )
-        self._counts += counts
-        self._n_haplotypes += n_haplotypes
-
-
 def allele_frequency_spectrum(
-    reference: Reference, params: SpectrumParams, ctx: RunContext
-) -> AlleleFrequencySpectrum:
-    """The metric `allele-frequency-spectrum`."""
-    return AlleleFrequencySpectrum(reference, params, ctx)
+    reference: Reference, cohort: Panel, params: SpectrumParams, ctx: RunContext
+) -> MetricResult:
+    """Divergence, distance and correlation of the two spectra; ratio of polymorphic sites."""
+    from scipy.stats import wasserstein_distance  # here: frequencies are compared without scipy
+
+    holdout = reference.holdout
+    if not cohort.n_haplotypes:
+        return SPECTRUM.not_applicable("the synthetic cohort is empty")
+    same_sites = cohort.same_sites(holdout)
+    threshold = 0.0 if same_sites else ctx.min_maf
+    keep_fixed = params.fixed == "zero" and same_sites
+    real, synthetic = (_above(panel.allele_counts, threshold) for panel in (holdout, cohort))
+    size = min(holdout.n_haplotypes, cohort.n_haplotypes)
+    size = min(size, params.projection or size)
+    real_spectrum, n_real = projected_spectrum(real, size)
+    synthetic_spectrum, n_synthetic = projected_spectrum(synthetic, size)
+    if not keep_fixed:
+        real_spectrum[0] = synthetic_spectrum[0] = 0.0
+    if not real_spectrum.sum() or not synthetic_spectrum.sum():
+        return SPECTRUM.not_applicable("no site is polymorphic on one side")
+    p = real_spectrum / real_spectrum.sum()
+    q = synthetic_spectrum / synthetic_spectrum.sum()
+    first = 0 if keep_fixed else 1
+    maf = np.arange(p.size) / size
+    note = basis(
+        cohort.n_haplotypes,
+        holdout.n_haplotypes,
+        f"{n_synthetic:,} and {n_real:,} sites",
+        f"projected to {size} haplotypes",
+        f"MAF > {threshold:g} on both sides" if threshold else "",
+        f"fixed sites: {params.fixed}",
+    )
+    n_polymorphic = int(_polymorphic(real).sum())
+    return MetricResult(
+        {
+            "jsd": Measurement(divergence(p, q), n_synthetic, note=note),
+            "wasserstein": Measurement(
+                float(wasserstein_distance(maf, maf, p, q)), n_synthetic, note=note
+            ),
+            "r": measured(
+                correlation(p[first:], q[first:]),
+                n_synthetic,
+                note,
+                "a spectrum is flat, or has one class",
+            ),
+            "site_ratio": measured(
+                float(_polymorphic(synthetic).sum()) / n_polymorphic if n_polymorphic else None,
+                n_polymorphic,
+                note,
+                "no site is polymorphic in held-out people",
+            ),
+        },
+        series={
+            "spectrum": {
+                "copies": np.arange(first, p.size),
+                "real": p[first:],
+                "synthetic": q[first:],
+            }
+        },
+    )
 
 
 def folded_spectrum(alternate: Counts, n: int) -> Counts:
@@ -337,6 +253,8 @@ def projected_spectrum(counts: Counts, size: int) -> tuple[Spectrum, int]:
     called alleles is left out. Returns ((size // 2 + 1,) float64, number of sites used).
     Hypergeometric projection: Marth et al. 2004; Gutenkunst et al. 2009.
     """
+    from scipy.stats import hypergeom
+
     enough = counts[1] >= size
     pairs, weights = np.unique(counts[:, enough], axis=1, return_counts=True)
     unfolded = np.zeros(size + 1)
@@ -355,6 +273,8 @@ def projected_spectrum(counts: Counts, size: int) -> tuple[Spectrum, int]:
 
 def divergence(p: Spectrum, q: Spectrum) -> float:
     """Jensen-Shannon divergence (Lin 1991) in bits, 0-1, of two distributions."""
+    from scipy.spatial.distance import jensenshannon
+
     return float(jensenshannon(p, q, base=2) ** 2)
 
 

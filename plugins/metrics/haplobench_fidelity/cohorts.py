@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
-from haplobench import Measurement, MetricResult, Panel, PanelError, SubmetricSpec
-
-
-def no_result(submetrics: Iterable[str], note: str) -> MetricResult:
-    """A result without values: every submetric not applicable for one reason."""
-    return MetricResult({name: Measurement(None, note=note) for name in submetrics})
-
-
-def basis(n_synthetic: int, n_real: int, *details: str) -> str:
-    """A note: haplotypes on each side, then further details."""
-    sides = f"{n_synthetic:,} synthetic against {n_real:,} held-out haplotypes"
-    return "; ".join([sides, *(detail for detail in details if detail)])
-
-
-def measured(value: float | None, n: int, note: str, why_not: str) -> Measurement:
-    """A measurement, or one that is not applicable for the reason `why_not`."""
-    if value is None:
-        return Measurement(None, n=n, note=why_not)
-    return Measurement(float(value), n=n, note=note)
-
+from haplobench import Measurement, Panel, PanelError
 
 _T = TypeVar("_T")
 _BLOCK_BYTES = 1 << 25
@@ -94,8 +75,19 @@ def site_blocks(n_rows: int, n_sites: int, multiple: int = 1) -> Iterator[slice]
         yield slice(start, min(start + step, n_sites))
 
 
-def not_applicable(
-    submetrics: Iterable[SubmetricSpec], n: int, note: str
-) -> dict[str, Measurement]:
-    """A measurement without value for each of `submetrics`, because of `note`."""
-    return {submetric.name: Measurement(None, n, note=note) for submetric in submetrics}
+def basis(n_synthetic: int, n_real: int, *details: str) -> str:
+    """A note: haplotypes on each side, then further details."""
+    sides = f"{n_synthetic:,} synthetic against {n_real:,} held-out haplotypes"
+    return "; ".join([sides, *(detail for detail in details if detail)])
+
+
+def measured(
+    value: float | None, n: int, note: str, why_not: str, labels: Mapping[str, str] | None = None
+) -> Measurement:
+    """A measurement, or one that is not applicable for the reason `why_not`."""
+    return Measurement(
+        None if value is None else float(value),
+        n,
+        labels=labels or {},
+        note=why_not if value is None else note,
+    )

@@ -14,7 +14,6 @@ from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import (
     equal_rows,
-    not_applicable,
     remember,
     require_complete,
     rows_key,
@@ -26,184 +25,9 @@ from haplobench_fidelity.specs.haplotypes import (
 )
 
 _BLOCK_BYTES = 1 << 25
-
-
-def haplotype_homozygosity(haplotypes: NDArray[np.int8]) -> tuple[float, float, float, float]:
-    """H1, H12, H123 and H2/H1 of some haplotypes (Garud et al. 2015).
-
-    `haplotypes` is (n_haplotypes, n_sites) int8 of 0 and 1; without sites all are one
-    haplotype.
-    """
-    n = haplotypes.shape[0]
-    if haplotypes.shape[1]:
-        bits = np.packbits(haplotypes.view(np.uint8), axis=1)
-        rows = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
-        counts = np.unique(rows, return_counts=True)[1]
-    else:
-        counts = np.array([n])
-    p = np.zeros(max(3, counts.size))
-    p[: counts.size] = np.sort(counts)[::-1] / n
-    h1 = float((p**2).sum())
-    h12 = float(p[:2].sum() ** 2 + (p[2:] ** 2).sum())
-    h123 = float(p[:3].sum() ** 2 + (p[3:] ** 2).sum())
-    return h1, h12, h123, float((h1 - p[0] ** 2) / h1)
-
-
-def windowed_homozygosity(
-    panel: Panel, rows: NDArray[np.int64] | slice, bounds: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """H1, H12, H123 and H2/H1 by window: (n_windows, 4) float64.
-
-    `bounds` is (n_windows, 2): first column and the one after the last of each window.
-    """
-    table = np.empty((len(bounds), 4))
-    for window, (low, high) in enumerate(bounds):
-        table[window] = haplotype_homozygosity(panel.haplotypes[:, low:high][rows])
-    return table
-
-
-def homozygous_runs(
-    panel: Panel, start: int, end: int, min_run: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Heterozygous sites and stretches without one, by person of a diploid panel.
-
-    Parameters
-    ----------
-    panel : Panel
-        Complete, ploidy 2.
-    start, end : int
-        The region, bp, both included; runs are cut there.
-    min_run : int
-        Shortest run that counts towards the total, bp.
-
-    Returns
-    -------
-    heterozygous : (n_samples,) int64
-        Heterozygous sites in the region.
-    longest, total : (n_samples,) int64
-        Longest run, and total length of runs of at least `min_run`, in bp.
-    """
-    table = np.empty((3, panel.n_samples), np.int64)
-    low, high = np.searchsorted(panel.positions, [start, end + 1])
-    positions = panel.positions[low:high].copy()
-    step = max(1, _BLOCK_BYTES // max(1, 2 * (high - low)))
-    for first in range(0, panel.n_samples, step):
-        # A copy, so that the kernel compiles once and not again for read-only memory maps.
-        block = np.array(panel.haplotypes[2 * first : 2 * (first + step), low:high], order="C")
-        table[:, first : first + step] = _runs(block, positions, start, end, min_run)
-    return table[0], table[1], table[2]
-
-
-@compiled
-def _runs(
-    haplotypes: NDArray[np.int8], positions: NDArray[np.int64], start: int, end: int, min_run: int
-) -> NDArray[np.int64]:
-    n_people = haplotypes.shape[0] // 2
-    table = np.zeros((3, n_people), np.int64)
-    for person in range(n_people):
-        previous = start - 1
-        heterozygous = longest = total = 0
-        for site in range(positions.size):
-            if haplotypes[2 * person, site] != haplotypes[2 * person + 1, site]:
-                run = positions[site] - previous - 1
-                longest = max(longest, run)
-                if run >= min_run:
-                    total += run
-                previous = positions[site]
-                heterozygous += 1
-        run = end - previous
-        longest = max(longest, run)
-        if run >= min_run:
-            total += run
-        table[0, person] = heterozygous
-        table[1, person] = longest
-        table[2, person] = total
-    return table
-
-
 _MIN_SEGREGATING = 3
-
-
-def site_diversity(counts: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Mean pairwise difference at each site, 2k(n - k) / (n(n - 1)): same shape, float64.
-
-    `counts` are copies k of the alternate allele among `n` haplotypes. The sum over sites is
-    nucleotide diversity times the region's length (Nei and Li 1979).
-    """
-    if n < 2:
-        return np.full(counts.shape, np.nan)
-    return 2.0 * counts * (n - counts) / (n * (n - 1))
-
-
-def tajimas_d(segregating: ArrayLike, diversity: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Tajima's D (1989) from numbers of segregating sites and summed mean pairwise differences.
-
-    Elementwise, float64; NaN below 3 segregating sites, as in scikit-allel.
-    """
-    s = np.asarray(segregating, np.float64)
-    i = np.arange(1, max(n, 2), dtype=np.float64)
-    a1, a2 = (1 / i).sum(), (1 / i**2).sum()
-    b1 = (n + 1) / (3 * (n - 1))
-    b2 = 2 * (n * n + n + 3) / (9 * n * (n - 1))
-    c1 = b1 - 1 / a1
-    c2 = b2 - (n + 2) / (a1 * n) + a2 / a1**2
-    e1, e2 = c1 / a1, c2 / (a1**2 + a2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        d = (np.asarray(diversity, np.float64) - s / a1) / np.sqrt(e1 * s + e2 * s * (s - 1))
-    return np.where(s >= _MIN_SEGREGATING, d, np.nan)
-
-
-def group_counts(
-    panel: Panel, labels: NDArray[np.str_], groups: NDArray[np.str_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Alternate alleles by group and site, and haplotypes by group.
-
-    `labels` is (n_haplotypes,) str. Returns (n_groups, n_sites) and (n_groups,) int64.
-    """
-    member = (labels[None, :] == groups[:, None]).astype(np.float32)
-    counts = np.empty((groups.size, panel.n_sites), np.int64)
-    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
-        # Counts below 2**24 are exact in float32.
-        counts[:, sites] = member @ panel.haplotypes[:, sites].astype(np.float32)
-    return counts, member.sum(axis=1).astype(np.int64)
-
-
-def pairwise_differences(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many pairs of `rows` differ at d sites, for d = 0, 1, …: (max d + 1,) int64.
-
-    Exact: one matrix product, sums below 2**24 in float32.
-    """
-    shared = np.zeros((rows.size, rows.size), np.float32)
-    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
-        alleles = panel.haplotypes[:, sites][rows].astype(np.float32)
-        shared += alleles @ alleles.T
-    own = np.diag(shared)
-    upper = np.triu_indices(rows.size, 1)
-    differences = own[upper[0]] + own[upper[1]] - 2 * shared[upper]
-    return np.bincount(differences.astype(np.int64), minlength=1)
-
-
-def fst_matrix(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Hudson's Fst between all pairs of groups, as a ratio of sums over sites (Bhatia 2013).
-
-    `counts` (n_groups, n_sites) are alternate alleles among `sizes` (n_groups,) haplotypes.
-    Returns (n_groups, n_groups) float64; NaN where a pair has no site that varies. The
-    diagonal has no meaning.
-    """
-    within = np.array(
-        [site_diversity(row, int(n)).sum() for row, n in zip(counts, sizes, strict=True)]
-    )
-    p = counts / sizes[:, None]
-    total = p.sum(axis=1)
-    between = total[:, None] + total[None, :] - 2 * p @ p.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fst: NDArray[np.float64] = 1 - (within[:, None] + within[None, :]) / (2 * between)
-    fst[between <= 0] = np.nan
-    return fst
-
-
 _FIGURE_BINS = 60
-_HOMOZYGOSITY = ("h1", "h12", "h123", "h2-h1")
+_HOMOZYGOSITY = ("h1", "h12", "h123", "h2_h1")
 
 
 @dataclass(frozen=True)
@@ -307,132 +131,108 @@ def cohort_statistics(
     )
 
 
-class HaplotypeStatisticsMetric:
-    """Classical statistics, synthetic against held-out (see the spec)."""
+def haplotype_statistics(
+    reference: Reference, cohort: Panel, params: HaplotypeStatisticsParams, ctx: RunContext
+) -> MetricResult:
+    """All statistics; those that a cohort can't have say why.
 
-    def __init__(
-        self, reference: Reference, params: HaplotypeStatisticsParams, ctx: RunContext
-    ) -> None:
-        self._real = reference.holdout
-        self._params = params
-        self._ctx = ctx
-        self._cohort: Panel | None = None
+    Raises PanelError on missing alleles.
+    """
+    holdout, n = reference.holdout, cohort.n_haplotypes
+    require_complete("haplotype-statistics", holdout=holdout, synthetic=cohort)
+    if not holdout.n_sites or min(n, holdout.n_haplotypes) < 2:
+        note = "needs a site and two haplotypes on both sides"
+        return HAPLOTYPE_STATISTICS.not_applicable(note, n)
+    region = Region(int(holdout.positions[0]), int(holdout.positions[-1]))
+    sampled = max(n, holdout.n_haplotypes) > params.max_haplotypes
+    real = remember(
+        ("statistics", holdout.digest, params, ctx.seed if sampled else None),
+        lambda: cohort_statistics(holdout, region, params, ctx.rng("pairs", "holdout")),
+    )
+    synthetic = cohort_statistics(cohort, region, params, ctx.rng("pairs", "synthetic"))
+    inside = region.columns(cohort)
+    outside = cohort.n_sites - (inside.stop - inside.start)
+    note = f"{outside} sites outside the region left out" if outside else ""
+    rng = ctx.rng("haplotype-homozygosity")
+    homozygosity, windows = _homozygosity(holdout, cohort, region, params.window_bp, rng)
+    measurements = {
+        **_diversity(real, synthetic, region, n, note),
+        **_people(real, synthetic, region, cohort.n_samples),
+        **homozygosity,
+        "fst_rmse": _fst_populations(holdout, cohort, params.min_people),
+        "fst_real_synthetic": _fst_cohorts(holdout, cohort),
+    }
+    windows |= {
+        "real_tajimas_d": real.window_tajimas_d,
+        "synthetic_tajimas_d": synthetic.window_tajimas_d,
+    }
+    series = {
+        "windows": windows,
+        "pairwise": _densities(real.differences, synthetic.differences, region),
+    }
+    return MetricResult(measurements, series)
 
-    def update(self, data: Panel) -> None:
-        """Take the synthetic cohort. Raises PanelError on missing alleles."""
-        require_complete("haplotype-statistics", holdout=self._real, synthetic=data)
-        self._cohort = data
 
-    def result(self) -> MetricResult:
-        """All statistics; those that a cohort can't have say why."""
-        assert self._cohort is not None, "update comes first"
-        cohort, holdout = self._cohort, self._real
-        n = cohort.n_haplotypes
-        if not holdout.n_sites or min(n, holdout.n_haplotypes) < 2:
-            note = "needs a site and two haplotypes on both sides"
-            return MetricResult(not_applicable(HAPLOTYPE_STATISTICS.submetrics, n, note))
-        region = Region(int(holdout.positions[0]), int(holdout.positions[-1]))
-        sampled = max(n, holdout.n_haplotypes) > self._params.max_haplotypes
-        real = remember(
-            ("statistics", holdout.digest, self._params, self._ctx.seed if sampled else None),
-            lambda: cohort_statistics(
-                holdout, region, self._params, self._ctx.rng("pairs", "holdout")
-            ),
-        )
-        synthetic = cohort_statistics(
-            cohort, region, self._params, self._ctx.rng("pairs", "synthetic")
-        )
-        inside = region.columns(cohort)
-        outside = cohort.n_sites - (inside.stop - inside.start)
-        note = f"{outside} sites outside the region left out" if outside else ""
-        homozygosity, windows = self._homozygosity(cohort, region)
-        measurements = {
-            **_diversity(real, synthetic, region, n, note),
-            **_people(real, synthetic, region, cohort.n_samples),
-            **homozygosity,
-            "fst-rmse": self._fst_populations(cohort),
-            "fst-real-synthetic": self._fst_cohorts(cohort),
-        }
-        windows |= {
-            "real_tajimas_d": real.window_tajimas_d,
-            "synthetic_tajimas_d": synthetic.window_tajimas_d,
-        }
-        series = {
-            "windows": windows,
-            "pairwise": _densities(real.differences, synthetic.differences, region),
-        }
-        return MetricResult(measurements, series)
+def _homozygosity(
+    holdout: Panel, cohort: Panel, region: Region, length: int, rng: np.random.Generator
+) -> tuple[dict[str, Measurement], dict[str, NDArray[Any]]]:
+    real_rows, rows = equal_rows(holdout.n_haplotypes, cohort.n_haplotypes, rng)
+    real = remember(
+        ("homozygosity", holdout.digest, length, rows_key(real_rows)),
+        lambda: windowed_homozygosity(holdout, real_rows, region.window_columns(holdout, length)),
+    )
+    synthetic = windowed_homozygosity(cohort, rows, region.window_columns(cohort, length))
+    rmse = np.sqrt(((synthetic - real) ** 2).mean(axis=0))
+    measurements = {
+        f"{name}_rmse": Measurement(float(value), len(real))
+        for name, value in zip(_HOMOZYGOSITY, rmse, strict=True)
+    }
+    windows: dict[str, NDArray[Any]] = {"start_bp": region.windows(length)}
+    for i, name in enumerate(_HOMOZYGOSITY):
+        windows |= {f"real_{name}": real[:, i], f"synthetic_{name}": synthetic[:, i]}
+    return measurements, windows
 
-    def _homozygosity(
-        self, cohort: Panel, region: Region
-    ) -> tuple[dict[str, Measurement], dict[str, NDArray[Any]]]:
-        holdout, length = self._real, self._params.window_bp
-        real_rows, rows = equal_rows(
-            holdout.n_haplotypes, cohort.n_haplotypes, self._ctx.rng("haplotype-homozygosity")
-        )
-        real = remember(
-            ("homozygosity", holdout.digest, length, rows_key(real_rows)),
-            lambda: windowed_homozygosity(
-                holdout, real_rows, region.window_columns(holdout, length)
-            ),
-        )
-        synthetic = windowed_homozygosity(cohort, rows, region.window_columns(cohort, length))
-        rmse = np.sqrt(((synthetic - real) ** 2).mean(axis=0))
-        measurements = {
-            f"{name}-rmse": Measurement(float(value), len(real))
-            for name, value in zip(_HOMOZYGOSITY, rmse, strict=True)
-        }
-        windows: dict[str, NDArray[Any]] = {"start_bp": region.windows(length)}
-        for i, name in enumerate(_HOMOZYGOSITY):
-            key = name.replace("-", "_")
-            windows |= {f"real_{key}": real[:, i], f"synthetic_{key}": synthetic[:, i]}
-        return measurements, windows
 
-    def _fst_populations(self, cohort: Panel) -> Measurement:
-        holdout, least = self._real, self._params.min_people
-        shared = []
-        for panel in (holdout, cohort):
-            names, sizes = np.unique(panel.population, return_counts=True)
-            shared.append({str(name) for name, size in zip(names, sizes, strict=True)
-                           if name and size >= least})  # fmt: skip
-        groups = np.array(sorted(shared[0] & shared[1]))
-        if groups.size < 2:
-            return Measurement(
-                None,
-                cohort.n_samples,
-                note=f"fewer than two populations with {least} labelled people on both sides",
-            )
+def _fst_populations(holdout: Panel, cohort: Panel, min_people: int) -> Measurement:
+    def large(panel: Panel) -> set[str]:
+        names, sizes = np.unique(panel.population, return_counts=True)
+        return set(names[(sizes >= min_people) & (names != "")].tolist())
 
-        def matrix(panel: Panel) -> NDArray[np.float64]:
-            fst = fst_matrix(*group_counts(panel, panel.haplotype_populations, groups))
-            return fst[np.triu_indices(groups.size, 1)]
+    groups = np.array(sorted(large(holdout) & large(cohort)))
+    if groups.size < 2:
+        note = f"fewer than two populations with {min_people} labelled people on both sides"
+        return Measurement(None, cohort.n_samples, note=note)
 
-        real = remember(("fst", holdout.digest, tuple(groups.tolist())), lambda: matrix(holdout))
-        difference = matrix(cohort) - real
-        difference = difference[np.isfinite(difference)]
-        if not difference.size:
-            return Measurement(None, cohort.n_samples, note="no site varies between populations")
-        return Measurement(float(np.sqrt((difference**2).mean())), difference.size)
+    def matrix(panel: Panel) -> NDArray[np.float64]:
+        fst = fst_matrix(*group_counts(panel, panel.haplotype_populations, groups))
+        return fst[np.triu_indices(groups.size, 1)]
 
-    def _fst_cohorts(self, cohort: Panel) -> Measurement:
-        holdout = self._real
-        if not holdout.same_sites(cohort):
-            return Measurement(None, cohort.n_haplotypes, note="sites differ")
-        counts = np.stack([holdout.allele_counts[0], cohort.allele_counts[0]])
-        fst = fst_matrix(counts, np.array([holdout.n_haplotypes, cohort.n_haplotypes]))[0, 1]
-        if not np.isfinite(fst):
-            return Measurement(None, cohort.n_haplotypes, note="no site varies")
-        return Measurement(float(fst), holdout.n_sites)
+    real = remember(("fst", holdout.digest, tuple(groups.tolist())), lambda: matrix(holdout))
+    difference = matrix(cohort) - real
+    difference = difference[np.isfinite(difference)]
+    if not difference.size:
+        return Measurement(None, cohort.n_samples, note="no site varies between populations")
+    return Measurement(float(np.sqrt((difference**2).mean())), difference.size)
+
+
+def _fst_cohorts(holdout: Panel, cohort: Panel) -> Measurement:
+    if not holdout.same_sites(cohort):
+        return Measurement(None, cohort.n_haplotypes, note="sites differ")
+    counts = np.stack([holdout.allele_counts[0], cohort.allele_counts[0]])
+    fst = fst_matrix(counts, np.array([holdout.n_haplotypes, cohort.n_haplotypes]))[0, 1]
+    if not np.isfinite(fst):
+        return Measurement(None, cohort.n_haplotypes, note="no site varies")
+    return Measurement(float(fst), holdout.n_sites)
 
 
 def _diversity(
     real: CohortStatistics, synthetic: CohortStatistics, region: Region, n: int, note: str
 ) -> dict[str, Measurement | list[Measurement]]:
     found: dict[str, Measurement | list[Measurement]] = {}
-    found["diversity-ratio"] = _ratio(synthetic.diversity, real.diversity, n, note)
+    found["diversity_ratio"] = _ratio(synthetic.diversity, real.diversity, n, note)
     shared = sorted(set(real.diversity_by) & set(synthetic.diversity_by))
     if shared:
-        found["diversity-ratio-superpopulation"] = [
+        found["diversity_ratio_superpopulation"] = [
             Measurement(
                 synthetic.diversity_by[name][0] / real.diversity_by[name][0],
                 synthetic.diversity_by[name][1],
@@ -442,23 +242,23 @@ def _diversity(
             if real.diversity_by[name][0] > 0
         ]
     else:
-        found["diversity-ratio-superpopulation"] = Measurement(
+        found["diversity_ratio_superpopulation"] = Measurement(
             None, n, note="the cohort has no labels"
         )
     values = [np.arange(side.differences.size) / region.kb for side in (real, synthetic)]
-    found["pairwise-differences-wasserstein"] = Measurement(
+    found["pairwise_differences_wasserstein"] = Measurement(
         float(wasserstein_distance(*values, real.differences, synthetic.differences)),
         int(synthetic.differences.sum()),
     )
     if np.isfinite(real.tajimas_d) and np.isfinite(synthetic.tajimas_d):
-        found["tajimas-d-difference"] = Measurement(synthetic.tajimas_d - real.tajimas_d, n)
+        found["tajimas_d_difference"] = Measurement(synthetic.tajimas_d - real.tajimas_d, n)
     else:
-        found["tajimas-d-difference"] = Measurement(
+        found["tajimas_d_difference"] = Measurement(
             None, n, note="fewer than 3 segregating sites on one side"
         )
     difference = synthetic.window_tajimas_d - real.window_tajimas_d
     difference = difference[np.isfinite(difference)]
-    found["tajimas-d-rmse"] = (
+    found["tajimas_d_rmse"] = (
         Measurement(float(np.sqrt((difference**2).mean())), difference.size)
         if difference.size
         else Measurement(None, 0, note="no window has 3 segregating sites on both sides")
@@ -470,10 +270,10 @@ def _people(
     real: CohortStatistics, synthetic: CohortStatistics, region: Region, n: int
 ) -> dict[str, Measurement]:
     names = (
-        "heterozygosity-ratio",
-        "heterozygosity-wasserstein",
-        "run-longest-wasserstein",
-        "run-total-wasserstein",
+        "heterozygosity_ratio",
+        "heterozygosity_wasserstein",
+        "run_longest_wasserstein",
+        "run_total_wasserstein",
     )
     if real.heterozygous is None or synthetic.heterozygous is None:
         return dict.fromkeys(names, Measurement(None, n, note="people are not diploid"))
@@ -512,3 +312,174 @@ def _densities(
             counts.sum() * width / region.kb
         )
     return table
+
+
+def haplotype_homozygosity(haplotypes: NDArray[np.int8]) -> tuple[float, float, float, float]:
+    """H1, H12, H123 and H2/H1 of some haplotypes (Garud et al. 2015).
+
+    `haplotypes` is (n_haplotypes, n_sites) int8 of 0 and 1; without sites all are one
+    haplotype.
+    """
+    n = haplotypes.shape[0]
+    if haplotypes.shape[1]:
+        bits = np.packbits(haplotypes.view(np.uint8), axis=1)
+        rows = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
+        counts = np.unique(rows, return_counts=True)[1]
+    else:
+        counts = np.array([n])
+    p = np.zeros(max(3, counts.size))
+    p[: counts.size] = np.sort(counts)[::-1] / n
+    h1 = float((p**2).sum())
+    h12 = float(p[:2].sum() ** 2 + (p[2:] ** 2).sum())
+    h123 = float(p[:3].sum() ** 2 + (p[3:] ** 2).sum())
+    return h1, h12, h123, float((h1 - p[0] ** 2) / h1)
+
+
+def windowed_homozygosity(
+    panel: Panel, rows: NDArray[np.int64] | slice, bounds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """H1, H12, H123 and H2/H1 by window: (n_windows, 4) float64.
+
+    `bounds` is (n_windows, 2): first column and the one after the last of each window.
+    """
+    table = np.empty((len(bounds), 4))
+    for window, (low, high) in enumerate(bounds):
+        table[window] = haplotype_homozygosity(panel.haplotypes[:, low:high][rows])
+    return table
+
+
+def homozygous_runs(
+    panel: Panel, start: int, end: int, min_run: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Heterozygous sites and stretches without one, by person of a diploid panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        Complete, ploidy 2.
+    start, end : int
+        The region, bp, both included; runs are cut there.
+    min_run : int
+        Shortest run that counts towards the total, bp.
+
+    Returns
+    -------
+    heterozygous : (n_samples,) int64
+        Heterozygous sites in the region.
+    longest, total : (n_samples,) int64
+        Longest run, and total length of runs of at least `min_run`, in bp.
+    """
+    table = np.empty((3, panel.n_samples), np.int64)
+    low, high = np.searchsorted(panel.positions, [start, end + 1])
+    positions = panel.positions[low:high].copy()
+    step = max(1, _BLOCK_BYTES // max(1, 2 * (high - low)))
+    for first in range(0, panel.n_samples, step):
+        # A copy, so that the kernel compiles once and not again for read-only memory maps.
+        block = np.array(panel.haplotypes[2 * first : 2 * (first + step), low:high], order="C")
+        table[:, first : first + step] = _runs(block, positions, start, end, min_run)
+    return table[0], table[1], table[2]
+
+
+@compiled
+def _runs(
+    haplotypes: NDArray[np.int8], positions: NDArray[np.int64], start: int, end: int, min_run: int
+) -> NDArray[np.int64]:
+    n_people = haplotypes.shape[0] // 2
+    table = np.zeros((3, n_people), np.int64)
+    for person in range(n_people):
+        previous = start - 1
+        heterozygous = longest = total = 0
+        for site in range(positions.size):
+            if haplotypes[2 * person, site] != haplotypes[2 * person + 1, site]:
+                run = positions[site] - previous - 1
+                longest = max(longest, run)
+                if run >= min_run:
+                    total += run
+                previous = positions[site]
+                heterozygous += 1
+        run = end - previous
+        longest = max(longest, run)
+        if run >= min_run:
+            total += run
+        table[0, person] = heterozygous
+        table[1, person] = longest
+        table[2, person] = total
+    return table
+
+
+def site_diversity(counts: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Mean pairwise difference at each site, 2k(n - k) / (n(n - 1)): same shape, float64.
+
+    `counts` are copies k of the alternate allele among `n` haplotypes. The sum over sites is
+    nucleotide diversity times the region's length (Nei and Li 1979).
+    """
+    if n < 2:
+        return np.full(counts.shape, np.nan)
+    return 2.0 * counts * (n - counts) / (n * (n - 1))
+
+
+def tajimas_d(segregating: ArrayLike, diversity: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Tajima's D (1989) from numbers of segregating sites and summed mean pairwise differences.
+
+    Elementwise, float64; NaN below 3 segregating sites, as in scikit-allel.
+    """
+    s = np.asarray(segregating, np.float64)
+    i = np.arange(1, max(n, 2), dtype=np.float64)
+    a1, a2 = (1 / i).sum(), (1 / i**2).sum()
+    b1 = (n + 1) / (3 * (n - 1))
+    b2 = 2 * (n * n + n + 3) / (9 * n * (n - 1))
+    c1 = b1 - 1 / a1
+    c2 = b2 - (n + 2) / (a1 * n) + a2 / a1**2
+    e1, e2 = c1 / a1, c2 / (a1**2 + a2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = (np.asarray(diversity, np.float64) - s / a1) / np.sqrt(e1 * s + e2 * s * (s - 1))
+    return np.where(s >= _MIN_SEGREGATING, d, np.nan)
+
+
+def group_counts(
+    panel: Panel, labels: NDArray[np.str_], groups: NDArray[np.str_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Alternate alleles by group and site, and haplotypes by group.
+
+    `labels` is (n_haplotypes,) str. Returns (n_groups, n_sites) and (n_groups,) int64.
+    """
+    member = (labels[None, :] == groups[:, None]).astype(np.float32)
+    counts = np.empty((groups.size, panel.n_sites), np.int64)
+    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
+        # Counts below 2**24 are exact in float32.
+        counts[:, sites] = member @ panel.haplotypes[:, sites].astype(np.float32)
+    return counts, member.sum(axis=1).astype(np.int64)
+
+
+def pairwise_differences(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many pairs of `rows` differ at d sites, for d = 0, 1, …: (max d + 1,) int64.
+
+    Exact: one matrix product, sums below 2**24 in float32.
+    """
+    shared = np.zeros((rows.size, rows.size), np.float32)
+    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
+        alleles = panel.haplotypes[:, sites][rows].astype(np.float32)
+        shared += alleles @ alleles.T
+    own = np.diag(shared)
+    upper = np.triu_indices(rows.size, 1)
+    differences = own[upper[0]] + own[upper[1]] - 2 * shared[upper]
+    return np.bincount(differences.astype(np.int64), minlength=1)
+
+
+def fst_matrix(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Hudson's Fst between all pairs of groups, as a ratio of sums over sites (Bhatia 2013).
+
+    `counts` (n_groups, n_sites) are alternate alleles among `sizes` (n_groups,) haplotypes.
+    Returns (n_groups, n_groups) float64; NaN where a pair has no site that varies. The
+    diagonal has no meaning.
+    """
+    within = np.array(
+        [site_diversity(row, int(n)).sum() for row, n in zip(counts, sizes, strict=True)]
+    )
+    p = counts / sizes[:, None]
+    total = p.sum(axis=1)
+    between = total[:, None] + total[None, :] - 2 * p @ p.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fst: NDArray[np.float64] = 1 - (within[:, None] + within[None, :]) / (2 * between)
+    fst[between <= 0] = np.nan
+    return fst

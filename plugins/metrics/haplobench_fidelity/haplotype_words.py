@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,131 +19,65 @@ from haplobench_fidelity.cohorts import (
     site_blocks,
 )
 
-
-@compiled
-def align(
-    first_keys: NDArray[np.int64],
-    first_counts: NDArray[np.int64],
-    second_keys: NDArray[np.int64],
-    second_counts: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Join two tables on their keys, absent ones counted 0.
-
-    Keys are int64, strictly increasing. Returns (keys, first counts, second counts), each
-    (n_union,) int64.
-    """
-    n, m = first_keys.size, second_keys.size
-    keys = np.empty(n + m, np.int64)
-    first = np.zeros(n + m, np.int64)
-    second = np.zeros(n + m, np.int64)
-    i = j = size = 0
-    while i < n or j < m:
-        if j >= m or (i < n and first_keys[i] < second_keys[j]):
-            keys[size] = first_keys[i]
-            first[size] = first_counts[i]
-            i += 1
-        elif i >= n or second_keys[j] < first_keys[i]:
-            keys[size] = second_keys[j]
-            second[size] = second_counts[j]
-            j += 1
-        else:
-            keys[size] = first_keys[i]
-            first[size] = first_counts[i]
-            second[size] = second_counts[j]
-            i += 1
-            j += 1
-        size += 1
-    return keys[:size].copy(), first[:size].copy(), second[:size].copy()
-
-
-@compiled
-def jensen_shannon(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
-    """Jensen-Shannon divergence in bits (Lin 1991) of two aligned tables of counts.
-
-    The divergence in [0, 1], not its square root. Both sums must exceed 0.
-    """
-    first_total = float(first.sum())
-    second_total = float(second.sum())
-    divergence = 0.0
-    for i in range(first.size):
-        p = first[i] / first_total
-        q = second[i] / second_total
-        if p > 0:
-            divergence += p * np.log2(2 * p / (p + q))
-        if q > 0:
-            divergence += q * np.log2(2 * q / (p + q))
-    return min(max(divergence / 2, 0.0), 1.0)
-
-
 LENGTHS = (10, 20)
+_NAMES = ("jsd", "pooled_jsd", "coverage", "novel", "distinct_ratio")
 
 
-class HaplotypeWordMetric:
-    """Words of 10 and of 20 adjacent sites, synthetic against held-out (see the spec)."""
+def haplotype_words(
+    reference: Reference, cohort: Panel, params: Params, ctx: RunContext
+) -> MetricResult:
+    """Divergence, coverage, novelty and distinct words of 10 and of 20 adjacent sites.
 
-    def __init__(self, reference: Reference, params: Params, ctx: RunContext) -> None:
-        self._reference = reference
-        self._ctx = ctx
-        self._cohort: Panel | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the synthetic cohort. Raises PanelError on missing alleles."""
-        train, holdout = self._reference.train, self._reference.holdout
-        require_complete("haplotype-words", train=train, holdout=holdout, synthetic=data)
-        self._cohort = data
-
-    def result(self) -> MetricResult:
-        """Divergence, coverage, novelty and distinct words for both lengths."""
-        assert self._cohort is not None, "update comes first"
-        holdout = self._reference.holdout
-        real_rows, rows = equal_rows(
-            holdout.n_haplotypes, self._cohort.n_haplotypes, self._ctx.rng("haplotype-words")
+    Raises PanelError on missing alleles.
+    """
+    train, holdout = reference.train, reference.holdout
+    require_complete("haplotype-words", train=train, holdout=holdout, synthetic=cohort)
+    real_rows, rows = equal_rows(
+        holdout.n_haplotypes, cohort.n_haplotypes, ctx.rng("haplotype-words")
+    )
+    n = min(holdout.n_haplotypes, cohort.n_haplotypes)
+    measurements: dict[str, Measurement] = {}
+    series = {}
+    for length in LENGTHS:
+        names = [f"{name}_{length}" for name in _NAMES]
+        if holdout.n_sites < length or not n:
+            lack = Measurement(None, n, note=f"fewer than {length} sites or no haplotypes")
+            measurements.update(dict.fromkeys(names, lack))
+            continue
+        real = remember(
+            ("words", holdout.digest, length, rows_key(real_rows)),
+            partial(sorted_words, holdout, length, real_rows),
         )
-        n = min(holdout.n_haplotypes, self._cohort.n_haplotypes)
-        measurements: dict[str, Measurement] = {}
-        series = {}
-        for length in LENGTHS:
-            names = [f"{name}-{length}" for name in _NAMES]
-            if holdout.n_sites < length or not n:
-                lack = Measurement(None, n, note=f"fewer than {length} sites or no haplotypes")
-                measurements.update(dict.fromkeys(names, lack))
-                continue
-            real = remember(
-                ("words", holdout.digest, length, rows_key(real_rows)),
-                partial(sorted_words, holdout, length, real_rows),
-            )
-            known = remember(
-                ("known words", self._reference.train.digest, holdout.digest, length),
-                partial(self._known, length),
-            )
-            synthetic = sorted_words(self._cohort, length, rows)
-            table = compare_words(real, synthetic, known)
-            values = (
-                float(table[:, 0].mean()),
-                pooled_divergence(real, synthetic),
-                float(table[:, 1].mean()),
-                float(table[:, 2].mean()),
-                float(table[:, 4].sum() / table[:, 3].sum()),
-            )
-            measurements.update(
-                {name: Measurement(v, n) for name, v in zip(names, values, strict=True)}
-            )
-            starts = first_site(holdout.n_sites, length) + length * np.arange(real.shape[0])
-            series[f"windows-{length}"] = {
-                "start_bp": holdout.positions[starts],
-                "jsd": table[:, 0],
-                "real_distinct": table[:, 3],
-                "synthetic_distinct": table[:, 4],
-            }
-        return MetricResult(measurements, series)
-
-    def _known(self, length: int) -> NDArray[np.uint32]:
-        train, holdout = self._reference.train, self._reference.holdout
-        both = [sorted_words(panel, length) for panel in (train, holdout)]
-        return np.sort(np.concatenate(both, axis=1), axis=1)
+        known = remember(
+            ("known words", train.digest, holdout.digest, length),
+            partial(_known, (train, holdout), length),
+        )
+        synthetic = sorted_words(cohort, length, rows)
+        table = compare_words(real, synthetic, known)
+        values = (
+            float(table[:, 0].mean()),
+            pooled_divergence(real, synthetic),
+            float(table[:, 1].mean()),
+            float(table[:, 2].mean()),
+            float(table[:, 4].sum() / table[:, 3].sum()),
+        )
+        measurements.update(
+            {name: Measurement(v, n) for name, v in zip(names, values, strict=True)}
+        )
+        starts = first_site(holdout.n_sites, length) + length * np.arange(real.shape[0])
+        series[f"windows-{length}"] = {
+            "start_bp": holdout.positions[starts],
+            "jsd": table[:, 0],
+            "real_distinct": table[:, 3],
+            "synthetic_distinct": table[:, 4],
+        }
+    return MetricResult(measurements, series)
 
 
-_NAMES = ("jsd", "pooled-jsd", "coverage", "novel", "distinct-ratio")
+def _known(panels: Sequence[Panel], length: int) -> NDArray[np.uint32]:
+    """Words that any of the panels has, by window, sorted."""
+    words = [sorted_words(panel, length) for panel in panels]
+    return np.sort(np.concatenate(words, axis=1), axis=1)
 
 
 def first_site(n_sites: int, length: int) -> int:
@@ -233,3 +168,58 @@ def compare_words(
         table[window, 3] = distinct_real
         table[window, 4] = distinct_synthetic
     return table
+
+
+@compiled
+def align(
+    first_keys: NDArray[np.int64],
+    first_counts: NDArray[np.int64],
+    second_keys: NDArray[np.int64],
+    second_counts: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Join two tables on their keys, absent ones counted 0.
+
+    Keys are int64, strictly increasing. Returns (keys, first counts, second counts), each
+    (n_union,) int64.
+    """
+    n, m = first_keys.size, second_keys.size
+    keys = np.empty(n + m, np.int64)
+    first = np.zeros(n + m, np.int64)
+    second = np.zeros(n + m, np.int64)
+    i = j = size = 0
+    while i < n or j < m:
+        if j >= m or (i < n and first_keys[i] < second_keys[j]):
+            keys[size] = first_keys[i]
+            first[size] = first_counts[i]
+            i += 1
+        elif i >= n or second_keys[j] < first_keys[i]:
+            keys[size] = second_keys[j]
+            second[size] = second_counts[j]
+            j += 1
+        else:
+            keys[size] = first_keys[i]
+            first[size] = first_counts[i]
+            second[size] = second_counts[j]
+            i += 1
+            j += 1
+        size += 1
+    return keys[:size].copy(), first[:size].copy(), second[:size].copy()
+
+
+@compiled
+def jensen_shannon(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Jensen-Shannon divergence in bits (Lin 1991) of two aligned tables of counts.
+
+    The divergence in [0, 1], not its square root. Both sums must exceed 0.
+    """
+    first_total = float(first.sum())
+    second_total = float(second.sum())
+    divergence = 0.0
+    for i in range(first.size):
+        p = first[i] / first_total
+        q = second[i] / second_total
+        if p > 0:
+            divergence += p * np.log2(2 * p / (p + q))
+        if q > 0:
+            divergence += q * np.log2(2 * q / (p + q))
+    return min(max(divergence / 2, 0.0), 1.0)

@@ -19,7 +19,7 @@ from haplobench_fidelity.sequences import (
     place_real,
     place_synthetic,
 )
-from haplobench_fidelity.specs.haplotypes import KmerParams
+from haplobench_fidelity.specs.haplotypes import K_MERS, KmerParams
 
 _CHUNK = 1 << 22
 # Up to here a table of all 4**k k-mers is smaller than a sorted list of a long region's.
@@ -43,63 +43,52 @@ class Spectrum:
     counts: NDArray[np.int64]
 
 
-class KmerMetric:
-    """Jensen-Shannon divergence between the k-mer spectra of two cohorts (see the spec)."""
+def kmer_spectra(
+    reference: Reference, cohort: Panel, params: KmerParams, ctx: RunContext
+) -> MetricResult:
+    """Jensen-Shannon divergences of the k-mer spectra of two cohorts; their joint histogram.
 
-    def __init__(self, reference: Reference, params: KmerParams, ctx: RunContext) -> None:
-        self._real = reference.holdout
-        self._params = params
-        self._ctx = ctx
-        self._cohort: Panel | None = None
+    Raises PanelError on missing alleles.
+    """
+    holdout, n = reference.holdout, cohort.n_haplotypes
+    require_complete("k-mers", holdout=holdout, synthetic=cohort)
+    real = place_real(holdout, ctx)
+    if real is None:
+        return K_MERS.not_applicable("no reference sequence")
+    k, canonical = params.k, params.canonical
+    synthetic = place_synthetic(cohort, holdout, ctx)
+    note = synthetic.note
+    real_variant = remember(
+        ("variant k-mers", holdout.digest, digest(real.bases), k, canonical),
+        lambda: variant_spectrum(real, k, canonical),
+    )
+    variant = variant_spectrum(synthetic, k, canonical)
+    if not variant.codes.size or not real_variant.codes.size:
+        return K_MERS.not_applicable("no k-mer overlaps a variant" + (note and f"; {note}"), n)
+    real_counts, counts = _aligned(real_variant, variant)
+    real_all = _with_invariant(real_variant, real, k, canonical, keep=True)
+    everywhere = _aligned(real_all, _with_invariant(variant, synthetic, k, canonical, keep=False))
+    all_jsd = Measurement(jensen_shannon(*everywhere), n, note=note)
+    if not holdout.same_sites(cohort):
+        # k-mers at other sites come from other stretches of the reference: a divergence
+        # near 1 would look like a fault of the haplotypes.
+        lack = K_MERS.not_applicable("sites differ", n).measurements
+        return MetricResult({**lack, "all_jsd": all_jsd})
+    distinct = variant.codes.size / real_variant.codes.size
+    return MetricResult(
+        {
+            "variant_jsd": Measurement(jensen_shannon(real_counts, counts), n, note=note),
+            "all_jsd": all_jsd,
+            "variant_distinct_ratio": Measurement(distinct, n, note=note),
+        },
+        {"spectrum": _joint_histogram(real_counts, counts)},
+    )
 
-    def update(self, data: Panel) -> None:
-        """Take the synthetic cohort. Raises PanelError on missing alleles."""
-        require_complete("k-mers", holdout=self._real, synthetic=data)
-        self._cohort = data
 
-    def result(self) -> MetricResult:
-        """Divergences and the joint histogram of both spectra."""
-        assert self._cohort is not None, "update comes first"
-        names = ("variant-jsd", "all-jsd", "variant-distinct-ratio")
-        real = place_real(self._real, self._ctx)
-        if real is None:
-            lack = Measurement(None, note="no reference sequence")
-            return MetricResult(dict.fromkeys(names, lack))
-        k, canonical = self._params.k, self._params.canonical
-        n = self._cohort.n_haplotypes
-        synthetic = place_synthetic(self._cohort, self._real, self._ctx)
-        note = synthetic.note
-        real_variant = remember(
-            ("variant k-mers", self._real.digest, digest(real.bases), k, canonical),
-            lambda: variant_spectrum(real, k, canonical),
-        )
-        variant = variant_spectrum(synthetic, k, canonical)
-        if not variant.codes.size or not real_variant.codes.size:
-            lack = Measurement(None, n, note="no k-mer overlaps a variant" + (note and f"; {note}"))
-            return MetricResult(dict.fromkeys(names, lack))
-        _, real_counts, counts = align(
-            real_variant.codes, real_variant.counts, variant.codes, variant.counts
-        )
-        real_all = _with_invariant(real_variant, real, k, canonical, keep=True)
-        all_ = _with_invariant(variant, synthetic, k, canonical, keep=False)
-        _, real_all_counts, all_counts = align(
-            real_all.codes, real_all.counts, all_.codes, all_.counts
-        )
-        everywhere = Measurement(jensen_shannon(real_all_counts, all_counts), n, note=note)
-        if not self._real.same_sites(self._cohort):
-            # k-mers at other sites come from other stretches of the reference: a divergence
-            # near 1 would look like a fault of the haplotypes.
-            lack = Measurement(None, n, note="sites differ")
-            return MetricResult({**dict.fromkeys(names, lack), "all-jsd": everywhere})
-        distinct = variant.codes.size / real_variant.codes.size
-        return MetricResult(
-            {
-                "variant-jsd": Measurement(jensen_shannon(real_counts, counts), n, note=note),
-                "all-jsd": everywhere,
-                "variant-distinct-ratio": Measurement(distinct, n, note=note),
-            },
-            {"spectrum": _joint_histogram(real_counts, counts)},
-        )
+def _aligned(first: Spectrum, second: Spectrum) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counts of both spectra over the k-mers of either."""
+    _, one, other = align(first.codes, first.counts, second.codes, second.counts)
+    return one, other
 
 
 def variant_spectrum(cohort: PlacedCohort, k: int, canonical: bool = True) -> Spectrum:

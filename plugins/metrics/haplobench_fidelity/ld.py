@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,12 @@ from haplobench import (
     MetricResult,
     Panel,
     PanelError,
-    RecombinationMap,
     Reference,
     RunContext,
 )
 from haplobench_fidelity import ld_pairs
 from haplobench_fidelity.alleles import correlation
-from haplobench_fidelity.cohorts import basis, measured, no_result
+from haplobench_fidelity.cohorts import basis, measured
 from haplobench_fidelity.ld_pairs import LDSites, SiteBits, ld_sites, needs_dosages, pack_sites
 from haplobench_fidelity.specs.sites import (
     DECAY,
@@ -32,88 +31,64 @@ from haplobench_fidelity.specs.sites import (
 )
 
 Reals = NDArray[np.float64]
+Curve = dict[str, NDArray[Any]]
+Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
+# Enough to hold a window border, few enough for a dozen pictures in one figure.
+_SHOWN_SITES = 128
+_TILE_SITES = 16384
 
 
-class LDDecay:
-    """Takes the whole cohort, then compares decay curves."""
-
-    def __init__(self, reference: Reference, params: DecayParams, ctx: RunContext) -> None:
-        self._holdout = reference.holdout
-        self._params = params
-        self._map = ctx.recombination_map
-        self._threads = ctx.threads
-        self._cohort: Panel | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the cohort."""
-        self._cohort = data
-
-    def result(self) -> MetricResult:
-        """RMSE and bias between the curves, by bp and by cM."""
-        names = [submetric.name for submetric in DECAY.submetrics]
-        if self._cohort is None:
-            return no_result(names, "the synthetic cohort is empty")
-        try:
-            sites = ld_sites(self._holdout, self._cohort, self._params)
-        except PanelError as error:
-            return no_result(names, str(error))
-        real_bp = self._holdout.positions[sites.real_sites].astype(np.float64)
-        synthetic_bp = self._cohort.positions[sites.synthetic_sites].astype(np.float64)
-        edges = log_edges(
-            self._params.min_distance,
-            min(self._params.max_distance, self._holdout.span),
-            self._params.bins,
-        )
-        curve = self._curve(sites, real_bp, synthetic_bp, edges)
-        measurements = {
-            "rmse": _curve_rmse(curve, sites.note),
-            "bias": _bias(curve, sites.note),
-            "rmse-centimorgan": Measurement(None, note="the dataset has no recombination map"),
-        }
-        series = {"decay": curve} if curve["low"].size else {}
-        if self._map is not None:
-            curve = self._centimorgan_curve(sites, self._map, real_bp, synthetic_bp)
-            measurements["rmse-centimorgan"] = _curve_rmse(curve, sites.note)
-            if curve["low"].size:
-                series["decay_centimorgan"] = curve
-        return MetricResult(measurements, series=series)
-
-    def _centimorgan_curve(
-        self, sites: LDSites, genetic: RecombinationMap, real_bp: Reals, synthetic_bp: Reals
-    ) -> dict[str, NDArray[np.generic]]:
-        real_cm, synthetic_cm = genetic.at(real_bp), genetic.at(synthetic_bp)
+def ld_decay(
+    reference: Reference, cohort: Panel, params: DecayParams, ctx: RunContext
+) -> MetricResult:
+    """RMSE and bias between the curves of mean r² by distance, in bp and in cM."""
+    holdout = reference.holdout
+    try:
+        sites = ld_sites(holdout, cohort, params)
+    except PanelError as error:
+        return DECAY.not_applicable(str(error))
+    at = (
+        holdout.positions[sites.real_sites].astype(np.float64),
+        cohort.positions[sites.synthetic_sites].astype(np.float64),
+    )
+    longest = min(params.max_distance, holdout.span)
+    edges = log_edges(params.min_distance, longest, params.bins)
+    curve = _curve(sites, *at, edges, params.min_pairs, ctx.threads)
+    measurements = {
+        "rmse": _between(curve, sites.note, _rms),
+        "bias": _between(curve, sites.note, np.mean),
+        "rmse_centimorgan": Measurement(None, note="the dataset has no recombination map"),
+    }
+    series = {"decay": curve} if curve["low"].size else {}
+    if ctx.recombination_map is not None:
+        real_cm, synthetic_cm = (ctx.recombination_map.at(positions) for positions in at)
         length = float(np.ptp(real_cm)) if real_cm.size else 0.0
-        edges = log_edges(
-            self._params.min_centimorgan,
-            min(self._params.max_centimorgan, length),
-            self._params.bins,
-        )
-        return self._curve(sites, real_cm, synthetic_cm, edges)
-
-    def _curve(
-        self, sites: LDSites, real_at: Reals, synthetic_at: Reals, edges: Reals
-    ) -> dict[str, NDArray[np.generic]]:
-        """The bins that both sides fill: their edges, mean r² and pairs of either side."""
-        n_real, real = ld_pairs.decay(
-            sites.real, real_at, edges, zero=sites.zero, threads=self._threads
-        )
-        n_synthetic, synthetic = ld_pairs.decay(
-            sites.synthetic, synthetic_at, edges, zero=sites.zero, threads=self._threads
-        )
-        full = np.minimum(n_real, n_synthetic) >= self._params.min_pairs
-        return {
-            "low": edges[:-1][full],
-            "high": edges[1:][full],
-            "real_r2": real[full] / n_real[full],
-            "synthetic_r2": synthetic[full] / n_synthetic[full],
-            "real_pairs": n_real[full],
-            "synthetic_pairs": n_synthetic[full],
-        }
+        longest = min(params.max_centimorgan, length)
+        edges = log_edges(params.min_centimorgan, longest, params.bins)
+        curve = _curve(sites, real_cm, synthetic_cm, edges, params.min_pairs, ctx.threads)
+        measurements["rmse_centimorgan"] = _between(curve, sites.note, _rms)
+        if curve["low"].size:
+            series["decay_centimorgan"] = curve
+    return MetricResult(measurements, series=series)
 
 
-def ld_decay(reference: Reference, params: DecayParams, ctx: RunContext) -> LDDecay:
-    """The metric `ld-decay`."""
-    return LDDecay(reference, params, ctx)
+def _curve(
+    sites: LDSites, real_at: Reals, synthetic_at: Reals, edges: Reals, min_pairs: int, threads: int
+) -> Curve:
+    """The bins that both sides fill: their edges, mean r² and pairs of either side."""
+    (n_real, real), (n_synthetic, synthetic) = (
+        ld_pairs.decay(bits, at, edges, zero=sites.zero, threads=threads)
+        for bits, at in ((sites.real, real_at), (sites.synthetic, synthetic_at))
+    )
+    full = np.minimum(n_real, n_synthetic) >= min_pairs
+    return {
+        "low": edges[:-1][full],
+        "high": edges[1:][full],
+        "real_r2": real[full] / n_real[full],
+        "synthetic_r2": synthetic[full] / n_synthetic[full],
+        "real_pairs": n_real[full],
+        "synthetic_pairs": n_synthetic[full],
+    }
 
 
 def log_edges(low: float, high: float, bins: int) -> Reals:
@@ -124,118 +99,64 @@ def log_edges(low: float, high: float, bins: int) -> Reals:
     return np.geomspace(low, high, bins + 1) if high > low else np.array([low, low])
 
 
-_NO_BIN = "no distance bin has enough pairs on both sides"
+def _between(curve: Curve, note: str, of: Callable[[Reals], Any]) -> Measurement:
+    """`of` the differences of two curves, synthetic minus held-out."""
+    difference = curve["synthetic_r2"] - curve["real_r2"]
+    return measured(
+        float(of(difference)) if difference.size else None,
+        difference.size,
+        f"{note}; {difference.size} bins, {int(curve['synthetic_pairs'].sum()):,} pairs",
+        "no distance bin has enough pairs on both sides",
+    )
 
 
-def _difference(curve: dict[str, NDArray[np.generic]]) -> Reals:
-    return np.asarray(curve["synthetic_r2"], np.float64) - np.asarray(curve["real_r2"], np.float64)
+def _rms(difference: Reals) -> float:
+    return float(np.sqrt(np.mean(difference**2)))
 
 
-def _curve_rmse(curve: dict[str, NDArray[np.generic]], note: str) -> Measurement:
-    difference = _difference(curve)
-    value = float(np.sqrt(np.mean(difference**2))) if difference.size else None
-    return measured(value, difference.size, _with_bins(curve, note), _NO_BIN)
+def ld_matrix(
+    reference: Reference, cohort: Panel, params: MatrixParams, ctx: RunContext
+) -> MetricResult:
+    """Correlation of signed r inside windows, across borders and in blocks; Frobenius error."""
+    holdout = reference.holdout
+    try:
+        sites = ld_sites(holdout, cohort, params)
+    except PanelError as error:
+        return MATRIX.not_applicable(str(error))
 
-
-def _bias(curve: dict[str, NDArray[np.generic]], note: str) -> Measurement:
-    difference = _difference(curve)
-    value = float(difference.mean()) if difference.size else None
-    return measured(value, difference.size, _with_bins(curve, note), _NO_BIN)
-
-
-def _with_bins(curve: dict[str, NDArray[np.generic]], note: str) -> str:
-    return f"{note}; {curve['low'].size} bins, {int(curve['synthetic_pairs'].sum()):,} pairs"
-
-
-Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
-# Enough to hold a window border, few enough for a dozen pictures in one figure.
-_SHOWN_SITES = 128
-
-
-class LDMatrix:
-    """Takes the whole cohort, then compares the correlations of the same pairs of sites."""
-
-    def __init__(self, reference: Reference, params: MatrixParams, ctx: RunContext) -> None:
-        self._holdout = reference.holdout
-        self._params = params
-        self._threads = ctx.threads
-        self._cohort: Panel | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the cohort."""
-        self._cohort = data
-
-    def result(self) -> MetricResult:
-        """Correlation inside windows, across borders and in blocks; Frobenius error."""
-        names = [submetric.name for submetric in MATRIX.submetrics]
-        if self._cohort is None:
-            return no_result(names, "the synthetic cohort is empty")
-        params = self._params
-        try:
-            sites = ld_sites(self._holdout, self._cohort, params)
-        except PanelError as error:
-            return no_result(names, str(error))
-        at = sites.real_sites
-        window = f"window {params.window}, reach {params.reach}"
-        blocks = self._moments(sites, block_ranges(at.size, params.block))
-        inside = self._moments(sites, in_window_ranges(at, params.window, params.reach))
-        across = self._moments(sites, cross_border_ranges(at, params.window, params.reach))
-        return MetricResult(
-            {
-                "in-window": measured(
-                    inside.correlation,
-                    inside.pairs,
-                    f"{sites.note}; {window}",
-                    f"too few pairs inside a window ({inside.pairs}), or r does not vary; {window}",
-                ),
-                "cross-border": measured(
-                    across.correlation,
-                    across.pairs,
-                    f"{sites.note}; {window}",
-                    f"too few pairs across a border ({across.pairs}), or r does not vary; {window}",
-                ),
-                "blocks": measured(
-                    blocks.correlation,
-                    blocks.pairs,
-                    f"{sites.note}; blocks of {params.block}",
-                    f"too few pairs of LD sites ({blocks.pairs}), or r does not vary",
-                ),
-                "frobenius": measured(
-                    blocks.relative_error,
-                    blocks.pairs,
-                    f"{sites.note}; blocks of {params.block}",
-                    f"too few pairs of LD sites ({blocks.pairs}), or no LD in held-out people",
-                ),
-            },
-            series=self._heat_map(sites, self._cohort),
-        )
-
-    def _moments(self, sites: LDSites, ranges: Ranges) -> ld_pairs.PairMoments:
+    def moments(ranges: Ranges) -> ld_pairs.PairMoments:
         return ld_pairs.pair_moments(
-            sites.real, sites.synthetic, *ranges, zero=sites.zero, threads=self._threads
+            sites.real, sites.synthetic, *ranges, zero=sites.zero, threads=ctx.threads
         )
 
-    def _heat_map(
-        self, sites: LDSites, cohort: Panel
-    ) -> Mapping[str, Mapping[str, NDArray[np.generic]]]:
-        """r² of adjacent LD sites in the middle of the region, as 0-255 of uint8."""
-        at = sites.real_sites
-        if at.size < 2:
-            return {}
-        first = max(0, (at.size - _SHOWN_SITES) // 2)
-        shown = at[first : first + _SHOWN_SITES]
-        tables = {
-            name: _quantised(
-                ld_pairs.correlation_matrix(pack_sites(panel, shown, dosages=sites.real.dosages))
-            )
-            for name, panel in (("real_r2", self._holdout), ("synthetic_r2", cohort))
-        }
-        return {"heat_map": {"position": self._holdout.positions[shown], "site": shown, **tables}}
-
-
-def ld_matrix(reference: Reference, params: MatrixParams, ctx: RunContext) -> LDMatrix:
-    """The metric `ld-matrix`."""
-    return LDMatrix(reference, params, ctx)
+    at = sites.real_sites
+    blocks = moments(block_ranges(at.size, params.block))
+    inside = moments(in_window_ranges(at, params.window, params.reach))
+    across = moments(cross_border_ranges(at, params.window, params.reach))
+    window = f"window {params.window}, reach {params.reach}"
+    windowed, blocked = f"{sites.note}; {window}", f"{sites.note}; blocks of {params.block}"
+    few = f"too few pairs of LD sites ({blocks.pairs}), or"
+    return MetricResult(
+        {
+            "in_window": measured(
+                inside.correlation,
+                inside.pairs,
+                windowed,
+                f"too few pairs inside a window ({inside.pairs}), or r does not vary; {window}",
+            ),
+            "cross_border": measured(
+                across.correlation,
+                across.pairs,
+                windowed,
+                f"too few pairs across a border ({across.pairs}), or r does not vary; {window}",
+            ),
+            "blocks": measured(blocks.correlation, blocks.pairs, blocked, f"{few} r does not vary"),
+            "frobenius": measured(
+                blocks.relative_error, blocks.pairs, blocked, f"{few} no LD in held-out people"
+            ),
+        },
+        series=_heat_map(holdout, cohort, sites),
+    )
 
 
 def block_ranges(n: int, block: int) -> Ranges:
@@ -261,11 +182,85 @@ def cross_border_ranges(sites: NDArray[np.int64], window: int, reach: int) -> Ra
     return border, np.maximum(border, near)
 
 
-def _quantised(r: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(np.nan_to_num(r) ** 2 * 255).clip(0, 255), np.uint8)
+def _heat_map(
+    holdout: Panel, cohort: Panel, sites: LDSites
+) -> Mapping[str, Mapping[str, NDArray[np.generic]]]:
+    """r² of adjacent LD sites in the middle of the region, as 0-255 of uint8."""
+    at = sites.real_sites
+    if at.size < 2:
+        return {}
+    first = max(0, (at.size - _SHOWN_SITES) // 2)
+    shown = at[first : first + _SHOWN_SITES]
+
+    def quantised(panel: Panel) -> NDArray[np.uint8]:
+        bits = pack_sites(panel, shown, dosages=sites.real.dosages)
+        r2 = np.nan_to_num(ld_pairs.correlation_matrix(bits)) ** 2
+        return np.asarray(np.rint(r2 * 255).clip(0, 255), np.uint8)
+
+    return {
+        "heat_map": {
+            "position": holdout.positions[shown],
+            "site": shown,
+            "real_r2": quantised(holdout),
+            "synthetic_r2": quantised(cohort),
+        }
+    }
 
 
-_TILE_SITES = 16384
+def long_range_ld(
+    reference: Reference, cohort: Panel, params: LongRangeParams, ctx: RunContext
+) -> MetricResult:
+    """Correlation and RMSE of distant pairs; three-point correlation by gap."""
+    holdout = reference.holdout
+    try:
+        sites = ld_sites(holdout, cohort, params, max_sites=params.max_sites)
+    except PanelError as error:
+        return LONG_RANGE.not_applicable(str(error))
+    positions = holdout.positions[sites.real_sites]
+    first = np.searchsorted(positions, positions + params.min_distance, side="right")
+    last = np.full(positions.size, positions.size, np.int64)
+    moments = ld_pairs.pair_moments(
+        sites.real, sites.synthetic, first, last, zero=sites.zero, threads=ctx.threads
+    )
+    note = f"{sites.note}; further apart than {params.min_distance:,} bp"
+    why_not = (
+        f"{moments.pairs:,} pairs of LD sites are further apart than {params.min_distance:,} "
+        f"bp (the region spans {holdout.span:,} bp), or r does not vary"
+    )
+    return MetricResult(
+        {
+            "correlation": measured(moments.correlation, moments.pairs, note, why_not),
+            "rmse": measured(moments.rmse, moments.pairs, note, why_not),
+            **_triplets(holdout, cohort, params.gaps),
+        }
+    )
+
+
+def _triplets(
+    holdout: Panel, cohort: Panel, gaps: Sequence[int]
+) -> dict[str, Measurement | list[Measurement]]:
+    dosages = needs_dosages(holdout, cohort)
+    real, synthetic = (pack_sites(panel, dosages=dosages) for panel in (holdout, cohort))
+    note = basis(
+        cohort.n_haplotypes,
+        holdout.n_haplotypes,
+        f"{real.n_sites:,} sites",
+        "moments of dosages (unphased)" if dosages else "",
+    )
+    by_gap = []
+    for gap in gaps:
+        x, y = third_moments(real, gap), third_moments(synthetic, gap)
+        why_not = f"{x.size:,} triplets in {real.n_sites:,} sites, or moments do not vary"
+        by_gap.append(measured(correlation(x, y), x.size, note, why_not, {"gap": str(gap)}))
+    values = [measurement.value for measurement in by_gap if measurement.value is not None]
+    counted = f"mean over {len(values)} of {len(by_gap)} gaps"
+    mean = float(np.mean(values)) if values else None
+    return {
+        "three_point": by_gap,
+        "three_point_mean": measured(
+            mean, len(values), f"{note}; {counted}", "no gap fits into the panel"
+        ),
+    }
 
 
 def third_moments(bits: SiteBits, gap: int) -> NDArray[np.float64]:
@@ -313,81 +308,3 @@ def _count(*rows: NDArray[np.uint64]) -> NDArray[np.float64]:
     shared = reduce(np.bitwise_and, rows)
     counts: NDArray[np.float64] = np.bitwise_count(shared).sum(axis=1, dtype=np.int64).astype(float)
     return counts
-
-
-class LongRangeLD:
-    """Takes the whole cohort, then compares distant pairs and triplets."""
-
-    def __init__(self, reference: Reference, params: LongRangeParams, ctx: RunContext) -> None:
-        self._holdout = reference.holdout
-        self._params = params
-        self._threads = ctx.threads
-        self._cohort: Panel | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the cohort."""
-        self._cohort = data
-
-    def result(self) -> MetricResult:
-        """Correlation and RMSE of distant pairs; three-point correlation by gap."""
-        if self._cohort is None:
-            names = (submetric.name for submetric in LONG_RANGE.submetrics)
-            return no_result(names, "the synthetic cohort is empty")
-        return MetricResult({**self._pairs(self._cohort), **self._triplets(self._cohort)})
-
-    def _pairs(self, cohort: Panel) -> dict[str, Measurement]:
-        params = self._params
-        try:
-            sites = ld_sites(self._holdout, cohort, params, max_sites=params.max_sites)
-        except PanelError as error:
-            return {name: Measurement(None, note=str(error)) for name in ("correlation", "rmse")}
-        positions = self._holdout.positions[sites.real_sites]
-        first = np.searchsorted(positions, positions + params.min_distance, side="right")
-        last = np.full(positions.size, positions.size, np.int64)
-        moments = ld_pairs.pair_moments(
-            sites.real, sites.synthetic, first, last, zero=sites.zero, threads=self._threads
-        )
-        note = f"{sites.note}; further apart than {params.min_distance:,} bp"
-        why_not = (
-            f"{moments.pairs:,} pairs of LD sites are further apart than {params.min_distance:,} "
-            f"bp (the region spans {self._holdout.span:,} bp), or r does not vary"
-        )
-        return {
-            "correlation": measured(moments.correlation, moments.pairs, note, why_not),
-            "rmse": measured(moments.rmse, moments.pairs, note, why_not),
-        }
-
-    def _triplets(self, cohort: Panel) -> dict[str, Measurement | list[Measurement]]:
-        dosages = needs_dosages(self._holdout, cohort)
-        try:
-            real = pack_sites(self._holdout, dosages=dosages)
-            synthetic = pack_sites(cohort, dosages=dosages)
-        except PanelError as error:
-            none = Measurement(None, note=str(error))
-            return {"three-point": none, "three-point-mean": none}
-        note = basis(
-            cohort.n_haplotypes,
-            self._holdout.n_haplotypes,
-            f"{real.n_sites:,} sites",
-            "moments of dosages (unphased)" if dosages else "",
-        )
-        found = []
-        for gap in self._params.gaps:
-            x, y = third_moments(real, gap), third_moments(synthetic, gap)
-            value = correlation(x, y)
-            why_not = f"{x.size:,} triplets in {real.n_sites:,} sites, or moments do not vary"
-            found.append(replace(measured(value, x.size, note, why_not), labels={"gap": str(gap)}))
-        values = [measurement.value for measurement in found if measurement.value is not None]
-        mean = float(np.mean(values)) if values else None
-        gaps = f"mean over {len(values)} of {len(found)} gaps"
-        return {
-            "three-point": found,
-            "three-point-mean": measured(
-                mean, len(values), f"{note}; {gaps}", "no gap fits into the panel"
-            ),
-        }
-
-
-def long_range_ld(reference: Reference, params: LongRangeParams, ctx: RunContext) -> LongRangeLD:
-    """The metric `long-range-ld`."""
-    return LongRangeLD(reference, params, ctx)

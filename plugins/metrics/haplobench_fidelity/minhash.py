@@ -14,7 +14,7 @@ from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import remember, require_complete
 from haplobench_fidelity.kmers import invariant_chunks, variant_spectrum
 from haplobench_fidelity.sequences import PlacedCohort, digest, place_real, place_synthetic
-from haplobench_fidelity.specs.haplotypes import MashParams
+from haplobench_fidelity.specs.haplotypes import MASH, MashParams
 
 _SEED = 42
 # Mash hashes to 32 bits where 4**k k-mers fit in them.
@@ -24,44 +24,30 @@ _C1 = uint64(0x87C37B91114253D5)
 _C2 = uint64(0x4CF5AD432745937F)
 
 
-class MashMetric:
-    """Mash distance between two cohorts, each the pooled set of its k-mers (see the spec)."""
+def mash(reference: Reference, cohort: Panel, params: MashParams, ctx: RunContext) -> MetricResult:
+    """Mash distance and Jaccard index of two cohorts, each the pooled set of its k-mers.
 
-    def __init__(self, reference: Reference, params: MashParams, ctx: RunContext) -> None:
-        self._real = reference.holdout
-        self._params = params
-        self._ctx = ctx
-        self._cohort: Panel | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the synthetic cohort. Raises PanelError on missing alleles."""
-        require_complete("mash", holdout=self._real, synthetic=data)
-        self._cohort = data
-
-    def result(self) -> MetricResult:
-        """Distance and Jaccard index."""
-        assert self._cohort is not None, "update comes first"
-        n = self._cohort.n_haplotypes
-        real = place_real(self._real, self._ctx)
-        if real is None:
-            lack = Measurement(None, n, note="no reference sequence")
-            return MetricResult({"distance": lack, "jaccard": lack})
-        k, size = self._params.k, self._params.sketch_size
-        synthetic = place_synthetic(self._cohort, self._real, self._ctx)
-        real_sketch = remember(
-            ("mash", self._real.digest, digest(real.bases), k, size),
-            lambda: sketch(real, k, size),
-        )
-        jaccard = sketch_jaccard(real_sketch, sketch(synthetic, k, size), size)
-        if jaccard is None:
-            lack = Measurement(None, n, note="the region holds no k-mer")
-            return MetricResult({"distance": lack, "jaccard": lack})
-        return MetricResult(
-            {
-                "distance": Measurement(mash_distance(jaccard, k), n, note=synthetic.note),
-                "jaccard": Measurement(jaccard, n, note=synthetic.note),
-            }
-        )
+    Raises PanelError on missing alleles.
+    """
+    holdout, n = reference.holdout, cohort.n_haplotypes
+    require_complete("mash", holdout=holdout, synthetic=cohort)
+    real = place_real(holdout, ctx)
+    if real is None:
+        return MASH.not_applicable("no reference sequence", n)
+    k, size = params.k, params.sketch_size
+    synthetic = place_synthetic(cohort, holdout, ctx)
+    real_sketch = remember(
+        ("mash", holdout.digest, digest(real.bases), k, size), lambda: sketch(real, k, size)
+    )
+    jaccard = sketch_jaccard(real_sketch, sketch(synthetic, k, size), size)
+    if jaccard is None:
+        return MASH.not_applicable("the region holds no k-mer", n)
+    return MetricResult(
+        {
+            "distance": Measurement(mash_distance(jaccard, k), n, note=synthetic.note),
+            "jaccard": Measurement(jaccard, n, note=synthetic.note),
+        }
+    )
 
 
 def sketch(cohort: PlacedCohort, k: int, size: int) -> NDArray[np.uint64]:

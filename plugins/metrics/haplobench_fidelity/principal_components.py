@@ -12,7 +12,7 @@ from scipy.linalg import eigh
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench_fidelity.cohorts import not_applicable, remember, require_complete, site_blocks
+from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
 from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
 _FIGURE_PEOPLE = 160
@@ -77,82 +77,54 @@ def principal_axes(panel: Panel, n_components: int) -> Axes:
     return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)))
 
 
-class PcaMetric:
-    """Distances between synthetic and held-out people on the training people's components."""
+def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext) -> MetricResult:
+    """Distances between synthetic and held-out people on the training people's components.
 
-    def __init__(self, reference: Reference, params: PcaParams, ctx: RunContext) -> None:
-        self._reference = reference
-        self._params = params
-        self._ctx = ctx
-        self._cohort: Panel | None = None
+    Raises PanelError on missing alleles.
+    """
+    train, holdout = reference.train, reference.holdout
+    require_complete("pca", train=train, holdout=holdout, synthetic=cohort)
+    sampled = train.n_samples > params.max_people
+    key = (train.digest, params, ctx.seed if sampled else None)
 
-    def update(self, data: Panel) -> None:
-        """Take the synthetic cohort. Raises PanelError on missing alleles."""
-        train, holdout = self._reference.train, self._reference.holdout
-        require_complete("pca", train=train, holdout=holdout, synthetic=data)
-        self._cohort = data
+    def made() -> tuple[Axes, NDArray[np.float64]]:
+        people = train
+        if sampled:
+            rows = ctx.rng("pca").choice(train.n_samples, params.max_people, replace=False)
+            people = train.select_samples(np.sort(rows))
+        axes = principal_axes(people, params.n_components)
+        return axes, axes.project(train)
 
-    def result(self) -> MetricResult:
-        """Distances per component and superpopulation, and shares nearest to their own label."""
-        assert self._cohort is not None, "update comes first"
-        cohort = self._cohort
-        train, holdout = self._reference.train, self._reference.holdout
-        axes, train_scores, note = self._axes()
-        n = cohort.n_samples
-        if not axes.loadings.shape[1]:
-            note = "no site varies among the training people"
-            return MetricResult(not_applicable(PCA.submetrics, n, note))
-        real = remember(
-            ("pca holdout", train.digest, holdout.digest, self._params, self._seed_key()),
-            lambda: axes.project(holdout),
+    axes, train_scores = remember(("pca train", *key), made)
+    n = cohort.n_samples
+    if not axes.loadings.shape[1]:
+        return PCA.not_applicable("no site varies among the training people", n)
+    real = remember(("pca holdout", holdout.digest, *key), lambda: axes.project(holdout))
+    scores = axes.project(cohort)
+    spread = real.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    distances = _distances(real, scores, spread)
+    note = f"axes of {params.max_people} of {train.n_samples} training people" if sampled else ""
+    measurements: dict[str, Any] = {
+        "wasserstein": Measurement(float(distances.mean()), n, note=note),
+        "wasserstein_pc": [
+            Measurement(float(d), n, labels={"pc": str(i)}) for i, d in enumerate(distances, 1)
+        ],
+        "wasserstein_superpopulation": _by_superpopulation(holdout, real, cohort, scores, spread),
+    }
+    for level in ("population", "superpopulation"):
+        measurements |= _matches(
+            level,
+            (train_scores, getattr(train, level)),
+            (real, getattr(holdout, level)),
+            (scores, getattr(cohort, level)),
         )
-        scores = axes.project(cohort)
-        spread = real.std(axis=0)
-        spread = np.where(spread > 0, spread, 1.0)
-        distances = _distances(real, scores, spread)
-        measurements: dict[str, Any] = {
-            "wasserstein": Measurement(float(distances.mean()), n, note=note),
-            "wasserstein-pc": [
-                Measurement(float(d), n, labels={"pc": str(i)}) for i, d in enumerate(distances, 1)
-            ],
-            "wasserstein-superpopulation": _by_superpopulation(
-                holdout, real, cohort, scores, spread
-            ),
-        }
-        for level in ("population", "superpopulation"):
-            measurements.update(
-                _matches(
-                    level,
-                    (train_scores, getattr(train, level)),
-                    (real, getattr(holdout, level)),
-                    (scores, getattr(cohort, level)),
-                )
-            )
-        series = {
-            "real": _points(holdout, real),
-            "synthetic": _points(cohort, scores),
-            "components": {"pc": np.arange(1, distances.size + 1), "wasserstein": distances},
-        }
-        return MetricResult(measurements, series)
-
-    def _seed_key(self) -> int | None:
-        sampled = self._reference.train.n_samples > self._params.max_people
-        return self._ctx.seed if sampled else None
-
-    def _axes(self) -> tuple[Axes, NDArray[np.float64], str]:
-        train = self._reference.train
-        limit = self._params.max_people
-
-        def compute() -> tuple[Axes, NDArray[np.float64], str]:
-            people, note = train, ""
-            if train.n_samples > limit:
-                rows = self._ctx.rng("pca").choice(train.n_samples, limit, replace=False)
-                people = train.select_samples(np.sort(rows))
-                note = f"axes of {limit} of {train.n_samples} training people"
-            axes = principal_axes(people, self._params.n_components)
-            return axes, axes.project(train), note
-
-        return remember(("pca train", train.digest, self._params, self._seed_key()), compute)
+    series = {
+        "real": _points(holdout, real),
+        "synthetic": _points(cohort, scores),
+        "components": {"pc": np.arange(1, distances.size + 1), "wasserstein": distances},
+    }
+    return MetricResult(measurements, series)
 
 
 def _standardised(
@@ -204,7 +176,7 @@ def _matches(
     level: str, train: _Labelled, holdout: _Labelled, synthetic: _Labelled
 ) -> dict[str, Measurement]:
     """Shares of people nearest to their own label's centroid, three submetrics."""
-    names = [f"{level}-match", f"{level}-match-holdout", f"{level}-match-difference"]
+    names = [f"{level}_match", f"{level}_match_holdout", f"{level}_match_difference"]
     groups = np.unique(train[1][train[1] != ""])
     n = len(synthetic[1])
     if groups.size < 2:

@@ -1,119 +1,16 @@
-"""What one cell costs: time, throughput, memory, and how its ranks share the work."""
+"""What one cell costs: time, throughput, memory, and how its ranks share the work.
+
+All are functions of a Telemetry; the real people play no part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from haplobench import (
-    Measurement,
-    MetricResult,
-    Params,
-    PluginError,
-    Reference,
-    RunContext,
-    Telemetry,
-)
-
-
-class Cost:
-    """A metric that is told one Telemetry."""
-
-    def __init__(self, reference: Reference | None, params: Params, ctx: RunContext) -> None:
-        self._telemetry: Telemetry | None = None
-
-    def update(self, data: Telemetry) -> None:
-        """Take what fitting and sampling cost.
-
-        Raises PluginError if a time, a size or a count is negative or not a number.
-        """
-        for name, value in vars(data).items():
-            if isinstance(value, int | float) and not value >= 0:
-                raise PluginError(f"telemetry: {name} is {value}, expected 0 or more")
-        self._telemetry = data
-
-    @property
-    def telemetry(self) -> Telemetry:
-        """What was told."""
-        assert self._telemetry is not None, "result before update"
-        return self._telemetry
-
-
-class Time(Cost):
-    """Wall and processor seconds of fitting and of sampling."""
-
-    def result(self) -> MetricResult:
-        """Seconds, as measured."""
-        spent = self.telemetry
-        names = ("fit_wall", "fit_cpu", "sample_wall", "sample_cpu")
-        values = {name: float(getattr(spent, name)) for name in names}
-        return MetricResult(
-            {name: Measurement(value, 1) for name, value in values.items()},
-            {"time": {name: np.array([value]) for name, value in values.items()}},
-        )
-
-
-class Throughput(Cost):
-    """Haplotypes, alleles and sequence sampled per second."""
-
-    def result(self) -> MetricResult:
-        """Rates; not applicable where the clock saw no time pass or nothing was sampled."""
-        spent = self.telemetry
-        haplotypes = spent.n_haplotypes
-        alleles = haplotypes * spent.n_sites
-        measurements = {
-            "alleles_per_second": _rate(alleles, spent.sample_wall, haplotypes),
-            "haplotypes_per_second": _rate(haplotypes, spent.sample_wall, haplotypes),
-            "sequence_per_second": _rate(
-                haplotypes * spent.span / 1e6, spent.sample_wall, haplotypes
-            ),
-            "alleles_per_cpu_second": _rate(alleles, spent.sample_cpu, haplotypes),
-        }
-        rate = measurements["alleles_per_second"].value
-        series = {"rate": {"alleles_per_second": np.array([] if rate is None else [rate])}}
-        return MetricResult(measurements, series)
-
-
-class PeakMemory(Cost):
-    """Peak resident memory of fitting and of sampling, whole and above the base."""
-
-    def result(self) -> MetricResult:
-        """Bytes."""
-        spent = self.telemetry
-        measurements = {
-            "peak_rss": Measurement(float(max(spent.fit_peak_rss, spent.sample_peak_rss)), 1),
-            "fit_peak_rss": Measurement(float(spent.fit_peak_rss), 1),
-            "sample_peak_rss": Measurement(float(spent.sample_peak_rss), 1),
-            "fit_added_rss": _added(spent.fit_peak_rss, spent.fit_base_rss),
-            "sample_added_rss": _added(spent.sample_peak_rss, spent.sample_base_rss),
-            "peak_gpu_memory": Measurement(None, note="no GPU")
-            if spent.peak_gpu_memory is None
-            else Measurement(float(spent.peak_gpu_memory), 1),
-        }
-        series = {
-            "memory": {
-                "stage": np.array(["fit", "sample"]),
-                "peak": np.array([spent.fit_peak_rss, spent.sample_peak_rss], np.int64),
-                "base": np.array([spent.fit_base_rss, spent.sample_base_rss], np.int64),
-            }
-        }
-        return MetricResult(measurements, series)
-
-
-def _rate(amount: float, seconds: float, n: int) -> Measurement:
-    if not amount:
-        return Measurement(None, n, note="nothing was sampled")
-    if not seconds:
-        return Measurement(None, n, note="over before the clock moved: sample more haplotypes")
-    return Measurement(amount / seconds, n)
-
-
-def _added(peak: int, base: int) -> Measurement:
-    # Pages the kernel took back after the base was read can leave the peak below it.
-    return Measurement(float(max(0, peak - base)), 1)
-
+from haplobench import Measurement, MetricResult, Params, Reference, RunContext, Telemetry
 
 PARTS = ("data", "forward", "backward", "all_reduce", "optimiser")
 _NO_STEPS = "training steps are not metered (see haplobench.distributed.data_parallel)"
@@ -124,48 +21,104 @@ _NO_GPU = "no GPU"
 Rank = Mapping[str, Any]
 
 
-class Ranks(Cost):
-    """Where ranks spend their time, and how evenly."""
+def time(
+    reference: Reference | None, cost: Telemetry, params: Params, ctx: RunContext
+) -> MetricResult:
+    """Wall and processor seconds of fitting and of sampling."""
+    names = ("fit_wall", "fit_cpu", "sample_wall", "sample_cpu")
+    values = {name: float(getattr(cost, name)) for name in names}
+    return MetricResult(
+        {name: Measurement(value, 1) for name, value in values.items()},
+        {"time": {name: np.array([value]) for name, value in values.items()}},
+    )
 
-    def result(self) -> MetricResult:
-        """Means over ranks of fitting, except where a submetric says otherwise."""
-        fit, sample = self.telemetry.fit_ranks, self.telemetry.sample_ranks
-        steps = _mean(fit, lambda rank: _step(rank, "steps"))
-        epochs = _mean(fit, lambda rank: _step(rank, "epochs"))
-        parts = {name: _mean(fit, lambda rank, name=name: _step(rank, name)) for name in PARTS}  # type: ignore[misc]
-        total = sum(parts.values())
-        sent = _mean(fit, lambda rank: _talk(rank, "bytes"))
-        alone = len(fit) <= 1
-        measurements: dict[str, Measurement | Sequence[Measurement]] = {
-            "step_time": _ratio(total, steps, _NO_STEPS, int(steps)),
-            "epoch_time": _ratio(total, epochs, _NO_EPOCHS if steps else _NO_STEPS, int(epochs)),
-            "step_share": [
-                _ratio(value, total, _NO_STEPS, int(steps), part=name.replace("_", "-"))
-                for name, value in parts.items()
-            ],
-            "bytes_per_step": _talked(sent, steps, alone, _NO_STEPS),
-            "bytes_per_epoch": _talked(sent, epochs, alone, _NO_EPOCHS),
-            "communication": Measurement(None, note=_ONE_RANK)
-            if alone
-            else Measurement(_mean(fit, lambda rank: _talk(rank, "seconds")), len(fit)),
-            "imbalance": [
-                _uneven([float(rank["cpu"]) for rank in ranks], stage)
-                for stage, ranks in (("fit", fit), ("sample", sample))
-            ],
-            "peak_rss_of_rank": [
-                _largest(ranks, "peak_rss", stage, "no ranks")
-                for stage, ranks in (("fit", fit), ("sample", sample))
-            ],
-            "gpu_utilisation": [
-                _gpu(ranks, "gpu_utilisation", stage, np.mean)
-                for stage, ranks in (("fit", fit), ("sample", sample))
-            ],
-            "gpu_energy": [
-                _gpu(ranks, "gpu_energy", stage, np.sum)
-                for stage, ranks in (("fit", fit), ("sample", sample))
-            ],
-        }
-        return MetricResult(measurements, _series(fit))
+
+def throughput(
+    reference: Reference | None, cost: Telemetry, params: Params, ctx: RunContext
+) -> MetricResult:
+    """Haplotypes, alleles and sequence sampled per second."""
+    n = cost.n_haplotypes
+
+    def rate(amount: float, seconds: float) -> Measurement:
+        if not amount:
+            return Measurement(None, n, note="nothing was sampled")
+        if not seconds:
+            return Measurement(None, n, note="over before the clock moved: sample more haplotypes")
+        return Measurement(amount / seconds, n)
+
+    alleles = rate(n * cost.n_sites, cost.sample_wall)
+    measurements = {
+        "alleles_per_second": alleles,
+        "haplotypes_per_second": rate(n, cost.sample_wall),
+        "sequence_per_second": rate(n * cost.span / 1e6, cost.sample_wall),
+        "alleles_per_cpu_second": rate(n * cost.n_sites, cost.sample_cpu),
+    }
+    drawn = np.array([] if alleles.value is None else [alleles.value])
+    return MetricResult(measurements, {"rate": {"alleles_per_second": drawn}})
+
+
+def peak_memory(
+    reference: Reference | None, cost: Telemetry, params: Params, ctx: RunContext
+) -> MetricResult:
+    """Peak resident memory of fitting and of sampling, whole and above the base, in bytes."""
+    peaks = np.array([cost.fit_peak_rss, cost.sample_peak_rss], np.int64)
+    bases = np.array([cost.fit_base_rss, cost.sample_base_rss], np.int64)
+    # Pages the kernel took back after the base was read can leave the peak below it.
+    added = np.maximum(0, peaks - bases)
+    gpu = cost.peak_gpu_memory
+    return MetricResult(
+        {
+            "peak_rss": Measurement(float(peaks.max()), 1),
+            "fit_peak_rss": Measurement(float(peaks[0]), 1),
+            "sample_peak_rss": Measurement(float(peaks[1]), 1),
+            "fit_added_rss": Measurement(float(added[0]), 1),
+            "sample_added_rss": Measurement(float(added[1]), 1),
+            "peak_gpu_memory": Measurement(None, note=_NO_GPU)
+            if gpu is None
+            else Measurement(float(gpu), 1),
+        },
+        {"memory": {"stage": np.array(["fit", "sample"]), "peak": peaks, "base": bases}},
+    )
+
+
+def ranks(
+    reference: Reference | None, cost: Telemetry, params: Params, ctx: RunContext
+) -> MetricResult:
+    """Where ranks spend their time, and how evenly.
+
+    Means over ranks of fitting, except where a submetric says otherwise.
+    """
+    fit = cost.fit_ranks
+    stages = (("fit", fit), ("sample", cost.sample_ranks))
+    steps = _mean(_step(rank, "steps") for rank in fit)
+    epochs = _mean(_step(rank, "epochs") for rank in fit)
+    parts = {name: _mean(_step(rank, name) for rank in fit) for name in PARTS}
+    total = sum(parts.values())
+    sent = _mean(float(rank["communication"].get("bytes", 0.0)) for rank in fit)
+    talking = _mean(float(rank["communication"].get("seconds", 0.0)) for rank in fit)
+    alone = Measurement(None, note=_ONE_RANK) if len(fit) <= 1 else None
+    measurements: dict[str, Measurement | Sequence[Measurement]] = {
+        "step_time": _ratio(total, steps, _NO_STEPS, int(steps)),
+        "epoch_time": _ratio(total, epochs, _NO_EPOCHS if steps else _NO_STEPS, int(epochs)),
+        "step_share": [
+            _ratio(value, total, _NO_STEPS, int(steps), part=name.replace("_", "-"))
+            for name, value in parts.items()
+        ],
+        "bytes_per_step": alone or _ratio(sent, steps, _NO_STEPS, int(steps)),
+        "bytes_per_epoch": alone or _ratio(sent, epochs, _NO_EPOCHS, int(epochs)),
+        "communication": alone or Measurement(talking, len(fit)),
+        "imbalance": [_uneven(of, stage) for stage, of in stages],
+        "peak_rss_of_rank": [
+            _over_ranks(of, "peak_rss", stage, np.max, "no ranks") for stage, of in stages
+        ],
+        "gpu_utilisation": [
+            _over_ranks(of, "gpu_utilisation", stage, np.mean, _NO_GPU) for stage, of in stages
+        ],
+        "gpu_energy": [
+            _over_ranks(of, "gpu_energy", stage, np.sum, _NO_GPU) for stage, of in stages
+        ],
+    }
+    return MetricResult(measurements, _series(fit))
 
 
 def _series(fit: Sequence[Rank]) -> dict[str, dict[str, Any]]:
@@ -182,16 +135,13 @@ def _series(fit: Sequence[Rank]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _mean(ranks: Sequence[Rank], of: Callable[[Rank], float]) -> float:
-    return sum(map(of, ranks)) / len(ranks) if ranks else 0.0
+def _mean(values: Iterable[float]) -> float:
+    of = list(values)
+    return sum(of) / len(of) if of else 0.0
 
 
 def _step(rank: Rank, name: str) -> float:
     return float((rank["communication"].get("steps") or {}).get(name, 0.0))
-
-
-def _talk(rank: Rank, name: str) -> float:
-    return float(rank["communication"].get(name, 0.0))
 
 
 def _ratio(amount: float, count: float, note: str, n: int, **labels: str) -> Measurement:
@@ -200,12 +150,9 @@ def _ratio(amount: float, count: float, note: str, n: int, **labels: str) -> Mea
     return Measurement(amount / count, n, labels=labels)
 
 
-def _talked(sent: float, count: float, alone: bool, note: str) -> Measurement:
-    return Measurement(None, note=_ONE_RANK) if alone else _ratio(sent, count, note, int(count))
-
-
-def _uneven(cpu: Sequence[float], stage: str) -> Measurement:
+def _uneven(of: Sequence[Rank], stage: str) -> Measurement:
     labels = {"stage": stage}
+    cpu = [float(rank["cpu"]) for rank in of]
     if len(cpu) <= 1:
         return Measurement(None, labels=labels, note="one rank")
     if not sum(cpu):
@@ -213,17 +160,13 @@ def _uneven(cpu: Sequence[float], stage: str) -> Measurement:
     return Measurement(max(cpu) * len(cpu) / sum(cpu) - 1, len(cpu), labels=labels)
 
 
-def _largest(ranks: Sequence[Rank], name: str, stage: str, note: str) -> Measurement:
+def _over_ranks(
+    of: Sequence[Rank], name: str, stage: str, together: Callable[..., Any], why_not: str
+) -> Measurement:
+    """What some ranks' numbers come to; those of no rank: their own note, or `why_not`."""
     labels = {"stage": stage}
-    if not ranks:
-        return Measurement(None, labels=labels, note=note)
-    return Measurement(float(max(rank[name] for rank in ranks)), len(ranks), labels=labels)
-
-
-def _gpu(ranks: Sequence[Rank], name: str, stage: str, together: Callable[..., Any]) -> Measurement:
-    labels = {"stage": stage}
-    found = [rank[name] for rank in ranks if rank.get(name) is not None]
-    if not found:
-        notes = {str(rank["gpu_note"]) for rank in ranks if rank.get("gpu_note")}
-        return Measurement(None, labels=labels, note=min(notes, default=_NO_GPU))
-    return Measurement(float(together(found)), len(found), labels=labels)
+    values = [rank[name] for rank in of if rank.get(name) is not None]
+    if not values:
+        notes = {str(rank["gpu_note"]) for rank in of if rank.get("gpu_note")}
+        return Measurement(None, labels=labels, note=min(notes, default=why_not))
+    return Measurement(float(together(values)), len(values), labels=labels)

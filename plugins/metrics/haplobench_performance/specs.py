@@ -7,7 +7,7 @@ from haplobench import FigureSpec, MetricSpec, SubmetricSpec
 TIME = MetricSpec(
     name="time",
     version="1",
-    target="haplobench_performance.cost:Time",
+    target="haplobench_performance.cost:time",
     summary=(
         "Wall and processor seconds of fitting and of sampling, without starting Python or "
         "reading the panel. Compare on equal hardware only."
@@ -51,7 +51,7 @@ TIME = MetricSpec(
 THROUGHPUT = MetricSpec(
     name="throughput",
     version="1",
-    target="haplobench_performance.cost:Throughput",
+    target="haplobench_performance.cost:throughput",
     summary=(
         "How fast a fitted generator samples. Alleles per second allow for the number of sites; "
         "it rises with the size of the cohort where sampling has fixed costs."
@@ -105,7 +105,7 @@ THROUGHPUT = MetricSpec(
 PEAK_MEMORY = MetricSpec(
     name="peak-memory",
     version="1",
-    target="haplobench_performance.cost:PeakMemory",
+    target="haplobench_performance.cost:peak_memory",
     summary=(
         "Largest resident memory while fitting and while sampling. The base holds the "
         "interpreter, libraries and the panel; what a generator adds stands above it."
@@ -173,7 +173,7 @@ PEAK_MEMORY = MetricSpec(
 RANKS = MetricSpec(
     name="ranks",
     version="1",
-    target="haplobench_performance.cost:Ranks",
+    target="haplobench_performance.cost:ranks",
     summary=(
         "Where the time of several ranks goes, how evenly work is shared out, and what they "
         "communicate; `bench scale` puts cells of different world sizes side by side."

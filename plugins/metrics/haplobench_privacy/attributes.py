@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Measurement, MetricResult, Panel
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
-from haplobench_privacy.cohorts import CohortMetric, Cohorts
+from haplobench_privacy.cohorts import Cohorts, cohorts
 from haplobench_privacy.distances import four_rows
-from haplobench_privacy.membership import cohort_note
-from haplobench_privacy.specs.attacks import AttributeParams
+from haplobench_privacy.specs.attacks import ATTRIBUTE_INFERENCE, AttributeParams
 
 _WORD = 64
 # Lower borders of the strata by minor allele frequency.
@@ -121,67 +120,72 @@ class _Accuracy:
         return value, float(spread), right.size
 
 
-class AttributeInference(CohortMetric[AttributeParams]):
+def attribute_inference(
+    reference: Reference, cohort: Panel, params: AttributeParams, ctx: RunContext
+) -> MetricResult:
     """How much better hidden alleles of training people are guessed than of held-out people."""
+    data = cohorts(reference, cohort, params.max_haplotypes, ctx)
+    rng = ctx.rng("attribute-inference", "sites")
+    counts = sum(one.allele_counts[0][data.sites] for one in (data.train, data.holdout))
+    frequency = counts / (data.train.n_haplotypes + data.holdout.n_haplotypes)
+    maf = np.minimum(frequency, 1 - frequency)
+    usable = np.flatnonzero(maf > 0)
+    if not usable.size:
+        return ATTRIBUTE_INFERENCE.not_applicable("no site is polymorphic")
+    drawn = Hidden.draw(maf[usable], params.sites, params.window, rng)
+    train, holdout = (
+        _attacked(data, panel, usable, params.max_people, ctx)
+        for panel in (data.train, data.holdout)
+    )
+    synthetic = data.at(data.synthetic, usable)
+    at = frequency[usable][drawn.hidden]
+    ploidy = data.train.ploidy
 
-    def measure(self, data: Cohorts) -> MetricResult:
-        """Leak, accuracies behind it, and gains over other ways to guess."""
-        rng = self.ctx.rng("attribute-inference", "sites")
-        sites = np.arange(int(data.sites.sum()))
-        counts = sum(one.allele_counts[0][data.sites] for one in (data.train, data.holdout))
-        frequency = counts / (data.train.n_haplotypes + data.holdout.n_haplotypes)
-        maf = np.minimum(frequency, 1 - frequency)
-        if not (maf > 0).any():
-            nothing = Measurement(None, note="no site is polymorphic")
-            return MetricResult(dict.fromkeys(("leak", "accuracy_train"), nothing))
-        usable = sites[maf > 0]
-        drawn = Hidden.draw(maf[usable], self.params.sites, self.params.window, rng)
-        train, holdout = (self._people(data, panel, usable) for panel in (data.train, data.holdout))
-        synthetic = data.at(data.synthetic, usable)
-        at = frequency[usable][drawn.hidden]
-        ploidy = data.train.ploidy
+    def accuracy(targets: NDArray[np.int8], known: NDArray[np.int8]) -> _Accuracy:
+        return _judge(drawn.guesses(targets, known), targets[:, drawn.hidden], at, ploidy)
 
-        def accuracy(targets: NDArray[np.int8], known: NDArray[np.int8]) -> _Accuracy:
-            return _judge(drawn.guesses(targets, known), targets[:, drawn.hidden], at, ploidy)
+    of_train, of_holdout = accuracy(train, synthetic), accuracy(holdout, synthetic)
+    everywhere = np.ones(at.size, bool)
+    size = min(synthetic.shape[0], data.holdout.n_haplotypes)
+    order = rng.permutation(max(1, synthetic.shape[0] // ploidy))[: max(1, size // ploidy)]
+    rows = (order[:, None] * ploidy + np.arange(ploidy)).ravel()
+    from_few = accuracy(train, synthetic[rows])
+    from_real = accuracy(train, data.at(data.holdout, usable)[: rows.size])
 
-        of_train, of_holdout = accuracy(train, synthetic), accuracy(holdout, synthetic)
-        everywhere = np.ones(at.size, bool)
-        size = min(synthetic.shape[0], data.holdout.n_haplotypes)
-        order = rng.permutation(max(1, synthetic.shape[0] // ploidy))[: max(1, size // ploidy)]
-        rows = (order[:, None] * ploidy + np.arange(ploidy)).ravel()
-        from_few = accuracy(train, synthetic[rows])
-        from_real = accuracy(train, data.at(data.holdout, usable)[: rows.size])
+    leak = [_difference(of_train, of_holdout, everywhere, note=data.size_note)]
+    minor = np.minimum(at, 1 - at)
+    for name, low, high in STRATA:
+        within = (minor >= low) & (minor < high)
+        if within.any():
+            leak.append(_difference(of_train, of_holdout, within, {"maf": name}))
+    value, error, n = of_train.mean(everywhere)
+    value_holdout, error_holdout, n_holdout = of_holdout.mean(everywhere)
+    # The same people and alleles are guessed from both, so the error is of the difference.
+    gain = _Accuracy(from_few.right - from_real.right, from_few.weight).mean(everywhere)
+    return MetricResult(
+        {
+            "leak": leak,
+            "accuracy_train": Measurement(value, n, error),
+            "accuracy_holdout": Measurement(value_holdout, n_holdout, error_holdout),
+            # Guessing the commoner allele everywhere is right for one allele of two.
+            "gain_over_frequency": Measurement(value - 0.5, n, error),
+            "gain_over_reference": Measurement(gain[0], gain[2], gain[1]),
+            "hidden_sites": Measurement(float(at.size)),
+        }
+    )
 
-        leak = [_difference(of_train, of_holdout, everywhere, note=cohort_note(data))]
-        minor = np.minimum(at, 1 - at)
-        for name, low, high in STRATA:
-            within = (minor >= low) & (minor < high)
-            if within.any():
-                leak.append(_difference(of_train, of_holdout, within, {"maf": name}))
-        # The same people and alleles are guessed from both, so the error is of the difference.
-        value, error, n = _Accuracy(from_few.right - from_real.right, from_few.weight).mean(
-            everywhere
-        )
-        return MetricResult(
-            {
-                "leak": leak,
-                "accuracy_train": _measured(of_train, everywhere),
-                "accuracy_holdout": _measured(of_holdout, everywhere),
-                "gain_over_frequency": _gain_over_frequency(of_train, everywhere),
-                "gain_over_reference": Measurement(value, n, error),
-                "hidden_sites": Measurement(float(at.size)),
-            }
-        )
 
-    def _people(self, data: Cohorts, panel: Panel, sites: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Haplotypes of the people attacked: all, or so many drawn at random."""
-        alleles = data.at(panel, sites)
-        if panel.n_samples <= self.params.max_people:
-            return alleles
-        rng = self.ctx.rng("attribute-inference", "people", panel.digest)
-        people = np.sort(rng.choice(panel.n_samples, self.params.max_people, replace=False))
-        rows = (people[:, None] * panel.ploidy + np.arange(panel.ploidy)).ravel()
-        return np.asarray(alleles[rows])
+def _attacked(
+    data: Cohorts, panel: Panel, sites: NDArray[np.int64], max_people: int, ctx: RunContext
+) -> NDArray[np.int8]:
+    """Haplotypes of the people attacked: all, or so many drawn at random."""
+    alleles = data.at(panel, sites)
+    if panel.n_samples <= max_people:
+        return alleles
+    rng = ctx.rng("attribute-inference", "people", panel.digest)
+    people = np.sort(rng.choice(panel.n_samples, max_people, replace=False))
+    rows = (people[:, None] * panel.ploidy + np.arange(panel.ploidy)).ravel()
+    return np.asarray(alleles[rows])
 
 
 def _judge(
@@ -203,17 +207,6 @@ def _judge(
         return np.asarray(values.reshape(-1, ploidy, values.shape[1]).sum(axis=1))
 
     return _Accuracy(by_person(right * weight), by_person(weight))
-
-
-def _measured(accuracy: _Accuracy, sites: NDArray[np.bool_]) -> Measurement:
-    value, error, n = accuracy.mean(sites)
-    return Measurement(value, n, error)
-
-
-def _gain_over_frequency(accuracy: _Accuracy, sites: NDArray[np.bool_]) -> Measurement:
-    """Guessing the commoner allele everywhere is right for one allele of two: 1/2 exactly."""
-    value, error, n = accuracy.mean(sites)
-    return Measurement(value - 0.5, n, error)
 
 
 def _difference(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import MetricResult, Panel, PanelError, Reference, RunContext
+from haplobench import Measurement, Panel, PanelError, Reference, RunContext
 from haplobench.data.panel import pack_bits
-from haplobench_privacy.specs.distances import DistanceParams
 
 T = TypeVar("T", bound="NDArray[Any]")
 _KEPT_BYTES = 1 << 28
@@ -54,6 +52,12 @@ class Cohorts:
     synthetic: Panel
     sites: NDArray[np.bool_]
     note: str = ""
+
+    @property
+    def size_note(self) -> str:
+        """How many synthetic haplotypes an attacker had, and what was left out."""
+        size = f"{self.synthetic.n_haplotypes} synthetic haplotypes"
+        return "; ".join(part for part in (size, self.note) if part)
 
     def packed(self, panel: Panel) -> NDArray[np.uint64]:
         """Bit-packed haplotypes at the compared sites: (n_haplotypes, n_words) uint64."""
@@ -134,27 +138,39 @@ def cohorts(
     return Cohorts(train, holdout, synthetic, complete, "; ".join(notes))
 
 
-P = TypeVar("P", bound=DistanceParams)
+def share_error(values: NDArray[Any], n: int | None = None) -> float:
+    """Standard error of a share: of the mean of `values` between 0 and 1, of `n` independent cases.
+
+    That of the values with half a case of 0 and half a case of 1 added, so that a share of none
+    (or of all) isn't taken for certain. `n`: as many as there are values, if None.
+    """
+    of = np.asarray(values, np.float64)
+    mean, square = (of.sum() + 0.5) / (of.size + 1), ((of**2).sum() + 0.5) / (of.size + 1)
+    return float(np.sqrt((square - mean**2) / (of.size if n is None else n)))
 
 
-class CohortMetric(ABC, Generic[P]):
-    """A metric with `input="panel"`: lines up the panels, then measures."""
+def share(cases: NDArray[np.bool_], note: str = "") -> Measurement:
+    """The share of `cases` that are so."""
+    return Measurement(float(cases.mean()), cases.size, share_error(cases), note=note)
 
-    def __init__(self, reference: Reference, params: P, ctx: RunContext) -> None:
-        self.reference, self.params, self.ctx = reference, params, ctx
-        self._result: MetricResult | None = None
 
-    @abstractmethod
-    def measure(self, data: Cohorts) -> MetricResult:
-        """What the metric finds in the cohorts."""
+def excess(cases: NDArray[np.bool_], unseen: NDArray[np.bool_], note: str = "") -> Measurement:
+    """The share among synthetic cases minus that among unseen ones."""
+    value = float(cases.mean()) - float(unseen.mean())
+    error = float(np.hypot(share_error(cases), share_error(unseen)))
+    return Measurement(value, cases.size, error, note=note)
 
-    def update(self, data: Panel) -> None:
-        """Take the whole synthetic cohort. Raises PanelError as `cohorts` does."""
-        self._result = self.measure(
-            cohorts(self.reference, data, self.params.max_haplotypes, self.ctx)
-        )
 
-    def result(self) -> MetricResult:
-        """What was found in the cohort taken."""
-        assert self._result is not None, "result before update"
-        return self._result
+def paired_ratio(
+    train: NDArray[np.float64], holdout: NDArray[np.float64], why_not: str, note: str = ""
+) -> Measurement:
+    """Ratio of means over the same haplotypes, with the delta method's standard error.
+
+    `why_not`: the note where the mean over `holdout` is 0.
+    """
+    n, mean = train.size, float(holdout.mean())
+    if mean == 0:
+        return Measurement(None, n, note=why_not)
+    ratio = float(train.mean()) / mean
+    error = float((train - ratio * holdout).std() / (mean * np.sqrt(n)))
+    return Measurement(ratio, n, error, note=note)

@@ -17,7 +17,7 @@ from haplobench.kernels import compiled
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts
 from haplobench_privacy.distances import popcount
-from haplobench_privacy.tracts import longest_matches
+from haplobench_privacy.tracts import matches_between
 
 # A site is compared with so many kept sites before it.
 _REACH = 64
@@ -200,6 +200,11 @@ def _nearest(data: Cohorts, panel: Panel) -> Scores:
     return np.sort(found.reshape(panel.n_samples, panel.ploidy), axis=1).astype(np.float64)
 
 
+def closeness(data: Cohorts, panel: Panel) -> Scores:
+    """Minus the mean over a person's haplotypes of log(1 + d), d as above: (n_samples,) float64."""
+    return np.asarray(-np.log1p(nearest_distances(data, panel)).mean(axis=1))
+
+
 def nearest_people(data: Cohorts, panel: Panel) -> Scores:
     """Squared distance of dosages to the nearest synthetic person: (n_samples,) float64."""
     return data.remember(
@@ -216,24 +221,9 @@ def longest_tracts(data: Cohorts, panel: Panel) -> Scores:
     """
 
     def make() -> Scores:
-        n_sites = int(data.sites.sum())
-        index = np.arange(n_sites, dtype=np.float64)[None]
-        group = np.concatenate(
-            [
-                np.zeros(data.synthetic.n_haplotypes, np.int64),
-                np.full(panel.n_haplotypes, -1, np.int64),
-            ]
-        )
-        matches = longest_matches(
-            lambda low, high: np.concatenate(
-                [data.alleles(one, low, high) for one in (data.synthetic, panel)], axis=1
-            ),
-            n_sites,
-            group,
-            1,
-            index,
-            index + 1,
-        )[0, :, 0]
+        index = np.arange(data.sites.sum(), dtype=np.float64)[None]
+        group = np.zeros(data.synthetic.n_haplotypes, np.int64)
+        matches = matches_between(data, (data.synthetic, panel), [group], 1, (index, index + 1))
         return np.asarray(matches.reshape(panel.n_samples, panel.ploidy).max(axis=1))
 
     return data.remember("longest synthetic tract", (panel, data.synthetic), make)

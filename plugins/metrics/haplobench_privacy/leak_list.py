@@ -6,20 +6,82 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
-from haplobench import Measurement, MetricResult, Panel
-from haplobench_privacy.cohorts import CohortMetric, Cohorts
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import (
     centred,
+    closeness,
     closest_kin,
     frequency_ratios,
     longest_tracts,
-    nearest_distances,
 )
-from haplobench_privacy.membership import cohort_note
 from haplobench_privacy.specs.audit import LeakListParams
 
+EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
+_NO_KIN = -1.0
 _BLOCK_VALUES = 1 << 22
+
+
+def leak_list(
+    reference: Reference, cohort: Panel, params: LeakListParams, ctx: RunContext
+) -> MetricResult:
+    """Every training person's strongest evidence (table `people`), and how many stand out."""
+    data = cohorts(reference, cohort, params.max_haplotypes, ctx)
+    train, holdout = _evidence(data, data.train), _evidence(data, data.holdout)
+    train[2], holdout[2] = centred(
+        train[2], holdout[2], data.train.population, data.holdout.population
+    )
+    leaks = find_leaks(train, holdout)
+    flagged = leaks.q <= params.false_discoveries
+    n, least = leaks.p.size, 1 / (holdout.shape[1] + 1)
+    fewest = int(np.ceil(n * least / params.false_discoveries - 1e-9))
+    too_many = fewest > n
+    return MetricResult(
+        {
+            "flagged": Measurement(float(flagged.sum()), n, note=data.size_note),
+            "flagged_share": share(flagged),
+            "fewest_flagged": Measurement(
+                None if too_many else float(max(1, fewest)),
+                holdout.shape[1],
+                note="too few held-out people to flag anybody" if too_many else "",
+            ),
+            "least_q": Measurement(float(leaks.q.min()), n),
+        },
+        {
+            "people": _table(data.train, train, leaks),
+            "unseen": {"strength": leaks.unseen.astype(np.float32)},
+        },
+    )
+
+
+def _evidence(data: Cohorts, panel: Panel) -> NDArray[np.float64]:
+    """(n_evidence, n_samples) float64, larger is stronger."""
+    scores = [score(data, panel) for score in (closeness, longest_tracts, frequency_ratios)]
+    if panel.ploidy == 2:
+        scores.append(np.maximum(closest_kin(data, panel), _NO_KIN))
+    return np.array(scores)
+
+
+def _table(
+    panel: Panel, evidence: NDArray[np.float64], leaks: Leaks
+) -> dict[str, NDArray[np.generic]]:
+    """The list, strongest first; evidence as it was compared."""
+    order = np.argsort(leaks.rank)
+    names = np.array(EVIDENCE[: evidence.shape[0]])
+    columns: dict[str, NDArray[np.generic]] = {
+        "rank": leaks.rank[order],
+        "sample": panel.samples[order],
+        "population": panel.population[order],
+        "strongest": names[leaks.strongest[order]],
+        "strength": leaks.strength[order],
+        "p": leaks.p[order],
+        "q": leaks.q[order],
+    }
+    return columns | {
+        name.replace(" ", "_"): values[order] for name, values in zip(names, evidence, strict=True)
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +146,7 @@ def find_leaks(train: NDArray[np.float64], holdout: NDArray[np.float64]) -> Leak
         strength[rows], strongest[rows] = best[:, 0], which
         p[rows] = (best >= best[:, :1]).mean(axis=1)
     unseen = np.max([_robust(values[None])[0] for values in holdout], axis=0)
-    return Leaks(strength, strongest, p, adjusted(p), unseen)
-
-
-def adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values adjusted for false discoveries after Benjamini and Hochberg (1995): (n,) float64."""
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * p.size / np.arange(1, p.size + 1)
-    q = np.empty_like(p)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return q
+    return Leaks(strength, strongest, p, false_discovery_control(p), unseen)
 
 
 def _robust(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,71 +160,3 @@ def _robust(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     scale = 1.4826 * np.median(size, axis=1, keepdims=True)
     scale = np.where(scale > 0, scale, 1.2533 * size.mean(axis=1, keepdims=True))
     return np.asarray(centre / np.where(scale > 0, scale, 1.0))
-
-
-EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
-_NO_KIN = -1.0
-
-
-class LeakList(CohortMetric[LeakListParams]):
-    """Every training person's strongest evidence, and how many of them stand out."""
-
-    def measure(self, data: Cohorts) -> MetricResult:
-        """People flagged, and the list as a table `people`."""
-        train, holdout = self._evidence(data, data.train), self._evidence(data, data.holdout)
-        train[2], holdout[2] = centred(
-            train[2], holdout[2], data.train.population, data.holdout.population
-        )
-        leaks = find_leaks(train, holdout)
-        flagged = leaks.q <= self.params.false_discoveries
-        n, least = leaks.p.size, 1 / (holdout.shape[1] + 1)
-        share = float(flagged.mean())
-        fewest = int(np.ceil(n * least / self.params.false_discoveries - 1e-9))
-        too_many = fewest > n
-        return MetricResult(
-            {
-                "flagged": Measurement(float(flagged.sum()), n, note=cohort_note(data)),
-                "flagged_share": Measurement(share, n, float(np.sqrt(share * (1 - share) / n))),
-                "fewest_flagged": Measurement(
-                    None if too_many else float(max(1, fewest)),
-                    holdout.shape[1],
-                    note="too few held-out people to flag anybody" if too_many else "",
-                ),
-                "least_q": Measurement(float(leaks.q.min()), n),
-            },
-            {
-                "people": _table(data.train, train, leaks),
-                "unseen": {"strength": leaks.unseen.astype(np.float32)},
-            },
-        )
-
-    def _evidence(self, data: Cohorts, panel: Panel) -> NDArray[np.float64]:
-        """(n_evidence, n_samples) float64, larger is stronger."""
-        found = [
-            -np.log1p(nearest_distances(data, panel)).mean(axis=1),
-            longest_tracts(data, panel),
-            frequency_ratios(data, panel),
-        ]
-        if panel.ploidy == 2:
-            found.append(np.maximum(closest_kin(data, panel), _NO_KIN))
-        return np.array(found)
-
-
-def _table(
-    panel: Panel, evidence: NDArray[np.float64], leaks: Leaks
-) -> dict[str, NDArray[np.generic]]:
-    """The list, strongest first; evidence as it was compared."""
-    order = np.argsort(leaks.rank)
-    names = np.array(EVIDENCE[: evidence.shape[0]])
-    columns: dict[str, NDArray[np.generic]] = {
-        "rank": leaks.rank[order],
-        "sample": panel.samples[order],
-        "population": panel.population[order],
-        "strongest": names[leaks.strongest[order]],
-        "strength": leaks.strength[order],
-        "p": leaks.p[order],
-        "q": leaks.q[order],
-    }
-    return columns | {
-        name.replace(" ", "_"): values[order] for name, values in zip(names, evidence, strict=True)
-    }

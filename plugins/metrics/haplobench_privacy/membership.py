@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Measurement, MetricResult, Panel
-from haplobench_privacy.cohorts import CohortMetric, Cohorts, cohorts
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import (
     centred,
+    closeness,
     folds,
     frequency_ratios,
     homer_statistics,
@@ -23,34 +24,111 @@ from haplobench_privacy.evidence import (
 from haplobench_privacy.roc import FALSE_POSITIVE_RATE, auc, curve, judged
 from haplobench_privacy.specs.attacks import LikelihoodParams, MembershipParams
 
-
-def cohort_note(data: Cohorts) -> str:
-    """How many synthetic haplotypes an attacker had, and what was left out."""
-    size = f"{data.synthetic.n_haplotypes} synthetic haplotypes"
-    return "; ".join(part for part in (size, data.note) if part)
-
-
-class MembershipInference(CohortMetric[MembershipParams]):
-    """Attack on every training person (members) and every held-out one (non-members)."""
-
-    def measure(self, data: Cohorts) -> MetricResult:
-        """AUC, true positive rate at the low false positive rate, advantage."""
-        train, holdout = (nearest_distances(data, panel) for panel in (data.train, data.holdout))
-        near = np.concatenate([np.log1p(d).mean(axis=1) for d in (train, holdout)])
-        people = np.concatenate([nearest_people(data, p) for p in (data.train, data.holdout)])
-        # Ranks of (near, people), equal pairs sharing one.
-        _, rank = np.unique(np.stack([-near, -people]), axis=1, return_inverse=True)
-        members, others = np.split(rank.astype(np.float64), [data.train.n_samples])
-        nearer, error = auc(-train[:, 0], -holdout[:, 0])
-        rng = self.ctx.rng("membership-inference", "bootstrap")
-        measurements = judged(members, others, self.params.bootstraps, rng, cohort_note(data))
-        measurements["auc_nearest_haplotype"] = Measurement(
-            nearer, members.size + others.size, error
-        )
-        return MetricResult(measurements, {"roc": curve(members, others)})
-
-
+Scores = NDArray[np.float64]
 _TINY = 1e-12
+
+
+def by_distance(
+    reference: Reference, cohort: Panel, params: MembershipParams, ctx: RunContext
+) -> MetricResult:
+    """Attack on every training person (members) and every held-out one (non-members)."""
+    data = cohorts(reference, cohort, params.max_haplotypes, ctx)
+    train, holdout = (nearest_distances(data, panel) for panel in (data.train, data.holdout))
+    near = np.concatenate([closeness(data, panel) for panel in (data.train, data.holdout)])
+    people = np.concatenate([nearest_people(data, p) for p in (data.train, data.holdout)])
+    # Ranks of (near, people), equal pairs sharing one.
+    _, rank = np.unique(np.stack([near, -people]), axis=1, return_inverse=True)
+    members, others = np.split(rank.astype(np.float64), [data.train.n_samples])
+    rng = ctx.rng("membership-inference", "bootstrap")
+    measurements = judged(members, others, params.bootstraps, rng, data.size_note)
+    area, error = auc(-train[:, 0], -holdout[:, 0])
+    measurements["auc_nearest_haplotype"] = Measurement(area, members.size + others.size, error)
+    return MetricResult(measurements, {"roc": curve(members, others)})
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Scores of one panel: of its people, and (n_haplotypes,) of each haplotype."""
+
+    thinned: Scores
+    every: Scores
+    homer: Scores
+    haplotype: Scores
+
+
+def by_frequencies(
+    reference: Reference, cohort: Panel, params: LikelihoodParams, ctx: RunContext
+) -> MetricResult:
+    """Attack by frequencies; the reference is made of held-out people who aren't attacked with it.
+
+    Everybody, trained on or not, is given a fold; people of a fold are scored against the
+    held-out people of the other folds. So reference and targets never overlap, everybody is
+    attacked, and members and non-members meet the same references.
+    """
+    data = cohorts(reference, cohort, params.max_haplotypes, ctx)
+    train, holdout = data.train, data.holdout
+    rng = ctx.rng("membership-likelihood", "folds")
+    n_folds = min(params.folds, holdout.n_samples)
+    apart = folds(holdout, n_folds, rng), folds(train, n_folds, rng)
+    thinned = real_thinned_sites(data, params.max_r2)
+    others = _scores(data, holdout, apart[0], apart[0], thinned)
+    members = _scores(data, train, apart[1], apart[0], thinned)
+
+    def within(a: Scores, b: Scores, ploidy: int = 1) -> tuple[Scores, Scores]:
+        labels = (np.repeat(panel.population, ploidy) for panel in (train, holdout))
+        return centred(a, b, *labels)
+
+    people = train.n_samples + holdout.n_samples
+    scored = within(members.thinned, others.thinned)
+    known = [frequency_ratios(data, panel, params.max_r2) for panel in (train, holdout)]
+    boot = ctx.rng("membership-likelihood", "bootstrap")
+    note = f"{data.size_note}; {thinned.size} sites in linkage equilibrium"
+    measurements = judged(*scored, params.bootstraps, boot, note)
+    ploidy = train.ploidy
+    variants = {
+        "auc_candidates": auc(*within(known[0], known[1])),
+        "auc_all_sites": auc(*within(members.every, others.every)),
+        "auc_homer": auc(*within(members.homer, others.homer)),
+        "auc_haplotype": auc(*within(members.haplotype, others.haplotype, ploidy), ploidy),
+        "auc_uncentred": auc(members.thinned, others.thinned),
+    }
+    for name, (area, error) in variants.items():
+        measurements[name] = Measurement(area, people, error)
+    measurements["independent_sites"] = Measurement(float(thinned.size))
+    return MetricResult(measurements, {"roc": curve(*scored)})
+
+
+def _scores(
+    data: Cohorts,
+    panel: Panel,
+    apart: NDArray[np.int64],
+    held: NDArray[np.int64],
+    thinned: NDArray[np.int64],
+) -> _Scores:
+    """Scores of a panel's people, each against the held-out people of the other folds."""
+    sites = np.arange(int(data.sites.sum()))
+    pool = smoothed(data.at(data.synthetic, sites))
+    reference = data.at(data.holdout, sites)
+    alleles = data.at(panel, sites)
+    ploidy = panel.ploidy
+    dosages = alleles.reshape(panel.n_samples, ploidy, sites.size).sum(axis=1, dtype=np.int8)
+    every, some = np.empty((2, panel.n_haplotypes))
+    homer = np.empty(panel.n_samples)
+    for fold in np.unique(apart):
+        frequencies = smoothed(reference[np.repeat(held != fold, ploidy)])
+        people = np.flatnonzero(apart == fold)
+        rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
+        every[rows] = likelihood_ratios(alleles[rows], pool, frequencies)
+        some[rows] = likelihood_ratios(
+            alleles[np.ix_(rows, thinned)], pool[thinned], frequencies[thinned]
+        )
+        homer[people] = homer_statistics(dosages[people], ploidy, pool, frequencies)
+    return _Scores(
+        thinned=some.reshape(-1, ploidy).sum(axis=1),
+        every=every.reshape(-1, ploidy).sum(axis=1),
+        homer=homer,
+        haplotype=some,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,134 +226,45 @@ def threshold(unseen: NDArray[np.float64], rate: float) -> float:
     return float(np.quantile(unseen, 1 - rate, method="higher"))
 
 
-class ShadowAttack(CohortMetric[MembershipParams]):
+def with_shadows(
+    reference: Reference, cohort: Panel, params: MembershipParams, ctx: RunContext
+) -> MetricResult:
     """Attack whose scores and threshold come from the same generator fitted on other people."""
 
-    def measure(self, data: Cohorts) -> MetricResult:
-        """AUC and true positive rates, and what the threshold set on shadows gives."""
-        shadows = self.ctx.shadows
-        fitted = np.array([np.concatenate([one.train, one.holdout]) for one in shadows]).T
-        features = np.stack(
-            [
-                self._features(
-                    cohorts(self.reference, one.cohort(), self.params.max_haplotypes, self.ctx)
-                )
-                for one in shadows
-            ],
-            axis=2,
-        )
-        calibration = Calibration.fit(features, fitted)
-        scores = calibration.scores(self._features(data))
-        members, others = np.split(scores, [data.train.n_samples])
-        rng = self.ctx.rng("membership-shadow", "bootstrap")
-        note = f"{len(shadows)} shadows; {cohort_note(data)}"
-        measurements = judged(members, others, self.params.bootstraps, rng, note)
-        seen, inside = held_out_scores(features, fitted)
-        if seen.size:
-            at = threshold(seen[~inside], FALSE_POSITIVE_RATE)
-            measurements["calibrated_tpr"] = _share(members > at)
-            measurements["calibrated_fpr"] = _share(others > at)
-        else:
-            few = Measurement(None, note="fewer than 6 shadows")
-            measurements |= {"calibrated_tpr": few, "calibrated_fpr": few}
-        return MetricResult(measurements, {"roc": curve(members, others)})
-
-    def _features(self, data: Cohorts) -> NDArray[np.float64]:
-        """Evidence of all people, training ones first: (n_features, n_people) float64."""
-        people: tuple[Panel, ...] = (data.train, data.holdout)
-        distances = [-np.log1p(nearest_distances(data, panel)).mean(axis=1) for panel in people]
-        ratios = [frequency_ratios(data, panel) for panel in people]
-        return np.array([np.concatenate(distances), np.concatenate(ratios)])
-
-
-def _share(found: NDArray[np.bool_]) -> Measurement:
-    share = float(found.mean())
-    return Measurement(share, found.size, float(np.sqrt(share * (1 - share) / found.size)))
-
-
-Scores = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class _Scores:
-    """Scores of one panel: of its people, and (n_haplotypes,) of each haplotype."""
-
-    thinned: Scores
-    every: Scores
-    homer: Scores
-    haplotype: Scores
-
-
-class LikelihoodAttack(CohortMetric[LikelihoodParams]):
-    """Attack by frequencies; the reference is made of held-out people who aren't attacked with it.
-
-    Everybody, trained on or not, is given a fold; people of a fold are scored against the
-    held-out people of the other folds. So reference and targets never overlap, everybody is
-    attacked, and members and non-members meet the same references.
-    """
-
-    def measure(self, data: Cohorts) -> MetricResult:
-        """AUC and true positive rates by likelihood ratio, and AUC by its variants."""
-        train, holdout = data.train, data.holdout
-        rng = self.ctx.rng("membership-likelihood", "folds")
-        n_folds = min(self.params.folds, holdout.n_samples)
-        apart = folds(holdout, n_folds, rng), folds(train, n_folds, rng)
-        thinned = real_thinned_sites(data, self.params.max_r2)
-        others = self._scores(data, holdout, apart[0], apart[0], thinned)
-        members = self._scores(data, train, apart[1], apart[0], thinned)
-
-        def within(a: Scores, b: Scores, ploidy: int = 1) -> tuple[Scores, Scores]:
-            labels = (np.repeat(panel.population, ploidy) for panel in (train, holdout))
-            return centred(a, b, *labels)
-
-        people = train.n_samples + holdout.n_samples
-        scored = within(members.thinned, others.thinned)
-        known = [frequency_ratios(data, panel, self.params.max_r2) for panel in (train, holdout)]
-        boot = self.ctx.rng("membership-likelihood", "bootstrap")
-        note = f"{cohort_note(data)}; {thinned.size} sites in linkage equilibrium"
-        measurements = judged(*scored, self.params.bootstraps, boot, note)
-        ploidy = train.ploidy
-        variants = {
-            "auc_candidates": auc(*within(known[0], known[1])),
-            "auc_all_sites": auc(*within(members.every, others.every)),
-            "auc_homer": auc(*within(members.homer, others.homer)),
-            "auc_haplotype": auc(*within(members.haplotype, others.haplotype, ploidy), ploidy),
-            "auc_uncentred": auc(members.thinned, others.thinned),
+    data = cohorts(reference, cohort, params.max_haplotypes, ctx)
+    shadows = ctx.shadows
+    fitted = np.array([np.concatenate([one.train, one.holdout]) for one in shadows]).T
+    features = np.stack(
+        [
+            _features(cohorts(reference, one.cohort(), params.max_haplotypes, ctx))
+            for one in shadows
+        ],
+        axis=2,
+    )
+    scores = Calibration.fit(features, fitted).scores(_features(data))
+    members, others = np.split(scores, [data.train.n_samples])
+    rng = ctx.rng("membership-shadow", "bootstrap")
+    note = f"{len(shadows)} shadows; {data.size_note}"
+    measurements = judged(members, others, params.bootstraps, rng, note)
+    seen, inside = held_out_scores(features, fitted)
+    if seen.size:
+        at = threshold(seen[~inside], FALSE_POSITIVE_RATE)
+        measurements |= {
+            "calibrated_tpr": share(members > at),
+            "calibrated_fpr": share(others > at),
         }
-        for name, (area, error) in variants.items():
-            measurements[name] = Measurement(area, people, error)
-        measurements["independent_sites"] = Measurement(float(thinned.size))
-        return MetricResult(measurements, {"roc": curve(*scored)})
+    else:
+        few = Measurement(None, note="fewer than 6 shadows")
+        measurements |= {"calibrated_tpr": few, "calibrated_fpr": few}
+    return MetricResult(measurements, {"roc": curve(members, others)})
 
-    def _scores(
-        self,
-        data: Cohorts,
-        panel: Panel,
-        apart: NDArray[np.int64],
-        held: NDArray[np.int64],
-        thinned: NDArray[np.int64],
-    ) -> _Scores:
-        """Scores of a panel's people, each against the held-out people of the other folds."""
-        sites = np.arange(int(data.sites.sum()))
-        pool = smoothed(data.at(data.synthetic, sites))
-        reference = data.at(data.holdout, sites)
-        alleles = data.at(panel, sites)
-        ploidy = panel.ploidy
-        dosages = alleles.reshape(panel.n_samples, ploidy, sites.size).sum(axis=1, dtype=np.int8)
-        every, some = np.empty((2, panel.n_haplotypes))
-        homer = np.empty(panel.n_samples)
-        for fold in np.unique(apart):
-            frequencies = smoothed(reference[np.repeat(held != fold, ploidy)])
-            people = np.flatnonzero(apart == fold)
-            rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
-            every[rows] = likelihood_ratios(alleles[rows], pool, frequencies)
-            some[rows] = likelihood_ratios(
-                alleles[np.ix_(rows, thinned)], pool[thinned], frequencies[thinned]
-            )
-            homer[people] = homer_statistics(dosages[people], ploidy, pool, frequencies)
-        return _Scores(
-            thinned=some.reshape(-1, ploidy).sum(axis=1),
-            every=every.reshape(-1, ploidy).sum(axis=1),
-            homer=homer,
-            haplotype=some,
-        )
+
+def _features(data: Cohorts) -> NDArray[np.float64]:
+    """Evidence of all people, training ones first: (n_features, n_people) float64."""
+    people = data.train, data.holdout
+    return np.array(
+        [
+            np.concatenate([evidence(data, panel) for panel in people])
+            for evidence in (closeness, frequency_ratios)
+        ]
+    )

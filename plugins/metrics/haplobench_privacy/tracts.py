@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench import Measurement, MetricResult, Panel, RecombinationMap, Reference, RunContext
 from haplobench.kernels import compiled
-from haplobench_privacy.cohorts import Cohorts, cohorts
+from haplobench_privacy.cohorts import Cohorts, cohorts, excess, paired_ratio
 from haplobench_privacy.specs.distances import TractParams
 
+_BOOTSTRAPS = 200
 # Site blocks of at most so many alleles are held at once.
 _BLOCK_ALLELES = 1 << 24
 
@@ -127,108 +128,99 @@ def longest_matches(
     return longest
 
 
-_BOOTSTRAPS = 200
-
-
-class CopiedTracts:
+def copied_tracts(
+    reference: Reference, cohort: Panel, params: TractParams, ctx: RunContext
+) -> MetricResult:
     """Longest stretch shared with a training haplotype, in sites, bp and cM."""
-
-    def __init__(self, reference: Reference, params: TractParams, ctx: RunContext) -> None:
-        self._reference, self._params, self._ctx = reference, params, ctx
-        self._result: MetricResult | None = None
-
-    def update(self, data: Panel) -> None:
-        """Take the whole synthetic cohort."""
-        compared = cohorts(self._reference, data, self._params.max_haplotypes, self._ctx)
-        measures = self._measures(compared)
-        to_train, sized_train, sized_holdout = self._synthetic(compared, measures)
-        unseen = compared.remember(
-            f"unseen tracts, {self._map_digest()}",
-            (compared.train, compared.holdout),
-            lambda: _longest(
-                compared,
-                (compared.train, compared.holdout),
-                [np.zeros(compared.train.n_haplotypes, np.int64)],
-                1,
-                measures,
-            )[:, :, 0],
-        )
-        rng = self._ctx.rng("copied-tracts", "bootstrap")
-        measurements = {
-            "tract_ratio": _median_ratio(to_train[0], unseen[0], rng, compared.note),
-            "matched_ratio": _mean_ratio(sized_train, sized_holdout),
-            "excess_long": _excess_long(to_train[0], unseen[0]),
-        }
-        for index, measure in enumerate(("sites", "bp", "cm")):
-            for prefix, tracts in (("tract", to_train), ("holdout_tract", unseen)):
-                measurements[f"{prefix}_{measure}"] = (
-                    Measurement(float(np.median(tracts[index])), tracts.shape[1])
-                    if index < tracts.shape[0]
-                    else Measurement(None, note="no recombination map")
-                )
-        self._result = MetricResult(
-            measurements,
-            {
-                "synthetic": {
-                    "to_train_sites": to_train[0].astype(np.int32),
-                    "to_train_bp": to_train[1].astype(np.int64),
-                },
-                "real": {
-                    "holdout_to_train_sites": unseen[0].astype(np.int32),
-                    "holdout_to_train_bp": unseen[1].astype(np.int64),
-                },
-            },
-        )
-
-    def result(self) -> MetricResult:
-        """Ratios of tract lengths, excess of long tracts, medians; lengths for the figure."""
-        assert self._result is not None, "result before update"
-        return self._result
-
-    def _map_digest(self) -> str:
-        genetic = self._ctx.recombination_map
-        if genetic is None:
-            return "no map"
-        return sha256(genetic.positions.tobytes() + genetic.centimorgans.tobytes()).hexdigest()
-
-    def _measures(self, data: Cohorts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where each compared site begins and ends in sites, bp and (with a map) cM."""
-        positions = data.train.positions[data.sites]
-        index = np.arange(positions.size)
-        begins: list[NDArray[Any]] = [index, positions]
-        ends: list[NDArray[Any]] = [index + 1, positions + 1]
-        if self._ctx.recombination_map is not None:
-            genetic = self._ctx.recombination_map.at(positions)
-            begins.append(genetic)
-            ends.append(genetic)
-        return np.array(begins, np.float64), np.array(ends, np.float64)
-
-    def _synthetic(
-        self, data: Cohorts, measures: tuple[NDArray[np.float64], NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Longest matches of synthetic haplotypes.
-
-        With any training haplotype (n_measures, n), and, in sites, the mean over disjoint
-        parts of equal size of the training (n,) and of the held-out haplotypes (n,).
-        """
-        n_train, n_holdout = data.train.n_haplotypes, data.holdout.n_haplotypes
-        size = min(n_train, n_holdout)
-        rng = self._ctx.rng("copied-tracts", "parts")
-        train_parts, n_train_parts = _parts(n_train, size, self._params.max_parts, rng)
-        holdout_parts, n_holdout_parts = _parts(n_holdout, size, self._params.max_parts, rng)
-        first = n_train_parts + 1
-        matches = _longest(
+    data = cohorts(reference, cohort, params.max_haplotypes, ctx)
+    measures, map_key = _measures(data, ctx.recombination_map)
+    to_train, sized_train, sized_holdout = _synthetic(data, measures, params.max_parts, ctx)
+    unseen = data.remember(
+        f"unseen tracts, {map_key}",
+        (data.train, data.holdout),
+        lambda: matches_between(
             data,
-            (data.train, data.holdout, data.synthetic),
-            [train_parts, holdout_parts + first],
-            first + n_holdout_parts + 1,
+            (data.train, data.holdout),
+            [np.zeros(data.train.n_haplotypes, np.int64)],
+            1,
             measures,
+        )[:, :, 0],
+    )
+    # Share at or past the 99th percentile of the unseen, minus the unseen's own such share.
+    far = np.quantile(unseen[0], 0.99, method="inverted_cdf")
+    rng = ctx.rng("copied-tracts", "bootstrap")
+    measurements = {
+        "tract_ratio": _median_ratio(to_train[0], unseen[0], rng, data.note),
+        "matched_ratio": paired_ratio(
+            sized_train, sized_holdout, "no allele is shared with a held-out haplotype"
+        ),
+        "excess_long": excess(to_train[0] >= far, unseen[0] >= far),
+    }
+    for index, measure in enumerate(("sites", "bp", "cm")):
+        for prefix, tracts in (("tract", to_train), ("holdout_tract", unseen)):
+            measurements[f"{prefix}_{measure}"] = (
+                Measurement(float(np.median(tracts[index])), tracts.shape[1])
+                if index < tracts.shape[0]
+                else Measurement(None, note="no recombination map")
+            )
+    series = {
+        side: {
+            f"{name}_sites": tracts[0].astype(np.int32),
+            f"{name}_bp": tracts[1].astype(np.int64),
+        }
+        for side, name, tracts in (
+            ("synthetic", "to_train", to_train),
+            ("real", "holdout_to_train", unseen),
         )
-        return (
-            matches[:, :, :first].max(axis=2),
-            matches[0, :, :n_train_parts].mean(axis=1),
-            matches[0, :, first : first + n_holdout_parts].mean(axis=1),
-        )
+    }
+    return MetricResult(measurements, series)
+
+
+def _measures(
+    data: Cohorts, genetic: RecombinationMap | None
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], str]:
+    """Where each compared site begins and ends in sites, bp and (with a map) cM; the map's key."""
+    positions = data.train.positions[data.sites]
+    index = np.arange(positions.size)
+    begins: list[NDArray[Any]] = [index, positions]
+    ends: list[NDArray[Any]] = [index + 1, positions + 1]
+    key = "no map"
+    if genetic is not None:
+        begins.append(genetic.at(positions))
+        ends.append(begins[-1])
+        key = sha256(genetic.positions.tobytes() + genetic.centimorgans.tobytes()).hexdigest()
+    return (np.array(begins, np.float64), np.array(ends, np.float64)), key
+
+
+def _synthetic(
+    data: Cohorts,
+    measures: tuple[NDArray[np.float64], NDArray[np.float64]],
+    max_parts: int,
+    ctx: RunContext,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Longest matches of synthetic haplotypes.
+
+    With any training haplotype (n_measures, n), and, in sites, the mean over disjoint
+    parts of equal size of the training (n,) and of the held-out haplotypes (n,).
+    """
+    n_train, n_holdout = data.train.n_haplotypes, data.holdout.n_haplotypes
+    size = min(n_train, n_holdout)
+    rng = ctx.rng("copied-tracts", "parts")
+    train_parts, n_train_parts = _parts(n_train, size, max_parts, rng)
+    holdout_parts, n_holdout_parts = _parts(n_holdout, size, max_parts, rng)
+    first = n_train_parts + 1
+    matches = matches_between(
+        data,
+        (data.train, data.holdout, data.synthetic),
+        [train_parts, holdout_parts + first],
+        first + n_holdout_parts + 1,
+        measures,
+    )
+    return (
+        matches[:, :, :first].max(axis=2),
+        matches[0, :, :n_train_parts].mean(axis=1),
+        matches[0, :, first : first + n_holdout_parts].mean(axis=1),
+    )
 
 
 def _parts(n: int, size: int, most: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
@@ -242,7 +234,7 @@ def _parts(n: int, size: int, most: int, rng: np.random.Generator) -> tuple[NDAr
     return parts, count
 
 
-def _longest(
+def matches_between(
     data: Cohorts,
     panels: tuple[Panel, ...],
     groups: list[NDArray[np.int64]],
@@ -276,21 +268,3 @@ def _median_ratio(
     ratios = drawn[others > 0] / others[others > 0]
     error = float(ratios.std(ddof=1)) if ratios.size > 1 else None
     return Measurement(float(np.median(tracts)) / usual, tracts.size, error, note=note)
-
-
-def _mean_ratio(train: NDArray[np.float64], holdout: NDArray[np.float64]) -> Measurement:
-    """Ratio of means over the same haplotypes, with the delta method's standard error."""
-    mean = float(holdout.mean())
-    if mean == 0:
-        return Measurement(None, train.size, note="no allele is shared with a held-out haplotype")
-    ratio = float(train.mean()) / mean
-    error = float((train - ratio * holdout).std() / (mean * np.sqrt(train.size)))
-    return Measurement(ratio, train.size, error)
-
-
-def _excess_long(tracts: NDArray[np.float64], unseen: NDArray[np.float64]) -> Measurement:
-    """Share at or past the 99th percentile of the unseen, minus the unseen's own such share."""
-    far = np.quantile(unseen, 0.99, method="inverted_cdf")
-    share, own = float((tracts >= far).mean()), float((unseen >= far).mean())
-    error = np.sqrt(share * (1 - share) / tracts.size + own * (1 - own) / unseen.size)
-    return Measurement(share - own, tracts.size, float(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,13 +27,13 @@ from haplobench.plugin import (
     Shadow,
     Telemetry,
 )
+from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import Registry, resolve
 from haplobench.runner.floor import dealt_cohort, floor_cohort, subsample
 from haplobench.runner.worker.cost import Heartbeat
 from haplobench.runner.worker.job import Job, describe_error
 from haplobench.runner.worker.prepare import shadow_members
 
-_BATCH = 1024
 # Characters.
 _NOTE = 2_000
 
@@ -84,17 +84,11 @@ def _measure_item(
 ) -> None:
     started = datetime.now(UTC)
     reference, cohort = cohorts.of(item["replicate"], spec)
-    factory = resolve(spec.target)
+    target = resolve(spec.target)
+    params = spec.params.model_validate(item["params"])
+    shown = Telemetry(**item["telemetry"]) if spec.input == "telemetry" else cohort
     begin = time.perf_counter()
-    metric = factory(reference, spec.params.model_validate(item["params"]), ctx)
-    if spec.input == "telemetry":
-        metric.update(Telemetry(**item["telemetry"]))
-    elif spec.input == "panel":
-        metric.update(cohort)
-    else:
-        for batch in _batches(cohort):
-            metric.update(batch)
-    result = metric.result()
+    result = apply_metric(spec, target, reference, shown, params, ctx)
     wall = time.perf_counter() - begin
     path = Path(item["result"])
     rows = checked_measurements(spec, result)
@@ -165,12 +159,6 @@ class _Cohorts:
         return reference, subsample(cohort, people, replicate, seed)
 
 
-def _batches(cohort: Panel) -> Iterator[Panel]:
-    step = max(1, _BATCH // cohort.ploidy)
-    for start in range(0, cohort.n_samples, step):
-        yield cohort.select_samples(np.arange(start, min(start + step, cohort.n_samples)))
-
-
 def metric_context(ctx: RunContext, prepared: Prepared, cohort: Mapping[str, Any]) -> RunContext:
     """The context with what belongs to a generator: bases, claim of privacy, shadows."""
     if cohort["kind"] != "sample":
@@ -202,13 +190,13 @@ def checked_measurements(spec: MetricSpec, result: object) -> list[dict[str, Any
     """
     if not isinstance(result, MetricResult):
         raise PluginError(
-            f"metric {spec.name}: result() gave {type(result).__name__}, expected MetricResult"
+            f"metric {spec.name}: gave {type(result).__name__}, expected MetricResult"
         )
     known = [submetric.name for submetric in spec.submetrics]
     unknown = [name for name in result.measurements if name not in known]
     if unknown:
         raise PluginError(
-            f"metric {spec.name}: result() has {', '.join(unknown)}, which its spec doesn't "
+            f"metric {spec.name}: the result has {', '.join(unknown)}, which its spec doesn't "
             f"declare (declared: {', '.join(known)})"
         )
     rows: list[dict[str, Any]] = []

@@ -24,7 +24,7 @@ class KmerParams(Params):
 K_MERS = MetricSpec(
     name="k-mers",
     version="1",
-    target="haplobench_fidelity.kmers:KmerMetric",
+    target="haplobench_fidelity.kmers:kmer_spectra",
     summary=(
         "Whether the haplotypes, written out as sequence, spell the k-mers of real ones. Sequence "
         "that never varies is the same in all, so the k-mers that overlap a variant are also "
@@ -36,7 +36,7 @@ K_MERS = MetricSpec(
     needs=(_NUMBA,),
     submetrics=(
         SubmetricSpec(
-            "variant-jsd",
+            "variant_jsd",
             "k-mer JSD at variants",
             "Jensen-Shannon divergence (base 2) between the k-mer spectra of the synthetic and "
             "the held-out haplotypes, over k-mers that overlap at least one site; not for cohorts "
@@ -48,7 +48,7 @@ K_MERS = MetricSpec(
             headline=True,
         ),
         SubmetricSpec(
-            "all-jsd",
+            "all_jsd",
             "k-mer JSD, all",
             "The same over every k-mer of the region; small for any haplotypes over the same "
             "reference sequence, because most of it never varies.",
@@ -58,7 +58,7 @@ K_MERS = MetricSpec(
             unit="bit",
         ),
         SubmetricSpec(
-            "variant-distinct-ratio",
+            "variant_distinct_ratio",
             "Distinct k-mers at variants, ratio",
             "Distinct k-mers that overlap a site, synthetic over held-out; above 1 where alleles "
             "are combined that real haplotypes keep apart.",
@@ -96,7 +96,7 @@ class MashParams(Params):
 MASH = MetricSpec(
     name="mash",
     version="1",
-    target="haplobench_fidelity.minhash:MashMetric",
+    target="haplobench_fidelity.minhash:mash",
     summary=(
         "Mash distance between the synthetic and the held-out cohort, each taken as one set of "
         "k-mers. It tells how much sequence one has that the other lacks, not how often it occurs."
@@ -133,7 +133,7 @@ MASH = MetricSpec(
 def _words(length: int) -> tuple[SubmetricSpec, ...]:
     return (
         SubmetricSpec(
-            f"jsd-{length}",
+            f"jsd_{length}",
             f"{length}-SNP word JSD",
             f"Jensen-Shannon divergence (base 2) between the distributions of {length}-site "
             "haplotypes, synthetic and held-out, at equal numbers of haplotypes; mean over "
@@ -146,7 +146,7 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
             headline=length == 10,
         ),
         SubmetricSpec(
-            f"pooled-jsd-{length}",
+            f"pooled_jsd_{length}",
             f"{length}-SNP word JSD, pooled",
             f"The same between the {length}-site words of all windows counted together, "
             "wherever they stand.",
@@ -156,7 +156,7 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
             min_effect=0.002,
         ),
         SubmetricSpec(
-            f"coverage-{length}",
+            f"coverage_{length}",
             f"{length}-SNP word coverage",
             f"Share of held-out {length}-site haplotypes that also occur in the same window "
             "of the synthetic cohort, mean over windows.",
@@ -165,7 +165,7 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
             min_effect=0.005,
         ),
         SubmetricSpec(
-            f"novel-{length}",
+            f"novel_{length}",
             f"Novel {length}-SNP words",
             f"Share of synthetic {length}-site haplotypes that no training or held-out person "
             "carries in that window, mean over windows; 0 for the floor and for copies, "
@@ -175,7 +175,7 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
             min_effect=0.005,
         ),
         SubmetricSpec(
-            f"distinct-ratio-{length}",
+            f"distinct_ratio_{length}",
             f"Distinct {length}-SNP haplotypes, ratio",
             f"Distinct {length}-site haplotypes per window summed over non-overlapping "
             "windows, synthetic over held-out, at equal numbers of haplotypes.",
@@ -190,7 +190,7 @@ def _words(length: int) -> tuple[SubmetricSpec, ...]:
 HAPLOTYPE_WORDS = MetricSpec(
     name="haplotype-words",
     version="2",
-    target="haplobench_fidelity.haplotype_words:HaplotypeWordMetric",
+    target="haplobench_fidelity.haplotype_words:haplotype_words",
     summary=(
         "Which haplotypes of 10 and of 20 adjacent sites occur, and how often. Sites drawn one by "
         "one give many words that nobody carries; a generator that collapses gives too few."
@@ -241,7 +241,7 @@ class PcaParams(Params):
 PCA = MetricSpec(
     name="pca",
     version="1",
-    target="haplobench_fidelity.principal_components:PcaMetric",
+    target="haplobench_fidelity.principal_components:pca",
     summary=(
         "Where synthetic people fall on the principal components of the training people, compared "
         "with held-out people. Population structure that is blurred, shifted or missing shows "
@@ -263,14 +263,14 @@ PCA = MetricSpec(
             headline=True,
         ),
         _lower(
-            "wasserstein-pc",
+            "wasserstein_pc",
             "PCA Wasserstein by component",
             "The same for one component.",
             "SD",
             0.1,
         ),
         _lower(
-            "wasserstein-superpopulation",
+            "wasserstein_superpopulation",
             "PCA Wasserstein by superpopulation",
             "The same among people of one superpopulation, mean over components, in units of the "
             "whole held-out cohort's standard deviations.",
@@ -278,40 +278,40 @@ PCA = MetricSpec(
             0.1,
         ),
         SubmetricSpec(
-            "population-match",
+            "population_match",
             "Nearest population is the label",
             "Share of synthetic people whose nearest population centroid of the training people, "
             "over all components, is that of their label.",
             "info",
         ),
         SubmetricSpec(
-            "population-match-holdout",
+            "population_match_holdout",
             "Nearest population, held-out",
             "The same share among held-out people.",
             "info",
         ),
         _closer(
-            "population-match-difference",
+            "population_match_difference",
             "Nearest population, difference",
             "The synthetic share less the held-out share.",
             0.0,
             0.05,
         ),
         SubmetricSpec(
-            "superpopulation-match",
+            "superpopulation_match",
             "Nearest superpopulation is the label",
             "Share of synthetic people whose nearest superpopulation centroid of the training "
             "people is that of their label.",
             "info",
         ),
         SubmetricSpec(
-            "superpopulation-match-holdout",
+            "superpopulation_match_holdout",
             "Nearest superpopulation, held-out",
             "The same share among held-out people.",
             "info",
         ),
         _closer(
-            "superpopulation-match-difference",
+            "superpopulation_match_difference",
             "Nearest superpopulation, difference",
             "The synthetic share less the held-out share.",
             0.0,
@@ -351,7 +351,7 @@ class HaplotypeStatisticsParams(Params):
 HAPLOTYPE_STATISTICS = MetricSpec(
     name="haplotype-statistics",
     version="1",
-    target="haplobench_fidelity.haplotype_statistics:HaplotypeStatisticsMetric",
+    target="haplobench_fidelity.haplotype_statistics:haplotype_statistics",
     summary=(
         "Classical statistics of diversity, haplotype homozygosity and differentiation, synthetic "
         "against held-out. None needs the sites to agree, but for the Fst between both cohorts."
@@ -362,7 +362,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
     needs=(_NUMBA, _SCIPY),
     submetrics=(
         _closer(
-            "diversity-ratio",
+            "diversity_ratio",
             "Nucleotide diversity, ratio",
             "Nucleotide diversity (mean pairwise differences over the region, Nei and Li 1979), "
             "synthetic over held-out. A mean over pairs: a few haplotypes repeated can have it "
@@ -372,14 +372,14 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             headline=True,
         ),
         _closer(
-            "diversity-ratio-superpopulation",
+            "diversity_ratio_superpopulation",
             "Nucleotide diversity ratio by superpopulation",
             "The same within one superpopulation.",
             1.0,
             0.02,
         ),
         _lower(
-            "pairwise-differences-wasserstein",
+            "pairwise_differences_wasserstein",
             "Pairwise differences",
             "Wasserstein-1 distance between the distributions of differences per kb between two "
             "haplotypes, over all pairs within a cohort.",
@@ -387,14 +387,14 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             0.05,
         ),
         _closer(
-            "heterozygosity-ratio",
+            "heterozygosity_ratio",
             "Heterozygosity, ratio",
             "Mean number of heterozygous sites per person, synthetic over held-out.",
             1.0,
             0.02,
         ),
         _lower(
-            "heterozygosity-wasserstein",
+            "heterozygosity_wasserstein",
             "Heterozygosity by person",
             "Wasserstein-1 distance between the distributions of heterozygous sites per kb over "
             "people.",
@@ -402,7 +402,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             0.05,
         ),
         _closer(
-            "tajimas-d-difference",
+            "tajimas_d_difference",
             "Tajima's D, difference",
             "Tajima's D (1989) of the region, synthetic less held-out; the dataset's MAF filter "
             "shifts both.",
@@ -410,7 +410,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             0.1,
         ),
         _lower(
-            "tajimas-d-rmse",
+            "tajimas_d_rmse",
             "Tajima's D by window, RMSE",
             "Root mean square difference of Tajima's D over windows with at least 3 segregating "
             "sites on both sides.",
@@ -419,7 +419,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
         ),
         *(
             _lower(
-                f"{name}-rmse",
+                f"{name}_rmse",
                 f"{title} by window, RMSE",
                 f"Root mean square difference of {what} (Garud 2015) over windows of equal length, "
                 "at equal numbers of haplotypes.",
@@ -430,11 +430,11 @@ HAPLOTYPE_STATISTICS = MetricSpec(
                 ("h1", "H1", "haplotype homozygosity H1"),
                 ("h12", "H12", "H12, the two most frequent haplotypes taken as one,"),
                 ("h123", "H123", "H123, the three most frequent haplotypes taken as one,"),
-                ("h2-h1", "H2/H1", "H2/H1"),
+                ("h2_h1", "H2/H1", "H2/H1"),
             )
         ),
         _lower(
-            "run-longest-wasserstein",
+            "run_longest_wasserstein",
             "Longest run of homozygosity",
             "Wasserstein-1 distance between the distributions over people of the longest stretch "
             "without a heterozygous site, cut at the region's ends.",
@@ -442,7 +442,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             5.0,
         ),
         _lower(
-            "run-total-wasserstein",
+            "run_total_wasserstein",
             "Total in runs of homozygosity",
             "Wasserstein-1 distance between the distributions over people of the total length of "
             "stretches without a heterozygous site that are at least `min_run_bp` long.",
@@ -450,7 +450,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             20.0,
         ),
         _lower(
-            "fst-rmse",
+            "fst_rmse",
             "Fst between populations, RMSE",
             "Root mean square difference between the held-out and the synthetic cohort's Hudson "
             "Fst (Bhatia 2013, ratio of sums) over pairs of populations.",
@@ -458,7 +458,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             0.002,
         ),
         _closer(
-            "fst-real-synthetic",
+            "fst_real_synthetic",
             "Fst, real against synthetic",
             "Hudson Fst between the held-out and the synthetic cohort as two populations; about "
             "-1/n for n haplotypes that are the held-out ones themselves.",

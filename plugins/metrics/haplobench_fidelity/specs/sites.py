@@ -82,7 +82,7 @@ ALLELE_FREQUENCY = MetricSpec(
             headline=True,
         ),
         SubmetricSpec(
-            "rmse-by-maf",
+            "rmse_by_maf",
             "AF RMSE by MAF",
             "The same over the sites whose held-out minor allele frequency lies in a bin (lower "
             "edge left out, upper edge held).",
@@ -91,7 +91,7 @@ ALLELE_FREQUENCY = MetricSpec(
             min_effect=0.002,
         ),
         SubmetricSpec(
-            "rmse-by-superpopulation",
+            "rmse_by_superpopulation",
             "AF RMSE by superpopulation",
             "The same over all sites, synthetic people of one superpopulation against held-out "
             "people of it.",
@@ -100,7 +100,7 @@ ALLELE_FREQUENCY = MetricSpec(
             min_effect=0.004,
         ),
         SubmetricSpec(
-            "sites-lost",
+            "sites_lost",
             "Sites lost",
             "Share of the sites polymorphic in held-out people that are fixed in the synthetic "
             "cohort; real samples lose rare sites too.",
@@ -169,7 +169,7 @@ SPECTRUM = MetricSpec(
             min_effect=0.005,
         ),
         SubmetricSpec(
-            "site-ratio",
+            "site_ratio",
             "Polymorphic sites, ratio",
             "Sites polymorphic in the synthetic cohort (above the dataset's MAF threshold, where "
             "sites differ) over those in held-out people.",
@@ -339,7 +339,7 @@ DECAY = MetricSpec(
             min_effect=0.002,
         ),
         SubmetricSpec(
-            "rmse-centimorgan",
+            "rmse_centimorgan",
             "LD decay RMSE (cM)",
             "As RMSE, with bins log-spaced in genetic distance from 0.001 to at most 1 cM; needs "
             "a recombination map.",
@@ -375,7 +375,7 @@ MATRIX = MetricSpec(
     needs=_NEEDS,
     submetrics=(
         SubmetricSpec(
-            "in-window",
+            "in_window",
             "LD r, in window",
             "Pearson correlation of signed r, synthetic against held-out, over pairs at most 64 "
             "panel sites apart with no window border between them; borders at every 128th panel "
@@ -387,7 +387,7 @@ MATRIX = MetricSpec(
             headline=True,
         ),
         SubmetricSpec(
-            "cross-border",
+            "cross_border",
             "LD r, cross border",
             "The same over pairs at most 64 panel sites apart with a window border between them.",
             "higher",
@@ -459,7 +459,7 @@ LONG_RANGE = MetricSpec(
             min_effect=0.005,
         ),
         SubmetricSpec(
-            "three-point",
+            "three_point",
             "Three-point r",
             "Pearson correlation, synthetic against held-out, of the third central moment E[(a - "
             "Ea)(b - Eb)(c - Ec)] of alleles over all triplets of panel sites (i, i + gap, i + 2 "
@@ -469,7 +469,7 @@ LONG_RANGE = MetricSpec(
             min_effect=0.02,
         ),
         SubmetricSpec(
-            "three-point-mean",
+            "three_point_mean",
             "Three-point r, mean",
             "Mean of the three-point correlations over the gaps that the region holds.",
             "higher",

@@ -137,7 +137,7 @@ def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
 MEMBERSHIP_INFERENCE = MetricSpec(
     name="membership-inference",
     version="2",
-    target="haplobench_privacy.membership:MembershipInference",
+    target="haplobench_privacy.membership:by_distance",
     summary=(
         "Whether an attacker who holds a synthetic cohort of the training panel's size and a "
         "person's genome can tell that the person was trained on, by the distance to the nearest "
@@ -169,7 +169,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
 MEMBERSHIP_LIKELIHOOD = MetricSpec(
     name="membership-likelihood",
     version="1",
-    target="haplobench_privacy.membership:LikelihoodAttack",
+    target="haplobench_privacy.membership:by_frequencies",
     summary=(
         "Whether allele frequencies of the synthetic cohort give training people away, as those "
         "of a pool of DNA do. 0.5 is guessing; intervals leave out the error of the reference, "
@@ -242,7 +242,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
 MEMBERSHIP_SHADOW = MetricSpec(
     name="membership-shadow",
     version="1",
-    target="haplobench_privacy.membership:ShadowAttack",
+    target="haplobench_privacy.membership:with_shadows",
     summary=(
         "Membership inference by an attacker who can fit the same generator to other people, and "
         "so knows for each person what a cohort looks like with and without them. Needs shadow "
@@ -301,7 +301,7 @@ class AttributeParams(DistanceParams):
 ATTRIBUTE_INFERENCE = MetricSpec(
     name="attribute-inference",
     version="1",
-    target="haplobench_privacy.attributes:AttributeInference",
+    target="haplobench_privacy.attributes:attribute_inference",
     summary=(
         "Whether an attacker who knows most of a person's genome can fill in the rest from the "
         "synthetic cohort better where the person was trained on. What is guessed as well of "
@@ -391,7 +391,7 @@ def _degree(
 KINSHIP = MetricSpec(
     name="kinship",
     version="1",
-    target="haplobench_privacy.neighbours:Kinship",
+    target="haplobench_privacy.neighbours:kinship",
     summary=(
         "Whether synthetic people look like relatives of training people, beyond how unseen "
         "people of the same populations do: in a short region unrelated people can share as much "

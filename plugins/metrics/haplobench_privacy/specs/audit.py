@@ -44,7 +44,7 @@ class LeakListParams(DistanceParams):
 LEAK_LIST = MetricSpec(
     name="leak-list",
     version="1",
-    target="haplobench_privacy.leak_list:LeakList",
+    target="haplobench_privacy.leak_list:leak_list",
     summary=(
         "Which training people the synthetic cohort gives away, by the strongest of four kinds of "
         "evidence; 0 is none. The list with their names is the table `people` of this metric's "
@@ -52,7 +52,7 @@ LEAK_LIST = MetricSpec(
     ),
     family="privacy",
     params=LeakListParams,
-    needs=(NUMBA,),
+    needs=(NUMBA, SCIPY),
     floor="holdout",
     cohort="train",
     citations=(_VOVK, _BENJAMINI, _BATES),
@@ -114,7 +114,7 @@ class AuditParams(DistanceParams):
 AUDIT = MetricSpec(
     name="audit",
     version="2",
-    target="haplobench_privacy.audit:Audit",
+    target="haplobench_privacy.audit:audit",
     summary=(
         "A lower bound on ε from attacks on this one run: no (ε, δ)-differentially private "
         "generator with a smaller ε would give its people away so often. A claim below the bound "
@@ -169,7 +169,7 @@ AUDIT = MetricSpec(
 PRIVACY_STATEMENT = MetricSpec(
     name="privacy-statement",
     version="2",
-    target="haplobench_privacy.audit:Statement",
+    target="haplobench_privacy.statement:statement",
     summary=(
         "The (ε, δ)-differential privacy that the generator claims for each person, with unit, "
         "accountant, sampling and data-dependent choices in the note. Smaller is more private; a "

@@ -39,7 +39,7 @@ _DURBIN = (
 ADVERSARIAL_ACCURACY = MetricSpec(
     name="adversarial-accuracy",
     version="1",
-    target="haplobench_privacy.neighbours:AdversarialAccuracy",
+    target="haplobench_privacy.neighbours:adversarial_accuracies",
     summary=(
         "Whether a nearest-neighbour classifier can tell synthetic haplotypes from held-out real "
         "ones. Both parts are 0.5 at best: AA truth above it means that real haplotypes are not "
@@ -104,7 +104,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
 PRIVACY_LOSS = MetricSpec(
     name="privacy-loss",
     version="1",
-    target="haplobench_privacy.neighbours:PrivacyLoss",
+    target="haplobench_privacy.neighbours:privacy_loss",
     summary=(
         "How much harder it is to tell synthetic haplotypes from training ones than from held-out "
         "ones. 0 for people unseen in training, 0.5 for a full copy of them; a copy of n out of N "
@@ -144,7 +144,7 @@ PRIVACY_LOSS = MetricSpec(
 NEAREST_NEIGHBOURS = MetricSpec(
     name="nearest-neighbours",
     version="1",
-    target="haplobench_privacy.neighbours:NearestNeighbours",
+    target="haplobench_privacy.neighbours:nearest_neighbours",
     summary=(
         "How near synthetic haplotypes lie to training ones, against how near they lie to "
         "held-out ones and how near held-out people lie to training ones. A ratio below 1, or "
@@ -255,7 +255,7 @@ class TractParams(DistanceParams):
 COPIED_TRACTS = MetricSpec(
     name="copied-tracts",
     version="1",
-    target="haplobench_privacy.tracts:CopiedTracts",
+    target="haplobench_privacy.tracts:copied_tracts",
     summary=(
         "The longest stretch that a synthetic haplotype shares, allele for allele, with a "
         "training haplotype, against what unseen people share. Above 1, pieces of training people "
