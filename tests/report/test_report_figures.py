@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from PIL import Image
 from report_fixture import Drawn, build_run
 
 from haplobench.errors import BenchError
+from haplobench.report import figures
 from haplobench.report.figures import draw, draw_figures, figure_style, slug
 from haplobench.report.load import FigureInfo, load_run
 from haplobench.report.model import Summary
@@ -106,6 +108,29 @@ def test_broken_absent_and_empty_figures_cost_only_themselves(drawn: Drawn) -> N
     assert set(reasons) == {(d, n) for d in ("chr20-eur", "chr1") for n in ("bad", "gone")}
     assert reasons["chr1", "bad"] == "RuntimeError: division by zero people"
     assert "can't be imported" in reasons["chr1", "gone"]
+
+
+def test_a_figure_whose_code_has_moved_since_the_run_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load_run(build_run(tmp_path / "run"))
+    (metric, figure), *_ = [
+        (metric, figure)
+        for metric in run.metrics.values()
+        for figure in metric.figures
+        if figure.target.endswith(":draw_curve")
+    ]
+    moved = replace(figure, target="haplobench_fidelity.an_old_module:draw_curve")
+    run = replace(run, metrics={metric.name: replace(metric, figures=(moved,))})
+    monkeypatch.setattr(figures, "current_targets", dict)
+    drawn, problems = draw_figures(run)
+    assert not drawn
+    assert {problem.name for problem in problems} == {figure.name}
+    now = {(metric.name, figure.name): figure.target}
+    monkeypatch.setattr(figures, "current_targets", lambda: now)
+    drawn, problems = draw_figures(run)
+    assert {one.name for one in drawn} == {figure.name}
+    assert not problems
 
 
 def test_a_generator_has_one_colour_in_all_figures(demo: Summary, drawn: Drawn) -> None:

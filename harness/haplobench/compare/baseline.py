@@ -17,7 +17,7 @@ from haplobench.compare.model import Side
 from haplobench.errors import FormatError
 from haplobench.files import parse_json
 from haplobench.results.description import check_baseline_line
-from haplobench.results.records import check_schema
+from haplobench.results.records import check_schema, current_name
 
 SCHEMA = 1
 DIGITS = 6
@@ -125,6 +125,8 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
     for at, line in enumerate(lines, 1):
         try:
             row = check_baseline_line(parse_json(line), f"{place}:{at}")
+            if "submetric" in row:
+                row = {**row, "submetric": current_name(row["metric"], row["submetric"])}
             if at == 1:
                 schema = row.get("schema") if isinstance(row, dict) else None
                 check_schema(schema, f"{place}:{at}", SCHEMA)

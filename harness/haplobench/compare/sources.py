@@ -15,7 +15,7 @@ from haplobench.compare.measured import Measured, define, gather
 from haplobench.compare.model import Side
 from haplobench.errors import BenchError, FormatError, SuiteError
 from haplobench.files import parse_json
-from haplobench.results.records import check_record, check_schema
+from haplobench.results.records import check_record, check_schema, current_name
 from haplobench.results.run_folder import RECORDS, resolve_run
 from haplobench.suite.source import near_names
 
@@ -117,6 +117,7 @@ def _rows(lines: Iterable[bytes], place: str) -> Iterator[Mapping[str, Any]]:
             row["dataset"], row["generator"], row["seed"]
         except KeyError as error:
             raise FormatError(f"{place}: not a whole record: no {error}") from None
+        row["submetric"] = current_name(row.get("metric", ""), row.get("submetric", ""))
         yield row
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import parse_json, read_regular
 from haplobench.history.model import Change, History, Point, Series, SeriesKey
-from haplobench.results.records import SCHEMA, check_schema
+from haplobench.results.records import SCHEMA, check_schema, current_name
 from haplobench.results.run_folder import DESCRIPTION, RECORDS, RunFolder
 
 # Fewer points hold no level to leave.
@@ -193,7 +193,8 @@ class Collector:
 
     def _meet(self, line: _Line) -> None:
         """Note what is the same for all values of a metric, and of a run."""
-        self.units[line.metric, line.submetric] = (line.unit, line.direction)
+        name = current_name(line.metric, line.submetric)
+        self.units[line.metric, name] = (line.unit, line.direction)
         self.families[line.metric] = line.family
         run = self.runs.setdefault(line.run_id, _Run(line.git_sha, line.git_dirty, line.started))
         run.started = min(run.started, line.started)
@@ -282,6 +283,7 @@ class Collector:
         if self.families[metric] not in MACHINE_FAMILIES:
             hardware = ""
         what = " ".join(part for part in (version, digest[:DIGEST_SHOWN]) if part)
+        submetric = current_name(metric, submetric)
         return SeriesKey(
             suite, dataset, generator, metric, submetric, labels, world, hardware, what
         )
@@ -405,6 +407,8 @@ def select(
     BenchError
         If nothing is left, with the names there are.
     """
+    parts = [name.partition("/") for name in metrics]
+    wanted = {f"{metric}{slash}{current_name(metric, number)}" for metric, slash, number in parts}
     kept = []
     for series in history.series:
         key = series.key
@@ -412,8 +416,7 @@ def select(
             continue
         if datasets and key.dataset not in datasets:
             continue
-        named = key.metric in metrics or f"{key.metric}/{key.submetric}" in metrics
-        if metrics and not named:
+        if metrics and not {key.metric, f"{key.metric}/{key.submetric}"} & wanted:
             continue
         if not (metrics or everything) and (not series.headline or key.labels):
             continue

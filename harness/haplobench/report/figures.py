@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
@@ -63,8 +63,13 @@ def figure_style(run: Run) -> FigureStyle:
 
 def installed_targets() -> frozenset[str]:
     """Targets of all figures that installed metrics declare: a run's own may be anybody's."""
+    return frozenset(current_targets().values())
+
+
+def current_targets() -> dict[tuple[str, str], str]:
+    """Where installed metrics have the code of their figures, by the names of both."""
     specs = load_registry().metrics.values()
-    return frozenset(figure.target for spec in specs for figure in spec.figures)
+    return {(spec.name, figure.name): figure.target for spec in specs for figure in spec.figures}
 
 
 def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
@@ -79,7 +84,7 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
         If altair or vl-convert are not installed.
     """
     style = figure_style(run)
-    installed = installed_targets()
+    installed, current = installed_targets(), current_targets()
     rows = run.records[run.records["series"] != ""]
     rows = rows.drop_duplicates(["dataset", "metric", "series"])
     figures: list[Figure] = []
@@ -117,6 +122,8 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
                 reason = f"{len(missing)} series missing or unreadable, first {missing[0]}"
                 problems.append(FigureProblem(dataset, metric.name, "(all)", reason))
             for info in metric.figures:
+                if info.target not in installed:  # an older version had its code elsewhere
+                    info = replace(info, target=current.get((metric.name, info.name), info.target))
                 try:
                     if info.target not in installed:
                         raise BenchError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
 from haplobench.files import has_controls, printable_values
-from haplobench.results.records import SCHEMA, read_records
+from haplobench.results.records import HYPHENATED, SCHEMA, current_name, read_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +110,19 @@ def _whole_lines(path: Path) -> bytes:
     )
 
 
+def _current_names(frame: pd.DataFrame) -> pd.Series:
+    """The column `submetric`, as categories, with older names of numbers replaced."""
+    known = set(frame["submetric"].cat.categories)
+    old = [(metric, name) for metric, names in HYPHENATED.items() for name in known & {*names}]
+    if not old:
+        return frame["submetric"]
+    names = frame["submetric"].astype(object)
+    for metric, name in old:
+        rows = (frame["metric"] == metric) & (frame["submetric"] == name)
+        names[rows] = current_name(metric, name)
+    return names.astype("category")
+
+
 def _frame(table: pa.Table) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
@@ -132,6 +145,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     for name, default in _COLUMNS.items():
         if isinstance(default, str):
             frame[name] = frame[name].astype("category")
+    frame["submetric"] = _current_names(frame)
     frame["labels"] = pd.Categorical(_label_texts(table))
     several = frame["world_size"] > 1
     cohort = frame["generator"].astype(object)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import parse_json, read_regular
 from haplobench.results.description import check_description
-from haplobench.results.records import Record, append_records, read_records
+from haplobench.results.records import Record, append_records, current_name, read_records
 
 RECORDS = "records.jsonl"
 DESCRIPTION = "run.json"
@@ -51,7 +51,11 @@ class RunFolder:
             raise FormatError(f"{path}: can't be read: {error.strerror}") from None
         except ValueError as error:
             raise FormatError(f"{path}: not JSON: {error}") from None
-        return check_description(value, path)
+        info = check_description(value, path)
+        for metric, entry in (info.get("metrics") or {}).items():
+            for number in entry.get("submetrics") or ():
+                number["name"] = current_name(metric, number.get("name") or "")
+        return info
 
     def records(self) -> list[Record]:
         """All records, in the order in which they were written; torn lines are passed over."""

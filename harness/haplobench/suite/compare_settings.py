@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from haplobench.results.records import current_name
 
 
 class _Strict(BaseModel):
@@ -24,6 +26,14 @@ class CompareRule(_Strict):
     min_effect: float | None = Field(default=None, ge=0)
     direction: Literal["lower", "higher", "closer", "info"] | None = None
     ignore: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_name(cls, rule: Any) -> Any:
+        if isinstance(rule, dict) and isinstance(rule.get("submetric"), str):
+            name = current_name(str(rule.get("metric")), rule["submetric"])
+            return {**rule, "submetric": name}
+        return rule
 
     @model_validator(mode="after")
     def _says_something(self) -> CompareRule:
