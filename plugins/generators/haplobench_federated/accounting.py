@@ -132,11 +132,7 @@ def _composed(
 
 
 def share_noise(
-    share: float,
-    budget: float | None,
-    delta: float,
-    accountant: Accountant,
-    others: PrivacyCharge,
+    share: float, budget: float | None, delta: float, accountant: Accountant, others: PrivacyCharge
 ) -> float:
     """Noise multiplier of one Gaussian release that takes a share of a budget.
 
@@ -151,8 +147,6 @@ def share_noise(
         Between 0 and 1.
     budget : float or None
         ε that all releases may spend. None: what the release and `others` come to.
-    delta : float
-    accountant : str
     others : PrivacyCharge
         All other releases; its noise multiplier counts where there is no budget.
     """
@@ -217,8 +211,6 @@ def privacy_statement(
 
     Parameters
     ----------
-    params : FederatedParams
-    delta : float
     people : int
         Training people of all clients.
     ledgers : mapping

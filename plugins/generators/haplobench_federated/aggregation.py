@@ -64,7 +64,6 @@ class Quarantined:
 
     Attributes
     ----------
-    client : int
     reason : str
         `malformed`, `stale`, `not-finite`, `bound`, `budget`, `people`, `long`, `short` or
         `direction`; of secure aggregation also `share` (changed) and `protocol` (the client
@@ -80,13 +79,7 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Screened:
-    """Replies of a round, divided.
-
-    Attributes
-    ----------
-    kept : list of Message
-    quarantined : list of Quarantined
-    """
+    """Replies of a round, divided."""
 
     kept: list[Message]
     quarantined: list[Quarantined]
@@ -99,12 +92,10 @@ def screen(
 
     Parameters
     ----------
-    round_number : int
     start : ArrayRecord
         The server's weights, which the clients started from.
     replies : sequence of Message
         With content.
-    params : FederatedParams
     """
     kept: list[tuple[Message, Update]] = []
     quarantined: list[Quarantined] = []
@@ -315,7 +306,6 @@ def noised_average(
         Bound of an update's L2 norm.
     noise_multiplier : float
         Standard deviation of the sum's noise per norm.
-    source : NoiseSource
     """
     total = None
     for reply in replies:

@@ -78,18 +78,11 @@ class ClientSite:
 
     Attributes
     ----------
-    name : str
-    people : People
-    facts : PublicFacts
-    params : FederatedParams
-    family : ModelFamily
-    delta : float
     seed : int
         Of what protects nobody: batches without privacy, what the model itself draws, rounding.
     repeatable_seed : int or None
         Of noise and private batches, where they are to be repeated. None: they come from the
         operating system's entropy.
-    device : str
     ledger_file : Path or None
         Where the ledger outlives runs of the federation. None: it lives in the run's state.
     """
@@ -295,7 +288,6 @@ def noised_counts(
         A person without a called allele at a site adds 0.
     noise_multiplier : float
         Times the sensitivity sqrt(n_sites) / 2: no person's vector is longer. 0: no noise.
-    source : NoiseSource
     step : float or None
         Of the grid that people's alleles are cut to and noise is added on. None: a fine one.
     """

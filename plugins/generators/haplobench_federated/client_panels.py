@@ -36,7 +36,6 @@ class SiteList:
         Without people.
     populations : Populations
         Labels, and how many people of each all hospitals together have.
-    ploidy : int
     recombination_map : RecombinationMap or None
         Published.
     """

@@ -35,12 +35,7 @@ from haplobench_federated.accounting import Ledger, privacy_statement
 from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import SiteList, harmonise
 from haplobench_federated.family import ModelFamily, WindowCodeFamily
-from haplobench_federated.federation import (
-    checked_delta,
-    load_initial,
-    people_of,
-    read_frequencies,
-)
+from haplobench_federated.federation import checked_delta, load_initial, people_of, read_frequencies
 from haplobench_federated.generator import FittedFederated
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.seeds import derive

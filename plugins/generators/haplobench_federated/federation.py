@@ -21,12 +21,7 @@ from haplobench import BenchError, FormatError, Panel, Populations, PrivacyState
 from haplobench.plugin.privacy import caution_of
 from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.accounting import Ledger, least_delta, privacy_statement
-from haplobench_federated.client_app import (
-    ClientSite,
-    client_app,
-    client_mods,
-    client_stages,
-)
+from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import Harmonised, harmonise, partition
 from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
@@ -42,12 +37,10 @@ class Federated:
 
     Attributes
     ----------
-    model : nn.Module
     model_params : ModelParams
         Of that model: the student's where there is one.
     facts : PublicFacts
         Frequencies as they were released, if they were.
-    statement : PrivacyStatement
     report : dict
         Clients, rounds, bytes, CPU seconds, memory and what harmonisation lost, as plain values.
     """

@@ -32,14 +32,9 @@ class FittedFederated:
 
     Attributes
     ----------
-    model : nn.Module
     positions : (n_sites,) int64
     populations : Populations
         Names and numbers of people are taken to be public.
-    ploidy : int
-    params : ModelParams
-    statement : PrivacyStatement
-    family : ModelFamily
     """
 
     model: nn.Module = field(repr=False)
@@ -114,10 +109,7 @@ class Federated:
         counts = None
         if withdrawn := params.federation.withdrawn:
             (train,), counts = withdrawn.read().leave_out(
-                train,
-                allow_unknown=withdrawn.allow_unknown,
-                key="withdrawn",
-                private=True,
+                train, allow_unknown=withdrawn.allow_unknown, key="withdrawn", private=True
             )
         torch.set_num_threads(max(1, ctx.threads))
         result = federate(train, params, ctx, self._family, self._simulation)

@@ -47,10 +47,8 @@ class InProcessGrid(Grid):  # type: ignore[misc]
 
     Parameters
     ----------
-    app : ClientApp
     contexts : mapping of int to Context
         By client, from 0; their state is kept between rounds. Node ids are those of `node_id`.
-    failures : Failures or None
     """
 
     def __init__(

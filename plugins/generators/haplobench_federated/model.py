@@ -259,12 +259,10 @@ class ModelShape:
 
     Attributes
     ----------
-    n_sites : int
     window : int
         Sites per window; the last may be shorter.
     codes : int
         Codes per window.
-    populations : int
     """
 
     n_sites: int
@@ -331,7 +329,6 @@ def build(
 
     Parameters
     ----------
-    shape : ModelShape
     frequencies : (n_sites,) float64
         Of the alternate allele: public, or released with noise and accounted for. Clamped to
         [0.005, 0.995].
@@ -370,9 +367,7 @@ def person_losses(model: nn.Module, haplotypes: Tensor, population: Tensor) -> T
 
 
 def _first_recombination(
-    shape: ModelShape,
-    positions: NDArray[np.int64],
-    recombination_map: RecombinationMap | None,
+    shape: ModelShape, positions: NDArray[np.int64], recombination_map: RecombinationMap | None
 ) -> NDArray[np.float32]:
     """Logits of recombining before each window, from middle to middle (n_windows,)."""
     if recombination_map is None:

@@ -102,12 +102,10 @@ class PrivateSteps:
         Trained in place. Its parameters get Opacus' gradients per person.
     optimiser : torch.optim.Optimizer
         Of the model's parameters.
-    clipping : Clipping
     noise_multiplier : float
         Of the whole step; where adaptive, the count of the unclipped is paid out of it.
     expected : float
         Expected people of a batch, which divides the noised sum.
-    noise : NoiseSource
     grid_step : float or None
         Of the sum. None: so fine that it can be forgotten.
     """

@@ -62,7 +62,6 @@ class Quantisation:
 
     Attributes
     ----------
-    bits : int
     clipping_range : float
         R: values beyond are clipped, which the error bound doesn't cover.
     people : int

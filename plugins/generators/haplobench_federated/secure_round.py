@@ -130,12 +130,7 @@ class AbandonedError(Exception):
 
 
 class SecureAggregation(ABC):
-    """A way to learn only the sum of a round's updates.
-
-    Parameters
-    ----------
-    params : FederatedParams
-    """
+    """A way to learn only the sum of a round's updates."""
 
     def __init__(self, params: FederatedParams) -> None:
         self.params = params

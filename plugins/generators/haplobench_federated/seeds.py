@@ -25,7 +25,6 @@ class RepeatableNoise(NoiseSource):
 
     Parameters
     ----------
-    seed : int
     *key : str or int
         What is noised: client, round, step.
     """

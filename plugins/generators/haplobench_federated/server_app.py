@@ -80,7 +80,6 @@ class Progress:
 
     Attributes
     ----------
-    rounds_done : int
     weights : dict of tensors
         The server's.
     average : dict of tensors
@@ -118,11 +117,8 @@ class ServerPlan:
 
     Attributes
     ----------
-    params : FederatedParams
     clients : int
         That the federation has; the server waits for all of them to connect.
-    delta : float
-    n_sites : int
     seed : int
         Of drawing clients.
     repeatable_seed : int or None

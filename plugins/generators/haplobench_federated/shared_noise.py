@@ -75,7 +75,6 @@ def misfit_of_updates(
 
     Parameters
     ----------
-    params : FederatedParams
     people : int
         Of the client.
     size : int

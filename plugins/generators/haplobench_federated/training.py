@@ -21,9 +21,7 @@ from torch import Tensor, nn
 from haplobench import Populations, RunContext
 from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.model import person_losses
-from haplobench_federated.noise import (
-    NoiseSource,
-)
+from haplobench_federated.noise import NoiseSource
 from haplobench_federated.params import FederatedParams, ModelParams, StudentParams
 from haplobench_federated.private_steps import Clipping, PrivateSteps
 from haplobench_federated.seeds import derive, global_seed
