@@ -1,12 +1,16 @@
-"""ε of a ledger against Opacus' and dp-accounting's own figures, and a budget never exceeded."""
+"""What is charged, and what a federation claims by it."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import dp_accounting
 import pytest
+from conftest import fit, params
 from dp_accounting import get_epsilon_gaussian
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
@@ -14,10 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from haplobench import BenchError, PrivacyCharge
+from haplobench import BenchError, Panel, PrivacyCharge
+from haplobench.testing import example_context
 from haplobench_federated.accounting import Accountant, Ledger, epsilon, noise_for
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import Federated, Simulation, federate
 
 DELTA = 1 / 2003
+
+
 # (noise multiplier, sampling rate, steps of a round) of each round.
 SCHEDULES = {
     "equal rounds": [PrivacyCharge(1.0, 0.05, 10)] * 20,
@@ -41,6 +50,13 @@ def _composed(
         event = dp_accounting.GaussianDpEvent(noise)
         accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, event), n)
     return float(accountant.get_epsilon(delta))
+
+
+def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = example_context(folder, panel, 0)
+    simulation = Simulation(failures=failures)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 # Opacus takes the logarithm of 0 on its way where everybody is in the batch.
@@ -186,3 +202,49 @@ def test_what_was_spent_before_asks_for_more_noise() -> None:
 def test_nothing_left_is_said() -> None:
     with pytest.raises(BenchError, match="epsilon 0.5: no noise multiplier"):
         noise_for(0.5, DELTA, 0.1, 50, "rdp", (PrivacyCharge(0.5, 1.0),))
+
+
+def test_the_statement_is_what_dp_accounting_says_of_the_rounds(
+    tmp_path: Path, people: Panel
+) -> None:
+    fitted = fit(tmp_path, people, accountant="prv", frequencies="noised", frequencies_share=0.1)
+    statement = fitted.privacy_statement()
+    # A tenth of 1 / noise², that of the steps being rate² steps / noise².
+    share = 1 / (0.2**2 * 6 / 9) ** 0.5
+    charges = [PrivacyCharge(share, 1.0), PrivacyCharge(1.0, 0.2, 6)]
+    assert statement.epsilon == pytest.approx(epsilon(charges, 1e-6, "prv"), abs=1e-6)
+    assert (statement.unit, statement.delta, statement.n_records) == ("person", 1e-6, 48)
+    assert set(statement.per_client) == {"client-0", "client-1", "client-2"}
+    assert statement.noise_source == "entropy"
+    assert statement.charges == tuple(
+        PrivacyCharge(pytest.approx(one.noise_multiplier), one.sampling_rate, one.steps)
+        for one in charges
+    )
+    assert statement.choices["allele frequencies at the start"] == "paid"
+    assert statement.choices["MAF filter"].startswith("not covered")
+    assert json.loads((tmp_path / "artifacts" / "privacy.json").read_text())["unit"] == "person"
+
+
+def test_without_noise_nothing_is_claimed(tmp_path: Path, people: Panel) -> None:
+    for changes in ({"privacy": "none"}, {"epsilon": math.inf, "noise_multiplier": None}):
+        assert run(tmp_path, people, **changes).statement.epsilon == math.inf
+
+
+def test_repeatable_noise_is_no_claim_for_whoever_has_the_seed(
+    tmp_path: Path, people: Panel
+) -> None:
+    result = run(tmp_path, people, frequencies="half", repeatable_noise=True)
+    statement = result.statement
+    assert statement.noise_source == "seed"
+    assert statement.epsilon == math.inf
+    assert set(statement.per_client.values()) == {math.inf}
+    nominal = epsilon([PrivacyCharge(1.0, 0.2, 6)], 1e-6, "rdp")
+    said = f"for nobody but who has neither the seed nor a second run, epsilon is {nominal:.4g}"
+    assert statement.mechanism.endswith(said)
+    # Nor does the report of the federation hold an ε.
+    assert {one["epsilon"] for one in result.report["clients"].values()} == {None}
+    for cost in result.report["rounds"]:
+        assert {client["epsilon"] for client in cost["clients"].values()} == {None}
+    json.dumps(result.report, allow_nan=False)
+    none = run(tmp_path / "none", people, privacy="none", repeatable_noise=True).statement
+    assert (none.noise_source, none.epsilon, none.charges) == ("none", math.inf, ())

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from federated_network import LocalNetwork
 
-from haplobench import BenchError, FormatError, SampleRequest
+from haplobench import BenchError, SampleRequest
 from haplobench.data.formats import ReadOptions, read_panel, write_panel
 from haplobench.data.labels import write_labels
 from haplobench.data.panel import Panel
@@ -34,6 +34,8 @@ from haplobench_federated.generator import Federated
 from haplobench_federated.params import FederatedParams
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "federated"
+
+
 SETTINGS: dict[str, Any] = {
     "params.clients": 2,
     "params.rounds": 2,
@@ -81,79 +83,6 @@ def run(folder: Path, hospitals: list[dict[str, Any]], **changes: Any) -> Any:
 
 def spent(hospital: dict[str, Any], delta: float) -> float:
     return Ledger.from_json(Path(hospital["ledger"]).read_text()).epsilon(delta, "rdp")
-
-
-def test_a_site_list_is_read_as_written(people: Panel, tmp_path: Path) -> None:
-    SiteList.of(people).write(tmp_path / "list.json")
-    found = SiteList.read(tmp_path / "list.json")
-    assert found.sites.n_samples == 0
-    assert found.sites.same_sites(people)
-    assert found.people == people.n_samples
-    assert "person" not in (tmp_path / "list.json").read_text()
-    (tmp_path / "broken.json").write_text('{"format": 1}')
-    with pytest.raises(FormatError, match=r"broken\.json: not a site list"):
-        SiteList.read(tmp_path / "broken.json")
-
-
-def test_hospitals_train_one_model_and_keep_their_ledgers(
-    hospitals: list[dict[str, Any]], people: Panel, tmp_path: Path
-) -> None:
-    fitted = run(tmp_path, hospitals)
-    claim = fitted.privacy_statement()
-    bounds = [spent(one, claim.delta) for one in hospitals]
-    assert claim.delta == 1e-6
-    assert 0 < claim.epsilon <= 8
-    assert claim.epsilon == pytest.approx(max(bounds))
-    assert sorted(claim.per_client.values()) == pytest.approx(sorted(bounds))
-    loaded = Federated().load(tmp_path / "out" / "model", example_context(tmp_path, people))
-    assert loaded.privacy_statement() == claim
-
-
-def test_a_second_run_finds_the_budget_spent(
-    hospitals: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    first = run(tmp_path, hospitals).privacy_statement()
-    with pytest.raises(BenchError, match="every client refused: budget"):
-        run(tmp_path, hospitals, noise_multiplier=0.5)
-    assert all(spent(one, first.delta) <= 8 for one in hospitals)
-    more = run(tmp_path, hospitals, epsilon=20.0).privacy_statement()
-    assert first.epsilon < more.epsilon <= 20
-
-
-def test_a_hospital_spends_no_more_than_it_says_itself(
-    hospitals: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    hospitals[0]["epsilon"] = 1.0
-    claim = run(tmp_path, hospitals).privacy_statement()
-    assert spent(hospitals[0], claim.delta) <= 1 < spent(hospitals[1], claim.delta)
-    with pytest.raises(BenchError, match="privacy none: this hospital asks for local"):
-        run(tmp_path, hospitals, privacy="none")
-
-
-def test_who_withdrew_is_not_among_a_hospitals_people(
-    hospitals: list[dict[str, Any]], people: Panel, tmp_path: Path
-) -> None:
-    (tmp_path / "withdrawn.txt").write_text(f"{people.samples[3]}\n{people.samples[7]}\n")
-    node = {**hospitals[0], "withdrawn": tmp_path / "withdrawn.txt"}
-    params = parameters(settings(tmp_path))
-    site = hospital(node, params, WindowCodeFamily())
-    kept = np.delete(np.arange(25), [3, 7])
-    expected = people.select_samples(kept).haplotypes.reshape(23, 2, -1)
-    assert np.array_equal(site.people.haplotypes, expected)
-    assert site.repeatable_seed is None
-
-
-def test_what_a_run_may_not_ask(hospitals: list[dict[str, Any]], tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"run configuration: params\.roundz"):
-        parameters({"params.roundz": 2})
-    with pytest.raises(BenchError, match=r"params\.privacy\.repeatable_noise: expected false"):
-        parameters({"params.repeatable_noise": True})
-    del hospitals[0]["ledger"]
-    with pytest.raises(BenchError, match="--node-config: ledger missing"):
-        run(tmp_path, hospitals)
-
-
-# --- processes of their own -----------------------------------------------------------------
 
 
 def free_port() -> int:
@@ -238,6 +167,97 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     found.stop()
 
 
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing listens on port {port}")
+
+
+def warm_started(model: Path, demo: Path, folder: Path) -> float:
+    """How far the weights are from `model`'s after a step of almost no length from them."""
+    north, south = (
+        read_panel(demo / f"{name}.vcf.gz", ReadOptions(panel_file=demo / f"{name}.tsv"))[0]
+        for name in ("north", "south")
+    )
+    parts: dict[str, Any] = {
+        name: np.concatenate([getattr(north, name), getattr(south, name)])
+        for name in ("haplotypes", "samples", "population", "superpopulation", "family")
+    }
+    params = FederatedParams.model_validate(
+        {"clients": 1, "rounds": 1, "local_steps": 1, "strategy": "fedavg", "optimiser": "sgd",
+         "learning_rate": 1e-12, "averaging": 0.0, "privacy": "none", "initial": str(model)}
+    )  # fmt: skip
+    everybody = replace(north, **parts)
+    (folder / "warm").mkdir()
+    ctx = example_context(folder / "warm", everybody)
+    after = Federated().fit(everybody, params, ctx).model.state_dict()
+    before = Federated().load(model, ctx).model.state_dict()
+    assert before.keys() == after.keys()
+    return max(float((after[name] - before[name]).abs().max()) for name in before)
+
+
+def test_hospitals_train_one_model_and_keep_their_ledgers(
+    hospitals: list[dict[str, Any]], people: Panel, tmp_path: Path
+) -> None:
+    fitted = run(tmp_path, hospitals)
+    claim = fitted.privacy_statement()
+    bounds = [spent(one, claim.delta) for one in hospitals]
+    assert claim.delta == 1e-6
+    assert 0 < claim.epsilon <= 8
+    assert claim.epsilon == pytest.approx(max(bounds))
+    assert sorted(claim.per_client.values()) == pytest.approx(sorted(bounds))
+    loaded = Federated().load(tmp_path / "out" / "model", example_context(tmp_path, people))
+    assert loaded.privacy_statement() == claim
+
+
+def test_a_second_run_finds_the_budget_spent(
+    hospitals: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    first = run(tmp_path, hospitals).privacy_statement()
+    with pytest.raises(BenchError, match="every client refused: budget"):
+        run(tmp_path, hospitals, noise_multiplier=0.5)
+    assert all(spent(one, first.delta) <= 8 for one in hospitals)
+    more = run(tmp_path, hospitals, epsilon=20.0).privacy_statement()
+    assert first.epsilon < more.epsilon <= 20
+
+
+def test_a_hospital_spends_no_more_than_it_says_itself(
+    hospitals: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    hospitals[0]["epsilon"] = 1.0
+    claim = run(tmp_path, hospitals).privacy_statement()
+    assert spent(hospitals[0], claim.delta) <= 1 < spent(hospitals[1], claim.delta)
+    with pytest.raises(BenchError, match="privacy none: this hospital asks for local"):
+        run(tmp_path, hospitals, privacy="none")
+
+
+def test_who_withdrew_is_not_among_a_hospitals_people(
+    hospitals: list[dict[str, Any]], people: Panel, tmp_path: Path
+) -> None:
+    (tmp_path / "withdrawn.txt").write_text(f"{people.samples[3]}\n{people.samples[7]}\n")
+    node = {**hospitals[0], "withdrawn": tmp_path / "withdrawn.txt"}
+    params = parameters(settings(tmp_path))
+    site = hospital(node, params, WindowCodeFamily())
+    kept = np.delete(np.arange(25), [3, 7])
+    expected = people.select_samples(kept).haplotypes.reshape(23, 2, -1)
+    assert np.array_equal(site.people.haplotypes, expected)
+    assert site.repeatable_seed is None
+
+
+def test_what_a_run_may_not_ask(hospitals: list[dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"run configuration: params\.roundz"):
+        parameters({"params.roundz": 2})
+    with pytest.raises(BenchError, match=r"params\.privacy\.repeatable_noise: expected false"):
+        parameters({"params.repeatable_noise": True})
+    del hospitals[0]["ledger"]
+    with pytest.raises(BenchError, match="--node-config: ledger missing"):
+        run(tmp_path, hospitals)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_superlink_and_two_supernodes(processes: Processes, tmp_path: Path) -> None:
@@ -302,36 +322,3 @@ def test_superlink_and_two_supernodes(processes: Processes, tmp_path: Path) -> N
     rows = np.concatenate(list(fitted.sample(SampleRequest(60), ctx)))
     assert rows.shape == (60, sites.n_sites)
     assert warm_started(out / "model", demo, tmp_path) == pytest.approx(0.0, abs=1e-4)
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing listens on port {port}")
-
-
-def warm_started(model: Path, demo: Path, folder: Path) -> float:
-    """How far the weights are from `model`'s after a step of almost no length from them."""
-    north, south = (
-        read_panel(demo / f"{name}.vcf.gz", ReadOptions(panel_file=demo / f"{name}.tsv"))[0]
-        for name in ("north", "south")
-    )
-    parts: dict[str, Any] = {
-        name: np.concatenate([getattr(north, name), getattr(south, name)])
-        for name in ("haplotypes", "samples", "population", "superpopulation", "family")
-    }
-    params = FederatedParams.model_validate(
-        {"clients": 1, "rounds": 1, "local_steps": 1, "strategy": "fedavg", "optimiser": "sgd",
-         "learning_rate": 1e-12, "averaging": 0.0, "privacy": "none", "initial": str(model)}
-    )  # fmt: skip
-    everybody = replace(north, **parts)
-    (folder / "warm").mkdir()
-    ctx = example_context(folder / "warm", everybody)
-    after = Federated().fit(everybody, params, ctx).model.state_dict()
-    before = Federated().load(model, ctx).model.state_dict()
-    assert before.keys() == after.keys()
-    return max(float((after[name] - before[name]).abs().max()) for name in before)

@@ -1,4 +1,4 @@
-"""Partitions and harmonisation."""
+"""Partitions, site lists and harmonisation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import BenchError, FormatError, Panel
-from haplobench_federated.client_panels import common_sites, harmonise, partition
+from haplobench_federated.client_panels import SiteList, common_sites, harmonise, partition
 
 
 def labelled(people: Panel) -> Panel:
@@ -120,3 +120,15 @@ def test_harmonised_panels_have_the_list_and_say_what_was_lost(people: Panel) ->
     shared = common_sites({"a": panel, "b": odd})
     assert shared.n_sites == 29
     assert shared.n_samples == 0
+
+
+def test_a_site_list_is_read_as_written(people: Panel, tmp_path: Path) -> None:
+    SiteList.of(people).write(tmp_path / "list.json")
+    found = SiteList.read(tmp_path / "list.json")
+    assert found.sites.n_samples == 0
+    assert found.sites.same_sites(people)
+    assert found.people == people.n_samples
+    assert "person" not in (tmp_path / "list.json").read_text()
+    (tmp_path / "broken.json").write_text('{"format": 1}')
+    with pytest.raises(FormatError, match=r"broken\.json: not a site list"):
+        SiteList.read(tmp_path / "broken.json")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import random
-import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,14 @@ from conftest import QUICK, fit, params, weights
 from numpy.typing import NDArray
 
 import haplobench_federated
-from haplobench import Panel, PrivacyCharge, SampleRequest
+from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context
-from haplobench_federated.accounting import epsilon
-from haplobench_federated.generator import Federated
 from haplobench_federated.noise import NoiseSource
 from haplobench_federated.seeds import RepeatableNoise
-from haplobench_federated.server_app import FederationCheckpoint
 
 PACKAGE = Path(haplobench_federated.__file__).parent
+
+
 WAYS: dict[str, dict[str, Any]] = {
     "local": {"frequencies": "noised"},
     "flat": {"clipping": "flat", "local_steps": 2},
@@ -74,6 +71,38 @@ def plant_seeds() -> None:
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     torch.manual_seed(1)
+
+
+# Where else the package draws at random, and why that protects nobody.
+DRAWS = {
+    "updates.py": {"default_rng"},  # rounding of what is noised already
+    "family.py": {"default_rng"},  # weights to begin with
+    "model.py": {"standard_normal"},  # the same
+    "training.py": {"default_rng"},  # batches without privacy
+    "seeds.py": {"seed", "manual_seed"},  # of libraries that draw without asking
+    "secagg.py": {"shuffle"},  # who shares masks with whom
+}
+
+
+_NAMES = {
+    "default_rng", "Generator", "RandomState", "seed", "manual_seed", "normal", "standard_normal",
+    "randn", "randn_like", "gauss", "normalvariate", "laplace", "multivariate_normal", "shuffle",
+    "SystemRandom", "normal_", "Normal",
+}  # fmt: skip
+
+
+def trees() -> dict[str, ast.Module]:
+    return {path.name: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
+
+
+def called(tree: ast.AST) -> list[tuple[str, ast.Call]]:
+    """Names of all that is called, without what it is an attribute of."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+            found.append((name, node))
+    return found
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -142,114 +171,6 @@ def test_what_is_not_protective_still_follows_the_seed(tmp_path: Path, people: P
     assert np.array_equal(*rows)
     plain = [fit(tmp_path / f"p{i}", people, privacy="none") for i in range(2)]
     assert weights(plain[0]) == weights(plain[1])
-
-
-# --- restart --------------------------------------------------------------------------------
-
-
-class KilledError(Exception):
-    """Stands for a process that dies."""
-
-
-@pytest.mark.parametrize("privacy", ["local", "central"])
-def test_a_round_that_was_broken_off_is_charged_and_its_noise_never_comes_again(
-    tmp_path: Path, people: Panel, monkeypatch: pytest.MonkeyPatch, privacy: str
-) -> None:
-    changes: dict[str, Any] = {"privacy": privacy, "frequencies": "half"}
-    witness = Witness(monkeypatch)
-    write = FederationCheckpoint.write
-
-    def die(self: FederationCheckpoint, progress: Any, contexts: Any) -> None:
-        if progress.rounds_done == 2:  # released, and not yet in the checkpoint
-            raise KilledError
-        write(self, progress, contexts)
-
-    folder = tmp_path / "kept"
-    folder.mkdir()
-    monkeypatch.setattr(FederationCheckpoint, "write", die)
-    ctx = example_context(tmp_path / "broken", people, 0, checkpoint=folder)
-    with pytest.raises(KilledError):
-        Federated().fit(people, params(**changes), ctx)
-    monkeypatch.setattr(FederationCheckpoint, "write", write)
-    draws = witness.taken()[0]
-    for copy in ("one", "other"):
-        shutil.copytree(folder, tmp_path / copy)
-        again = example_context(tmp_path / f"{copy}-run", people, 0, checkpoint=tmp_path / copy)
-        statement = Federated().fit(people, params(**changes), again).statement
-        draws += witness.taken()[0]
-        one = PrivacyCharge(1.0, 0.2, 2) if privacy == "local" else PrivacyCharge(0.5, 1.0)
-        # Three rounds, and the one that nobody can say wasn't seen.
-        assert statement.epsilon == epsilon([one] * 4, statement.delta, "rdp")
-    assert len(set(draws)) == len(draws)
-
-
-def test_a_budget_that_a_broken_off_round_has_spent_ends_the_fit_early(
-    tmp_path: Path, people: Panel
-) -> None:
-    changes: dict[str, Any] = {"frequencies": "half", "noise_multiplier": None, "epsilon": 3.0}
-    folder = tmp_path / "kept"
-    folder.mkdir()
-    ctx = example_context(tmp_path / "broken", people, 0, checkpoint=folder)
-
-    def die(fraction: float, message: str) -> None:
-        (state,) = folder.glob("ledgers-*")
-        ledger = state / "client-0.json"
-        ledger.write_text(json.dumps(json.loads(ledger.read_text()) * 2))  # a round unseen
-        raise KilledError
-
-    with pytest.raises(KilledError):
-        Federated().fit(people, params(**changes), replace(ctx, progress=die))
-    fitted = Federated().fit(people, params(**changes), ctx)
-    report = json.loads((tmp_path / "broken" / "artifacts" / "federation.json").read_text())
-    assert fitted.statement.epsilon <= 3.0
-    assert report["rounds"][-1]["refused"] == 1
-
-
-# --- the code -------------------------------------------------------------------------------
-
-# Where else the package draws at random, and why that protects nobody.
-DRAWS = {
-    "updates.py": {"default_rng"},  # rounding of what is noised already
-    "family.py": {"default_rng"},  # weights to begin with
-    "model.py": {"standard_normal"},  # the same
-    "training.py": {"default_rng"},  # batches without privacy
-    "seeds.py": {"seed", "manual_seed"},  # of libraries that draw without asking
-    "secagg.py": {"shuffle"},  # who shares masks with whom
-}
-_NAMES = {
-    "default_rng", "Generator", "RandomState", "seed", "manual_seed", "normal", "standard_normal",
-    "randn", "randn_like", "gauss", "normalvariate", "laplace", "multivariate_normal", "shuffle",
-    "SystemRandom", "normal_", "Normal",
-}  # fmt: skip
-
-
-def trees() -> dict[str, ast.Module]:
-    return {path.name: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
-
-
-def called(tree: ast.AST) -> list[tuple[str, ast.Call]]:
-    """Names of all that is called, without what it is an attribute of."""
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
-            found.append((name, node))
-    return found
-
-
-def test_the_source_takes_no_seed_and_knows_of_none() -> None:
-    for name in ("noise.py", "aggregation.py", "private_steps.py"):
-        tree = trees()[name]
-        words = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        words |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        assert not [word for word in words if "seed" in word.lower() or word == "random"], name
-        imported = [
-            getattr(node, "module", None) or node.names[0].name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import | ast.ImportFrom)
-        ]
-        assert not any("seeds" in one or "repeatable" in one for one in imported), name
 
 
 def test_nothing_else_in_the_package_draws_noise() -> None:

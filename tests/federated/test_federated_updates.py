@@ -30,11 +30,50 @@ from haplobench_federated.updates import (
 )
 
 SIZE = 61  # odd, so that half a byte is left over at 4 bits
+
+
 SIZES = [30, 31]
 
 
 def edge(compression: str, **changes: Any) -> CompressionParams:
     return CompressionParams.model_validate({"kind": compression} | changes)
+
+
+def rounds(params: CompressionParams, updates: list[Any]) -> list[Any]:
+    """What the server gets of a client's updates, round by round."""
+    context = new_context(0, {})
+    mod = compression_mod(params, lambda context, number: number)
+    got = []
+    for number, update in enumerate(updates, 1):
+        begun = start(SIZE)
+
+        def train(message: Message, context: Any, update: Any = update) -> Message:
+            arrays = message.content["arrays"].to_numpy_ndarrays()
+            parts = np.split(update, [30])
+            new = {
+                name: Array(np.asarray(a + u.reshape(a.shape), np.float32))
+                for name, a, u in zip(("a", "b"), arrays, parts, strict=True)
+            }
+            said = {"num-examples": 3, "epsilon": 0.0, "server-round": 1}
+            content = RecordDict({"arrays": ArrayRecord(new), "metrics": MetricRecord(said)})
+            return Message(content, node_id(0), "train")
+
+        config = ConfigRecord({"server-round": number})
+        asked = Message(RecordDict({"arrays": begun, "config": config}), node_id(0), "train")
+        reply = decompressed(mod(asked, context, train), begun, params)
+        got.append(flat(difference(reply.content["arrays"], begun)))
+    return got
+
+
+def run(folder: Path, **changes: Any) -> Federated:
+    folder.mkdir(parents=True, exist_ok=True)
+    panel = example_panel(n_samples=48, n_sites=200, seed=3)
+    params = parameters(rounds=3, model={"window": 10, "codes": 8}, **changes)
+    return federate(panel, params, example_context(folder, panel, 0), WindowCodeFamily())
+
+
+def vector_of(result: Federated) -> Any:
+    return np.concatenate([v.numpy().ravel() for v in result.model.state_dict().values()])
 
 
 @settings(deadline=None, max_examples=25)
@@ -93,32 +132,6 @@ def test_top_k_sends_the_largest(share: float, seed: int) -> None:
     assert np.allclose(back[chosen], vector[chosen], rtol=1e-6)
 
 
-def rounds(params: CompressionParams, updates: list[Any]) -> list[Any]:
-    """What the server gets of a client's updates, round by round."""
-    context = new_context(0, {})
-    mod = compression_mod(params, lambda context, number: number)
-    got = []
-    for number, update in enumerate(updates, 1):
-        begun = start(SIZE)
-
-        def train(message: Message, context: Any, update: Any = update) -> Message:
-            arrays = message.content["arrays"].to_numpy_ndarrays()
-            parts = np.split(update, [30])
-            new = {
-                name: Array(np.asarray(a + u.reshape(a.shape), np.float32))
-                for name, a, u in zip(("a", "b"), arrays, parts, strict=True)
-            }
-            said = {"num-examples": 3, "epsilon": 0.0, "server-round": 1}
-            content = RecordDict({"arrays": ArrayRecord(new), "metrics": MetricRecord(said)})
-            return Message(content, node_id(0), "train")
-
-        config = ConfigRecord({"server-round": number})
-        asked = Message(RecordDict({"arrays": begun, "config": config}), node_id(0), "train")
-        reply = decompressed(mod(asked, context, train), begun, params)
-        got.append(flat(difference(reply.content["arrays"], begun)))
-    return got
-
-
 def test_error_feedback_loses_nothing_over_the_rounds() -> None:
     rng = np.random.default_rng(0)
     updates = list(rng.standard_normal((12, SIZE)))
@@ -151,17 +164,6 @@ def test_what_cannot_be_read_is_quarantined(arrays: dict[str, Any]) -> None:
     assert [one.reason for one in found.quarantined] == ["malformed"]
 
 
-def run(folder: Path, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    panel = example_panel(n_samples=48, n_sites=200, seed=3)
-    params = parameters(rounds=3, model={"window": 10, "codes": 8}, **changes)
-    return federate(panel, params, example_context(folder, panel, 0), WindowCodeFamily())
-
-
-def vector_of(result: Federated) -> Any:
-    return np.concatenate([v.numpy().ravel() for v in result.model.state_dict().values()])
-
-
 @pytest.mark.parametrize(
     ("params", "least", "most"),
     [
@@ -189,11 +191,3 @@ def test_compressed_updates_keep_the_privacy_statement(tmp_path: Path) -> None:
     plain = run(tmp_path / "plain", **private)
     small = run(tmp_path / "small", edge={"compression": "quantise", "bits": 8}, **private)
     assert small.statement == plain.statement
-
-
-@pytest.mark.parametrize("compression", ["quantise", "top_k"])
-def test_compression_is_refused_with_secure_aggregation(compression: str) -> None:
-    with pytest.raises(ValueError, match="can't be combined with compression.kind"):
-        parameters(secure={"kind": "secagg"}, edge={"compression": compression})
-    with pytest.raises(ValueError, match="expected 4 or 8"):
-        edge("quantise", bits=5)

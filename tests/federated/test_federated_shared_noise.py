@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK, params
+from conftest import params
 from flwr.app import Context, Message, RecordDict
 from torch import nn
 
@@ -20,7 +20,6 @@ from haplobench_federated.deployment import HospitalApp
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, Simulation, federate, people_of, public_facts
 from haplobench_federated.grid import InProcessGrid
-from haplobench_federated.params import FederatedParams
 from haplobench_federated.secure_arithmetic import Quantisation
 from haplobench_federated.shared_noise import (
     gradient_step,
@@ -149,24 +148,6 @@ def test_noise_that_the_rounding_would_spoil_is_refused(
 ) -> None:
     with pytest.raises(BenchError, match=said):
         run(tmp_path, people, **SHARED | {"secure": {"kind": "secagg"} | secure})
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"secure": {"kind": "none"}}, "secure.kind none"),
-        ({"optimiser": "adam"}, "optimiser adam, expected sgd"),
-        ({"local_steps": 2}, "local_steps 2, expected 1"),
-        ({"clipping": "adaptive"}, "clipping adaptive"),
-        ({"robust": {"update_norm": 1.0}}, "robust.update_norm"),
-        ({"secure": {"kind": "secagg", "neighbours": 2}}, "secure.neighbours 2"),
-    ],
-)
-def test_what_the_server_could_not_compute_from_the_sum_is_refused(
-    changes: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ValueError, match=said):
-        FederatedParams.model_validate(QUICK | SHARED | changes)
 
 
 def test_a_hospital_that_would_spend_less_takes_no_part_in_shared_noise() -> None:

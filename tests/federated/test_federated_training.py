@@ -13,6 +13,8 @@ from haplobench.testing import example_context, example_panel
 from haplobench_federated.generator import Federated, FittedFederated
 
 TEACHER = {"window": 10, "codes": 12}
+
+
 STUDENT = {"window": 10, "codes": 4, "people": 300, "steps": 100}
 
 

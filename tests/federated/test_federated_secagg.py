@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message
+from flwr.app import ConfigRecord, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -28,7 +28,11 @@ from haplobench_federated.seeds import global_seed
 
 # Weights of up to 3 as float32, once on the client's side and once on the server's.
 ROUNDING = 2 * 3 * 2.0**-24
+
+
 KEYS, SHARES, TRAIN, UNMASK = STAGES
+
+
 PEOPLE = [3, 17, 1, 40, 8, 5, 9]
 
 
@@ -45,6 +49,56 @@ def weights(clients: list[int]) -> list[int]:
     return [PEOPLE[client] for client in clients]
 
 
+def masked_of(network: Network) -> dict[int, Any]:
+    return {
+        client: reply.content["arrays"]["masked"].numpy()
+        for stage, client, reply in network.seen
+        if stage == TRAIN
+    }
+
+
+def _bytes(message: Message) -> bytes:
+    if not message.has_content():
+        return b""
+    arrays = message.content.array_records.values()
+    return b"".join(array.data for record in arrays for array in record.values())
+
+
+def _shape(reply: Message) -> list[tuple[str, int]]:
+    records = reply.content.config_records.values()
+    return [
+        (key, len(value) if isinstance(value, bytes | list) else 0)
+        for record in records
+        for key, value in record.items()
+    ]
+
+
+def changed(values: list[bytes], index: int) -> list[bytes]:
+    flipped = bytearray(values[index])
+    flipped[-1] ^= 1
+    return [*values[:index], bytes(flipped), *values[index + 1 :]]
+
+
+def edit(key: str, index: int = 0) -> Callable[[Message], None]:
+    def change(message: Message) -> None:
+        record = message.content["secure"]
+        message.content["secure"] = ConfigRecord(
+            {**dict(record.items()), key: changed(list(record[key]), index)}
+        )
+
+    return change
+
+
+def _broken(stage: str, client: int, **changes: Any) -> Callable[[str, int, Message], None]:
+    def down(s: str, c: int, message: Message) -> None:
+        if (s, c) == (stage, client):
+            record = dict(message.content["secure"].items())
+            new = {k: v(record[k]) if callable(v) else v for k, v in changes.items()}
+            message.content["secure"] = ConfigRecord(record | new)
+
+    return down
+
+
 @pytest.mark.parametrize("bits", [8, 20, 32])
 @pytest.mark.parametrize("neighbours", [None, 4])
 def test_the_average_is_the_plain_one_within_the_stated_bound(
@@ -58,40 +112,6 @@ def test_the_average_is_the_plain_one_within_the_stated_bound(
     assert error <= bound(PEOPLE, bits)
     if bits == 8:  # and the bound isn't idle
         assert error > bound(PEOPLE, bits) / 10
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    bits=st.integers(4, 32),
-    reach=st.floats(1e-3, 100),
-    people=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
-    seed=st.integers(0, 2**32),
-)
-def test_quantised_sums_are_within_half_a_step(
-    bits: int, reach: float, people: list[int], seed: int
-) -> None:
-    quantisation = Quantisation(bits, reach, sum(people))
-    rng = np.random.default_rng(seed)
-    values = rng.uniform(-reach, reach, (len(people), 20))
-    values[0, :2] = -reach, reach
-    total = np.zeros(20, quantisation.dtype)
-    for n, value in zip(people, values, strict=True):
-        total = total + quantisation.quantise(value, n)
-    error = quantisation.average(total, sum(people)) - np.average(values, axis=0, weights=people)
-    most = quantisation.error_bound * len(people) / sum(people)
-    assert np.abs(error).max() <= most * (1 + 1e-9) + reach * 1e-14
-    assert quantisation.error_bound == pytest.approx(reach / (2**bits - 1))
-
-
-def test_a_modulus_that_sums_would_overflow_is_widened_or_refused() -> None:
-    assert Quantisation(20, 1.0, 4096).dtype == np.uint32
-    assert Quantisation(20, 1.0, 4097).dtype == np.uint64
-    with pytest.raises(ValueError, match="exceed 64 bits"):
-        Quantisation(32, 1.0, 2**33)
-    with pytest.raises(ValueError, match="aren't finite"):
-        Quantisation(20, 1.0, 3).quantise(np.array([np.nan]), 1)
-    with pytest.raises(ValueError, match="people"):
-        Quantisation(20, 1.0, 3).quantise(np.zeros(1), 4)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -116,29 +136,6 @@ def test_two_that_vanish_at_different_stages() -> None:
     assert found.clients == [0, 2, 3, 5, 6]
     error = np.abs(average_update(found, 60) - plain(updates, PEOPLE, found.clients)).max()
     assert error <= bound(weights(found.clients))
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_with_too_few_left_the_round_is_abandoned_not_wrong(stage: str) -> None:
-    network = Network(lost=lambda s, c: "after" if s == stage and c < 4 else "")
-    found = secure_round(drawn(7), PEOPLE, network, threshold=0.6)  # 5 of 7
-    if stage == KEYS:  # three are left to begin with, and do it among themselves
-        assert found.clients == [4, 5, 6]
-        return
-    assert found.average is None
-    assert found.clients == []
-    assert found.abandoned
-    nobody = secure_round(drawn(3), PEOPLE, Network(lost=lambda s, c: "before"))
-    assert nobody.average is None
-    assert "expected at least 2" in nobody.abandoned
-
-
-def masked_of(network: Network) -> dict[int, Any]:
-    return {
-        client: reply.content["arrays"]["masked"].numpy()
-        for stage, client, reply in network.seen
-        if stage == TRAIN
-    }
 
 
 def test_the_server_sees_uniform_noise_and_the_sum() -> None:
@@ -169,13 +166,6 @@ def test_the_server_sees_uniform_noise_and_the_sum() -> None:
     assert error <= bound(people)
 
 
-def _bytes(message: Message) -> bytes:
-    if not message.has_content():
-        return b""
-    arrays = message.content.array_records.values()
-    return b"".join(array.data for record in arrays for array in record.values())
-
-
 def test_inputs_of_the_same_sum_give_views_that_cannot_be_told_apart() -> None:
     size = 20_000
     people = [1, 1, 1, 1]
@@ -204,15 +194,6 @@ def test_inputs_of_the_same_sum_give_views_that_cannot_be_told_apart() -> None:
     assert shapes[0] == shapes[1]
 
 
-def _shape(reply: Message) -> list[tuple[str, int]]:
-    records = reply.content.config_records.values()
-    return [
-        (key, len(value) if isinstance(value, bytes | list) else 0)
-        for record in records
-        for key, value in record.items()
-    ]
-
-
 def test_masks_are_fresh_in_every_round() -> None:
     contexts = {client: new_context(client, {}) for client in range(3)}
     views = []
@@ -225,22 +206,6 @@ def test_masks_are_fresh_in_every_round() -> None:
         mask(b"\1" * 32, 5, np.dtype(np.uint32)).tolist()
         != mask(b"\2" * 32, 5, np.dtype(np.uint32)).tolist()
     )
-
-
-def changed(values: list[bytes], index: int) -> list[bytes]:
-    flipped = bytearray(values[index])
-    flipped[-1] ^= 1
-    return [*values[:index], bytes(flipped), *values[index + 1 :]]
-
-
-def edit(key: str, index: int = 0) -> Callable[[Message], None]:
-    def change(message: Message) -> None:
-        record = message.content["secure"]
-        message.content["secure"] = ConfigRecord(
-            {**dict(record.items()), key: changed(list(record[key]), index)}
-        )
-
-    return change
 
 
 def test_a_share_changed_on_its_way_stops_who_gets_it_and_is_named() -> None:
@@ -317,32 +282,6 @@ def test_shares_of_another_secret_than_committed_abandon_the_round(
     found = secure_round(drawn(5), PEOPLE, lost)
     assert found.average is None
     assert found.abandoned.startswith("client 0: its " + secret)
-
-
-def test_a_reply_of_the_wrong_kind_is_taken_as_a_dropout() -> None:
-    def up(stage: str, client: int, message: Message) -> None:
-        if (stage, client) == (TRAIN, 1):
-            message.content["arrays"] = ArrayRecord({"masked": Array(np.zeros(3, np.uint32))})
-        if (stage, client) == (TRAIN, 2):
-            message.content["metrics"]["server-round"] = 9
-
-    updates = drawn(6)
-    found = secure_round(updates, PEOPLE, Network(up=up))
-    caught = {(one.client, one.reason) for one in found.quarantined}
-    assert caught == {(1, "malformed"), (2, "stale")}
-    assert found.clients == [0, 3, 4, 5]
-    error = np.abs(average_update(found, 60) - plain(updates, PEOPLE, found.clients)).max()
-    assert error <= bound(weights(found.clients))
-
-
-def _broken(stage: str, client: int, **changes: Any) -> Callable[[str, int, Message], None]:
-    def down(s: str, c: int, message: Message) -> None:
-        if (s, c) == (stage, client):
-            record = dict(message.content["secure"].items())
-            new = {k: v(record[k]) if callable(v) else v for k, v in changes.items()}
-            message.content["secure"] = ConfigRecord(record | new)
-
-    return down
 
 
 @pytest.mark.parametrize(

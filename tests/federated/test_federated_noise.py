@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord
-from flwr.clientapp import ClientApp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
-from test_federated_clipping import MODES, built, steps_of, tensors
+from test_federated_private_steps import MODES, built, steps_of, tensors
 
+import haplobench_federated
 from haplobench import Panel
-from haplobench_federated import aggregation, client_app
-from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.noise import (
     NoiseSource,
     _table,
@@ -30,12 +29,12 @@ from haplobench_federated.noise import (
     rounded_sensitivity,
 )
 from haplobench_federated.seeds import RepeatableNoise
-from haplobench_federated.updates import arrays_of, message_of
+
+PACKAGE = Path(haplobench_federated.__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def _identity() -> None:
-    InProcessGrid(ClientApp(), {})  # gives messages the identity that a runtime would
+def trees() -> dict[str, ast.Module]:
+    return {path.name: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
 
 
 def drawn(scale: float, n: int) -> NDArray[np.int64]:
@@ -47,6 +46,33 @@ def probabilities(scale: float, most: int) -> NDArray[np.float64]:
     """Of -most to most, by definition."""
     weights = np.exp(-(np.arange(-most, most + 1.0) ** 2) / (2 * scale**2))
     return np.asarray(weights / weights.sum())
+
+
+class Silent(NoiseSource):
+    """Adds nothing, and keeps how wide the noise was to be."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.sums: list[Any] = []
+
+    def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:
+        self.asked.append(deviation)
+        return np.zeros(n, np.int64)
+
+
+def test_the_source_takes_no_seed_and_knows_of_none() -> None:
+    for name in ("noise.py", "aggregation.py", "private_steps.py"):
+        tree = trees()[name]
+        words = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        words |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not [word for word in words if "seed" in word.lower() or word == "random"], name
+        imported = [
+            getattr(node, "module", None) or node.names[0].name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        assert not any("seeds" in one or "repeatable" in one for one in imported), name
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.7, 20.3, 75.0])
@@ -121,9 +147,6 @@ def test_batches_are_poisson_samples() -> None:
     assert source.batch(0, 0.5).size == 0
 
 
-# --- what the accountants compose -----------------------------------------------------------
-
-
 @given(
     multiplier=st.floats(0.3, 20),
     moved=st.integers(1, 40),
@@ -157,9 +180,6 @@ def test_the_sum_of_shares_is_one_of_the_whole_variance() -> None:
     assert stats.chisquare(observed[often], scaled).pvalue > 1e-3
 
 
-# --- sensitivity ----------------------------------------------------------------------------
-
-
 @given(
     total=arrays(np.float64, 12, elements=st.floats(-1e4, 1e4)),
     person=arrays(np.float64, 12, elements=st.floats(-1, 1)),
@@ -181,18 +201,6 @@ def test_cutting_makes_no_vector_longer(person: NDArray[np.float64], step: float
     whole = cut(person, step)
     assert np.linalg.norm(whole) * step <= np.linalg.norm(person) * (1 + 1e-12)
     assert np.abs(whole * step - person).max() <= step * (1 + 1e-9)
-
-
-class Silent(NoiseSource):
-    """Adds nothing, and keeps how wide the noise was to be."""
-
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-        self.sums: list[Any] = []
-
-    def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:
-        self.asked.append(deviation)
-        return np.zeros(n, np.int64)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -219,48 +227,3 @@ def test_a_person_moves_the_whole_steps_by_no_more_than_the_noise_is_for(
         moved = float(np.linalg.norm(released[0] - without))
         assert deviation(gradient, moved) <= sources[0].asked[0] * (1 + 1e-12)
         assert moved > (0.9 if mode != "per_layer" else 0.4) * norm / step
-
-
-@pytest.mark.parametrize("ploidy", [1, 2, 3])
-@pytest.mark.parametrize("step", [None, 0.013])
-def test_a_person_moves_allele_counts_by_half_a_root_of_the_sites(
-    ploidy: int, step: float | None
-) -> None:
-    rng = np.random.default_rng(ploidy)
-    haplotypes = rng.integers(-1, 2, (300, ploidy, 50)).astype(np.int8)
-    source = Silent()
-    whole = client_app.noised_counts(haplotypes, 1.0, source, step)
-    worst = max(
-        float(np.linalg.norm(whole - client_app.noised_counts(rest, 1.0, source, step)))
-        for rest in (np.delete(haplotypes, person, axis=0) for person in range(300))
-    )
-    used = step or fine_step(math.sqrt(50) / 2, 50)
-    assert deviation(1.0, worst / used) <= source.asked[0] * (1 + 1e-12)
-    mean = np.ma.masked_less(haplotypes, 0).mean(axis=1) - 0.5
-    expected = mean.filled(0).sum(axis=0)
-    assert np.abs(whole - expected).max() <= 300 * used
-
-
-@given(updates=arrays(np.float32, (3, 20), elements=st.floats(-50, 50, width=32)))
-@settings(max_examples=50)
-def test_a_client_moves_the_central_sum_by_twice_the_norm(updates: NDArray[np.float32]) -> None:
-    start = ArrayRecord({"w": Array(np.zeros(20))})
-    replies = [message_of(ArrayRecord({"w": Array(one)}), 1) for one in updates]
-    other = message_of(ArrayRecord({"w": Array(-10 * updates[2] + 1)}), 1)
-    source, norm = Silent(), 1.5
-    sums = [
-        3 * arrays_of(aggregation.noised_average(three, start, norm, 4.0, source))["w"].numpy()
-        for three in (replies, [*replies[:2], other])
-    ]
-    steps = float(np.linalg.norm(sums[0] - sums[1])) / fine_step(norm, 20)
-    # Charged for half the multiplier, as a person may move a client's update across the ball.
-    assert deviation(2.0, steps) <= source.asked[0] * (1 + 1e-9)
-
-
-@pytest.mark.parametrize("multiplier", [0.7, 4.0])
-def test_central_noise_is_as_wide_as_claimed(multiplier: float) -> None:
-    start = ArrayRecord({"w": Array(np.zeros(20_000))})
-    replies = [message_of(start, 1) for _ in range(5)]
-    found = aggregation.noised_average(replies, start, 1.5, multiplier, RepeatableNoise(2))
-    spread = float(arrays_of(found)["w"].numpy().std())
-    assert spread == pytest.approx(multiplier * 1.5 / 5, rel=5 / math.sqrt(40_000))

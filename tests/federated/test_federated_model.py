@@ -7,16 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+from opacus.optimizers import DPOptimizerFastGradientClipping
+from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 
-torch = pytest.importorskip("torch", reason="needs torch")
-pytest.importorskip("opacus", reason="needs opacus")
-
-from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping  # noqa: E402
-from opacus.optimizers import DPOptimizerFastGradientClipping  # noqa: E402
-from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping  # noqa: E402
-
-from haplobench import RecombinationMap  # noqa: E402
-from haplobench_federated.model import (  # noqa: E402
+from haplobench import RecombinationMap
+from haplobench_federated.model import (
     MarginalLikelihood,
     ModelShape,
     WindowCodes,
@@ -24,6 +20,9 @@ from haplobench_federated.model import (  # noqa: E402
     person_losses,
     sample,
 )
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
 
 SHAPE = ModelShape(n_sites=7, window=3, codes=3, populations=2)
 

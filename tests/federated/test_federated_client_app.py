@@ -1,0 +1,124 @@
+"""What a client does of itself: its noise, its counts, its bound."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import params
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from secure_helpers import parameters, start
+
+from haplobench import Panel
+from haplobench.testing import example_context
+from haplobench_federated import client_app
+from haplobench_federated.accounting import noise_for
+from haplobench_federated.aggregation import Screened, screen
+from haplobench_federated.client_app import update_norm_mod
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import Federated, Simulation, federate
+from haplobench_federated.grid import new_context, node_id
+from haplobench_federated.noise import (
+    NoiseSource,
+    deviation,
+    fine_step,
+)
+from haplobench_federated.updates import difference, flat
+
+
+def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = example_context(folder, panel, 0)
+    simulation = Simulation(failures=failures)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
+
+
+class Silent(NoiseSource):
+    """Adds nothing, and keeps how wide the noise was to be."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.sums: list[Any] = []
+
+    def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:
+        self.asked.append(deviation)
+        return np.zeros(n, np.int64)
+
+
+SIZE = 60
+
+
+def reply_of(client: int, update: Any, number: int = 1, **metrics: Any) -> Message:
+    begun = start(SIZE)
+    values = np.split(np.asarray(update, np.float64), [SIZE // 2])
+    arrays = {
+        name: Array(np.asarray(array.numpy() + change.reshape(array.shape), np.float32))
+        for (name, array), change in zip(begun.items(), values, strict=True)
+    }
+    said = {"num-examples": 10, "epsilon": 0.0, "server-round": number} | metrics
+    content = RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord(said)})
+    message = Message(content, 1, "train")
+    message.metadata.__dict__["_src_node_id"] = node_id(client)
+    return message
+
+
+def honest(clients: int, seed: int = 0) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal(SIZE)
+    return [common + 0.3 * rng.standard_normal(SIZE) for _ in range(clients)]
+
+
+def screened(replies: list[Message], **changes: Any) -> Screened:
+    return screen(1, start(SIZE), replies, parameters(clients=8, **changes))
+
+
+def test_the_noise_is_searched_for_the_whole_schedule(tmp_path: Path, people: Panel) -> None:
+    result = run(tmp_path, people, noise_multiplier=None, epsilon=3.0)
+    assert result.report["rounds_done"] == 3
+    assert 2.95 < result.statement.epsilon <= 3.0
+
+
+def test_frequencies_and_steps_use_up_the_budget_together(tmp_path: Path, people: Panel) -> None:
+    result = run(tmp_path, people, noise_multiplier=None, epsilon=3.0, frequencies_share=0.3)
+    alone = noise_for(3.0, 1e-6, 1.0, 1, "rdp")
+    assert f"Gaussian noise {alone / 0.3**0.5:.4g} on allele counts" in result.statement.mechanism
+    assert 2.95 < result.statement.epsilon <= 3.0
+
+
+@pytest.mark.parametrize("ploidy", [1, 2, 3])
+@pytest.mark.parametrize("step", [None, 0.013])
+def test_a_person_moves_allele_counts_by_half_a_root_of_the_sites(
+    ploidy: int, step: float | None
+) -> None:
+    rng = np.random.default_rng(ploidy)
+    haplotypes = rng.integers(-1, 2, (300, ploidy, 50)).astype(np.int8)
+    source = Silent()
+    whole = client_app.noised_counts(haplotypes, 1.0, source, step)
+    worst = max(
+        float(np.linalg.norm(whole - client_app.noised_counts(rest, 1.0, source, step)))
+        for rest in (np.delete(haplotypes, person, axis=0) for person in range(300))
+    )
+    used = step or fine_step(math.sqrt(50) / 2, 50)
+    assert deviation(1.0, worst / used) <= source.asked[0] * (1 + 1e-12)
+    mean = np.ma.masked_less(haplotypes, 0).mean(axis=1) - 0.5
+    expected = mean.filled(0).sum(axis=0)
+    assert np.abs(whole - expected).max() <= 300 * used
+
+
+@settings(deadline=None, max_examples=25)
+@given(norm=st.floats(1e-3, 1e3), bound=st.floats(1e-2, 1e2))
+def test_clients_keep_to_the_declared_bound(norm: float, bound: float) -> None:
+    update = np.asarray(honest(1)[0])
+    update *= norm / np.linalg.norm(update)
+    message = Message(RecordDict({"arrays": start(SIZE)}), node_id(0), "train")
+    mod = update_norm_mod(bound)
+    reply = mod(message, new_context(0, {}), lambda m, c: reply_of(0, update))
+    sent = flat(difference(reply.content["arrays"], start(SIZE)))
+    assert np.allclose(sent, update * min(1, bound / norm), atol=1e-6 + 1e-6 * norm)
+    assert not screened([reply], robust={"update_norm": bound}).quarantined or bound < 0.1
