@@ -13,7 +13,7 @@ from scipy import stats
 from haplobench import Measurement, Reference
 from haplobench.registry import load_registry, resolve
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.cohorts import excess, share, share_error
+from haplobench_privacy.cohorts import cohorts, excess, share, share_error
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -64,3 +64,9 @@ def test_no_share_that_a_metric_reports_is_taken_for_certain(tmp_path: Path) -> 
         if number != "closer_than_unseen":  # an area: its interval is another matter
             assert one.standard_error is not None
             assert one.standard_error > 0, number
+
+
+def test_dosages_are_the_panels(tmp_path: Path) -> None:
+    panel = example_panel(12, n_sites=90, seed=2)
+    data = cohorts(Reference(panel, panel), panel, 100, example_context(tmp_path, panel))
+    np.testing.assert_array_equal(data.dosages(panel), panel.dosages())

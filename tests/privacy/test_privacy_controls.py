@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from haplobench import (
-    CohortSeries,
     Measurement,
     MetricResult,
     MetricSpec,
@@ -19,29 +18,9 @@ from haplobench import (
 from haplobench.registry import resolve
 from haplobench.testing import example_context, example_panel, example_shadows
 from haplobench_privacy import specs
-from haplobench_privacy.figures import (
-    draw_adversarial_accuracy,
-    draw_copied_tracts,
-    draw_kinship,
-    draw_leak_list,
-    draw_nearest_distances,
-    draw_roc,
-)
 
 # What a generator claims doesn't depend on what it makes.
 SPECS = {spec.name: spec for spec in specs.SPECS if spec.name != "privacy-statement"}
-
-
-@pytest.fixture(scope="module")
-def people() -> tuple[Panel, Panel, Panel]:
-    """Train, holdout and unseen people, 160 each."""
-    panel = example_panel(480, n_sites=400, seed=11)
-    third = np.arange(160)
-    return (
-        panel.select_samples(third),
-        panel.select_samples(third + 160),
-        panel.select_samples(third + 320),
-    )
 
 
 def measure(
@@ -254,36 +233,3 @@ def test_ratios_over_nothing_are_not_applicable(tmp_path: Path) -> None:
     result = measure(SPECS["copied-tracts"], Reference(same, same), other, tmp_path)
     assert result.measurements["matched_ratio"].value is None  # type: ignore[union-attr]
     assert result.measurements["tract_ratio"].value == 0  # type: ignore[union-attr]
-
-
-def test_figures_render_within_their_size(
-    people: tuple[Panel, Panel, Panel], tmp_path: Path
-) -> None:
-    vl_convert = pytest.importorskip("vl_convert")
-    from haplobench.report.style import FigureStyle
-
-    train, holdout, unseen = people
-    reference = Reference(train, holdout)
-    labels = tuple(f"generator-{i}" for i in range(14))
-    for draw, name in (
-        (draw_adversarial_accuracy, "adversarial-accuracy"),
-        (draw_nearest_distances, "nearest-neighbours"),
-        (draw_copied_tracts, "copied-tracts"),
-        (draw_kinship, "kinship"),
-        (draw_roc, "membership-likelihood"),
-        (draw_leak_list, "leak-list"),
-    ):
-        series = measure(SPECS[name], reference, unseen, tmp_path).series
-        cohorts = [CohortSeries("floor", "floor", 0, i, series) for i in range(3)]
-        cohorts += [
-            CohortSeries(label, "generator", seed, 0, series)
-            for label in labels
-            for seed in range(3)
-        ]
-        chart = draw(cohorts, FigureStyle(order=labels))
-        assert chart is not None
-        svg = vl_convert.vegalite_to_svg(chart.to_dict())
-        assert len(svg) < 130_000
-        assert all(label in svg for label in labels)
-        assert not any(str(name) in svg for name in train.samples)
-        assert draw([], FigureStyle(order=())) is None

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from founder_panels import founders_panel, with_missing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ld_panels import founders_panel
 
 from haplobench import Panel, PanelError
 from haplobench_fidelity import ld_pairs
-from haplobench_fidelity.ld import third_moments
 from haplobench_fidelity.ld_pairs import pack_sites
 
 
@@ -31,12 +30,6 @@ def panel_of(alleles: np.ndarray, **fields: Any) -> Panel:
         samples=np.array([f"p{i}" for i in range(n // fields.get("ploidy", 2))]),
         **fields,
     )
-
-
-def with_missing(panel: Panel, share: float) -> Panel:
-    haplotypes = panel.haplotypes.copy()
-    haplotypes[np.random.default_rng(4).random(haplotypes.shape) < share] = -1
-    return replace(panel, haplotypes=haplotypes)
 
 
 def complete_correlation(x: np.ndarray) -> np.ndarray:
@@ -252,23 +245,3 @@ def test_moments_without_spread_have_no_correlation() -> None:
     assert ld_pairs.PairMoments().rmse is None
     flat = ld_pairs.PairMoments(pairs=3, x=1.5, y=0.6, xx=0.75, yy=0.2, xy=0.3)
     assert flat.correlation is None
-
-
-@pytest.mark.parametrize("dosages", [False, True])
-@pytest.mark.parametrize("missing", [0.0, 0.1])
-@pytest.mark.parametrize("gap", [1, 7])
-def test_third_moments_are_those_of_numpy(dosages: bool, missing: float, gap: int) -> None:
-    panel = with_missing(founders_panel(75, 40, seed=14), missing)
-    rows = (panel.dosages() if dosages else panel.haplotypes).astype(float)
-    rows[rows < 0] = np.nan
-    expected = []
-    for i in range(40 - 2 * gap):
-        triplet = rows[:, [i, i + gap, i + 2 * gap]]
-        triplet = triplet[~np.isnan(triplet).any(axis=1)]
-        expected.append(np.prod(triplet - triplet.mean(axis=0), axis=1).mean())
-    found = third_moments(pack_sites(panel, dosages=dosages), gap)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
-def test_third_moments_are_empty_where_no_triplet_fits() -> None:
-    assert third_moments(pack_sites(founders_panel(10, 20, seed=1)), 10).size == 0

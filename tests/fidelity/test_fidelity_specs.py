@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from collections import OrderedDict
@@ -12,16 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from haplobench import CohortSeries, MetricSpec, Panel, Reference, RunContext
-from haplobench.report.style import FigureStyle
+from haplobench import MetricSpec, Panel, Reference, RunContext
+from haplobench.registry import resolve
 from haplobench_fidelity.specs import haplotypes
 
 SPECS = {spec.name: spec for spec in haplotypes.SPECS}
-
-
-def resolve(target: str) -> object:
-    module, name = target.split(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def run(spec: MetricSpec, reference: Reference, cohort: Panel, ctx: RunContext):  # type: ignore[no-untyped-def]
@@ -94,31 +88,3 @@ def test_specs_are_light_to_import() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert out.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.figures])
-def test_figures_draw_and_stay_small(
-    name: str, reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
-) -> None:
-    pytest.importorskip("altair")
-    convert = pytest.importorskip("vl_convert")
-    spec = SPECS[name]
-    series = [
-        CohortSeries(
-            label,
-            "floor" if label == "floor" else "control",
-            0,
-            0,
-            run(spec, reference, cohort, ctx).series,
-        )
-        for label, cohort in cohorts.items()
-    ]
-    style = FigureStyle(("copy", "independent"))
-    for figure in spec.figures:
-        draw = resolve(figure.target)
-        assert draw([], style) is None  # type: ignore[operator]
-        chart = draw(series, style)  # type: ignore[operator]
-        svg = convert.vegalite_to_svg(chart.to_json(), allowed_base_urls=[])
-        assert len(svg) < 100_000
-        for label in cohorts:
-            assert label in svg

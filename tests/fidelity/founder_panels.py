@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -67,3 +68,10 @@ def value(result: MetricResult, name: str) -> float:
 def note(result: MetricResult, name: str) -> str:
     found = result.measurements[name]
     return found.note if isinstance(found, Measurement) else found[0].note
+
+
+def with_missing(panel: Panel, share: float) -> Panel:
+    """The panel with a share of its alleles not called."""
+    haplotypes = panel.haplotypes.copy()
+    haplotypes[np.random.default_rng(4).random(haplotypes.shape) < share] = -1
+    return replace(panel, haplotypes=haplotypes)

@@ -1,4 +1,4 @@
-"""Adversarial accuracy against scikit-learn's neighbours and against all subsamples."""
+"""Adversarial accuracy against scikit-learn's neighbours, and the kin of made-up relatives."""
 
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from haplobench import Measurement, Panel, Reference, RunContext
-from haplobench.testing import example_panel
+from haplobench.testing import example_context, example_panel
 from haplobench_privacy.cohorts import cohorts
-from haplobench_privacy.neighbours import adversarial_accuracies, adversarial_accuracy, privacy_loss
+from haplobench_privacy.neighbours import (
+    adversarial_accuracies,
+    adversarial_accuracy,
+    kinship,
+    privacy_loss,
+)
 from haplobench_privacy.specs.distances import DistanceParams
 
 
@@ -114,3 +119,25 @@ def test_a_copy_of_a_part_scores_its_share(ctx: RunContext) -> None:
     )
     # n of N copied: n / 2N, here 1/8.
     assert values(result.measurements["privacy_loss"]) == pytest.approx(0.125, abs=0.06)
+
+
+def child(panel: Panel, i: int, j: int) -> NDArray[np.int8]:
+    """The two haplotypes of a child of two people, without recombination."""
+    return panel.haplotypes[[2 * i, 2 * j]]
+
+
+def test_children_of_training_people_are_first_degree(tmp_path: Path) -> None:
+    panel = example_panel(240, n_sites=1500, seed=9)
+    train, holdout = (panel.select_samples(part) for part in np.split(np.arange(240), [160]))
+    pairs = np.arange(160).reshape(-1, 2)
+    children = np.concatenate([child(train, int(i), int(j)) for i, j in pairs])
+    result = kinship(
+        Reference(train, holdout),
+        train.with_haplotypes(children),
+        DistanceParams(),
+        example_context(tmp_path, train),
+    )
+    found = {name: one.value for name, one in result.measurements.items()}  # type: ignore[union-attr]
+    assert found["duplicates"] < 0.2
+    assert found["first_degree"] > 0.75
+    assert found["closer_than_unseen"] > 0.9  # type: ignore[operator]

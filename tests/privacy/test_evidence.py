@@ -1,17 +1,13 @@
-"""Likelihood-ratio attacks against scipy, definitions and the theory's power."""
-
-from pathlib import Path
+"""Evidence: likelihood ratios and Homer's statistic against scipy and their definitions."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import stats
 
-from haplobench import Panel, Reference
 from haplobench.data.panel import pack_bits
-from haplobench.testing import example_context, example_panel
+from haplobench.testing import example_panel
 from haplobench_privacy.evidence import (
     centred,
     folds,
@@ -19,8 +15,6 @@ from haplobench_privacy.evidence import (
     likelihood_ratios,
     thinned_sites,
 )
-from haplobench_privacy.membership import by_frequencies
-from haplobench_privacy.specs.attacks import LikelihoodParams
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -89,56 +83,3 @@ def test_centring_takes_ancestry_out_and_no_more() -> None:
         np.testing.assert_allclose(
             np.diff(both[labels == name]), np.diff(scores[labels == name]), atol=1e-9
         )
-
-
-def independent(n: int, frequencies: NDArray[np.float64], rng: np.random.Generator) -> Panel:
-    alleles = (rng.random((2 * n, frequencies.size)) < frequencies).astype(np.int8)
-    positions = 1000 * np.arange(1, frequencies.size + 1)
-    return Panel(alleles, positions, "1", np.array([f"s{i}" for i in range(n)]))
-
-
-def test_power_is_that_of_the_theory(tmp_path: Path) -> None:
-    """Sankararaman et al. (2009): power rests on sites over people in pool and reference."""
-    rng = np.random.default_rng(7)
-    frequencies = rng.uniform(0.1, 0.9, 1500)
-    n_train, n_holdout = 150, 300
-    panel = independent(n_train + n_holdout, frequencies, rng)
-    train = panel.select_samples(np.arange(n_train))
-    holdout = panel.select_samples(np.arange(n_train, n_train + n_holdout))
-    result = by_frequencies(
-        Reference(train, holdout),
-        train.with_haplotypes(train.haplotypes),
-        LikelihoodParams(max_r2=1.0),
-        example_context(tmp_path, train),
-    )
-    found = result.measurements
-    # Of one haplotype the mean moves by m / n, the variance is m (1 / n + 1 / r).
-    pool, reference = 2 * n_train, 2 * n_holdout * 4 / 5
-    apart = np.sqrt(2 * 1500) / pool / np.sqrt(1 / pool + 1 / reference)
-    expected = stats.norm.cdf(apart / np.sqrt(2))
-    assert found["auc"].value == pytest.approx(expected, abs=0.04)  # type: ignore[union-attr]
-    assert found["auc_homer"].value > 0.7  # type: ignore[union-attr, operator]
-    assert found["auc_candidates"].value > found["auc"].value  # type: ignore[union-attr, operator]
-    one = stats.norm.cdf(apart / 2)
-    assert found["auc_haplotype"].value == pytest.approx(one, abs=0.04)  # type: ignore[union-attr]
-
-
-def test_unseen_pools_tell_nothing_over_many_splits(tmp_path: Path) -> None:
-    rng = np.random.default_rng(8)
-    areas = []
-    for _ in range(25):
-        panel = independent(180, rng.uniform(0.1, 0.9, 200), rng)
-        train, holdout, unseen = (
-            panel.select_samples(part) for part in np.split(np.arange(180), [80, 140])
-        )
-        result = by_frequencies(
-            Reference(train, holdout),
-            train.with_haplotypes(unseen.haplotypes),
-            LikelihoodParams(bootstraps=2),
-            example_context(tmp_path, train),
-        )
-        found = result.measurements
-        areas.append([found[k].value for k in ("auc", "auc_candidates")])  # type: ignore[union-attr]
-    means = np.mean(areas, axis=0)
-    errors = np.std(areas, axis=0) / 5
-    assert (np.abs(means - 0.5) < 3.5 * errors).all()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from founder_panels import Measure, founders_panel, note, value, values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ld_panels import Measure, founders_panel, note, value, values
 from pydantic import ValidationError
 
 from haplobench import MetricResult, Panel, PanelError, Params, Reference, RunContext
@@ -47,12 +47,12 @@ def flat(result: MetricResult) -> dict[tuple[str, ...], float | None]:
 
 @pytest.mark.parametrize("missing", [0.0, 0.1])
 def test_frequencies_are_those_of_scikit_allel(
-    missing: float, reference: Reference, measure: Measure
+    missing: float, founders: Reference, measure: Measure
 ) -> None:
-    holdout = holed(reference.holdout, missing, 1)
+    holdout = holed(founders.holdout, missing, 1)
     cohort = holed(founders_panel(120, 600, 5), missing, 2)
     real, synthetic = (allel_counts(panel).to_frequencies()[:, 1] for panel in (holdout, cohort))
-    result = measure("allele-frequency", Reference(reference.train, holdout), cohort)
+    result = measure("allele-frequency", Reference(founders.train, holdout), cohort)
     expected_rmse = np.sqrt(np.mean((synthetic - real) ** 2))
     assert value(result, "rmse") == pytest.approx(expected_rmse, abs=1e-9)
     expected_r = scipy.stats.pearsonr(real, synthetic).statistic
@@ -65,15 +65,15 @@ def test_frequencies_are_those_of_scikit_allel(
 def test_frequencies_on_real_data_are_those_of_scikit_allel(
     chr1: Mapping[str, Any], measure: Measure
 ) -> None:
-    reference, floor = chr1["reference"], chr1["floor"]
+    founders, floor = chr1["reference"], chr1["floor"]
     real, synthetic = (
-        allel_counts(panel).to_frequencies()[:, 1] for panel in (reference.holdout, floor)
+        allel_counts(panel).to_frequencies()[:, 1] for panel in (founders.holdout, floor)
     )
-    result = measure("allele-frequency", reference, floor)
+    result = measure("allele-frequency", founders, floor)
     expected = np.sqrt(np.mean((synthetic - real) ** 2))
     assert value(result, "rmse") == pytest.approx(expected, abs=1e-9)
     africans = [
-        panel.select_samples(panel.superpopulation == "AFR") for panel in (reference.holdout, floor)
+        panel.select_samples(panel.superpopulation == "AFR") for panel in (founders.holdout, floor)
     ]
     x, y = (allel_counts(panel).to_frequencies()[:, 1] for panel in africans)
     found = values(result, "rmse_by_superpopulation")
@@ -81,47 +81,47 @@ def test_frequencies_on_real_data_are_those_of_scikit_allel(
     assert found["AFR",] == pytest.approx(np.sqrt(np.mean((x - y) ** 2)), abs=1e-9)
 
 
-def test_maf_bins_share_out_the_sites(reference: Reference, measure: Measure) -> None:
+def test_maf_bins_share_out_the_sites(founders: Reference, measure: Measure) -> None:
     cohort = founders_panel(120, 600, 5)
-    result = measure("allele-frequency", reference, cohort, maf_bins=(0.0, 0.1, 0.2, 0.5))
-    maf = reference.holdout.maf
-    squares = (reference.holdout.frequencies - cohort.frequencies) ** 2
+    result = measure("allele-frequency", founders, cohort, maf_bins=(0.0, 0.1, 0.2, 0.5))
+    maf = founders.holdout.maf
+    squares = (founders.holdout.frequencies - cohort.frequencies) ** 2
     for (label,), found in values(result, "rmse_by_maf").items():
         low, high = (float(edge) for edge in label.split("-"))
         inside = (maf > low) & (maf <= high)
         assert found == pytest.approx(np.sqrt(squares[inside].mean()))
-    empty = measure("allele-frequency", reference, cohort, maf_bins=(0.0, 1e-6))
+    empty = measure("allele-frequency", founders, cohort, maf_bins=(0.0, 1e-6))
     assert values(empty, "rmse_by_maf") == {("0-1e-06",): None}
 
 
 def test_superpopulations_are_found_through_populations(
-    reference: Reference, measure: Measure
+    founders: Reference, measure: Measure
 ) -> None:
     cohort = founders_panel(120, 600, 5)
-    labelled = measure("allele-frequency", reference, cohort)
+    labelled = measure("allele-frequency", founders, cohort)
     unnamed = replace(cohort, superpopulation=np.full(120, ""))
-    assert flat(measure("allele-frequency", reference, unnamed)) == flat(labelled)
+    assert flat(measure("allele-frequency", founders, unnamed)) == flat(labelled)
     bare = replace(unnamed, population=np.full(120, ""))
-    found = measure("allele-frequency", reference, bare)
+    found = measure("allele-frequency", founders, bare)
     assert values(found, "rmse_by_superpopulation") == {(): None}
     assert "no population labels" in note(found, "rmse_by_superpopulation")
     assert value(found, "rmse") == value(labelled, "rmse")
-    some = measure("allele-frequency", reference, cohort.select_samples(np.arange(0, 120, 2)))
+    some = measure("allele-frequency", founders, cohort.select_samples(np.arange(0, 120, 2)))
     by_label = values(some, "rmse_by_superpopulation")
     assert by_label["SBBB",] is None
     assert by_label["SAAA",] is not None
 
 
-def test_other_sites_are_refused(reference: Reference, ctx: RunContext) -> None:
+def test_other_sites_are_refused(founders: Reference, ctx: RunContext) -> None:
     with pytest.raises(PanelError, match="599 sites, expected the panel's 600"):
-        allele_frequency(reference, founders_panel(10, 599, 1), AlleleFrequencyParams(), ctx)
+        allele_frequency(founders, founders_panel(10, 599, 1), AlleleFrequencyParams(), ctx)
 
 
-def test_nothing_measured_is_not_applicable(reference: Reference, ctx: RunContext) -> None:
+def test_nothing_measured_is_not_applicable(founders: Reference, ctx: RunContext) -> None:
     nobody = founders_panel(10, 600, 1).select_samples(np.arange(0))
     for result in (
-        allele_frequency(reference, nobody, AlleleFrequencyParams(), ctx),
-        allele_frequency_spectrum(reference, nobody, SpectrumParams(), ctx),
+        allele_frequency(founders, nobody, AlleleFrequencyParams(), ctx),
+        allele_frequency_spectrum(founders, nobody, SpectrumParams(), ctx),
     ):
         assert set(flat(result).values()) == {None}
 
@@ -166,48 +166,48 @@ def test_divergence_is_lin_s() -> None:
 
 
 def test_wasserstein_is_scipy_s_on_the_sites_themselves(
-    reference: Reference, measure: Measure
+    founders: Reference, measure: Measure
 ) -> None:
     cohort = founders_panel(150, 600, 5)
-    result = measure("allele-frequency-spectrum", reference, cohort, projection=0)
-    real, synthetic = (panel.maf[(panel.maf > 0)] for panel in (reference.holdout, cohort))
+    result = measure("allele-frequency-spectrum", founders, cohort, projection=0)
+    real, synthetic = (panel.maf[(panel.maf > 0)] for panel in (founders.holdout, cohort))
     expected = scipy.stats.wasserstein_distance(real, synthetic)
     assert value(result, "wasserstein") == pytest.approx(expected, abs=1e-9)
     assert value(result, "site_ratio") == pytest.approx(synthetic.size / real.size)
-    n = reference.holdout.n_haplotypes
+    n = founders.holdout.n_haplotypes
     spectra = [
-        folded_spectrum(panel.allele_counts[0], n)[1:] for panel in (reference.holdout, cohort)
+        folded_spectrum(panel.allele_counts[0], n)[1:] for panel in (founders.holdout, cohort)
     ]
     p, q = (spectrum / spectrum.sum() for spectrum in spectra)
     assert value(result, "jsd") == pytest.approx(divergence(p, q), abs=1e-9)
     assert value(result, "r") == pytest.approx(scipy.stats.pearsonr(p, q).statistic, abs=1e-9)
 
 
-def test_cohorts_of_other_size_are_projected(reference: Reference, measure: Measure) -> None:
+def test_cohorts_of_other_size_are_projected(founders: Reference, measure: Measure) -> None:
     small = founders_panel(40, 600, 5)
-    result = measure("allele-frequency-spectrum", reference, small, projection=0)
+    result = measure("allele-frequency-spectrum", founders, small, projection=0)
     assert "projected to 80 haplotypes" in note(result, "jsd")
     assert value(result, "jsd") < 0.02
 
 
-def test_fixed_sites_count_only_when_asked(reference: Reference, measure: Measure) -> None:
-    haplotypes = reference.holdout.haplotypes.copy()
+def test_fixed_sites_count_only_when_asked(founders: Reference, measure: Measure) -> None:
+    haplotypes = founders.holdout.haplotypes.copy()
     haplotypes[:, ::2] = 0
-    cohort = replace(reference.holdout, haplotypes=haplotypes)
-    drop = measure("allele-frequency-spectrum", reference, cohort)
-    keep = measure("allele-frequency-spectrum", reference, cohort, fixed="zero")
+    cohort = replace(founders.holdout, haplotypes=haplotypes)
+    drop = measure("allele-frequency-spectrum", founders, cohort)
+    keep = measure("allele-frequency-spectrum", founders, cohort, fixed="zero")
     assert value(keep, "jsd") > 10 * value(drop, "jsd")
     assert value(drop, "site_ratio") < 0.6
 
 
 def test_cohorts_with_sites_of_their_own_meet_the_same_threshold(
-    reference: Reference, measure: Measure, ctx: RunContext
+    founders: Reference, measure: Measure, ctx: RunContext
 ) -> None:
     other = founders_panel(150, 600, 5)
     moved = replace(other, positions=other.positions + 1)
     context = replace(ctx, min_maf=0.1)
-    result = measure("allele-frequency-spectrum", reference, moved, context)
-    n_real, n_synthetic = ((panel.maf > 0.1).sum() for panel in (reference.holdout, other))
+    result = measure("allele-frequency-spectrum", founders, moved, context)
+    n_real, n_synthetic = ((panel.maf > 0.1).sum() for panel in (founders.holdout, other))
     assert value(result, "site_ratio") == pytest.approx(n_synthetic / n_real)
     assert "MAF > 0.1 on both sides" in note(result, "jsd")
 
@@ -224,13 +224,11 @@ def test_cohorts_with_sites_of_their_own_meet_the_same_threshold(
     ],
 )
 def test_the_order_of_people_changes_nothing(
-    order: list[int], metric: Any, params: Params, reference: Reference, ctx: RunContext
+    order: list[int], metric: Any, params: Params, founders: Reference, ctx: RunContext
 ) -> None:
     cohort = founders_panel(40, 600, 6)
     same = cohort.select_samples(np.array(order))
-    assert flat(metric(reference, same, params, ctx)) == flat(
-        metric(reference, cohort, params, ctx)
-    )
+    assert flat(metric(founders, same, params, ctx)) == flat(metric(founders, cohort, params, ctx))
 
 
 @pytest.mark.parametrize("edges", [(0.1,), (0.2, 0.1), (0.0, 0.6), (-0.1, 0.5)])

@@ -1,12 +1,22 @@
-"""Shadow models: scores against scipy's densities, gains learnt, thresholds that carry over."""
+"""Attacks: shadow models against densities and planted gains, likelihood ratios against theory."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from haplobench_privacy.membership import Calibration, held_out_scores, threshold
+from haplobench import Panel, Reference
+from haplobench.testing import example_context
+from haplobench_privacy.membership import (
+    Calibration,
+    by_frequencies,
+    held_out_scores,
+    threshold,
+)
 from haplobench_privacy.roc import auc
+from haplobench_privacy.specs.attacks import LikelihoodParams
 
 
 def shadows(
@@ -88,3 +98,56 @@ def test_at_most_the_rate_exceeds_the_threshold() -> None:
     scores = np.arange(1000.0)
     assert (scores > threshold(scores, 0.01)).mean() <= 0.01
     assert (np.zeros(7) > threshold(np.zeros(7), 0.01)).mean() == 0
+
+
+def independent(n: int, frequencies: NDArray[np.float64], rng: np.random.Generator) -> Panel:
+    alleles = (rng.random((2 * n, frequencies.size)) < frequencies).astype(np.int8)
+    positions = 1000 * np.arange(1, frequencies.size + 1)
+    return Panel(alleles, positions, "1", np.array([f"s{i}" for i in range(n)]))
+
+
+def test_power_is_that_of_the_theory(tmp_path: Path) -> None:
+    """Sankararaman et al. (2009): power rests on sites over people in pool and reference."""
+    rng = np.random.default_rng(7)
+    frequencies = rng.uniform(0.1, 0.9, 1500)
+    n_train, n_holdout = 150, 300
+    panel = independent(n_train + n_holdout, frequencies, rng)
+    train = panel.select_samples(np.arange(n_train))
+    holdout = panel.select_samples(np.arange(n_train, n_train + n_holdout))
+    result = by_frequencies(
+        Reference(train, holdout),
+        train.with_haplotypes(train.haplotypes),
+        LikelihoodParams(max_r2=1.0),
+        example_context(tmp_path, train),
+    )
+    found = result.measurements
+    # Of one haplotype the mean moves by m / n, the variance is m (1 / n + 1 / r).
+    pool, reference = 2 * n_train, 2 * n_holdout * 4 / 5
+    apart = np.sqrt(2 * 1500) / pool / np.sqrt(1 / pool + 1 / reference)
+    expected = stats.norm.cdf(apart / np.sqrt(2))
+    assert found["auc"].value == pytest.approx(expected, abs=0.04)  # type: ignore[union-attr]
+    assert found["auc_homer"].value > 0.7  # type: ignore[union-attr, operator]
+    assert found["auc_candidates"].value > found["auc"].value  # type: ignore[union-attr, operator]
+    one = stats.norm.cdf(apart / 2)
+    assert found["auc_haplotype"].value == pytest.approx(one, abs=0.04)  # type: ignore[union-attr]
+
+
+def test_unseen_pools_tell_nothing_over_many_splits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    areas = []
+    for _ in range(25):
+        panel = independent(180, rng.uniform(0.1, 0.9, 200), rng)
+        train, holdout, unseen = (
+            panel.select_samples(part) for part in np.split(np.arange(180), [80, 140])
+        )
+        result = by_frequencies(
+            Reference(train, holdout),
+            train.with_haplotypes(unseen.haplotypes),
+            LikelihoodParams(bootstraps=2),
+            example_context(tmp_path, train),
+        )
+        found = result.measurements
+        areas.append([found[k].value for k in ("auc", "auc_candidates")])  # type: ignore[union-attr]
+    means = np.mean(areas, axis=0)
+    errors = np.std(areas, axis=0) / 5
+    assert (np.abs(means - 0.5) < 3.5 * errors).all()

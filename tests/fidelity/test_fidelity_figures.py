@@ -7,29 +7,30 @@ import sys
 
 import numpy as np
 import pytest
-from ld_panels import Measure, founders_panel, independent_sites
+from founder_panels import Measure, founders_panel, independent_sites
 
-from haplobench import CohortSeries, Reference
+from haplobench import CohortSeries, Panel, Reference
+from haplobench.registry import resolve
 from haplobench.report.load import FigureInfo
 from haplobench.report.style import FigureStyle
-from haplobench_fidelity.specs import sites
+from haplobench_fidelity.specs import haplotypes, sites
 
 FIGURES = [(metric.name, figure) for metric in sites.SPECS for figure in metric.figures]
 
 
 @pytest.mark.parametrize(("metric", "figure"), FIGURES, ids=lambda item: getattr(item, "name", ""))
 def test_figures_are_drawn(
-    metric: str, figure: FigureInfo, reference: Reference, measure: Measure
+    metric: str, figure: FigureInfo, founders: Reference, measure: Measure
 ) -> None:
     pytest.importorskip("vl_convert")
     from haplobench.report.figures import draw
     from haplobench.report.svg import clean
 
     labels = [f"generator-{i}" for i in range(12)]
-    good = measure(metric, reference, founders_panel(150, 600, 4)).series
-    bad = measure(metric, reference, independent_sites(reference.train, 300, 1)).series
+    good = measure(metric, founders, founders_panel(150, 600, 4)).series
+    bad = measure(metric, founders, independent_sites(founders.train, 300, 1)).series
     floor = [
-        CohortSeries("floor", "floor", 0, i, measure(metric, reference, panel).series)
+        CohortSeries("floor", "floor", 0, i, measure(metric, founders, panel).series)
         for i, panel in enumerate([founders_panel(150, 600, seed) for seed in (5, 6)])
     ]
     cohorts = floor + [
@@ -48,7 +49,7 @@ def test_figures_are_drawn(
     assert draw(info, [CohortSeries("generator-0", "generator", 0, 0, {})], style) is None
 
 
-def test_heat_map_has_the_real_half_above(reference: Reference, measure: Measure) -> None:
+def test_heat_map_has_the_real_half_above(founders: Reference, measure: Measure) -> None:
     import base64
     import io
 
@@ -71,3 +72,31 @@ def test_specs_import_nothing_heavy() -> None:
         "sys.exit(str(heavy) if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in haplotypes.SPECS if spec.figures])
+def test_figures_of_haplotypes_draw_and_stay_small(
+    name: str, reference: Reference, cohorts: dict[str, Panel], measure: Measure
+) -> None:
+    pytest.importorskip("altair")
+    convert = pytest.importorskip("vl_convert")
+    (spec,) = [spec for spec in haplotypes.SPECS if spec.name == name]
+    series = [
+        CohortSeries(
+            label,
+            "floor" if label == "floor" else "control",
+            0,
+            0,
+            measure(name, reference, cohort).series,
+        )
+        for label, cohort in cohorts.items()
+    ]
+    style = FigureStyle(("copy", "independent"))
+    for figure in spec.figures:
+        draw = resolve(figure.target)
+        assert draw([], style) is None
+        chart = draw(series, style)
+        svg = convert.vegalite_to_svg(chart.to_json(), allowed_base_urls=[])
+        assert len(svg) < 100_000
+        for label in cohorts:
+            assert label in svg
