@@ -11,7 +11,7 @@ from command_cases import fit, need, rows
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.testing import check_generator, example_context, example_panel
-from haplobench_command.generator import CommandGenerator, OwnSitesCommandGenerator
+from haplobench_command.generator import CommandGenerator
 from haplobench_command.specs import (
     SPECS,
     ConditionalCommandParams,
@@ -89,7 +89,7 @@ def test_scrm_with_sites_of_its_own(panel: Panel, ctx: RunContext) -> None:
     need("scrm")
     params = {"sample": SCRM, "output_format": "ms"}
     check_generator(COMMAND_OWN_SITES, params=params, n_haplotypes=60)
-    fitted = OwnSitesCommandGenerator().fit(panel, OwnSitesCommandParams(**params), ctx)
+    fitted = CommandGenerator().fit(panel, OwnSitesCommandParams(**params), ctx)
     pi, n = [], 40
     for draw in range(30):
         (cohort,) = fitted.sample(SampleRequest(n, start=draw * n), ctx)

@@ -28,7 +28,7 @@ from haplobench_vae.paper import (
     train_windows,
     transposed_convolve,
 )
-from haplobench_vae.specs import PaperVAEParams, TrainingParams
+from haplobench_vae.specs import PaperVAEParams
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 
 QUICK = {"epochs": 6, "window": 64, "windows_per_group": 3, "warm_up": 2, "latent": 4}
@@ -289,7 +289,7 @@ def _trained(n_windows: int, seed: int, **changes: float) -> tuple[WindowVAEs, l
     model = WindowVAEs(PaperShape(n_windows, 16, 2, (4, 4)), frequencies, generator)
     losses: list[float] = []
     held = np.arange(80) < 20
-    params = TrainingParams.model_validate({"epochs": 40, "batch_size": 16} | changes)
+    params = PaperVAEParams.model_validate({"epochs": 40, "batch_size": 16} | changes)
     history = train_windows(
         model, alleles, held, params, generator, lambda epoch, loss: losses.append(loss)
     )

@@ -18,9 +18,15 @@ from haplobench.testing import example_context, example_panel
 from haplobench_vae import sampling_compiled as kernels
 from haplobench_vae import vae as fitted_module
 from haplobench_vae.prior import WindowPrior
-from haplobench_vae.sampling import ArgmaxLevels, BlockSampler, SeededLevels, block_size
+from haplobench_vae.sampling import (
+    ArgmaxLevels,
+    BlockSampler,
+    DeviceSampler,
+    SeededLevels,
+    block_size,
+    inverse_cdf,
+)
 from haplobench_vae.sampling_compiled import CompiledSampler
-from haplobench_vae.sampling_device import DeviceSampler, inverse_cdf
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.training import reproducible
 from haplobench_vae.vae import VAE, FittedVAE

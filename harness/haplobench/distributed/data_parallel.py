@@ -39,24 +39,15 @@ def data_parallel(
 ) -> Trainer:
     """A trainer of a model over the ranks of a group.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        On its device already; rank 0's parameters become everyone's.
-    optimizer : torch.optim.Optimizer
-        Of the model's parameters.
-    group : ProcessGroup
-        `ctx.group`.
-    device : str
-        `ctx.device`.
-    compression : str
-        Of the gradients on their way: `none`, or `fp16` (half the bytes, relative error about
-        5e-4).
-    overlap : bool
-        Send buckets of gradients while others are still being computed; else all at the end
-        in one piece, which is quicker for small models.
-    scaler : torch.amp.GradScaler or None
-        For float16 autocast.
+    `model`: on its device already; rank 0's parameters become everyone's.
+    `optimizer`: of the model's parameters.
+    `group`: `ctx.group`.
+    `device`: `ctx.device`.
+    `compression`: of the gradients on their way: `none`, or `fp16` (half the bytes, relative error
+    about 5e-4).
+    `overlap`: send buckets of gradients while others are still being computed; else all at the end
+    in one piece, which is quicker for small models.
+    `scaler`: for float16 autocast.
     """
     trainer = Trainer
     if group.backend == "torch":

@@ -35,17 +35,11 @@ def open_group(
     Rank 0 picks a free port of its machine and writes where it listens into the file
     `meeting`, which all ranks see: no port is guessed, so that cells side by side never meet.
 
-    Parameters
-    ----------
-    backend : str
-        `torch` (gloo on CPUs, NCCL on GPUs) or `horovod` (gloo).
-    rank, size, local_rank, local_size : int
-        As torchrun has them: place and number in all, and on this machine.
-    meeting : Path
-        A file that isn't there yet, in a folder that all machines share.
-    device : str
-    timeout : float
-        Seconds to wait for the others, and that a collective may last.
+    `backend`: `torch` (gloo on CPUs, NCCL on GPUs) or `horovod` (gloo).
+    `rank`, `size`, `local_rank`, `local_size`: as torchrun has them: place and number in all, and
+    on this machine.
+    `meeting`: a file that isn't there yet, in a folder that all machines share.
+    `timeout`: seconds to wait for the others, and that a collective may last.
 
     Raises BenchError if the back end isn't installed or rank 0 doesn't come.
     """

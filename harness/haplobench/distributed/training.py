@@ -72,19 +72,12 @@ class StepMeter:
 class Trainer:
     """A model and its optimizer, trained by all ranks together: see `data_parallel`.
 
-    Attributes
-    ----------
-    model : torch.nn.Module
-        To be called in the forward pass (its `forward`, not other methods: with several ranks
-        it is a wrapper).
-    module : torch.nn.Module
-        The model itself: for its state, evaluation and sampling. Parameters are the same on
-        all ranks after `step`; buffers are left alone: reduce statistics over
-        `group.all_reduce`.
-    optimizer : torch.optim.Optimizer
-        To hang a learning-rate schedule on.
-    meter : StepMeter
-        Call `meter.restart()` after a validation or checkpoint, so that it isn't counted.
+    `model`: to be called in the forward pass (its `forward`, not other methods: with several ranks
+    it is a wrapper).
+    `module`: the model itself: for its state, evaluation and sampling. Parameters are the same on
+    all ranks after `step`; buffers are left alone: reduce statistics over `group.all_reduce`.
+    `optimizer`: to hang a learning-rate schedule on.
+    `meter`: call `meter.restart()` after a validation or checkpoint, so that it isn't counted.
     """
 
     def __init__(

@@ -27,25 +27,10 @@ def check_dataset(
     doesn't change, counts of what was skipped, provenance, a recombination map and a
     sequence that cover the panel, no files outside the folders.
 
-    Parameters
-    ----------
-    dataset : str or DatasetSpec
-        A name in the registry, or a description.
-    params : mapping, Params or None
-    seed : int
-    registry : Registry or None
+    `dataset`: a name in the registry, or a description. Returns the names of the checks passed.
 
-    Returns
-    -------
-    tuple of str
-        The checks passed.
-
-    Raises
-    ------
-    ConformanceError
-        Lists every failure.
-    PluginError
-        For an unknown name, or if this machine lacks what the dataset needs.
+    Raises ConformanceError that lists every failure, PluginError for an unknown name or if this
+    machine lacks what the dataset needs.
     """
     return conformance(
         "dataset",

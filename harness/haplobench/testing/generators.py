@@ -59,31 +59,15 @@ def check_generator(
     people; for
     `distributed=True`, with torch installed, also that two ranks fit the same as one.
 
-    Parameters
-    ----------
-    generator : str or GeneratorSpec
-        A name in the registry, or a description.
-    panel : Panel or None
-        Training panel; `example_panel()` if None.
-    params : mapping, Params or None
-        Of the fit: choose quick ones. None: the defaults.
-    seed : int
-    n_haplotypes : int
-        Haplotypes of the main sample, even; more than 512 cross the usual block borders.
-    registry : Registry or None
-        Where to look a name up; the installed plugins if None.
+    `generator`: a name in the registry, or a description.
+    `panel`: training panel; `example_panel()` if None.
+    `params`: of the fit: choose quick ones. None: the defaults.
+    `n_haplotypes`: haplotypes of the main sample, even; more than 512 cross the usual block
+    borders.
+    `registry`: where to look a name up; the installed plugins if None.
 
-    Returns
-    -------
-    tuple of str
-        The checks passed.
-
-    Raises
-    ------
-    ConformanceError
-        Lists every failure.
-    PluginError
-        For an unknown name, or if this machine lacks what the generator needs.
+    Returns the names of the checks passed. Raises ConformanceError that lists every failure,
+    PluginError for an unknown name or if this machine lacks what the generator needs.
     """
 
     def check(spec: GeneratorSpec, findings: Findings, folder: Path, params: Params) -> None:

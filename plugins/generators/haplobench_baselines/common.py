@@ -88,12 +88,7 @@ class Groups:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays, to be saved."""
-        return {
-            "labels": self.labels,
-            "label_groups": self.label_groups,
-            "members": self.members,
-            "offsets": self.offsets,
-        }
+        return dict(vars(self))
 
     @classmethod
     def load(cls, arrays: dict[str, NDArray[Any]]) -> Self:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from haplobench_baselines.common import (
 from haplobench_baselines.specs import LiStephensParams
 
 _NAME = "li-stephens"
+_ARRAYS = ("haplotypes", "morgans", "switches", "mutations")
 _CELLS = 1 << 22  # alleles gathered at once
 
 
@@ -63,14 +63,8 @@ class LiStephens:
     def load(self, directory: Path, ctx: RunContext) -> FittedLiStephens:
         """Read what `save` wrote; the haplotypes stay on disk, mapped into memory."""
         arrays, facts = load_state(directory, _NAME)
-        return FittedLiStephens(
-            haplotypes=arrays["haplotypes"],
-            morgans=arrays["morgans"],
-            groups=Groups.load(arrays),
-            switches=arrays["switches"],
-            mutations=arrays["mutations"],
-            ploidy=facts["ploidy"],
-        )
+        saved = {name: arrays[name] for name in _ARRAYS}
+        return FittedLiStephens(**saved, groups=Groups.load(arrays), ploidy=facts["ploidy"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,14 +179,8 @@ class FittedLiStephens:
 
     def save(self, directory: Path) -> None:
         """Write the haplotypes, the map and the rates."""
-        arrays: dict[str, NDArray[Any]] = {
-            "haplotypes": self.haplotypes,
-            "morgans": self.morgans,
-            "switches": self.switches,
-            "mutations": self.mutations,
-            **self.groups.arrays(),
-        }
-        save_state(directory, _NAME, arrays, ploidy=self.ploidy)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        save_state(directory, _NAME, arrays | self.groups.arrays(), ploidy=self.ploidy)
 
 
 def watterson_theta(n: int) -> float:

@@ -12,33 +12,6 @@ _MSPRIME = (
     "Baumdicker, F. et al. Efficient ancestry and mutation simulation with msprime 1.0. "
     "Genetics 220, iyab229 (2022)"
 )
-_KELLEHER = (
-    "Kelleher, J., Etheridge, A. M. & McVean, G. Efficient coalescent simulation and "
-    "genealogical analysis for large sample sizes. PLoS Computational Biology 12, e1004842 (2016)"
-)
-_TAJIMA = (
-    "Tajima, F. Evolutionary relationship of DNA sequences in finite populations. "
-    "Genetics 105, 437-460 (1983)"
-)
-_WATTERSON = (
-    "Watterson, G. A. On the number of segregating sites in genetical models without "
-    "recombination. Theor. Popul. Biol. 7, 256-276 (1975)"
-)
-_FU = (
-    "Fu, Y.-X. Statistical properties of segregating sites. Theor. Popul. Biol. 48, 172-197 (1995)"
-)
-_STDPOPSIM = (
-    "Adrion, J. R. et al. A community-maintained standard library of population genetic models. "
-    "eLife 9, e54967 (2020)"
-)
-_LAUTERBUR = (
-    "Lauterbur, M. E. et al. Expanding the stdpopsim species catalog, and lessons learned for "
-    "realistic genome simulations. eLife 12, RP84874 (2023)"
-)
-_GUTENKUNST = (
-    "Gutenkunst, R. N. et al. Inferring the joint demographic history of multiple populations "
-    "from multidimensional SNP frequency data. PLoS Genetics 5, e1000695 (2009)"
-)
 
 _MODULE = Module("msprime", "haplobench[coalescent]")
 
@@ -94,7 +67,18 @@ SPECS = (
         params=MsprimeParams,
         needs=(_MODULE,),
         site_matched=False,
-        citations=(_MSPRIME, _KELLEHER, _TAJIMA, _WATTERSON, _FU),
+        citations=(
+            _MSPRIME,
+            "Kelleher, J., Etheridge, A. M. & McVean, G. Efficient coalescent simulation and "
+            "genealogical analysis for large sample sizes. PLoS Computational Biology 12, "
+            "e1004842 (2016)",
+            "Tajima, F. Evolutionary relationship of DNA sequences in finite populations. "
+            "Genetics 105, 437-460 (1983)",
+            "Watterson, G. A. On the number of segregating sites in genetical models without "
+            "recombination. Theor. Popul. Biol. 7, 256-276 (1975)",
+            "Fu, Y.-X. Statistical properties of segregating sites. Theor. Popul. Biol. 48, "
+            "172-197 (1995)",
+        ),
     ),
     GeneratorSpec(
         name="stdpopsim",
@@ -108,6 +92,15 @@ SPECS = (
         needs=(_MODULE, Module("stdpopsim", "haplobench[coalescent]")),
         site_matched=False,
         conditional=True,
-        citations=(_STDPOPSIM, _LAUTERBUR, _GUTENKUNST, _MSPRIME),
+        citations=(
+            "Adrion, J. R. et al. A community-maintained standard library of population genetic "
+            "models. eLife 9, e54967 (2020)",
+            "Lauterbur, M. E. et al. Expanding the stdpopsim species catalog, and lessons learned "
+            "for realistic genome simulations. eLife 12, RP84874 (2023)",
+            "Gutenkunst, R. N. et al. Inferring the joint demographic history of multiple "
+            "populations from multidimensional SNP frequency data. PLoS Genetics 5, e1000695 "
+            "(2009)",
+            _MSPRIME,
+        ),
     ),
 )

@@ -34,6 +34,62 @@ _TAIL_LINES = 12
 _TAIL_BYTES = 4096
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PARAMS = {
+    model.__name__: model
+    for model in (CommandParams, ConditionalCommandParams, OwnSitesCommandParams)
+}
+
+
+class CommandGenerator:
+    """A program: the class of `params` says whether its sites are the panel's or its own."""
+
+    def fit(self, train: Panel, params: CommandLines, ctx: RunContext) -> FittedCommand:
+        """Write the files that the commands name, and run `fit` if there is one.
+
+        Raises BenchError if a file can't be had (no map, no labels) or the program fails.
+        """
+        folder = ctx.scratch / "command"
+        folder.mkdir()
+        sample, fit = params.used("sample"), params.used("fit")
+        facts: dict[str, int | str] = {
+            "n_sites": train.n_sites,
+            "contig": train.contig,
+            "first_position": int(train.positions[0]),
+            "last_position": int(train.positions[-1]),
+            "length": train.span,
+            "n_train_haplotypes": train.n_haplotypes,
+            "n_train_samples": train.n_samples,
+        }
+        if params.uses_populations or "train_labels" in sample | fit:
+            write_labels(train, folder / "train_labels.tsv")
+        if "train" in sample | fit:
+            _write_train(train, folder / f"train.{params.input_format}")
+        if params.fit is not None:
+            scratch = ctx.scratch / "fit"
+            scratch.mkdir()
+            values = _values(folder, params, facts, ctx, fit, "fit")
+            run("fit", params.fit, values | {"scratch": scratch}, params, ctx)
+            if not any(folder.glob("model*")):
+                raise BenchError("command fit: left nothing at {model}, which sample names")
+        if "train" not in sample:
+            for file in folder.glob("train.*"):
+                file.unlink()
+        nobody = np.zeros((train.ploidy, train.n_sites), np.int8)
+        train.with_haplotypes(nobody).save(folder / "sites")
+        head = {
+            "model": type(params).__name__,
+            "params": params.model_dump(mode="json"),
+            "folder": str(params.folder),
+            "facts": facts,
+        }
+        (folder / "command.json").write_text(json.dumps(head, indent=1) + "\n")
+        return _opened(folder, params)
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedCommand:
+        """Open the folder; nothing is copied."""
+        head: dict[str, Any] = json.loads((directory / "command.json").read_text())
+        params = _PARAMS[head["model"]].model_validate(head["params"])
+        return _opened(directory, params.moved_from(Path(head["folder"])))
 
 
 @dataclass
@@ -144,75 +200,10 @@ class FittedOwnSitesCommand(FittedCommand):
         shutil.rmtree(output.parent, ignore_errors=True)
 
 
-class CommandGenerator:
-    """A program at the panel's own sites."""
-
-    fitted: type[FittedCommand] = FittedCommand
-
-    def fit(self, train: Panel, params: CommandLines, ctx: RunContext) -> FittedCommand:
-        """Write the files that the commands name, and run `fit` if there is one.
-
-        Raises BenchError if a file can't be had (no map, no labels) or the program fails.
-        """
-        folder = ctx.scratch / "command"
-        folder.mkdir()
-        sample, fit = params.used("sample"), params.used("fit")
-        facts: dict[str, int | str] = {
-            "n_sites": train.n_sites,
-            "contig": train.contig,
-            "first_position": int(train.positions[0]),
-            "last_position": int(train.positions[-1]),
-            "length": train.span,
-            "n_train_haplotypes": train.n_haplotypes,
-            "n_train_samples": train.n_samples,
-        }
-        if params.uses_populations or "train_labels" in sample | fit:
-            write_labels(train, folder / "train_labels.tsv")
-        if "train" in sample | fit:
-            _write_train(train, folder / f"train.{params.input_format}")
-        if params.fit is not None:
-            scratch = ctx.scratch / "fit"
-            scratch.mkdir()
-            values = _values(folder, params, facts, ctx, fit, "fit")
-            run("fit", params.fit, values | {"scratch": scratch}, params, ctx)
-            if not any(folder.glob("model*")):
-                raise BenchError("command fit: left nothing at {model}, which sample names")
-        if "train" not in sample:
-            for file in folder.glob("train.*"):
-                file.unlink()
-        nobody = np.zeros((train.ploidy, train.n_sites), np.int8)
-        train.with_haplotypes(nobody).save(folder / "sites")
-        head = {
-            "model": type(params).__name__,
-            "params": params.model_dump(mode="json"),
-            "folder": str(params.folder),
-            "facts": facts,
-        }
-        (folder / "command.json").write_text(json.dumps(head, indent=1) + "\n")
-        return self._open(folder, params)
-
-    def load(self, directory: Path, ctx: RunContext) -> FittedCommand:
-        """Open the folder; nothing is copied."""
-        head: dict[str, Any] = json.loads((directory / "command.json").read_text())
-        params = _PARAMS[head["model"]].model_validate(head["params"])
-        return self._open(directory, params.moved_from(Path(head["folder"])))
-
-    @classmethod
-    def _open(cls, folder: Path, params: CommandLines) -> FittedCommand:
-        facts = json.loads((folder / "command.json").read_text())["facts"]
-        return cls.fitted(folder, params, facts, Panel.load(folder / "sites"))
-
-
-class OwnSitesCommandGenerator(CommandGenerator):
-    """A program whose sites are its own."""
-
-    fitted: type[FittedCommand] = FittedOwnSitesCommand
-
-
-_PARAMS = {
-    model.__name__: model
-    for model in (CommandParams, ConditionalCommandParams, OwnSitesCommandParams)
-}
+def _opened(folder: Path, params: CommandLines) -> FittedCommand:
+    facts = json.loads((folder / "command.json").read_text())["facts"]
+    fitted = FittedOwnSitesCommand if isinstance(params, OwnSitesCommandParams) else FittedCommand
+    return fitted(folder, params, facts, Panel.load(folder / "sites"))
 
 
 def _values(

@@ -284,12 +284,12 @@ class OwnSitesCommandParams(CommandLines):
     output_format: OutputFormat | Literal["ms"] = "vcf.gz"
 
 
-_TARGET = "haplobench_command.generator:"
+_TARGET = "haplobench_command.generator:CommandGenerator"
 SPECS = (
     GeneratorSpec(
         name="command",
         version="1",
-        target=f"{_TARGET}CommandGenerator",
+        target=_TARGET,
         summary="A program of yours, in any language: its command lines stand in the suite.",
         params=CommandParams,
         programs=True,
@@ -297,7 +297,7 @@ SPECS = (
     GeneratorSpec(
         name="command-populations",
         version="1",
-        target=f"{_TARGET}CommandGenerator",
+        target=_TARGET,
         summary="A program that is told the population of everybody it samples, see `command`.",
         params=ConditionalCommandParams,
         programs=True,
@@ -306,7 +306,7 @@ SPECS = (
     GeneratorSpec(
         name="command-own-sites",
         version="1",
-        target=f"{_TARGET}OwnSitesCommandGenerator",
+        target=_TARGET,
         summary="A program whose sites are its own (a coalescent simulator), see `command`.",
         params=OwnSitesCommandParams,
         programs=True,

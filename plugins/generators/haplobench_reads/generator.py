@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
-from haplobench_reads.genome import BLOCK, Genomes, Individual, Sites, reference_under, write_fasta
+from haplobench_reads.genome import BLOCK, Genomes, Sites, reference_under, write_fasta
 from haplobench_reads.illumina import gzipped, records, simulate
 from haplobench_reads.specs import PROGRAMS, ArtReadsParams, BuiltinReadsParams, DwgsimReadsParams
 
@@ -96,20 +96,22 @@ class FittedReadSimulator:
         params, ploidy = self.params, self.sites.ploidy
         request = SampleRequest(ploidy, person * ploidy)
         haplotypes = [self._block(block, ctx)[rows] for block, rows, _ in request.blocks(BLOCK)]
-        individual = Individual(person, np.concatenate(haplotypes))
         genomes = Genomes.of(reference_under(self.sites, ctx), self.sites)
         genomes.require(params.longest_template)
+        name, coverage = f"synthetic{person + 1}", params.coverage / ploidy
         suffixes = ("_1", "_2") if params.paired else ("",)
-        paths = [ctx.artifacts / f"{individual.name}{suffix}.fastq.gz" for suffix in suffixes]
+        paths = [ctx.artifacts / f"{name}{suffix}.fastq.gz" for suffix in suffixes]
         with gzipped(paths) as files:
-            if not isinstance(params, BuiltinReadsParams):
-                run_program(individual, genomes, params, ctx, files)
-                return paths
-            for haplotype, alleles in enumerate(individual.haplotypes):
-                prefix, number = individual.haplotype_name(haplotype), 1
-                rng = ctx.rng("reads", "builtin", person, haplotype)
-                coverage = params.coverage / ploidy
-                for fragments, mates in simulate(genomes.haplotype(alleles), coverage, params, rng):
+            for haplotype, alleles in enumerate(np.concatenate(haplotypes)):
+                prefix, bases = f"{name}_h{haplotype + 1}", genomes.haplotype(alleles)
+                if not isinstance(params, BuiltinReadsParams):
+                    # A 31-bit seed; 0 and below mean the clock to some.
+                    key = ctx.seed_for("reads", "program", person, haplotype)
+                    seed = 1 + key % _LARGEST_SEED
+                    run_program(prefix, bases, coverage, seed, params, ctx.scratch, files)
+                    continue
+                number, rng = 1, ctx.rng("reads", "builtin", person, haplotype)
+                for fragments, mates in simulate(bases, coverage, params, rng):
                     for mate, (file, reads) in enumerate(zip(files, mates, strict=True), 1):
                         suffix = f"/{mate}" if params.paired else ""
                         file.write(records(prefix, genomes.start, number, fragments, reads, suffix))
@@ -125,59 +127,55 @@ class FittedReadSimulator:
         return self.sites.draw(ctx.rng("reads", "sample", block))
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command, and the FASTQ files (one per mate, perhaps with .gz added) it writes."""
-
-    arguments: Sequence[str]
-    outputs: Sequence[Path]
-
-
 def run_program(
-    individual: Individual,
-    genomes: Genomes,
+    name: str,
+    bases: NDArray[np.uint8],
+    coverage: float,
+    seed: int,
     params: ArtReadsParams | DwgsimReadsParams,
-    ctx: RunContext,
+    scratch: Path,
     files: Sequence[gzip.GzipFile],
 ) -> None:
-    """Sequence each haplotype with a program and append its reads to `files`, one per mate.
+    """Sequence a haplotype's `bases` with a program; append its reads to `files`, one per mate.
 
-    Intermediate files are in `ctx.scratch`. Raises BenchError if the program is missing or
-    fails.
+    Intermediate files are in `scratch`. Raises BenchError if the program is missing or fails.
     """
     program = PROGRAMS[params.backend]
     if shutil.which(program.name) is None:
         raise BenchError(f"program {program.name} is not on PATH", hint=program.install)
-    for haplotype, alleles in enumerate(individual.haplotypes):
-        # A 31-bit seed; 0 and below mean the clock to some.
-        seed = 1 + ctx.seed_for("reads", "program", individual.index, haplotype) % _LARGEST_SEED
-        coverage = params.coverage / individual.ploidy
-        with tempfile.TemporaryDirectory(dir=ctx.scratch) as folder:
-            fasta = Path(folder) / f"{individual.haplotype_name(haplotype)}.fa"
-            write_fasta(fasta, individual.haplotype_name(haplotype), genomes.haplotype(alleles))
-            if isinstance(params, ArtReadsParams):
-                command = art_command(fasta, coverage, seed, params)
-            else:
-                command = dwgsim_command(fasta, coverage, seed, params)
-            _run(command.arguments)
-            for output, file in zip(command.outputs, files, strict=True):
-                _append(output, file, program.name)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        fasta = Path(folder) / f"{name}.fa"
+        write_fasta(fasta, name, bases)
+        if isinstance(params, ArtReadsParams):
+            arguments, outputs = art_command(fasta, coverage, seed, params)
+        else:
+            arguments, outputs = dwgsim_command(fasta, coverage, seed, params)
+        _run(arguments)
+        for output, file in zip(outputs, files, strict=True):
+            _append(output, file, program.name)
 
 
-def art_command(fasta: Path, coverage: float, seed: int, params: ArtReadsParams) -> Command:
-    """`art_illumina` for one FASTA (see its --help, version 2.5.8)."""
+def art_command(
+    fasta: Path, coverage: float, seed: int, params: ArtReadsParams
+) -> tuple[list[str], list[Path]]:
+    """`art_illumina` for one FASTA (see its --help, version 2.5.8), and the FASTQ it writes."""
     prefix = fasta.with_suffix("")
     arguments = ["art_illumina", "-q", "-na", "-ss", params.sequencing_system, "-i", str(fasta)]
     arguments += ["-l", str(params.read_length), "-f", str(coverage), "-rs", str(seed)]
     if params.paired:
         arguments += ["-p", "-m", str(params.fragment_mean), "-s", str(params.fragment_sd)]
         outputs = [prefix.with_name(f"{prefix.name}_{mate}.fq") for mate in (1, 2)]
-        return Command([*arguments, "-o", f"{prefix}_"], outputs)
-    return Command([*arguments, "-o", str(prefix)], [prefix.with_suffix(".fq")])
+        return [*arguments, "-o", f"{prefix}_"], outputs
+    return [*arguments, "-o", str(prefix)], [prefix.with_suffix(".fq")]
 
 
-def dwgsim_command(fasta: Path, coverage: float, seed: int, params: DwgsimReadsParams) -> Command:
-    """`dwgsim` for one haploid FASTA, adding no variants and no random reads of its own."""
+def dwgsim_command(
+    fasta: Path, coverage: float, seed: int, params: DwgsimReadsParams
+) -> tuple[list[str], list[Path]]:
+    """`dwgsim` for one haploid FASTA, and the FASTQ it writes, perhaps with .gz added.
+
+    It adds no variants and no random reads of its own.
+    """
     prefix = fasta.with_suffix("")
     errors = "-".join(str(rate) for rate in params.error_rates)
     length = str(params.read_length)
@@ -187,7 +185,7 @@ def dwgsim_command(fasta: Path, coverage: float, seed: int, params: DwgsimReadsP
     arguments += ["-d", str(round(params.fragment_mean)), "-s", str(params.fragment_sd)]
     mates = (1, 2) if params.paired else (1,)
     outputs = [prefix.with_name(f"{prefix.name}.bwa.read{mate}.fastq") for mate in mates]
-    return Command([*arguments, str(fasta), str(prefix)], outputs)
+    return [*arguments, str(fasta), str(prefix)], outputs
 
 
 def _run(arguments: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +53,8 @@ class Sites:
 
     def save(self, path: Path) -> None:
         """Write as npz, without pickle."""
-        np.savez_compressed(
-            path,
-            contig=np.array(self.contig),
-            ploidy=np.array(self.ploidy),
-            positions=self.positions,
-            ref=self.ref,
-            alt=self.alt,
-            frequencies=self.frequencies,
-        )
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(self).items()}
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -75,32 +68,6 @@ class Sites:
                 )
         except (OSError, ValueError, KeyError) as error:
             raise BenchError(f"{path}: not the saved sites of a panel: {error}") from None
-
-
-@dataclass(frozen=True, eq=False)
-class Individual:
-    """A person to be sequenced.
-
-    `index`: absolute index of the person, from 0: all randomness is keyed by it.
-    `haplotypes` (ploidy, n_sites) int8.
-    """
-
-    index: int
-    haplotypes: NDArray[np.int8]
-
-    @property
-    def ploidy(self) -> int:
-        """Number of haplotypes."""
-        return int(self.haplotypes.shape[0])
-
-    @property
-    def name(self) -> str:
-        """Name of the person's files; counted from 1, as synthetic samples are."""
-        return f"synthetic{self.index + 1}"
-
-    def haplotype_name(self, haplotype: int) -> str:
-        """Name of one haplotype in FASTA and read names; counted from 1."""
-        return f"{self.name}_h{haplotype + 1}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +23,7 @@ from torch.nn import functional
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.distributed import shard
-from haplobench_vae.specs import PaperVAEParams, TrainingParams
+from haplobench_vae.specs import PaperVAEParams
 from haplobench_vae.storage import reading_model, write_model
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
 from haplobench_vae.windows import WindowTiling, all_windows
@@ -55,34 +57,35 @@ class PaperVAE:
             train, params.validation, ctx.rng("vae", "validation"), ctx.validation
         )
         groups = list(tiling.groups(params.windows_per_group))
-        groups_here = shard(len(groups), ctx.group.rank, ctx.group.size)
+        groups_here = groups[shard(len(groups), ctx.group.rank, ctx.group.size)]
         models: list[WindowVAEs] = []
         histories: list[WindowHistory] = []
+
+        def report(windows: range, epoch: int, loss: float) -> None:
+            ctx.progress(
+                (len(models) + (epoch + 1) / params.epochs) / len(groups_here),
+                f"windows {windows.start + 1}-{windows.stop} of {tiling.n_windows}, "
+                f"epoch {epoch + 1} of {params.epochs}: validation loss {loss:.2f} nats",
+            )
+
         with reproducible(ctx.threads):
-            for number, windows in enumerate(groups[groups_here]):
-
-                def report(
-                    epoch: int, loss: float, windows: range = windows, k: int = number
-                ) -> None:
-                    ctx.progress(
-                        (k + (epoch + 1) / params.epochs) / (groups_here.stop - groups_here.start),
-                        f"windows {windows.start + 1}-{windows.stop} of {tiling.n_windows}, "
-                        f"epoch {epoch + 1} of {params.epochs}: validation loss {loss:.2f} nats",
-                    )
-
-                model, history = _fit_windows(train, tiling, windows, held, params, ctx, report)
+            for windows in groups_here:
+                cut = tiling.cut(train.haplotypes, windows)
+                # Randomness is keyed by the first window.
+                generator = cpu_generator(ctx.seed_for("vae", "fit", windows.start))
+                model = _network(tiling, params, _frequencies(cut[:, ~held]), generator)
+                model.to(ctx.device)
+                alleles = torch.from_numpy(cut).to(ctx.device)
+                report_epoch = partial(report, windows)
+                histories.append(
+                    train_windows(model, alleles, held, params, generator, report_epoch)
+                )
                 models.append(model)
-                histories.append(history)
-        histories_by_rank = ctx.group.gather(histories)
+        by_rank = cast("list[list[WindowHistory]]", ctx.group.gather(histories))
         if ctx.group.rank == 0:
-            everyone = [
-                history
-                for rank in histories_by_rank
-                for history in cast("list[WindowHistory]", rank)
-            ]
-            _write_history(ctx.artifacts / "training.json", everyone)
+            _write_history(ctx.artifacts / "training.json", list(chain.from_iterable(by_rank)))
         if ctx.group.size > 1:
-            models = _of_all_ranks(models, groups, groups_here, tiling, params, ctx)
+            models = _of_all_ranks(models, groups_here, tiling, params, ctx)
         return FittedPaperVAE(params, tiling, models)
 
     def load(self, directory: Path, ctx: RunContext) -> FittedPaperVAE:
@@ -93,10 +96,7 @@ class PaperVAE:
         with reading_model(directory, "vae-paper") as (head, state):
             params = PaperVAEParams.model_validate(head["params"])
             tiling = WindowTiling(head["n_sites"], head["width"], STRIDE)
-            models = [
-                _restored(state, windows, tiling, params, ctx.device)
-                for windows in tiling.groups(params.windows_per_group)
-            ]
+            models = _restored(state, tiling, params, ctx.device)
         return FittedPaperVAE(params, tiling, models)
 
 
@@ -154,79 +154,54 @@ class FittedPaperVAE:
         return alleles
 
 
-def _fit_windows(
-    train: Panel,
-    tiling: WindowTiling,
-    windows: range,
-    held: NDArray[np.bool_],
-    params: PaperVAEParams,
-    ctx: RunContext,
-    report: Callable[[int, float], None],
-) -> tuple[WindowVAEs, WindowHistory]:
-    """Train one run of windows; its randomness is keyed by its first window."""
-    cut = tiling.cut(train.haplotypes, windows)
-    frequencies = _frequencies(cut[:, ~held])
-    generator = cpu_generator(ctx.seed_for("vae", "fit", windows.start))
-    model = WindowVAEs(_shape(tiling, windows, params), torch.from_numpy(frequencies), generator)
-    model.to(ctx.device)
-    alleles = torch.from_numpy(cut).to(ctx.device)
-    return model, train_windows(model, alleles, held, params, generator, report)
-
-
-def _frequencies(cut: NDArray[np.int8]) -> NDArray[np.float32]:
+def _frequencies(cut: NDArray[np.int8]) -> Tensor:
     """Alternate allele frequency among the called: (n_windows, sites) float32; 0 where none."""
     called = (cut >= 0).sum(axis=1)
     frequencies: NDArray[np.float64] = (cut == 1).sum(axis=1) / np.maximum(called, 1)
-    return frequencies.astype(np.float32)
+    return torch.from_numpy(frequencies.astype(np.float32))
 
 
-def _shape(tiling: WindowTiling, windows: range, params: PaperVAEParams) -> PaperShape:
-    return PaperShape(len(windows), tiling.padded, params.latent, params.channels)
+def _network(
+    tiling: WindowTiling, params: PaperVAEParams, frequencies: Tensor, generator: torch.Generator
+) -> WindowVAEs:
+    shape = PaperShape(len(frequencies), tiling.padded, params.latent, params.channels)
+    return WindowVAEs(shape, frequencies, generator)
 
 
-def _untrained(tiling: WindowTiling, windows: range, params: PaperVAEParams) -> WindowVAEs:
-    shape = _shape(tiling, windows, params)
-    return WindowVAEs(shape, torch.zeros(len(windows), tiling.padded), cpu_generator(0))
+def _untrained(tiling: WindowTiling, n_windows: int, params: PaperVAEParams) -> WindowVAEs:
+    return _network(tiling, params, torch.zeros(n_windows, tiling.padded), cpu_generator(0))
 
 
 def _restored(
-    state: Mapping[str, Tensor],
-    windows: range,
-    tiling: WindowTiling,
-    params: PaperVAEParams,
-    device: str,
-) -> WindowVAEs:
-    """The model of a run of windows, of all windows' weights."""
-    model = _untrained(tiling, windows, params)
-    model.load_state_dict(
-        {name: values[windows.start : windows.stop] for name, values in state.items()}
-    )
-    return model.to(device)
+    state: Mapping[str, Tensor], tiling: WindowTiling, params: PaperVAEParams, device: str
+) -> list[WindowVAEs]:
+    """The models of all groups of windows, of all windows' weights."""
+    models = []
+    for windows in tiling.groups(params.windows_per_group):
+        model = _untrained(tiling, len(windows), params)
+        part = slice(windows.start, windows.stop)
+        model.load_state_dict({name: values[part] for name, values in state.items()})
+        models.append(model.to(device))
+    return models
 
 
 def _of_all_ranks(
     models: Sequence[WindowVAEs],
     groups: Sequence[range],
-    groups_here: slice,
     tiling: WindowTiling,
     params: PaperVAEParams,
     ctx: RunContext,
 ) -> list[WindowVAEs]:
-    """Every rank's models, of which this rank trained those of `groups[own]`."""
-    windows_here = groups[groups_here]
-    windows = slice(windows_here[0].start, windows_here[-1].stop) if windows_here else slice(0, 0)
+    """Every rank's models, of which this rank trained those of `groups`."""
+    windows = slice(groups[0].start, groups[-1].stop) if groups else slice(0, 0)
+    states = [model.state_dict() for model in models]
     # A rank without windows hands over none, of the same shapes.
-    empty = _untrained(tiling, range(0), params)
-    state = {
-        name: all_windows(
-            torch.cat([like[:0].cpu(), *(model.state_dict()[name].cpu() for model in models)]),
-            windows,
-            tiling.n_windows,
-            ctx.group,
-        )
-        for name, like in empty.state_dict().items()
-    }
-    return [_restored(state, run, tiling, params, ctx.device) for run in groups]
+    empty = _untrained(tiling, 0, params).state_dict()
+    whole = {}
+    for name, like in empty.items():
+        values = torch.cat([like[:0].cpu(), *(state[name].cpu() for state in states)])
+        whole[name] = all_windows(values, windows, tiling.n_windows, ctx.group)
+    return _restored(whole, tiling, params, ctx.device)
 
 
 def _write_history(path: Path, histories: Sequence[WindowHistory]) -> None:
@@ -243,7 +218,7 @@ def train_windows(
     model: WindowVAEs,
     alleles: Tensor,
     validation: NDArray[np.bool_],
-    params: TrainingParams,
+    params: PaperVAEParams,
     generator: torch.Generator,
     report: Callable[[int, float], None],
 ) -> WindowHistory:
@@ -259,7 +234,12 @@ def train_windows(
     fitted, held_out = alleles[:, ~held], alleles[:, held]
     n = fitted.shape[1]
     n_batches = max(1, n // params.batch_size)
-    noise_of = _Noise(model.shape.n_windows, model.shape.latent, generator, alleles.device)
+
+    def noise_of(n: int) -> Tensor:
+        # On the CPU, so that devices agree.
+        shape = model.shape.n_windows, n, model.shape.latent
+        return torch.randn(shape, generator=generator).to(alleles.device)
+
     # The same noise in every epoch: epochs are compared, not draws.
     held_noise = noise_of(held_out.shape[1])
     optimiser = torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=True)
@@ -326,21 +306,6 @@ class BestByWindow:
     def restore(self, model: nn.Module) -> None:
         """Put the kept parameters back into `model`."""
         model.load_state_dict(self._state)
-
-
-class _Noise:
-    """Standard normal latents (n_windows, n, latent), drawn on the CPU, moved to the device."""
-
-    def __init__(
-        self, n_windows: int, latent: int, generator: torch.Generator, device: torch.device
-    ) -> None:
-        self._shape = n_windows, latent
-        self._generator = generator
-        self._device = device
-
-    def __call__(self, n: int) -> Tensor:
-        windows, latent = self._shape
-        return torch.randn(windows, n, latent, generator=self._generator).to(self._device)
 
 
 @torch.no_grad()

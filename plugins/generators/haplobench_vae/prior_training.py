@@ -31,36 +31,6 @@ _VALIDATION_CELLS = 1 << 22  # scores held at once
 _COMPILE_STEPS = 20_000
 
 
-@dataclass(frozen=True)
-class PriorHistory:
-    """How training ended.
-
-    `code_loss`, `allele_loss`: of each epoch, on the validation people: nats per haplotype of the
-    codes, and of the alleles given the codes. Their sum bounds -log p(haplotype) from above.
-    `best_epoch`: from 0; its averaged weights were kept.
-    """
-
-    code_loss: list[float]
-    allele_loss: list[float]
-    best_epoch: int
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """What the prior is trained and validated on.
-
-    `mosaics`: of the training haplotypes.
-    `population` (n,) int64: of each training haplotype.
-    `validation` (m, n_sites) int8.
-    `validation_population` (m,) int64.
-    """
-
-    mosaics: Mosaics
-    population: NDArray[np.int64]
-    validation: NDArray[np.int8]
-    validation_population: NDArray[np.int64]
-
-
 @dataclass(frozen=True, eq=False)
 class Mosaics:
     """Li-Stephens mosaics (Li & Stephens 2003) of training haplotypes, without mutation.
@@ -125,8 +95,8 @@ class Mosaics:
         in_order = np.argsort(begins, kind="stable")
         until = np.append(begins[in_order][1:], 0)
         ends = np.where(until // n_sites == begins[in_order] // n_sites, until, 0)
-        own = begins[in_order] // n_sites
-        lengths = np.where(ends > 0, ends, (own + 1) * n_sites) - begins[in_order]
+        row_ends = (begins[in_order] // n_sites + 1) * n_sites
+        lengths = np.where(ends > 0, ends, row_ends) - begins[in_order]
         sources = np.repeat(np.concatenate([rows[mine], partner])[in_order], lengths)
         drawn = self.haplotypes[sources.reshape(mine.size, n_sites), np.arange(n_sites)]
         return np.asarray(drawn)
@@ -136,22 +106,29 @@ def train_prior(
     model: WindowPrior,
     codebooks: Codebooks,
     tiling: WindowTiling,
-    data: TrainingData,
+    mosaics: Mosaics,
+    validation: tuple[NDArray[np.int8], NDArray[np.int64]],
     params: VAEParams,
     ctx: RunContext,
     report: Callable[[int, int, float], None],
     checkpoint: CheckpointFile | None = None,
-) -> PriorHistory:
+) -> dict[str, Any]:
     """Minimise the negative log-likelihood with AdamW; keep the best averaged weights.
 
-    All ranks of `ctx.group` train together and end with the same weights. `report` is told
-    the epoch, the upper bound of epochs and the validation loss. With a `checkpoint`, training
-    goes on after the last epoch that was written there, to the same weights as if it had never
-    been broken off.
+    All ranks of `ctx.group` train together on the `mosaics`, conditioned on their groups, and
+    end with the same weights. `validation` are haplotypes (m, n_sites) and their populations
+    (m,). `report` is told the epoch, the upper bound of epochs and the validation loss. With a
+    `checkpoint`, training goes on after the last epoch that was written there, to the same
+    weights as if it had never been broken off.
+
+    Returns `best_epoch` (from 0; its averaged weights were kept), and for each epoch the
+    validation loss of the codes and of the alleles given the codes, nats per haplotype. Their
+    sum bounds -log p(haplotype) from above.
 
     Raises BenchError if the ranks don't find the same checkpoint.
     """
-    progress = _Progress.begin(model, data, params)
+    n = mosaics.group.size
+    progress = _Progress(model, max(1, n // params.batch_size), params)
     device = model.logits.device
     precision = _precision(params.precision, device)
     half = precision is torch.float16
@@ -171,7 +148,6 @@ def train_prior(
         ctx.log.info("going on after epoch %d", progress.epoch)
     _agree(progress.epoch, ctx.group)
     everything = range(tiling.n_windows)
-    n = data.population.size
     with _compiled(model, params, progress.steps):
         while progress.epoch < progress.epochs and not progress.stopped(params.patience):
             epoch = progress.epoch
@@ -182,16 +158,16 @@ def train_prior(
                 rows = order[batch]
                 part, share = trainer.part(rows.size)
                 rng = ctx.rng("vae", "recombination", epoch, int(batch[0]))
-                haplotypes = data.mosaics.draw(rows, params.recombined, rng, part)
+                haplotypes = mosaics.draw(rows, params.recombined, rng, part)
                 alleles = torch.from_numpy(tiling.cut(haplotypes, everything)).to(device)
-                population = torch.from_numpy(data.population[rows[part]]).to(device)
+                population = torch.from_numpy(mosaics.group[rows[part]]).to(device)
                 codes = codebooks.encode(alleles)
-                kept = None
+                factors = None
                 if params.dropout:
                     seeds = [ctx.seed_for("vae", "dropout", epoch, i) for i in batch[part]]
-                    kept = dropout(model.shape, params.dropout, seeds, device)
+                    factors = dropout(model.shape, params.dropout, seeds, device)
                 with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    loss = trainer.model(codes, alleles, population, kept).sum(1).mean()
+                    loss = trainer.model(codes, alleles, population, factors).sum(1).mean()
                 trainer.backward(loss, share)
                 for group in progress.optimiser.param_groups:
                     group["lr"] = params.learning_rate * _rate(progress.step, progress.steps)
@@ -199,14 +175,18 @@ def train_prior(
                 progress.stepped(params.averaging)
                 trainer.meter.lap("optimiser")
             trainer.meter.epochs += 1
-            losses = _validate(model, progress.average, codebooks, tiling, data, ctx.group)
+            losses = _validate(model, progress.average, codebooks, tiling, validation, ctx.group)
             progress.epoch_ended(*losses)
             report(progress.epoch - 1, progress.epochs, progress.losses[-1])
             if checkpoint is not None and ctx.group.rank == 0:
                 checkpoint.write(*progress.state())
-    model.load_state_dict(progress.kept, strict=False)
+    model.load_state_dict(progress.best, strict=False)
     model.eval()
-    return PriorHistory(progress.code_losses, progress.allele_losses, progress.best_epoch)
+    return {
+        "best_epoch": progress.best_epoch,
+        "validation_code_loss_nats": progress.code_losses,
+        "validation_allele_loss_nats": progress.allele_losses,
+    }
 
 
 class _Progress:
@@ -222,16 +202,11 @@ class _Progress:
             _weight_groups(model, params.weight_decay), lr=params.learning_rate, fused=True
         )
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.kept = self.average
+        self.best = self.average
         self.best_epoch = 0
         self.step = 0
         self.code_losses: list[float] = []
         self.allele_losses: list[float] = []
-
-    @classmethod
-    def begin(cls, model: WindowPrior, data: TrainingData, params: VAEParams) -> _Progress:
-        """Before the first epoch."""
-        return cls(model, max(1, data.population.size // params.batch_size), params)
 
     @property
     def epoch(self) -> int:
@@ -258,19 +233,19 @@ class _Progress:
 
     def epoch_ended(self, code_loss: float, allele_loss: float) -> None:
         """Note the validation losses; keep the averaged weights if they are the best yet."""
-        best = min(self.losses, default=math.inf)
+        lowest = min(self.losses, default=math.inf)
         self.code_losses.append(code_loss)
         self.allele_losses.append(allele_loss)
-        if code_loss + allele_loss < best:
+        if code_loss + allele_loss < lowest:
             self.best_epoch = self.epoch - 1
-            self.kept = {name: value.clone() for name, value in self.average.items()}
+            self.best = {name: value.clone() for name, value in self.average.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What `restore` needs."""
         tensors = {
             **nested("weights", dict(self.model.named_parameters())),
             **nested("average", self.average),
-            **nested("kept", self.kept),
+            **nested("best", self.best),
             **nested("optimiser", optimiser_tensors(self.optimiser)),
         }
         facts = {
@@ -284,9 +259,9 @@ class _Progress:
         """Go back to where `state` was taken."""
         device = self.model.logits.device
         self.model.load_state_dict(under("weights", tensors), strict=False)
-        self.average, self.kept = (
+        self.average, self.best = (
             {name: value.to(device) for name, value in under(part, tensors).items()}
-            for part in ("average", "kept")
+            for part in ("average", "best")
         )
         load_optimiser(self.optimiser, under("optimiser", tensors))
         self.best_epoch = facts["best_epoch"]
@@ -345,7 +320,7 @@ def _validate(
     average: dict[str, Tensor],
     codebooks: Codebooks,
     tiling: WindowTiling,
-    data: TrainingData,
+    validation: tuple[NDArray[np.int8], NDArray[np.int64]],
     group: ProcessGroup,
 ) -> tuple[float, float]:
     """Validation loss of the averaged weights, nats per haplotype: of codes, of alleles.
@@ -356,17 +331,17 @@ def _validate(
     model.load_state_dict(average, strict=False)
     model.eval()
     total = torch.zeros(2, dtype=torch.float64)
-    n = data.validation.shape[0]
+    haplotypes, population = validation
+    n = population.size
     device = model.logits.device
     cells = model.shape.n_windows * model.shape.codes
     size = max(1, min(_VALIDATION_BATCH, _VALIDATION_CELLS // cells))
-    own = shard(n, group.rank, group.size)
-    for start in range(own.start, own.stop, size):
-        rows = slice(start, min(start + size, own.stop))
-        alleles = tiling.cut(data.validation[rows], range(tiling.n_windows))
-        cut = torch.from_numpy(alleles).to(device)
-        population = torch.from_numpy(data.validation_population[rows]).to(device)
-        total += model(codebooks.encode(cut), cut, population).sum(0).double().cpu()
+    part = shard(n, group.rank, group.size)
+    for start in range(part.start, part.stop, size):
+        rows = slice(start, min(start + size, part.stop))
+        cut = torch.from_numpy(tiling.cut(haplotypes[rows], range(tiling.n_windows))).to(device)
+        condition = torch.from_numpy(population[rows]).to(device)
+        total += model(codebooks.encode(cut), cut, condition).sum(0).double().cpu()
     model.load_state_dict(live, strict=False)
     code, allele = (group.all_reduce(total.numpy()) / n).tolist()
     return code, allele

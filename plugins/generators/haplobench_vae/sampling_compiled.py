@@ -28,7 +28,7 @@ _jit = partial(compiled, fastmath=True)
 
 
 class CompiledSampler:
-    """Draws haplotypes of a fixed number at a time; see `sampling.block_sampler`.
+    """Draws haplotypes of a fixed number at a time; see `BlockSampler`.
 
     All that changes from window to window is in buffers made once. The transformer's have
     haplotypes last: attention of one query each is then a sum of long rows. Products are
@@ -70,11 +70,11 @@ class CompiledSampler:
         codes: NDArray[np.int64] | None = None,
         probabilities: bool = False,
     ) -> Drawn:
-        """One block of haplotypes: see `sampling.BlockSampler`."""
+        """One block of haplotypes: see `BlockSampler`."""
         model, shape, part = self._model, self._model.shape, part_marker()
         condition = model.condition(torch.from_numpy(population)).t().contiguous().numpy()
         alleles = np.empty((self._size, n_sites), np.int8)
-        drawn_with = np.empty((self._size if probabilities else 0, n_sites), np.float32)
+        probability = np.empty((self._size if probabilities else 0, n_sites), np.float32)
         embedding = _shared(model.code_embedding)
         windows, head_bias = _shared(model.window_embedding), _shared(model.head_bias)
         residual_code, tables = _shared(model.residual_code), model.logits.numpy()
@@ -91,7 +91,7 @@ class CompiledSampler:
                 else:
                     hidden[:] = 0
                     source = nothing, 0, np.zeros_like(code)
-                tell(hidden, *source, windows[window], condition)
+                add_known(hidden, *source, windows[window], condition)
             state = self._advance(window, part)
             with part("levels"):
                 levels.fill(self._code_level, self._allele_level)
@@ -112,10 +112,10 @@ class CompiledSampler:
                 self._alleles.sigmoid_()
                 sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
                 if probabilities:
-                    drawn_with[:, sites] = drawn[:, : sites.stop - sites.start]
+                    probability[:, sites] = drawn[:, : sites.stop - sites.start]
                 base = self._difference_base[window]
                 draw_alleles(drawn, level, base, code, alleles[:, sites])
-        return Drawn(alleles, drawn_with)
+        return Drawn(alleles, probability)
 
     def _advance(self, window: int, part: PartMarker) -> Tensor:
         """State (dimension, size) of a window, whose keys and values go into the rings."""
@@ -222,7 +222,7 @@ def load_kernels() -> None:
 
 
 @_jit
-def tell(
+def add_known(
     token: Reals, embedding: Reals, first: int, code: Codes, window: Reals, condition: Reals
 ) -> None:
     """Add to `token` (dimension, n) what else the next position is told.
@@ -232,9 +232,9 @@ def tell(
     """
     dimension, n = token.shape
     for c in range(dimension):
-        own = window[c]
+        here = window[c]
         for i in range(n):
-            token[c, i] += embedding[first + code[i], c] + own + condition[c, i]
+            token[c, i] += embedding[first + code[i], c] + here + condition[c, i]
 
 
 @_jit
@@ -243,9 +243,9 @@ def normalise(hidden: Reals, bias: Reals, gain: Reals, shift: Reals, out: Reals)
     dimension, n = hidden.shape
     mean, scale = np.zeros(n, np.float32), np.zeros(n, np.float32)
     for c in range(dimension):
-        own = bias[c]
+        constant = bias[c]
         for i in range(n):
-            hidden[c, i] += own
+            hidden[c, i] += constant
             mean[i] += hidden[c, i]
     share = np.float32(1 / dimension)
     for i in range(n):
@@ -273,9 +273,9 @@ def score(query: Reals, bias: Reals, cache: Reals, latest: int, far: Reals, out:
     heads, width, n = query.shape
     for h in range(heads):
         for c in range(width):
-            own = bias[h, c]
+            constant = bias[h, c]
             for i in range(n):
-                query[h, c, i] += own
+                query[h, c, i] += constant
         for distance in range(count):
             key, row = cache[(latest - distance) % cache.shape[0], 0, h], out[distance, h]
             row[:] = far[h, distance]
@@ -305,9 +305,9 @@ def attend(weights: Reals, cache: Reals, latest: int, out: Reals) -> None:
 def rectify(units: Reals, bias: Reals) -> None:
     """Add `bias` (m,) to `units` (m, n) and replace what is negative by 0."""
     for c in range(units.shape[0]):
-        own = bias[c]
+        constant = bias[c]
         for i in range(units.shape[1]):
-            units[c, i] = max(units[c, i] + own, np.float32(0))
+            units[c, i] = max(units[c, i] + constant, np.float32(0))
 
 
 @_jit
@@ -317,9 +317,9 @@ def below_highest(scores: Reals, bias: Reals) -> None:
     # Not -inf: `fastmath` knows no infinities.
     highest = scores[0] + bias[0]
     for k in range(codes):
-        own = bias[k]
+        constant = bias[k]
         for i in range(n):
-            scores[k, i] += own
+            scores[k, i] += constant
             highest[i] = max(highest[i], scores[k, i])
     for k in range(codes):
         for i in range(n):
@@ -334,13 +334,13 @@ def draw_codes(weights: Reals, level: Reals, code: Codes) -> None:
         for i in range(n):
             weights[k, i] += weights[k - 1, i]
     threshold = level * weights[codes - 1]
-    drawn_with = np.zeros(n, np.int32)
+    passed = np.zeros(n, np.int32)
     # The last one is never passed by: a level may round up to 1.
     for k in range(codes - 1):
         for i in range(n):
-            drawn_with[i] += np.int32(weights[k, i] <= threshold[i])
+            passed[i] += np.int32(weights[k, i] <= threshold[i])
     for i in range(n):
-        code[i] = drawn_with[i]
+        code[i] = passed[i]
 
 
 @_jit

@@ -25,8 +25,8 @@ _REMOVED: dict[str, object] = {"accumulate": 1, "hierarchical": False}
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
-class TrainingParams(Params):
-    """How a VAE is trained.
+class PaperVAEParams(Params):
+    """Parameters of `vae-paper`.
 
     `beta`: weight of the KL term (1: the ELBO itself; Higgins et al. 2017 for others).
     `warm_up`: epochs over which the weight rises linearly to `beta`.
@@ -36,6 +36,11 @@ class TrainingParams(Params):
     `patience`: stop when no window's validation loss has improved for so many epochs.
     `validation`: share of the training people on whom the ELBO is validated, where the suite's
     split sets none apart; they train nothing.
+    `window`: SNPs per window; the paper uses 100 to 1,000. Capped at the panel's number of sites.
+    `latent`: dimensions of the latent z of one window.
+    `channels`: channels of the two convolutions, mirrored in the decoder.
+    `windows_per_group`: windows trained together: bounds the memory. Windows share no parameters.
+    `output`: `bernoulli` draws each allele; `threshold` takes the likelier one.
     """
 
     beta: float = Field(1.0, ge=0, le=100)
@@ -45,18 +50,6 @@ class TrainingParams(Params):
     epochs: int = Field(50, ge=1, le=10_000)
     patience: int = Field(12, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
-
-
-class PaperVAEParams(TrainingParams):
-    """Parameters of `vae-paper`.
-
-    `window`: SNPs per window; the paper uses 100 to 1,000. Capped at the panel's number of sites.
-    `latent`: dimensions of the latent z of one window.
-    `channels`: channels of the two convolutions, mirrored in the decoder.
-    `windows_per_group`: windows trained together: bounds the memory. Windows share no parameters.
-    `output`: `bernoulli` draws each allele; `threshold` takes the likelier one.
-    """
-
     window: int = Field(128, ge=8, le=4096)
     latent: int = Field(12, ge=1, le=1024)
     channels: tuple[Channels, Channels] = (8, 32)

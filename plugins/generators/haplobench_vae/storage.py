@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from haplobench import BenchError
+from haplobench.files import write_whole
 
 _FORMAT = 2
 _KEY = "training"
@@ -64,14 +64,10 @@ class CheckpointFile:
     def write(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
         """Replace the file; `progress` is plain values."""
         header = json.dumps({"identity": self.identity, "progress": progress}, sort_keys=True)
-        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         # Copies: safetensors refuses tensors that share memory.
         copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         # Not by `save_file`, whose files are for their owner only: a colleague may resume the run.
-        scratch.write_bytes(save(copies, metadata={_KEY: header}))
-        with scratch.open("rb") as handle:
-            os.fsync(handle.fileno())
-        scratch.replace(self.path)
+        write_whole(self.path, save(copies, metadata={_KEY: header}))
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors (on the CPU) and progress; None where there is no file of this training."""

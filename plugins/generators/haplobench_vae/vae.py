@@ -20,8 +20,15 @@ from haplobench import BenchError, Panel, Populations, RunContext, SampleRequest
 from haplobench.distributed import shard
 from haplobench_vae.codebooks import Codebooks, CodebookSettings, fit_codebooks
 from haplobench_vae.prior import PriorShape, WindowPrior
-from haplobench_vae.prior_training import Mosaics, PriorHistory, TrainingData, train_prior
-from haplobench_vae.sampling import ArgmaxLevels, Drawn, SeededLevels, block_sampler, block_size
+from haplobench_vae.prior_training import Mosaics, train_prior
+from haplobench_vae.sampling import (
+    ArgmaxLevels,
+    BlockSampler,
+    DeviceSampler,
+    Drawn,
+    SeededLevels,
+    block_size,
+)
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.storage import CheckpointFile, reading_model, write_model
 from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
@@ -61,23 +68,16 @@ class VAE:
         populations = Populations.of(train)
         population = populations.index(train.haplotype_populations)
         haplotypes = np.asarray(train.haplotypes)
-        fitting = haplotypes[~held]
-        n = fitting.shape[0]
-        params = params.for_haplotypes(n)
+        fitting, groups = haplotypes[~held], population[~held]
+        params = params.for_haplotypes(groups.size)
         assert params.codes is not None
         assert params.smoothing is not None
         tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites))
         settings = CodebookSettings(
             codes=params.codes, iterations=params.iterations, smoothing=params.smoothing
         )
-        data = TrainingData(
-            Mosaics.of(
-                fitting, population[~held], train.positions, ctx.recombination_map, params.ne
-            ),
-            population[~held],
-            haplotypes[held],
-            population[held],
-        )
+        mosaics = Mosaics.of(fitting, groups, train.positions, ctx.recombination_map, params.ne)
+        validation = haplotypes[held], population[held]
         with reproducible(ctx.threads):
             ctx.progress(0.0, f"codebooks of {tiling.n_windows} windows")
             on_cpu = _codebooks(fitting, tiling, settings, ctx)
@@ -92,13 +92,23 @@ class VAE:
                     f"epoch {epoch + 1} of {epochs}: validation loss {loss:.2f} nats",
                 )
 
-            checkpoint = _checkpoint(train, params, ctx)
-            history = train_prior(model, codebooks, tiling, data, params, ctx, report, checkpoint)
+            history = train_prior(
+                model,
+                codebooks,
+                tiling,
+                mosaics,
+                validation,
+                params,
+                ctx,
+                report,
+                _checkpoint(train, params, ctx),
+            )
         fitted = FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
         if params.temperature is None:
-            fitted = calibrated(fitted, fitting, population[~held], ctx)
+            fitted = calibrated(fitted, fitting, groups, ctx)
         if ctx.group.rank == 0:
-            _write_history(ctx.artifacts / "training.json", history, fitted.params.temperature)
+            record = {**history, "temperature": fitted.params.temperature}
+            (ctx.artifacts / "training.json").write_text(json.dumps(record) + "\n")
         return fitted
 
     def load(self, directory: Path, ctx: RunContext) -> FittedVAE:
@@ -129,13 +139,13 @@ def _codebooks(
 ) -> Codebooks:
     """Codebooks of all windows, each fitted by one rank; on the CPU."""
     n, group = tiling.n_windows, ctx.group
-    own = shard(n, group.rank, group.size)
-    windows = range(own.start, own.stop)
+    part = shard(n, group.rank, group.size)
+    windows = range(part.start, part.stop)
     cut = torch.from_numpy(tiling.cut(haplotypes, windows)).to(ctx.device)
     seeds = [ctx.seed_for("vae", "codebooks", window) for window in windows]
     codebooks = fit_codebooks(cut, settings, seeds)
     logits, log_weights = (
-        all_windows(values, own, n, group) for values in (codebooks.logits, codebooks.log_weights)
+        all_windows(values, part, n, group) for values in (codebooks.logits, codebooks.log_weights)
     )
     return Codebooks(logits, log_weights)
 
@@ -143,18 +153,14 @@ def _codebooks(
 def _shape(
     params: VAEParams, tiling: WindowTiling, codes: int, populations: Populations
 ) -> PriorShape:
+    network = {"dimension", "layers", "heads", "feed_forward", "reach", "residual"}
     return PriorShape(
         n_windows=tiling.n_windows,
         sites=tiling.padded,
         codes=codes,
         populations=len(populations.names),
         superpopulation=populations.superpopulation_of,
-        dimension=params.dimension,
-        layers=params.layers,
-        heads=params.heads,
-        feed_forward=params.feed_forward,
-        reach=params.reach,
-        residual=params.residual,
+        **params.model_dump(include=network),
     )
 
 
@@ -169,17 +175,6 @@ def _checkpoint(train: Panel, params: VAEParams, ctx: RunContext) -> CheckpointF
         "validation": None if ctx.validation is None else ctx.validation.tolist(),
     }
     return CheckpointFile(ctx.checkpoint / "prior.safetensors", identity)
-
-
-def _write_history(path: Path, history: PriorHistory, temperature: float | None) -> None:
-    """Validation losses of every epoch, which was kept, and the temperature of samples."""
-    record = {
-        "best_epoch": history.best_epoch,
-        "validation_code_loss_nats": history.code_loss,
-        "validation_allele_loss_nats": history.allele_loss,
-        "temperature": temperature,
-    }
-    path.write_text(json.dumps(record) + "\n")
 
 
 def calibrated(
@@ -207,9 +202,9 @@ def calibrated(
     # Even, as requests are; other random numbers than those of samples.
     even = rows.size + rows.size % 2
     group = ctx.group
-    own = shard(even, group.rank, group.size, align=fitted.block)
+    part = shard(even, group.rank, group.size, align=fitted.block)
     request = SampleRequest(
-        own.stop - own.start, own.start, populations=np.resize(labels, even)[own]
+        part.stop - part.start, part.start, populations=np.resize(labels, even)[part]
     )
     quiet = replace(
         ctx, seed=ctx.seed_for("vae", "calibration"), progress=lambda fraction, message: None
@@ -220,7 +215,7 @@ def calibrated(
         sampled = np.zeros((even, sites.size), np.int8)
         if request.n_haplotypes:
             batches = _at(fitted, middle).sample(request, quiet)
-            sampled[own] = np.concatenate([batch[:, sites] for batch in batches])
+            sampled[part] = np.concatenate([batch[:, sites] for batch in batches])
         sampled = group.all_reduce(sampled)
         if target @ (r2_by_lag(sampled[: rows.size]) - target) > 0:
             low = middle
@@ -243,10 +238,10 @@ def r2_by_lag(haplotypes: NDArray[np.int8]) -> NDArray[np.float64]:
     standard = centred / np.where(deviation > 0, deviation, 1)
     lags = [int(k) for k in _LAGS if k < standard.shape[1]]
     n = standard.shape[0]
-    found = [
+    r2 = [
         np.mean((np.einsum("ns,ns->s", standard[:, :-k], standard[:, k:]) / n) ** 2) for k in lags
     ]
-    return np.array(found, np.float64)
+    return np.array(r2, np.float64)
 
 
 def _at(fitted: FittedVAE, temperature: float) -> FittedVAE:
@@ -286,8 +281,8 @@ class FittedVAE:
         Of the alternate allele, given the haplotype's population, its codes up to and with
         the site's window, and its alleles in the windows before.
         """
-        for _, found in self._batches(request, ctx, probabilities=True):
-            yield found
+        for _, probability in self._batches(request, ctx, probabilities=True):
+            yield probability
 
     def encode(self, panel: Panel, ctx: RunContext) -> NDArray[np.int64]:
         """Codes of real haplotypes: (n_haplotypes, n_windows) int64, the most probable of each.
@@ -323,8 +318,8 @@ class FittedVAE:
             labels = self._population(first), self._population(second)
             points = []
             for share in np.linspace(0, 1, steps).tolist():
-                own = ((1 + _SPREAD) * share - _SPREAD * waits).clamp(0, 1)
-                codes = torch.lerp(start, end, own).argmax(-1)
+                places = ((1 + _SPREAD) * share - _SPREAD * waits).clamp(0, 1)
+                codes = torch.lerp(start, end, places).argmax(-1)
                 points.append(self._decoded(codes, labels[share >= _HALF]))
         return np.stack(points)
 
@@ -451,3 +446,12 @@ def _ahead(items: Iterable[_Item], lead: int) -> Iterator[_Item]:
         if len(waiting) > lead:
             yield waiting.popleft()
     yield from waiting
+
+
+def block_sampler(model: WindowPrior, size: int, temperature: float) -> BlockSampler:
+    """The sampler of blocks of `size` for the model's device; alleles' logits / `temperature`."""
+    if model.logits.device.type == "cpu":
+        from haplobench_vae.sampling_compiled import CompiledSampler
+
+        return CompiledSampler(model, size, temperature)
+    return DeviceSampler(model, size, temperature)
