@@ -141,8 +141,12 @@ def conformance(
     given: Mapping[str, Any] | Params | None,
     registry: Registry | None,
     check: Callable[[Any, Findings, Path, Params], None],
+    *,
+    describe: Callable[[Findings, Any], None] | None = None,
 ) -> tuple[str, ...]:
     """Check what all plugins have, then run `check(spec, findings, folder, params)`.
+
+    `describe` checks the spec, instead of `check_description` alone.
 
     Returns the names of the checks passed; raises ConformanceError if any failed, PluginError
     as `named` does.
@@ -153,7 +157,7 @@ def conformance(
         tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder,
         suppress(HaltError),
     ):
-        check_description(findings, spec)
+        (describe or check_description)(findings, spec)
         if module:
             check_light_import(findings, module)
         params = checked_params(findings, spec.params, given)

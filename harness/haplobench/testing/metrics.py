@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from haplobench.data.panel import Panel
 from haplobench.plugin import (
     CohortSeries,
+    Measurement,
     MetricResult,
     MetricSpec,
     Params,
@@ -24,15 +24,7 @@ from haplobench.plugin import (
 )
 from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import Registry, resolve
-from haplobench.testing.checks import (
-    Findings,
-    HaltError,
-    check_description,
-    check_light_import,
-    checked_params,
-    named,
-    watched,
-)
+from haplobench.testing.checks import Findings, HaltError, check_description, conformance, watched
 from haplobench.testing.panels import (
     example_context,
     example_panel,
@@ -42,11 +34,15 @@ from haplobench.testing.panels import (
     panel_state,
     without_labels,
 )
-from haplobench.testing.results import Table, close, difference, judged_result
 
 _ANY_COHORT = "A generator may make anything, and a metric that raises leaves a hole in the table."
+_RECORDS = (
+    "Records are JSON: a number that is missing, NaN or unlabelled can't be stored or compared."
+)
 _TELEMETRY = Telemetry(12.5, 20.0, 0.5, 0.4, 9 << 27, 5 << 27, 1 << 28, 1 << 28, 1000, 742, 140_000)
 _INSTANT = Telemetry(0.0, 0.0, 0.0, 0.0, 1 << 28, 1 << 28, 1 << 28, 1 << 28, 1000, 742, 140_000)
+Table = dict[tuple[str, tuple[tuple[str, str], ...]], float | None]
+"""Values by submetric and labels."""
 
 
 def check_metric(
@@ -67,31 +63,13 @@ def check_metric(
     scores no worse than a cohort without variation), no changes to the panels, no files
     outside the folders; for `input="batches"` also that any cut gives the same result.
 
-    Parameters
-    ----------
-    metric : str or MetricSpec
-        A name in the registry, or a description.
-    reference : Reference or None
-        `example_reference()` if None.
-    synthetic : Panel or None
-        Cohort at the reference's sites; more people of the example panel if None.
-    params : mapping, Params or None
-    seed : int
-    registry : Registry or None
+    `metric`: a name in the registry, or a description.
+    `reference`: `example_reference()` if None.
+    `synthetic`: cohort at the reference's sites; more people of the example panel if None.
 
-    Returns
-    -------
-    tuple of str
-        The checks passed.
-
-    Raises
-    ------
-    ConformanceError
-        Lists every failure.
-    PluginError
-        For an unknown name, or if this machine lacks what the metric needs.
+    Returns the names of the checks passed. Raises ConformanceError that lists every failure,
+    PluginError for an unknown name or if this machine lacks what the metric needs.
     """
-    spec, module = named("metric", metric, registry)
     if reference is None:
         reference = example_reference(60, 60)
         if synthetic is None:
@@ -99,29 +77,37 @@ def check_metric(
             holdout = reference.holdout
             reference = Reference(reference.train, holdout.select_samples(people[:30]))
             synthetic = holdout.select_samples(people[30:])
-    synthetic = reference.train if synthetic is None else synthetic
-    findings = Findings(f"metric {spec.name!r}")
-    with tempfile.TemporaryDirectory(prefix="haplobench-check-") as folder:
-        check = _Check(spec, findings, Path(folder).resolve(), seed)
-        try:
-            check_description(findings, spec)
-            check.declarations()
-            if module:
-                check_light_import(findings, module)
-            check.params = checked_params(findings, spec.params, params)
-            if spec.input == "telemetry":
-                check.telemetry(reference)
-            else:
-                check.cohorts(
-                    Reference(
-                        check.mapped("train", reference.train),
-                        check.mapped("holdout", reference.holdout),
-                    ),
-                    check.mapped("synthetic", synthetic),
-                )
-        except HaltError:
-            pass
-    return findings.conclude()
+    real, cohort = reference, reference.train if synthetic is None else synthetic
+
+    def check(spec: MetricSpec, findings: Findings, folder: Path, params: Params) -> None:
+        _Check(spec, findings, folder, params, seed).run(real, cohort)
+
+    return conformance("metric", metric, params, registry, check, describe=_describe)
+
+
+def _describe(findings: Findings, spec: MetricSpec) -> None:
+    """What all specs have in common; names, directions and ideals of the submetrics."""
+    check_description(findings, spec)
+    names = [submetric.name for submetric in spec.submetrics]
+    why = "Tables and comparisons read what is better from the declaration."
+    distinct = bool(names) and len(set(names)) == len(names)
+    findings.expect(distinct, "submetrics", "submetrics of distinct names", f"{names}", why)
+    for submetric in spec.submetrics:
+        findings.expect(
+            submetric.direction in ("lower", "higher", "info")
+            or (submetric.direction == "closer" and submetric.ideal is not None),
+            "submetrics",
+            f"{submetric.name}: direction lower, higher, info, or closer with an ideal",
+            f"{submetric.direction!r}, ideal {submetric.ideal}",
+            why,
+        )
+        findings.expect(
+            bool(submetric.title and submetric.definition) and submetric.min_effect >= 0,
+            "submetrics",
+            f"{submetric.name}: a title, a definition and min_effect >= 0",
+            f"{submetric.title!r}, {submetric.definition!r}, {submetric.min_effect}",
+            why,
+        )
 
 
 @dataclass
@@ -131,36 +117,17 @@ class _Check:
     spec: MetricSpec
     findings: Findings
     folder: Path
+    params: Params
     seed: int
-    params: Params = field(default_factory=Params)
 
-    def declarations(self) -> None:
-        """Names, directions and ideals of the submetrics."""
-        names = [submetric.name for submetric in self.spec.submetrics]
-        why = "Tables and comparisons read what is better from the declaration."
-        self.findings.expect(
-            bool(names) and len(set(names)) == len(names),
-            "submetrics",
-            "submetrics of distinct names",
-            f"{names}",
-            why,
-        )
-        for submetric in self.spec.submetrics:
-            self.findings.expect(
-                submetric.direction in ("lower", "higher", "info")
-                or (submetric.direction == "closer" and submetric.ideal is not None),
-                "submetrics",
-                f"{submetric.name}: direction lower, higher, info, or closer with an ideal",
-                f"{submetric.direction!r}, ideal {submetric.ideal}",
-                why,
-            )
-            self.findings.expect(
-                bool(submetric.title and submetric.definition) and submetric.min_effect >= 0,
-                "submetrics",
-                f"{submetric.name}: a title, a definition and min_effect >= 0",
-                f"{submetric.title!r}, {submetric.definition!r}, {submetric.min_effect}",
-                why,
-            )
+    def run(self, reference: Reference, synthetic: Panel) -> None:
+        """Measure what the metric reads."""
+        if self.spec.input == "telemetry":
+            self.telemetry(reference)
+        else:
+            train = self.mapped("train", reference.train)
+            holdout = self.mapped("holdout", reference.holdout)
+            self.cohorts(Reference(train, holdout), self.mapped("synthetic", synthetic))
 
     def mapped(self, name: str, panel: Panel) -> Panel:
         """The panel as in a run: mapped into memory read-only."""
@@ -338,3 +305,99 @@ class _Check:
                 chart = resolve(figure.target)(cohorts, FigureStyle(order=tuple(labels)))
                 if chart is not None:
                     chart.to_dict()
+
+
+def judged_result(findings: Findings, spec: MetricSpec, result: Any, what: str) -> Table:
+    """The values of a result by submetric and labels, its form checked."""
+    given = type(result).__name__
+    findings.require(isinstance(result, MetricResult), "result", "a MetricResult", given, _RECORDS)
+
+    def expect(ok: bool, expected: str, found: object) -> None:
+        findings.expect(ok, "result", expected, f"{found} ({what})", _RECORDS)
+
+    declared = {submetric.name for submetric in spec.submetrics}
+    undeclared, absent = (set(result.measurements) - declared, declared - set(result.measurements))
+    expect(not undeclared, "only declared submetrics", ", ".join(sorted(undeclared)))
+    expect(
+        not absent,
+        "every declared submetric; value None and a note where not applicable",
+        f"no {', '.join(sorted(absent))}",
+    )
+    table: Table = {}
+    for name, measured in result.measurements.items():
+        for one in [measured] if isinstance(measured, Measurement) else list(measured):
+            value, error, labels = one.value, one.standard_error, dict(one.labels)
+            finite = (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and bool(np.isfinite(value))
+            )
+            if value is None:
+                expect(bool(one.note), f"{name}: a note where the value is None", "none")
+            else:
+                expect(finite, f"{name}: a finite float, or None with a note", repr(value))
+            expect(
+                error is None
+                or (isinstance(error, float) and bool(np.isfinite(error)) and error >= 0),
+                f"{name}: a standard error that is a finite float of 0 or more, or None",
+                repr(error),
+            )
+            texts = all(isinstance(text, str) for text in (*labels, *labels.values()))
+            expect(
+                texts and (one.n is None or isinstance(one.n, int)),
+                f"{name}: n an int and labels str to str",
+                f"n={one.n!r}, labels={labels!r}",
+            )
+            key = name, tuple(sorted(labels.items()))
+            expect(
+                key not in table,
+                "labels that tell the values of a submetric apart",
+                f"{name} twice with labels {labels}",
+            )
+            # What isn't finite was just reported, and would only differ from itself below.
+            table[key] = value if finite else None
+    _series(findings, result, what)
+    return table
+
+
+def _series(findings: Findings, result: MetricResult, what: str) -> None:
+    """Tables of equally long one-dimensional columns that npz can hold without pickle."""
+    for table, columns in result.series.items():
+        arrays = list(columns.values())
+        sound = all(
+            isinstance(array, np.ndarray) and array.ndim >= 1 and array.dtype != object
+            for array in arrays
+        )
+        findings.expect(
+            sound and len({len(array) for array in arrays}) <= 1,
+            "series",
+            f"{table}: arrays of one length, no object dtype",
+            f"{ {name: _form(array) for name, array in columns.items()} } ({what})",
+            "Figures are drawn from these tables long after the run.",
+        )
+
+
+def _form(array: Any) -> str:
+    return f"{array.dtype}{array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+
+
+def close(one: Table, other: Table) -> bool:
+    """Equal but for the rounding of sums taken in another order."""
+    if one.keys() != other.keys():
+        return False
+    for key, a in one.items():
+        b = other[key]
+        if a is None or b is None:
+            if a is not b:
+                return False
+        elif not np.isclose(a, b, rtol=1e-9, atol=1e-12):
+            return False
+    return True
+
+
+def difference(one: Table, other: Table) -> str:
+    """The first value that two tables disagree about."""
+    for key in one.keys() | other.keys():
+        if one.get(key) != other.get(key):
+            return f"{key[0]} {dict(key[1]) or ''} {one.get(key)} and {other.get(key)}"
+    return "no difference"
