@@ -16,9 +16,11 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from haplobench.errors import FormatError
+
+T = TypeVar("T")
 
 # Where this project's real data lie, from the current folder, unless the variable is set.
 DEFAULTS = {"HAPLOBENCH_DATA": "../shared/data"}
@@ -137,6 +139,25 @@ def read_json(path: Path, limit: int = 64 * SMALL) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def read_as(kind: type[T], path: Path, limit: int = 64 * SMALL) -> T:
+    """A file of JSON as a dataclass, its fields checked; what the dataclass has not is left out.
+
+    Raises FileNotFoundError, and FormatError for whatever is not such a file.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(parse_json(read_regular(path, limit)))
+    except FileNotFoundError:
+        raise
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "it"
+        raise FormatError(f"{path}: not {kind.__name__}: {key}: {first['msg']}") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: not {kind.__name__}: {error}") from None
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -11,7 +11,7 @@ from scipy.stats import poisson
 
 from haplobench import Panel
 from haplobench.data.formats import ReadOptions, read_panel
-from haplobench.runner.given_panels import _at_least, same_people
+from haplobench.data.identity import _at_least, same_people
 
 CASES = Path(__file__).parents[1] / "runner" / "cases"
 

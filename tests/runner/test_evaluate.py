@@ -17,7 +17,7 @@ from haplobench.report.load import load_run
 from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner.evaluate import NEEDS_TRAIN, evaluate
+from haplobench.runner.evaluate import NEEDS_TRAIN, Evaluation, evaluate
 from haplobench.runner.given_panels import Panels, SiteSettings, fit_together
 
 
@@ -48,7 +48,7 @@ REAL, TRAIN, SYNTHETIC = panel(12, 1, "r"), panel(20, 2, "t"), panel(10, 3, "s")
 
 
 def score(toys: Any, out: Path, *panels: Panel | None, **more: Any) -> tuple[Path, list[Record]]:
-    outcome = evaluate(*panels, registry=toys.registry(), out=out, floor_draws=2, **more)
+    outcome = evaluate(Evaluation(*panels, floor_draws=2, **more), toys.registry(), out)
     assert outcome.exit_code == (1 if bad(records_of(outcome)) else 0)
     return outcome.run_folder, records_of(outcome)
 
@@ -158,7 +158,7 @@ def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path)
 
     def refused(*panels: Panel | None, **more: Any) -> str:
         with pytest.raises(BenchError) as caught:
-            evaluate(*panels, registry=registry, out=tmp_path, **more)
+            evaluate(Evaluation(*panels, **more), registry, tmp_path)
         return str(caught.value)
 
     haploid = replace(
@@ -186,7 +186,7 @@ def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path)
     # The same names with other genomes are other people (files without names number them).
     assert "at least 4 are needed" in refused(panel(3, 9), SYNTHETIC)
     with pytest.raises(SuiteError, match="did you mean difference"):
-        evaluate(REAL, SYNTHETIC, registry=registry, out=tmp_path, metrics=["differense"])
+        evaluate(Evaluation(REAL, SYNTHETIC, metrics=("differense",)), registry, tmp_path)
 
 
 # --- sites: absent, missing, elsewhere ------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_leaving_fixed_records_out_gives_the_same_cohort() -> None:
     one, other = (together(real, cohort) for cohort in (whole, polymorphic))
     np.testing.assert_array_equal(one.cohort.haplotypes, other.cohort.haplotypes)
     assert "248 more lie within its region and count as fixed" in other.remarks[0]
-    assert one.prepared.facts["n_sites"] == other.prepared.facts["n_sites"]
+    assert one.prepared.facts.n_sites == other.prepared.facts.n_sites
 
 
 def test_a_tool_that_writes_alternate_homozygotes_lacks_reference_ones_only() -> None:
@@ -226,7 +226,7 @@ def test_absent_sites_are_left_out_if_asked_or_perhaps_unread() -> None:
     for settings in ({"absent": "leave-out"}, {"unread": 3}):
         panels = together(REAL, lacking, **settings)
         assert panels.cohort.n_sites == 57
-        assert panels.prepared.facts["skipped"]["not in the synthetic panel"] == 3
+        assert panels.prepared.facts.skipped["not in the synthetic panel"] == 3
     assert together(REAL, lacking, unread=2).cohort.n_sites == 60
 
 
@@ -243,7 +243,7 @@ def test_a_cohort_of_part_of_the_region_is_compared_there() -> None:
     panels = together(REAL, own, TRAIN)
     assert not panels.site_matched
     assert (panels.prepared.holdout.n_sites, panels.prepared.train.n_sites) == (19, 19)
-    assert panels.prepared.facts["skipped"]["outside the synthetic panel's region"] == 41
+    assert panels.prepared.facts.skipped["outside the synthetic panel's region"] == 41
     # A longer cohort is cut to the real region.
     long = replace(SYNTHETIC, positions=10 * SYNTHETIC.positions + 7)
     assert together(REAL, long).cohort.positions[-1] <= REAL.positions[-1]
@@ -278,7 +278,7 @@ def test_panels_without_positions_are_matched_by_column() -> None:
     np.testing.assert_array_equal(panels.cohort.positions, REAL.positions)
     np.testing.assert_array_equal(panels.cohort.haplotypes, SYNTHETIC.haplotypes)
     np.testing.assert_array_equal(panels.prepared.train.haplotypes, TRAIN.haplotypes)
-    assert together(numbered(REAL), SYNTHETIC).prepared.facts["contig"] == "20"
+    assert together(numbered(REAL), SYNTHETIC).prepared.facts.contig == "20"
     assert together(numbered(REAL), numbered(SYNTHETIC)).cohort.n_sites == 60
     fewer = numbered(SYNTHETIC.select_sites(np.arange(59)))
     with pytest.raises(BenchError, match=r"59 columns, the real panel 60 sites.*\.legend"):
@@ -297,7 +297,7 @@ def test_unphased_real_people_beside_phased_ones_are_not_phased(
 
 def test_one_person_is_no_cohort(toys: Any, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="1 synthetic people with 2 haplotypes; at least 2"):
-        evaluate(case("ev_real"), case("rand1"), registry=toys.registry(), out=tmp_path)
+        evaluate(Evaluation(case("ev_real"), case("rand1")), toys.registry(), tmp_path)
 
 
 # --- people -------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_the_same_people_are_refused_and_copies_under_new_names_scored() -> None
 
 def marks(out: Path, *panels: Panel | None, metrics: list[str]) -> dict[tuple[str, str, str], str]:
     """Places of a cohort's numbers by metric, submetric and labels, as the report has them."""
-    outcome = evaluate(*panels, metrics, registry=load_registry(), out=out)
+    outcome = evaluate(Evaluation(*panels, tuple(metrics)), load_registry(), out)
     assert outcome.exit_code == 0
     (dataset,) = summarise(load_run(outcome.run_folder)).datasets.values()
     assert [cohort.label for cohort in dataset.cohorts] == ["floor", "synthetic"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from haplobench import Panel
-from haplobench.runner.given_panels import match_sites
+from haplobench.data.sites import match_sites
 
 
 def panel(contig: str, *sites: str) -> Panel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -18,14 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import haplobench
 from haplobench import Panel
+from haplobench.data.sites import match_sites
 from haplobench.runner import fingerprints
 from haplobench.runner.executors.process import run_limited, stage_environment
 from haplobench.runner.floor import floor_cohort
-from haplobench.runner.given_panels import match_sites
 from haplobench.runner.progress import Estimate
 from haplobench.runner.store import StageStore
 from haplobench.runner.worker.cost import Beat, Heartbeat, Meter
+from haplobench.runner.worker.job import Stage
 
 # --- the process of a stage -----------------------------------------------------------------------
 
@@ -193,19 +196,19 @@ def test_the_meter_counts_time_and_memory_of_the_work_alone() -> None:
         total = 0.0
         for _ in range(20):
             total += float(np.sqrt(block).sum())
-    facts = meter.facts()
-    assert facts["wall"] > 0
-    assert facts["cpu"] > 0
-    grown = facts["peak_rss"] - facts["base_rss"]
+    work = meter.work()
+    assert work.wall > 0
+    assert work.cpu > 0
+    grown = work.peak_rss - work.base_rss
     assert block.nbytes <= grown < 3 * block.nbytes < base
-    assert facts["peak_gpu_memory"] is None
+    assert work.peak_gpu_memory is None
 
 
 def test_cpu_time_of_child_processes_counts() -> None:
     with Meter() as meter:
         burn = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
         subprocess.run([sys.executable, "-c", burn], check=True)
-    assert meter.facts()["cpu"] >= 0.3
+    assert meter.work().cpu >= 0.3
 
 
 def test_beats(tmp_path: Path) -> None:
@@ -237,80 +240,100 @@ def test_what_remains_is_estimated_from_what_is_known() -> None:
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plugin with a package, one that imports it, and one that is a single file."""
     folder = tmp_path / "toypackage"
     (folder / "kernels").mkdir(parents=True)
-    (folder / "__init__.py").write_text('"""A package."""\nfrom toypackage import specs\n')
-    (folder / "specs.py").write_text("SUMMARY = 'one'\n")
-    (folder / "ld.py").write_text(
+    (folder / "__init__.py").write_text('"""A package."""\nfrom toypackage import ld\n')
+    (folder / "ld.py").write_text("import numpy as np\nfrom . import kernels\n")
+    (folder / "kernels" / "__init__.py").write_text("count = 1\n")
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "__init__.py").write_text(
         textwrap.dedent(
             """
-            import numpy as np
-
-            def r2():
-                from toypackage.kernels.pairs import count
-                from . import shared
-                return count
+            def fit():
+                try:
+                    from toypackage.ld import np
+                finally:
+                    from haplobench.data.formats import read_panel
             """
         )
     )
-    (folder / "afs.py").write_text("from .shared import x\n")
-    (folder / "shared.py").write_text("x = 1\n")
-    (folder / "lonely.py").write_text("y = 1\n")
-    (folder / "dynamic.py").write_text("import importlib\nz = importlib.import_module('a')\n")
-    (folder / "kernels" / "__init__.py").write_text("")
-    (folder / "kernels" / "pairs.py").write_text("count = 1\n")
+    (tmp_path / "lonely.py").write_text("y = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+TARGETS = ("toypackage.ld:np", "toypackage:ld", "user:fit", "lonely:y")
+
+
+def digests() -> list[str]:
     fingerprints.forget()
-    return folder
+    return [fingerprints.plugin_code(target).digest for target in TARGETS]
 
 
-def digests(*targets: str) -> list[str]:
-    fingerprints.forget()
-    return [fingerprints.plugin_code(target, ["toypackage"]).digest for target in targets]
-
-
-def test_code_is_what_a_target_imports(package: Path) -> None:
-    targets = (
-        "toypackage.ld:r2",
-        "toypackage.afs:x",
-        "toypackage.lonely:y",
-        "toypackage.dynamic:z",
-    )
-    before = digests(*targets)
-    assert len(set(before)) == 4
+def test_a_plugin_is_its_package_and_those_it_imports(packages: Path) -> None:
+    before = digests()
+    assert before[0] == before[1]
+    assert len(set(before)) == 3
 
     def changed(path: str, text: str) -> list[bool]:
-        file = package / path
-        old = file.read_text()
+        file = packages / path
+        old = file.read_text() if file.exists() else None
         file.write_text(text)
-        found = [new != was for new, was in zip(digests(*targets), before, strict=True)]
-        file.write_text(old)
-        return found
+        differs = [new != was for new, was in zip(digests(), before, strict=True)]
+        file.unlink() if old is None else file.write_text(old)
+        return differs
 
-    # ld imports it inside a function; dynamic may import anything.
-    assert changed("kernels/pairs.py", "count = 2\n") == [True, False, False, True]
-    assert changed("shared.py", "x = 2\n") == [True, True, False, True]
-    assert changed("lonely.py", "y = 2\n") == [False, False, True, True]
-    assert changed("specs.py", "SUMMARY = 'two'\n") == [False, False, False, True]
+    assert changed("toypackage/kernels/__init__.py", "count = 2\n") == [True, True, True, False]
+    assert changed("toypackage/ld.py", "import numpy as np\n") == [True, True, True, False]
+    assert changed("user/__init__.py", "import toypackage\n") == [False, False, True, False]
+    assert changed("lonely.py", "y = 2\n") == [False, False, False, True]
     assert changed("lonely.py", '"""Doc."""\n# a comment\ny = 1\n') == [False] * 4
-    assert changed("__init__.py", "import os\n") == [True] * 4
-    # Another way to load by name.
-    by_name = "from importlib import import_module\ny = 1\n"
-    (package / "lonely.py").write_text(by_name)
-    before = digests(*targets)
-    assert changed("afs.py", "x = 3\n") == [False, True, True, True]
-    (package / "table.csv").write_text("1,2\n")
-    assert [new != was for new, was in zip(digests(*targets), before, strict=True)] == [True] * 4
+    assert changed("toypackage/table.csv", "1,2\n") == [True, True, True, False]
+    assert changed("README.md", "beside a plugin of one file\n") == [False] * 4
+    assert changed("toypackage/kernels/cached.nbi", "numba's") == [False] * 4
+    assert digests() == before
 
 
-def test_versions_of_what_is_imported_count(package: Path) -> None:
-    digests()
-    found = fingerprints.plugin_code("toypackage.ld:r2", ["toypackage"])
-    assert found.versions["numpy"] == np.__version__
-    assert "numpy" in found.modules
-    assert "torch" not in found.modules
-    assert "numpy" not in fingerprints.plugin_code("toypackage.lonely:y", ["toypackage"]).modules
+def test_versions_of_what_is_imported_count(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests()
+    code = fingerprints.plugin_code("toypackage.ld:r2")
+    assert code.versions["numpy"] == np.__version__
+    assert "numpy" in code.modules
+    assert "torch" not in code.modules
+    assert "numpy" not in fingerprints.plugin_code("lonely:y").modules
+    monkeypatch.setattr(fingerprints, "_versions", lambda modules: {"numpy": "0"})
+    after = digests()
+    assert all(new != was for new, was in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("stage", fingerprints.STAGES)
+def test_a_stage_rests_on_all_that_its_modules_import_of_the_harness(stage: Stage) -> None:
+    """Wherever in a function they import it; but for other stages' own modules."""
+    root = Path(haplobench.__file__).parent
+
+    def files_of(stage: Stage) -> set[Path]:
+        return {path for pattern in fingerprints.STAGES[stage] for path in root.glob(pattern)}
+
+    files, others = files_of(stage), set[Path]().union(*map(files_of, fingerprints.STAGES))
+    assert root / "runner" / "worker" / "main.py" in files
+    assert not any(path.is_relative_to(root / "report") for path in others)
+    for path in files:
+        names = {
+            name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            if name.startswith("haplobench.")
+        }
+        for name in names:
+            base = root.joinpath(*name.split(".")[1:])
+            module = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+            known = others if path.name == "main.py" else files
+            assert module in known or not module.is_file(), f"{path}: {name}"
 
 
 # --- cohorts, sites, store ------------------------------------------------------------------------

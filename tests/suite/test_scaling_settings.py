@@ -43,8 +43,8 @@ def test_work_grows_with_the_ranks(tmp_path: Path) -> None:
         [cells[f"embedded/{label}/seed1{tail}"].generator for tail in ("", "/ranks2", "/ranks4")]
         for label in ("strong", "weak")
     )
-    assert [entry.people for entry in strong] == [1, 1, 1]
-    assert [entry.people for entry in weak] == [0.25, 0.5, 1]
+    assert [entry.train_share for entry in strong] == [1, 1, 1]
+    assert [entry.train_share for entry in weak] == [0.25, 0.5, 1]
     assert [entry.params["batch_size"] for entry in weak] == [16, 32, 64]
     assert len({entry.params["batch_size"] for entry in strong}) == 1
     assert len({cell.cell_id for cell in cells.values()}) == len(cells)

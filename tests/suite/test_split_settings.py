@@ -87,7 +87,7 @@ def test_duplicates_are_kept_together_told_refused_or_ignored(tmp_path: Path, vc
         folder = tmp_path / setting
         folder.mkdir()
         by_setting[setting] = people(folder, vcf, f"{{relatives: {setting}, holdout: 0.4}}")
-    facts: dict[str, Any] = {name: one.facts["relatives"] for name, one in by_setting.items()}
+    facts: dict[str, Any] = {name: one.facts.relatives for name, one in by_setting.items()}
     assert twins_apart(by_setting["together"]) == 0
     assert (facts["together"]["families"], facts["together"]["people"]) == (10, 20)
     assert facts["together"]["across"] == 0
@@ -100,7 +100,7 @@ def test_duplicates_are_kept_together_told_refused_or_ignored(tmp_path: Path, vc
     assert "10 pairs with the same genotypes" in text
     assert "10 families of 20 people kept on one side" in text
     assert ("Relatives", text) in [
-        tuple(fact[:2]) for fact in dataset_facts(by_setting["together"].facts)
+        tuple(fact[:2]) for fact in dataset_facts(by_setting["together"].facts.plain())
     ]
     with pytest.raises(BenchError, match=r"split\.relatives: 10 pairs .* person\d+ and twin\d+"):
         people(tmp_path, vcf, "{relatives: refuse}")
@@ -113,8 +113,8 @@ def test_declared_families_are_not_refused(tmp_path: Path, vcf: Path) -> None:
     )
     data = people(tmp_path, vcf, "{relatives: refuse}", f", pedigree_file: {pedigree}")
     assert twins_apart(data) == 0
-    assert data.facts["relatives"]["declared"] == 10
-    assert relatives_text(data.facts["relatives"]).startswith("10 families declared")
+    assert (data.facts.relatives or {})["declared"] == 10
+    assert relatives_text(data.facts.relatives or {}).startswith("10 families declared")
 
 
 def test_shadows_and_validation_keep_families_together(tmp_path: Path, vcf: Path) -> None:
@@ -171,7 +171,7 @@ def test_lists_that_cannot_be(tmp_path: Path, vcf: Path, split: str, message: st
 
 def test_lists_may_tear_families_where_that_is_asked(tmp_path: Path, vcf: Path) -> None:
     data = people(tmp_path, vcf, "{holdout: [person1, person20], relatives: warn, validation: 0}")
-    assert data.facts["relatives"]["across"] == 1
+    assert (data.facts.relatives or {})["across"] == 1
 
 
 @pytest.mark.parametrize(

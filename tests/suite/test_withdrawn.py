@@ -80,7 +80,7 @@ def test_somebody_who_left_and_is_there_under_another_name_is_told(tmp_path: Pat
             name="file",
             params={"path": str(tmp_path / "panel.vcf.gz")},
         )
-        assert made.facts["withdrawn"]["doubles"] == doubles
+        assert (made.facts.withdrawn or {})["doubles"] == doubles
     told = withdrawal_text({"listed": 1, "left_out": 1, "doubles": 1})
     assert told.endswith("; 1 who stay have the genotypes of one of them (duplicates or twins)")
 
@@ -99,10 +99,10 @@ def test_they_are_on_neither_side(tmp_path: Path) -> None:
     there = np.concatenate([left.train.samples, left.holdout.samples])
     before = np.concatenate([everybody.train.samples, everybody.holdout.samples])
     assert sorted(set(before) - set(there)) == sorted(gone)
-    assert left.facts["withdrawn"] == {"listed": 3, "left_out": 2, "unknown": 1, "repeated": 0} | {
+    assert left.facts.withdrawn == {"listed": 3, "left_out": 2, "unknown": 1, "repeated": 0} | {
         "doubles": 0
     }
-    assert "withdrawn" not in everybody.facts
+    assert everybody.facts.withdrawn is None
     with pytest.raises(BenchError, match=r"filters.withdrawn: 1 of 3 .* 300 people: name 3 'some"):
         prepared(tmp_path / "typo", {"withdrawn": listed, "allow_unknown": False})
     listed = PeopleList.of([str(name) for name in before]).as_job()
@@ -158,7 +158,7 @@ def test_a_list_of_other_people_never_takes_the_stage_of_the_first(tmp_path: Pat
     names = tmp_path / "names.txt"
     names.write_text("HG00096\n")
     before = names.stat()
-    spec, keys = REGISTRY.dataset("embedded"), Keys((), "")
+    spec, keys = REGISTRY.dataset("embedded"), Keys("")
 
     def key(*overrides: str) -> str:
         entry = suite(tmp_path, f"datasets[0].filters.withdrawn.file={names}", *overrides).datasets[

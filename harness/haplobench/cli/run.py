@@ -89,8 +89,9 @@ def evaluate(
     from haplobench.datasets.file import read_surroundings
     from haplobench.errors import BenchError
     from haplobench.registry import load_registry
+    from haplobench.runner.evaluate import Evaluation
     from haplobench.runner.evaluate import evaluate as score
-    from haplobench.runner.given_panels import AbsentSites
+    from haplobench.runner.given_panels import AbsentSites, SiteSettings
     from haplobench.runner.progress import reporter_for
 
     if region:
@@ -137,29 +138,27 @@ def evaluate(
         genetic, sequence = read_surroundings(
             people["real"], str(recombination_map or ""), str(fasta or "")
         )
-        outcome = score(
+        evaluation = Evaluation(
             people["real"],
             read["synthetic"][0],
             people.get("train"),
-            metric or ("all",),
-            registry=load_registry(),
-            out=out,
+            tuple(metric or ("all",)),
             label=label,
             dataset=real.name,
-            min_maf=min_maf,
-            max_missing=max_missing,
-            absent_sites=cast(AbsentSites, absent_sites),
-            unread=sum(read["synthetic"][1].values()),
+            sites=SiteSettings(
+                min_maf,
+                max_missing,
+                cast(AbsentSites, absent_sites),
+                unread=sum(read["synthetic"][1].values()),
+            ),
             seed=seed,
             recombination_map=genetic,
             sequence=sequence,
-            provenance_of={
-                "real": str(real),
-                "synthetic": str(synthetic),
-                "train": str(train or ""),
-            },
+            origin={"real": str(real), "synthetic": str(synthetic), "train": str(train or "")},
             withdrawn=counts,
-            reporter=reporter_for(make_console(markup=True)),
+        )
+        outcome = score(
+            evaluation, load_registry(), out, reporter=reporter_for(make_console(markup=True))
         )
     report_on(outcome.run_folder, make_console(), write=True)
     if outcome.exit_code:

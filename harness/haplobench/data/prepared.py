@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,51 @@ from numpy.typing import NDArray
 
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import UNREADABLE, Panel
-from haplobench.errors import PanelError
+from haplobench.errors import FormatError, PanelError
+from haplobench.files import read_as, write_json
 
 PRIVACY_FILE = "privacy.json"
 TRAIN_COHORT = "train"
+FACTS_FILE = "dataset.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareFacts:
+    """What the prepare stage hands back, and run.json says of a dataset.
+
+    `digest` identifies the panels' content, and `content` also map, sequence and validation
+    people; `start`, `end` of the sites, in bp; `populations` and `superpopulations` how many
+    people of each; `one_sided` how many populations have nobody on one side; `skipped` sites
+    by the reason. `withdrawn` as `PeopleList.leave_out` counts, None without a list;
+    `relatives` as `relatives_text` is told, None where nobody looked.
+    """
+
+    digest: str
+    content: str
+    contig: str
+    build: str
+    start: int
+    end: int
+    ploidy: int
+    phased: bool
+    n_sites: int
+    n_train_haplotypes: int
+    n_holdout_haplotypes: int
+    n_validation_haplotypes: int
+    populations: Mapping[str, int]
+    superpopulations: Mapping[str, int]
+    min_maf: float
+    skipped: Mapping[str, int]
+    provenance: Mapping[str, str]
+    recombination_map: bool
+    surrogate_sequence: bool
+    one_sided: Mapping[str, int] = field(default_factory=dict)
+    withdrawn: Mapping[str, int] | None = None
+    relatives: Mapping[str, Any] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values; what is None is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +72,7 @@ class Prepared:
         People of `train`, by index, set apart for early stopping.
     recombination_map : RecombinationMap or None
     sequence : ReferenceSequence or None
-    facts : dict
-        What run.json says of the dataset; `digest` identifies the panels' content, and
-        `content` also map, sequence and validation people.
+    facts : PrepareFacts
     """
 
     train: Panel
@@ -41,7 +80,7 @@ class Prepared:
     validation: NDArray[np.int64]
     recombination_map: RecombinationMap | None
     sequence: ReferenceSequence | None
-    facts: dict[str, Any]
+    facts: PrepareFacts
 
     def save(self, directory: Path) -> None:
         """Write into an existing folder."""
@@ -57,7 +96,7 @@ class Prepared:
             )
         if self.sequence is not None:
             save_sequence(self.sequence, directory / "sequence.npz")
-        (directory / "dataset.json").write_text(json.dumps(self.facts, indent=1) + "\n")
+        write_json(directory / FACTS_FILE, self.facts.plain())
 
     @classmethod
     def load(cls, directory: Path) -> Prepared:
@@ -68,7 +107,7 @@ class Prepared:
             validation=np.load(directory / "validation.npy"),
             recombination_map=_load_map(directory / "map.npz"),
             sequence=load_sequence(directory / "sequence.npz"),
-            facts=read_facts(directory),
+            facts=read_as(PrepareFacts, directory / FACTS_FILE),
         )
 
 
@@ -100,13 +139,12 @@ def verify_prepared(directory: Path) -> None:
         stored = Prepared.load(directory)
         parts = (stored.train, stored.holdout, stored.validation)
         _, content = digests(*parts, stored.recombination_map, stored.sequence)
-        expected = stored.facts["content"]
-    except UNREADABLE as error:
+    except (FormatError, *UNREADABLE) as error:
         raise PanelError(f"{directory}: can't be read any more: {error}") from None
-    if content != expected:
+    if content != stored.facts.content:
         raise PanelError(
             f"{directory}: changed since it was stored: its content's digest is {content[:8]}, "
-            f"expected {str(expected)[:8]}"
+            f"expected {stored.facts.content[:8]}"
         )
 
 
@@ -120,12 +158,6 @@ def verify_panel(directory: Path, expected: str = "") -> None:
             f"{directory}: changed since it was stored: its digest is {panel.digest[:8]}, "
             f"expected {expected[:8]}"
         )
-
-
-def read_facts(directory: Path) -> dict[str, Any]:
-    """What a prepared folder says of its dataset, without opening the panels."""
-    facts: dict[str, Any] = json.loads((directory / "dataset.json").read_text())
-    return facts
 
 
 def save_sequence(sequence: ReferenceSequence, path: Path) -> None:

@@ -100,7 +100,7 @@ def note_cost(
         world_size=entry.world_size,
         backend=entry.backend if entry.world_size > 1 else "",
         mode=entry.scaling.mode,
-        n_train=round(n_train * entry.people),
+        n_train=round(n_train * entry.train_share),
         fit=_part(fit, _STAGE),
         draws=tuple(_part(draw, _DRAW) for draw in sample["draws"]),
     )

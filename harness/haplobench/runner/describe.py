@@ -14,12 +14,11 @@ from typing import Any
 
 from haplobench.data.consent import without_names
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import PRIVACY_FILE
+from haplobench.data.prepared import PRIVACY_FILE, PrepareFacts
 from haplobench.plugin import MetricSpec
 from haplobench.plugin.privacy import PrivacyStatement, compose_claims, either_claim
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
-from haplobench.runner.cell import Session
 from haplobench.runner.plan import Cell
 from haplobench.runner.recording import distribution_of
 from haplobench.suite.model import Suite
@@ -43,7 +42,7 @@ class _Fit:
 
 @dataclass
 class ClaimLog:
-    """Claims of all cells of a run, by the cell's name."""
+    """Claims of all cells of a run, by the cell's name; cells of several threads may add."""
 
     fits: dict[str, _Fit] = field(default_factory=dict)
 
@@ -99,12 +98,12 @@ class ClaimLog:
             rows: dict[tuple[str, str, int], list[_Fit]] = {}
             for fit in fits:
                 rows.setdefault((fit.dataset, fit.label, fit.world_size), []).append(fit)
-            bounded = {row: all(fit.bounded for fit in own) for row, own in rows.items()}
-            for (dataset, label, size), own in rows.items():
-                if any(claim for fit in own for claim in fit.claims.values()):
+            bounded = {row: all(fit.bounded for fit in members) for row, members in rows.items()}
+            for (dataset, label, size), members in rows.items():
+                if any(claim for fit in members for claim in fit.claims.values()):
                     entry = {"datasets": [dataset], "generator": label, "world_size": size}
-                    result.append(entry | _total(own))
-            whole = [fit for row, own in rows.items() if bounded[row] for fit in own]
+                    result.append(entry | _total(members))
+            whole = [fit for row, members in rows.items() if bounded[row] for fit in members]
             without = sorted({label for (_, label, _), sound in bounded.items() if not sound})
             result.append({"datasets": sorted(group), "without_bound": without} | _total(whole))
         return result
@@ -162,14 +161,13 @@ def describe_run(
     registry: Registry,
     run_id: str,
     origin: Provenance,
-    facts: Mapping[str, Mapping[str, Any]],
-    claims: Sequence[Mapping[str, Any]] = (),
-    totals: Sequence[Mapping[str, Any]] = (),
+    facts: Mapping[str, PrepareFacts | None],
+    claims: ClaimLog,
+    people: Mapping[str, frozenset[str]],
 ) -> dict[str, Any]:
     """Suite, datasets (`facts` by label), generators and metrics of a run as plain values.
 
-    `claims`, `totals`: the differential privacy that cells claim, and all of them together, see
-    `ClaimLog`.
+    `people`: as in `ClaimLog.totals`.
     """
     return {
         "run_id": run_id,
@@ -192,8 +190,8 @@ def describe_run(
         "metrics": {
             entry.name: _metric(registry, registry.metric(entry.name)) for entry in suite.metrics
         },
-        "claims": list(claims),
-        "privacy_totals": list(totals),
+        "claims": claims.entries(),
+        "privacy_totals": claims.totals(people),
         "seeds": list(suite.seeds),
         "draws": suite.sample.draws,
         "floor_draws": suite.floor.draws,
@@ -201,7 +199,7 @@ def describe_run(
 
 
 def run_lines(
-    info: Mapping[str, Any], status: str, failed: Sequence[str], session: Session
+    info: Mapping[str, Any], status: str, failed: Sequence[str], jobs: int, threads: int
 ) -> dict[str, Any]:
     """When and how a run was made, and how far it is; `info` is what `open_run` gave."""
     finished = datetime.now(UTC).isoformat(timespec="seconds") if status == "complete" else None
@@ -211,16 +209,17 @@ def run_lines(
         "status": status,
         "command": without_names(shlex.join(sys.argv)),
         "failed": sorted(failed),
-        "jobs": session.executor.slots,
-        "threads": session.suite.threads,
+        "jobs": jobs,
+        "threads": threads,
         **{key: info[key] for key in ("state", "fresh", "generation")},
     }
 
 
-def _dataset(registry: Registry, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _dataset(registry: Registry, name: str, facts: PrepareFacts | None) -> dict[str, Any]:
     spec = registry.datasets.get(name)
     return {
-        **facts,
+        **(facts.plain() if facts else {}),
+        **({"name": spec.name, "version": spec.version} if facts and spec else {}),
         "summary": spec.summary if spec else "",
         "citations": list(spec.citations) if spec else [],
         "distribution": distribution_of(registry, "datasets", name),

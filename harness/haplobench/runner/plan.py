@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec
+from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec, Telemetry
 from haplobench.results.records import Role
 from haplobench.runner.fingerprints import harness_code, plugin_code
 from haplobench.suite.model import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
@@ -62,8 +62,8 @@ class Cell:
             }
             if self.generator.world_size > 1 and self.generator.backend != "torch":
                 asked["backend"] = self.generator.backend
-            if self.generator.people < 1:
-                asked["people"] = self.generator.people
+            if self.generator.train_share < 1:
+                asked["people"] = self.generator.train_share
         return digest_of(asked)[:16]
 
 
@@ -96,9 +96,9 @@ def by_world_size(entry: GeneratorEntry) -> list[GeneratorEntry]:
     entries = []
     for size in entry.world_sizes:
         times = {name: value * size for name, value in entry.scaling.per_rank.items()}
-        people = size / most if entry.scaling.mode == "weak" else entry.people
+        share = size / most if entry.scaling.mode == "weak" else entry.train_share
         params = {**entry.params, **times}
-        entries.append(replace(entry, world_sizes=(size,), params=params, people=people))
+        entries.append(replace(entry, world_sizes=(size,), params=params, train_share=share))
     return entries
 
 
@@ -109,11 +109,9 @@ def by_world_size(entry: GeneratorEntry) -> list[GeneratorEntry]:
 class Keys:
     """Keys of stages: digests of everything that their results rest on.
 
-    `plugins` are the modules of all plugins, `hardware` the machine's fingerprint,
-    `threads` how many a stage's process may use.
+    `hardware` is the machine's fingerprint, `threads` how many a stage's process may use.
     """
 
-    plugins: Sequence[str]
     hardware: str
     threads: int = 1
 
@@ -129,10 +127,8 @@ class Keys:
                 "filters": entry.filters.asked(),
                 **({"withdrawn": consent} if consent else {}),
                 "split": entry.asked_split(),
-                "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
-                "harness": harness_code(
-                    "haplobench.runner.worker.prepare", "haplobench.runner.worker.main"
-                ).digest,
+                "code": plugin_code(spec.target, spec.needs).digest,
+                "harness": harness_code("prepare"),
             }
         )
 
@@ -155,14 +151,10 @@ class Keys:
                 "seed": seed,
                 "world_size": entry.world_size,
                 "backend": entry.backend if entry.world_size > 1 else "",
-                **({"people": entry.people} if entry.people < 1 else {}),
+                **({"train_share": entry.train_share} if entry.train_share < 1 else {}),
                 **({"profile": True} if entry.torch_profile else {}),
-                "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
-                "harness": harness_code(
-                    "haplobench.runner.worker.sample",
-                    "haplobench.runner.worker.main",
-                    *(() if shadow is None else ("haplobench.runner.worker.prepare",)),
-                ).digest,
+                "code": plugin_code(spec.target, spec.needs).digest,
+                "harness": harness_code("fit"),
                 "hardware": self.hardware,
                 "threads": self.threads,
             }
@@ -175,7 +167,7 @@ class Keys:
                 "stage": "sample",
                 "fit": fit,
                 "settings": dict(settings),
-                "harness": harness_code("haplobench.runner.worker.sample").digest,
+                "harness": harness_code("sample"),
             }
         )
 
@@ -187,7 +179,7 @@ class Keys:
         cohort: str,
         replicate: int,
         seed: int,
-        telemetry: Mapping[str, Any] | None,
+        telemetry: Telemetry | None,
         shadows: Sequence[str] = (),
     ) -> str:
         """Of one metric of one cohort; `cohort` is the sample stage's key, or says `floor`.
@@ -210,11 +202,9 @@ class Keys:
                 ],
                 "shadows": list(shadows),
                 "submetrics": [submetric.name for submetric in spec.submetrics],
-                "telemetry": telemetry,
-                "code": plugin_code(spec.target, self.plugins, spec.needs).digest,
-                "harness": harness_code(
-                    "haplobench.runner.worker.measure", "haplobench.runner.worker.main"
-                ).digest,
+                "telemetry": telemetry and asdict(telemetry),
+                "code": plugin_code(spec.target, spec.needs).digest,
+                "harness": harness_code("measure"),
                 "hardware": self.hardware,
                 "threads": self.threads,
             }

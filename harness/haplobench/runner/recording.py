@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from haplobench.results.provenance import Provenance
 from haplobench.results.records import Phase, Record, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
+from haplobench.runner.worker.facts import MeasureFacts
 from haplobench.suite.model import Suite, digest_of
 from haplobench.suite.schema import FLOOR
 
@@ -138,34 +139,34 @@ class Recorder:
         )
 
     def measurements(
-        self, spec: MetricSpec, replicate: int, stored: Mapping[str, Any], key: str, series: str
+        self, spec: MetricSpec, replicate: int, stored: MeasureFacts, key: str, series: str
     ) -> list[Record]:
         """A record for each measurement that a metric's stored result holds."""
         submetrics = {submetric.name: submetric for submetric in spec.submetrics}
         records = []
-        for row in stored["measurements"]:
-            submetric = submetrics[row["submetric"]]
+        for row in stored.measurements:
+            submetric = submetrics[row.submetric]
             status: Status = "ok"
-            if row["problem"]:
+            if row.problem:
                 status = "failed"
-            elif row["value"] is None:
+            elif row.value is None:
                 status = "not-applicable"
             records.append(
                 Record(
                     **self._metric(spec, replicate, key),
                     status=status,
-                    started=stored["started"],
+                    started=stored.started,
                     submetric=submetric.name,
-                    labels=row["labels"],
-                    value=row["value"],
-                    standard_error=row["standard_error"],
-                    n=row["n"],
+                    labels=row.labels,
+                    value=row.value,
+                    standard_error=row.standard_error,
+                    n=row.n,
                     unit=submetric.unit,
                     direction=submetric.direction,
-                    wall_s=stored["wall"],
-                    error_type="ValueError" if row["problem"] else "",
-                    error=row["problem"],
-                    note=row["note"],
+                    wall_s=stored.wall,
+                    error_type="ValueError" if row.problem else "",
+                    error=row.problem,
+                    note=row.note,
                     series=series,
                 )
             )
@@ -175,7 +176,7 @@ class Recorder:
 Identity = tuple[Any, ...]
 
 
-class Ledger:
+class RecordLog:
     """The records of a run: appends what isn't there yet, and remembers failures."""
 
     def __init__(self, folder: RunFolder) -> None:

@@ -24,6 +24,7 @@ from haplobench.files import (
     new_folder,
     owner,
     printable,
+    read_as,
     read_json,
     read_regular,
     remove_tree,
@@ -33,10 +34,10 @@ from haplobench.files import (
 )
 from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.runner.progress import ProgressReporter
+from haplobench.runner.worker.facts import STAGE_FILE, MeasureFacts
 from haplobench.suite.model import Suite
 
 _GENERATION = "generation.json"
-STAGE_FILE = "stage.json"
 _LOCK_POLL = 0.2
 _ABANDONED = 7 * 86_400
 _READABLE, _EXECUTABLE = 0o444, 0o111
@@ -63,20 +64,20 @@ class StageStore:
 
     def finished(self, stage: str, key: str) -> dict[str, Any] | None:
         """What a finished stage tells of itself; None if it isn't there."""
-        return self._of_now(read_json(self.folder(stage, key) / STAGE_FILE))
+        stored = read_json(self.folder(stage, key) / STAGE_FILE)
+        return None if stored is None or generation_of(stored) < self.least else stored
 
     def measurement_path(self, key: str) -> Path:
         """Where a metric's result lies, or will."""
         return self.root / "measure" / key[:2] / f"{key}.json"
 
-    def measurement(self, key: str) -> dict[str, Any] | None:
-        """A metric's stored result; None if it isn't there."""
-        return self._of_now(read_json(self.measurement_path(key)))
-
-    def _of_now(self, stored: dict[str, Any] | None) -> dict[str, Any] | None:
-        if stored is None or generation_of(stored) < self.least:
+    def measurement(self, key: str) -> MeasureFacts | None:
+        """A metric's stored result; None if it isn't there, FormatError if it isn't one."""
+        try:
+            stored = read_as(MeasureFacts, self.measurement_path(key))
+        except FileNotFoundError:
             return None
-        return stored
+        return stored if stored.generation >= self.least else None
 
     @contextlib.contextmanager
     def workspace(self, stage: str, key: str) -> Iterator[Path]:

@@ -62,7 +62,7 @@ class GeneratorEntry:
     `role` is `generator` or `control`; `params` are validated and complete; `missing` says
     what this machine lacks of its needs (empty: ready), and `optional` that this is fine;
     `fingerprint` identifies files that the parameters name. `world_sizes`: a cell for each.
-    `people`: the share of the training people on whom it is fitted, and of the haplotypes it
+    `train_share`: the share of the training people on whom it is fitted, and of the haplotypes it
     samples.
     """
 
@@ -74,7 +74,7 @@ class GeneratorEntry:
     world_sizes: tuple[int, ...] = (1,)
     backend: Literal["torch", "horovod"] = "torch"
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
-    people: float = 1.0
+    train_share: float = 1.0
     torch_profile: bool = False
     limits: Limits = field(default_factory=Limits)
     missing: tuple[str, ...] = ()

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from haplobench.errors import BenchError, SuiteError
-from haplobench.plugin import Binary, Module
 from haplobench.runner.executors.process import Outcome, RanksHere, run_limited, stage_environment
 from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.job import Job
-from haplobench.suite.schema import ExecutorSettings
 
 
 class StoppedError(Exception):
@@ -224,25 +222,3 @@ class LocalExecutor:
             return Outcome("stopped", 0.0, 0)
         except TooFewError as error:
             return Outcome("failed", 0.0, 0, str(error))
-
-
-def make_executor(settings: ExecutorSettings, jobs: int | None = None) -> Executor:
-    """The executor that a suite asks for; `jobs` None: 1 here, 16 on a cluster.
-
-    Raises BenchError if it isn't installed.
-    """
-    if settings.name == "local":
-        return LocalExecutor(jobs or 1)
-    missing = [
-        need.missing()
-        for need in (
-            Module("submitit", "haplobench[slurm]"),
-            Binary("sbatch", "run bench on a machine of the cluster that submits jobs"),
-        )
-        if need.missing()
-    ]
-    if missing:
-        raise BenchError(f"executor slurm needs {'; '.join(missing)}")
-    from haplobench.runner.executors.slurm import SlurmExecutor
-
-    return SlurmExecutor(settings, jobs or 16)

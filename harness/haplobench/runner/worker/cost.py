@@ -9,14 +9,16 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 from haplobench.distributed.group import ProcessGroup
-from haplobench.files import parse_json, read_regular
+from haplobench.errors import FormatError
+from haplobench.files import read_as
+from haplobench.runner.worker.facts import FitFacts, RankWork, Work
 
 _PERCENT = 100.0
 _MILLI = 1e-3
@@ -102,42 +104,29 @@ class GPUWatch:
         }
 
 
-def gather_cost(
-    group: ProcessGroup, cost: Mapping[str, Any], communication: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The cost of a piece of work, on rank 0; all ranks call it.
+def gather_work(group: ProcessGroup, work: RankWork) -> FitFacts | None:
+    """The work of all ranks, who all call it, on rank 0; None on others.
 
-    Parameters
-    ----------
-    cost : mapping
-        This rank's, as `Meter.facts`.
-    communication : mapping
-        This rank's, as `Counters.facts`.
-
-    Returns
-    -------
-    dict
-        `wall` and `peak_gpu_memory` of the rank that had most; `cpu`, `base_rss` and `peak_rss`
-        of all together; `ranks`, a list of each one's own. Empty on other ranks.
+    `wall` and `peak_gpu_memory` are of the rank that had most, `cpu`, `base_rss` and `peak_rss`
+    of all together.
     """
-    own = {"rank": group.rank, **cost, "communication": dict(communication)}
-    return combine(cast("list[dict[str, Any]]", group.gather(own)))
+    ranks = cast("list[RankWork]", group.gather(work))
+    if not ranks:
+        return None
+    return FitFacts(
+        wall=max(rank.wall for rank in ranks),
+        cpu=sum(rank.cpu for rank in ranks),
+        base_rss=sum(rank.base_rss for rank in ranks),
+        peak_rss=sum(rank.peak_rss for rank in ranks),
+        peak_gpu_memory=most_gpu_memory(ranks),
+        ranks=tuple(ranks),
+    )
 
 
-def combine(ranks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Costs of ranks that worked side by side, as `gather_cost` says."""
-    each = [dict(rank) for rank in ranks]
-    if not each:
-        return {}
-    gpu = [rank["peak_gpu_memory"] for rank in each if rank["peak_gpu_memory"] is not None]
-    return {
-        "wall": max(rank["wall"] for rank in each),
-        "cpu": sum(rank["cpu"] for rank in each),
-        "base_rss": sum(rank["base_rss"] for rank in each),
-        "peak_rss": sum(rank["peak_rss"] for rank in each),
-        "peak_gpu_memory": max(gpu, default=None),
-        "ranks": each,
-    }
+def most_gpu_memory(works: Iterable[Work]) -> int | None:
+    """The largest of some peaks, bytes; None where none used a GPU."""
+    peaks = [work.peak_gpu_memory for work in works if work.peak_gpu_memory is not None]
+    return max(peaks, default=None)
 
 
 _EVERY = 0.2
@@ -160,9 +149,9 @@ class Beat:
     def read(cls, path: Path) -> Beat:
         """The last beat written; an empty one if there is none."""
         try:
-            beat = cls(**parse_json(read_regular(path)))
-            return replace(beat, fraction=float(beat.fraction), message=str(beat.message)[:200])
-        except (OSError, ValueError, TypeError):
+            beat = read_as(cls, path)
+            return replace(beat, message=beat.message[:200])
+        except (FileNotFoundError, FormatError):
             return cls()
 
 
@@ -197,7 +186,7 @@ class Heartbeat:
 
 
 class Meter:
-    """Measures a piece of work: `with Meter() as meter: …`, then `meter.facts()`.
+    """Measures a piece of work: `with Meter() as meter: …`, then `meter.work()`.
 
     Wall and CPU time (seconds; CPU with child processes that ended), resident memory before
     (bytes), and the peak of this process or of its largest child.
@@ -224,21 +213,20 @@ class Meter:
         grown = children if children > self._children else 0
         self.peak = max(_status("VmHWM"), grown, self._base)
 
-    def facts(self) -> dict[str, Any]:
-        """The measures as plain values: wall, cpu, base_rss, peak_rss, peak_gpu_memory."""
-        return {
-            "wall": self.wall,
-            "cpu": self.cpu,
-            "base_rss": self._base,
-            "peak_rss": self.peak,
-            "peak_gpu_memory": _gpu_peak(),
-        }
+    def work(self) -> Work:
+        """What it cost."""
+        return Work(
+            wall=self.wall,
+            cpu=self.cpu,
+            base_rss=self._base,
+            peak_rss=self.peak,
+            peak_gpu_memory=_gpu_peak(),
+        )
 
 
 def _cpu() -> float:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _children_peak() -> int:

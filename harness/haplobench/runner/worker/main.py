@@ -6,18 +6,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from haplobench.data.prepared import Prepared
 from haplobench.distributed.group import NullGroup, ProcessGroup
 from haplobench.files import write_json
 from haplobench.plugin import GPU, RunContext
 from haplobench.registry import Registry, load_registry
-from haplobench.runner.store import STAGE_FILE
 from haplobench.runner.worker.cost import Heartbeat
+from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, SampleFacts
 from haplobench.runner.worker.job import (
     EXIT_FAILED,
     EXIT_NO_SPACE,
@@ -56,7 +55,7 @@ def with_dataset(ctx: RunContext, prepared: Prepared) -> RunContext:
         ctx,
         recombination_map=prepared.recombination_map,
         sequence=prepared.sequence,
-        min_maf=prepared.facts["min_maf"],
+        min_maf=prepared.facts.min_maf,
         validation=prepared.validation,
     )
 
@@ -105,9 +104,10 @@ def main(path: str) -> int:
             raise ImportError(f"plugin {plugin.source} failed to load: {plugin.error}")
         ctx = stage_context(job, deadline, heartbeat)
         facts = _stage(job, registry, ctx, heartbeat)()
-        facts |= {"stage": job.stage, "generation": job.generation, "threads": job.threads}
         if job.rank == 0:
-            write_json(Path(job.output) / STAGE_FILE, facts)
+            stamp = {"stage": job.stage, "generation": job.generation, "threads": job.threads}
+            plain = asdict(facts) if facts is not None else {}
+            write_json(Path(job.output) / STAGE_FILE, plain | stamp)
         ctx.group.close()
     except BaseException as error:  # whatever a plugin raises, SystemExit included
         _tell(replace(describe_error(error), rank=job.rank), Path(job.error))
@@ -124,7 +124,7 @@ def _tell(failure: StageError, path: Path) -> None:
 
 def _stage(
     job: Job, registry: Registry, ctx: RunContext, heartbeat: Heartbeat
-) -> Callable[[], dict[str, Any]]:
+) -> Callable[[], FitFacts | SampleFacts | None]:
     if job.stage == "prepare":
         from haplobench.runner.worker.prepare import prepare
 
@@ -134,10 +134,10 @@ def _stage(
         from haplobench.runner.worker.prepare import shadow_prepared
 
         prepared = shadow_prepared(prepared, shadow)
-    if (people := job.settings.get("people", 1.0)) < 1:
+    if (share := job.settings.get("train_share", 1.0)) < 1:
         from haplobench.runner.worker.prepare import part_prepared
 
-        prepared = part_prepared(prepared, people)
+        prepared = part_prepared(prepared, share)
     ctx = with_dataset(ctx, prepared)
     if job.stage == "fit":
         from haplobench.runner.worker.sample import fit

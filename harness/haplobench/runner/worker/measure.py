@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import Registry, resolve
 from haplobench.runner.floor import dealt_cohort, floor_cohort, subsample
 from haplobench.runner.worker.cost import Heartbeat
+from haplobench.runner.worker.facts import MeasureFacts, MeasurementFacts, MetricError
 from haplobench.runner.worker.job import Job, describe_error
 from haplobench.runner.worker.prepare import shadow_members
 
@@ -40,7 +41,7 @@ _NOTE = 2_000
 
 def measure(
     job: Job, registry: Registry, ctx: RunContext, prepared: Prepared, heartbeat: Heartbeat
-) -> dict[str, Any]:
+) -> None:
     """Measure the items of the job's settings.
 
     Settings: `cohort` and `items`. A cohort is `{"kind": "floor"}` or `{"kind": "sample",
@@ -66,13 +67,9 @@ def measure(
             _measure_item(item, spec, cohorts, ctx, job.generation)
         except Exception as error:  # a plugin is someone else's code: it costs its own item only
             failure = describe_error(error)
-            problem = {
-                "error_type": failure.error_type,
-                "error": failure.error,
-                "wall": time.perf_counter() - started,
-            }
-            write_json(Path(job.output) / f"{item['id']}.error.json", problem)
-    return {}
+            wall = time.perf_counter() - started
+            problem = MetricError(failure.error_type, failure.error, wall)
+            write_json(Path(job.output) / f"{item['id']}.error.json", asdict(problem))
 
 
 def _measure_item(
@@ -96,17 +93,15 @@ def _measure_item(
     if tables:
         with replacing(path.with_suffix(".npz")) as scratch, scratch.open("wb") as handle:
             np.savez_compressed(handle, **tables)  # type: ignore[arg-type]
-    write_json(
-        path,
-        {
-            "generation": generation,
-            "metric": spec.name,
-            "started": started.isoformat(timespec="seconds"),
-            "wall": wall,
-            "series": bool(tables),
-            "measurements": rows,
-        },
+    facts = MeasureFacts(
+        generation=generation,
+        metric=spec.name,
+        started=started.isoformat(timespec="seconds"),
+        wall=wall,
+        series=bool(tables),
+        measurements=tuple(rows),
     )
+    write_json(path, asdict(facts))
 
 
 @dataclass
@@ -180,8 +175,8 @@ def metric_context(ctx: RunContext, prepared: Prepared, cohort: Mapping[str, Any
     )
 
 
-def checked_measurements(spec: MetricSpec, result: object) -> list[dict[str, Any]]:
-    """A result's measurements as plain rows, in the order of the spec.
+def checked_measurements(spec: MetricSpec, result: object) -> list[MeasurementFacts]:
+    """A result's measurements, in the order of the spec.
 
     A value that isn't finite becomes None with a `problem`; a submetric that the metric
     doesn't report becomes a row without a value, and says so.
@@ -199,17 +194,17 @@ def checked_measurements(spec: MetricSpec, result: object) -> list[dict[str, Any
             f"metric {spec.name}: the result has {', '.join(unknown)}, which its spec doesn't "
             f"declare (declared: {', '.join(known)})"
         )
-    rows: list[dict[str, Any]] = []
+    rows: list[MeasurementFacts] = []
     for name in known:
-        found = result.measurements.get(name, ())
-        given: Sequence[Measurement] = [found] if isinstance(found, Measurement) else list(found)
+        reported = result.measurements.get(name, ())
+        given = [reported] if isinstance(reported, Measurement) else list(reported)
         if not given:
             given = [Measurement(None, note="the metric did not report it")]
         rows += [_row(spec, name, measurement) for measurement in given]
     return rows
 
 
-def _row(spec: MetricSpec, submetric: str, measurement: object) -> dict[str, Any]:
+def _row(spec: MetricSpec, submetric: str, measurement: object) -> MeasurementFacts:
     if not isinstance(measurement, Measurement):
         raise PluginError(
             f"metric {spec.name}: {submetric} is {type(measurement).__name__}, expected Measurement"
@@ -218,15 +213,15 @@ def _row(spec: MetricSpec, submetric: str, measurement: object) -> dict[str, Any
     if value is not None and not math.isfinite(value):
         value, problem = None, f"metric {spec.name}: {submetric} is {value}, expected a number"
     error = _number(measurement.standard_error)
-    return {
-        "submetric": submetric,
-        "value": value,
-        "n": None if measurement.n is None else int(measurement.n),
-        "standard_error": error if error is not None and math.isfinite(error) else None,
-        "labels": {str(key): str(label) for key, label in measurement.labels.items()},
-        "note": shortened(str(measurement.note), _NOTE),
-        "problem": problem,
-    }
+    return MeasurementFacts(
+        submetric=submetric,
+        value=value,
+        n=None if measurement.n is None else int(measurement.n),
+        standard_error=error if error is not None and math.isfinite(error) else None,
+        labels={str(key): str(label) for key, label in measurement.labels.items()},
+        note=shortened(str(measurement.note), _NOTE),
+        problem=problem,
+    )
 
 
 def _number(value: object) -> float | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from haplobench.data.consent import PeopleList
 from haplobench.data.genome import RecombinationMap, ReferenceSequence, surrogate_sequence
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import Prepared, digests
+from haplobench.data.prepared import Prepared, PrepareFacts, digests
 from haplobench.data.relatives import SAME_GENOTYPES, Relatives, find_relatives
 from haplobench.data.split import Split, family_sizes, keep_together, split_panel, stratified_sample
 from haplobench.errors import BenchError, PluginError
@@ -53,32 +53,32 @@ def shadow_prepared(prepared: Prepared, shadow: int) -> Prepared:
     Sites stay those of the dataset; people for early stopping are drawn anew, as large a
     share as before.
     """
-    own = shadow_members(prepared.train, prepared.holdout, shadow)
-    train = _subset(prepared, own[0], own[1])
+    members = shadow_members(prepared.train, prepared.holdout, shadow)
+    train = _subset(prepared, *members)
     n = round(train.n_samples * prepared.validation.size / prepared.train.n_samples)
     everyone = np.arange(train.n_samples, dtype=np.int64)
     return replace(
         prepared,
         train=train,
-        holdout=_subset(prepared, ~own[0], ~own[1]),
+        holdout=_subset(prepared, ~members[0], ~members[1]),
         validation=stratified_sample(train, everyone, n, f"shadow validation {shadow}"),
     )
 
 
-def part_prepared(prepared: Prepared, people: float) -> Prepared:
+def part_prepared(prepared: Prepared, share: float) -> Prepared:
     """The dataset with a share of its training people, and of those for early stopping.
 
     Stratified by population, at least two people; held-out people and sites stay.
     """
     everyone = np.arange(prepared.train.n_samples, dtype=np.int64)
-    n = min(everyone.size, max(2, round(people * everyone.size)))
+    n = min(everyone.size, max(2, round(share * everyone.size)))
     train = prepared.train.select_samples(
-        stratified_sample(prepared.train, everyone, n, f"part {people}")
+        stratified_sample(prepared.train, everyone, n, f"part {share}")
     )
     # Families come whole, so that there may be fewer than n.
     chosen = np.arange(train.n_samples, dtype=np.int64)
     m = round(chosen.size * prepared.validation.size / everyone.size)
-    validation = stratified_sample(train, chosen, m, f"part validation {people}")
+    validation = stratified_sample(train, chosen, m, f"part validation {share}")
     return replace(prepared, train=train, validation=validation)
 
 
@@ -100,7 +100,7 @@ def _subset(prepared: Prepared, train: NDArray[np.bool_], holdout: NDArray[np.bo
 _MARGIN = 1000
 
 
-def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
+def prepare(job: Job, registry: Registry, ctx: RunContext) -> None:
     """Write a `Prepared` into the job's output.
 
     Settings: `filters` and `split` of the suite; `withdrawn`, see `PeopleList.as_job`, and
@@ -146,11 +146,8 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> dict[str, Any]:
         provenance=dict(loaded.provenance),
         ctx=ctx,
     )
-    if withdrawn is not None:
-        prepared.facts["withdrawn"] = withdrawn
-    prepared.facts["relatives"] = facts
-    prepared.save(Path(job.output))
-    return {}
+    told = replace(prepared.facts, withdrawn=withdrawn, relatives=facts)
+    replace(prepared, facts=told).save(Path(job.output))
 
 
 def _doubles(panel: Panel, stays: Panel) -> int:
@@ -272,28 +269,28 @@ def make_prepared(
         )
     )
     digest, content = digests(train, holdout, validation, recombination_map, sequence)
-    facts = {
-        "digest": digest,
-        "content": content,
-        "contig": train.contig,
-        "build": train.build,
-        "start": start,
-        "end": end,
-        "ploidy": train.ploidy,
-        "phased": train.phased and holdout.phased,
-        "n_sites": train.n_sites,
-        "n_train_haplotypes": train.n_haplotypes,
-        "n_holdout_haplotypes": holdout.n_haplotypes,
-        "n_validation_haplotypes": int(validation.size) * train.ploidy,
-        "populations": _counts(train.population, holdout.population),
-        "one_sided": _one_sided(train.population, holdout.population),
-        "superpopulations": _counts(train.superpopulation, holdout.superpopulation),
-        "min_maf": min_maf,
-        "skipped": {reason: n for reason, n in counts.items() if n},
-        "provenance": provenance,
-        "recombination_map": recombination_map is not None,
-        "surrogate_sequence": sequence.surrogate,
-    }
+    facts = PrepareFacts(
+        digest=digest,
+        content=content,
+        contig=train.contig,
+        build=train.build,
+        start=start,
+        end=end,
+        ploidy=train.ploidy,
+        phased=train.phased and holdout.phased,
+        n_sites=train.n_sites,
+        n_train_haplotypes=train.n_haplotypes,
+        n_holdout_haplotypes=holdout.n_haplotypes,
+        n_validation_haplotypes=int(validation.size) * train.ploidy,
+        populations=_counts(train.population, holdout.population),
+        one_sided=_one_sided(train.population, holdout.population),
+        superpopulations=_counts(train.superpopulation, holdout.superpopulation),
+        min_maf=min_maf,
+        skipped={reason: n for reason, n in counts.items() if n},
+        provenance=provenance,
+        recombination_map=recombination_map is not None,
+        surrogate_sequence=sequence.surrogate,
+    )
     return Prepared(train, holdout, validation, recombination_map, sequence, facts)
 
 

@@ -58,7 +58,7 @@ class Profile:
         self._sampling = sampling
         self._profiler: Any = None
         self._undo: list[Callable[[], None]] = []
-        self._found: dict[str, Any] | None = None
+        self._rows: dict[str, Any] | None = None
 
     def __enter__(self) -> Profile:
         if not self._wanted or "torch" not in sys.modules:
@@ -100,13 +100,13 @@ class Profile:
         if self._profiler is not None:
             self._profiler.step()
 
-    def facts(self) -> dict[str, Any]:
-        """`profile`: `operators` and `parts`, rows of name, calls, seconds, device_seconds.
+    def facts(self) -> dict[str, Any] | None:
+        """`operators` and `parts`, rows of name, calls, seconds, device_seconds.
 
         Operators' seconds are their own, parts' with all that they call; the most costly first.
-        `wall`: seconds of the profiled steps. Empty where nothing was profiled.
+        `wall`: seconds of the profiled steps. None where nothing was profiled.
         """
-        return {} if self._found is None else {"profile": self._found}
+        return self._rows
 
     def _mark_parts(self) -> None:
         from torch.nn.modules import module as modules
@@ -143,7 +143,7 @@ class Profile:
             for event in averages
             if not event.key.startswith((_PART, _STEP, "Optimizer.", "DistributedData"))
         ]
-        self._found = {
+        self._rows = {
             "operators": _rows(operators, "self_cpu_time_total", "self_device_time_total"),
             "parts": _rows(parts, "cpu_time_total", "device_time_total"),
             "wall": sum(float(event.cpu_time_total) for event in steps) * _MICRO,
@@ -167,7 +167,7 @@ def _rows(events: Iterable[Any], seconds: str, device: str) -> list[dict[str, An
 
 def _name(module: Any, root: Any) -> str:
     """The module's place in the outermost one; its class where it's none of that one's."""
-    for name, found in root.named_modules():
-        if found is module:
+    for name, part in root.named_modules():
+        if part is module:
             return name or type(root).__name__
     return type(module).__name__

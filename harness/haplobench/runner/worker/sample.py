@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from haplobench.plugin import (
     SampleRequest,
 )
 from haplobench.registry import Registry, resolve
-from haplobench.runner.worker.cost import GPUWatch, Heartbeat, Meter, gather_cost
+from haplobench.runner.worker.cost import GPUWatch, Heartbeat, Meter, gather_work, most_gpu_memory
+from haplobench.runner.worker.facts import DrawFacts, FitFacts, RankWork, SampleFacts, Work
 from haplobench.runner.worker.job import Job
 from haplobench.runner.worker.profile import Profile
 
 _BLOCK = 256
 
 
-class Collected:
+class CohortBuilder:
     """Takes a rank's batches of a cohort, checks each, and makes a panel of all ranks' rows.
 
     The cohort is shared out over the ranks in contiguous parts: `part` is the request that this
@@ -135,11 +136,11 @@ class Collected:
                 raise PluginError(
                     f"generator {self.spec.name}: sample() yielded nothing, expected one Panel"
                 )
-            keep = self.panel.common_sites(prepared.facts["min_maf"])
+            keep = self.panel.common_sites(prepared.facts.min_maf)
             if not keep.any():
                 raise PluginError(
                     f"generator {self.spec.name}: none of the {self.panel.n_sites} sites sampled "
-                    f"has a MAF of {prepared.facts['min_maf']:g} or more"
+                    f"has a MAF of {prepared.facts.min_maf:g} or more"
                 )
             return self.panel if keep.all() else self.panel.select_sites(keep)
         try:
@@ -189,10 +190,10 @@ def _labels(prepared: Prepared, request: SampleRequest) -> dict[str, NDArray[np.
     return {"population": population, "superpopulation": np.array(groups, np.str_)}
 
 
-def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> dict[str, Any]:
+def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> FitFacts | None:
     """Fit, all ranks together, and save rank 0's model into `model/`.
 
-    The facts are what fitting cost (saving not counted), see `gather_cost`.
+    What fitting cost, on rank 0; saving is not counted.
     """
     spec = registry.generator(job.name)
     params = spec.params.model_validate(job.params)
@@ -204,13 +205,27 @@ def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> di
     profile = Profile(wanted, ctx.artifacts / "profile-fit.json.gz", ctx.device)
     with GPUWatch(ctx.device) as gpu, Meter() as meter, profile:
         fitted = generator.fit(prepared.train, params, ctx)
-    facts = gather_cost(ctx.group, meter.facts() | gpu.facts(), ctx.group.counters.facts())
-    facts |= profile.facts()
+    facts = _gathered(ctx.group, meter.work(), gpu, ctx.group.counters.facts(), profile)
     if ctx.group.rank == 0:
         model = Path(job.output) / "model"
         model.mkdir()
         fitted.save(model)
     return facts
+
+
+def _gathered(
+    group: ProcessGroup,
+    work: Work,
+    gpu: GPUWatch,
+    communication: Mapping[str, Any],
+    profile: Profile,
+) -> FitFacts | None:
+    """The work of all ranks with the profile of rank 0; None elsewhere."""
+    rank = RankWork(
+        rank=group.rank, **asdict(work), **gpu.facts(), communication=dict(communication)
+    )
+    facts = gather_work(group, rank)
+    return facts and replace(facts, profile=profile.facts())
 
 
 def _load_optimisers() -> None:
@@ -225,21 +240,21 @@ def _load_optimisers() -> None:
 
 def sample(
     job: Job, registry: Registry, ctx: RunContext, prepared: Prepared, heartbeat: Heartbeat
-) -> dict[str, Any]:
+) -> SampleFacts | None:
     """Draw cohorts into `draw0/`, `draw1/`, … and, if asked, one as large as train into `train/`.
 
     Settings: `model` (folder), `draws`, `haplotypes`, `batch_size`, `train_cohort`; and
-    `people`, the share of the haplotypes that is sampled.
+    `train_share`, the share of the haplotypes that is sampled.
 
-    With several ranks each draws a part of every cohort. The facts hold, for each draw, what
-    sampling cost (see `gather_cost`) and the cohort's size. Checking and saving are not counted.
+    With several ranks each draws a part of every cohort, and rank 0 hands back what it cost.
+    Checking and saving are not counted.
     """
     spec = registry.generator(job.name)
     fitted = resolve(spec.target)().load(Path(job.settings["model"]), ctx)
     n = job.settings["haplotypes"]
     if n == "holdout":
         n = prepared.holdout.n_haplotypes
-    n = max(1, round(n * job.settings.get("people", 1.0)))
+    n = max(1, round(n * job.settings.get("train_share", 1.0)))
     n += -n % prepared.train.ploidy
     group = ctx.group
     # Each rank is asked for its own haplotypes: to the generator it is alone.
@@ -255,18 +270,18 @@ def sample(
             populations=_populations(prepared, draw * n, n) if spec.conditional else None,
         )
         cost, cohort = _draw(job, fitted, spec, prepared, request, ctx, group)
-        if cohort is None:
+        if cohort is None or cost is None:
             continue
         cohort.save(Path(job.output) / f"draw{draw}")
         draws.append(
-            {
-                **cost,
-                "n_haplotypes": cohort.n_haplotypes,
-                "n_sites": cohort.n_sites,
-                "span": cohort.span,
-                "phased": cohort.phased,
-                "digest": cohort.digest,
-            }
+            DrawFacts(
+                **vars(cost),
+                n_haplotypes=cohort.n_haplotypes,
+                n_sites=cohort.n_sites,
+                span=cohort.span,
+                phased=cohort.phased,
+                digest=cohort.digest,
+            )
         )
     if job.settings["train_cohort"] and spec.site_matched:
         heartbeat.begin("cohort of train's size", 1.0)
@@ -277,12 +292,12 @@ def sample(
         if cohort is not None:
             cohort.save(Path(job.output) / TRAIN_COHORT)
     if group.rank:
-        return {}
+        return None
     sequence = getattr(fitted, "reference_sequence", None)
     if callable(sequence) and (bases := sequence()) is not None:
         save_sequence(bases, Path(job.output) / "sequence.npz")
     _save_statement(fitted, spec, Path(job.output) / PRIVACY_FILE)
-    return {"draws": draws, "wall": sum(draw["wall"] for draw in draws)}
+    return SampleFacts(tuple(draws))
 
 
 def _draw(
@@ -293,26 +308,26 @@ def _draw(
     request: SampleRequest,
     ctx: RunContext,
     group: ProcessGroup,
-) -> tuple[dict[str, Any], Panel | None]:
+) -> tuple[FitFacts | None, Panel | None]:
     """What drawing a cohort cost, and the cohort: on rank 0; nothing of either elsewhere."""
-    collected = Collected(spec, request, prepared.train, Path(job.scratch), group)
+    builder = CohortBuilder(spec, request, prepared.train, Path(job.scratch), group)
     wanted = bool(job.settings.get("torch_profile")) and group.rank == 0 and request.start == 0
     trace = ctx.artifacts / "profile-sample.json.gz"
     profile = Profile(wanted, trace, ctx.device, sampling=True, owner=fitted)
     with GPUWatch(ctx.device) as gpu, profile:
         with Meter() as meter:
-            batches = _sampling(fitted, collected.part, ctx, spec)
-        cost = meter.facts()
+            batches = _sampling(fitted, builder.part, ctx, spec)
+        work = meter.work()
         while True:
             with Meter() as meter:
                 batch = next(batches, None)
-            cost = _add(cost, meter.facts())
+            work = _add(work, meter.work())
             profile.step()
             if batch is None:
                 break
-            collected.take(batch)
-    cohort = collected.cohort(prepared)
-    return gather_cost(group, cost | gpu.facts(), {}) | profile.facts(), cohort
+            builder.take(batch)
+    cohort = builder.cohort(prepared)
+    return _gathered(group, work, gpu, {}, profile), cohort
 
 
 def _like_train(prepared: Prepared, spec: GeneratorSpec, batch_size: int) -> SampleRequest:
@@ -352,16 +367,15 @@ def _sampling(
     return iter(batches)
 
 
-def _add(cost: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Costs of two pieces of one work: times add up, memory counts at its peak."""
-    gpu = [item["peak_gpu_memory"] for item in (cost, more) if item["peak_gpu_memory"] is not None]
-    return {
-        "wall": cost["wall"] + more["wall"],
-        "cpu": cost["cpu"] + more["cpu"],
-        "base_rss": cost["base_rss"],
-        "peak_rss": max(cost["peak_rss"], more["peak_rss"]),
-        "peak_gpu_memory": max(gpu, default=None),
-    }
+def _add(one: Work, more: Work) -> Work:
+    """Two pieces of one work: times add up, memory counts at its peak."""
+    return Work(
+        wall=one.wall + more.wall,
+        cpu=one.cpu + more.cpu,
+        base_rss=one.base_rss,
+        peak_rss=max(one.peak_rss, more.peak_rss),
+        peak_gpu_memory=most_gpu_memory((one, more)),
+    )
 
 
 def _populations(prepared: Prepared, start: int, n: int) -> NDArray[np.str_]:
@@ -377,7 +391,8 @@ def _populations(prepared: Prepared, start: int, n: int) -> NDArray[np.str_]:
     above = np.where(near, holdout.superpopulation, "")
     for group in np.unique(above[absent]):
         rows = np.flatnonzero(absent & (above == group))
-        dealt = np.sort(train.population[(train.superpopulation == group) | (not group)])
-        labels[rows] = dealt[(2 * np.arange(rows.size) + 1) * dealt.size // (2 * rows.size)]
+        stand_ins = np.sort(train.population[(train.superpopulation == group) | (not group)])
+        middles = (2 * np.arange(rows.size) + 1) * stand_ins.size // (2 * rows.size)
+        labels[rows] = stand_ins[middles]
     labels = np.repeat(labels.astype(np.str_), holdout.ploidy)
     return labels[np.arange(start, start + n) % labels.size]
