@@ -109,7 +109,7 @@ def test_a_job_whose_nodes_are_silent_ends_as_slurm_says(
     monkeypatch.setattr(slurm, "_GRACE", 2.0)
     monkeypatch.setattr(executor, "_state", lambda job: slurm.JobState(state, "Why"))
     task = slurm.NodeTask(
-        job="", log="", lease=str(tmp_path / "lease"), status=str(tmp_path / "status.json"),
+        job="", log="", heartbeat=str(tmp_path / "heartbeat"), status=str(tmp_path / "status.json"),
         per_item=False, memory_limit=1, time_limit=1.0, threads=1, world_size=2, nodes=1, gpus=0,
     )  # fmt: skip
     outcome = executor._wait(Job(), task, tmp_path, threading.Event(), lambda beat: None)
@@ -165,18 +165,18 @@ def test_a_node_gives_up_when_the_harness_is_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(slurm, "ABANDONED", 2.5)
-    lease, stop = tmp_path / "lease", threading.Event()
-    lease.touch()
-    watcher = threading.Thread(target=slurm._watch_lease, args=(lease, stop), daemon=True)
+    heartbeat, stop = tmp_path / "heartbeat", threading.Event()
+    heartbeat.touch()
+    watcher = threading.Thread(target=slurm._watch_heartbeat, args=(heartbeat, stop), daemon=True)
     watcher.start()
     for _ in range(8):
         time.sleep(0.5)
-        os.utime(lease)
+        os.utime(heartbeat)
         assert not stop.is_set()
     assert stop.wait(10)
     removed = threading.Event()
-    lease.unlink()
-    slurm._watch_lease(lease, removed)
+    heartbeat.unlink()
+    slurm._watch_heartbeat(heartbeat, removed)
     assert removed.is_set()
 
 

@@ -1,4 +1,4 @@
-"""Looking into the latent space of a run's fitted generator: codes, ways between people, walks."""
+"""Looking into the latent space of a run's fitted generator: codes, paths between people, walks."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def project(train: Panel, *panels: Panel) -> tuple[Scores, ...]:
     pca = PCA(n, svd_solver="randomized", random_state=0).fit(standardised(basis))
 
     def scores(panel: Panel) -> Scores:
-        found = np.zeros((panel.n_samples, 2))
-        found[:, :n] = pca.transform(standardised(panel))
-        return found
+        components = np.zeros((panel.n_samples, 2))
+        components[:, :n] = pca.transform(standardised(panel))
+        return components
 
     return (scores(basis), *(scores(panel) for panel in panels))
 
@@ -137,7 +137,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Explored:
-    """What was found.
+    """What was explored.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ def explore(run: Path, noted: FittedModel, registry: Registry, question: Questio
         return Explored(cohort, people, fitted.encode(people, ctx), prepared.train)
 
 
-def write_explored(found: Explored, folder: Path, ending: str) -> list[Path]:
+def write_explored(explored: Explored, folder: Path, ending: str) -> list[Path]:
     """Write haplotypes, latents and PCA plot into a folder: the paths, in this order.
 
     `haplotypes{ending}`, `latents.npy` (rows as the people's haplotypes), `pca.svg` and
@@ -188,16 +188,16 @@ def write_explored(found: Explored, folder: Path, ending: str) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in (f"haplotypes{ending}", "latents.npy", "pca.tsv", "pca.svg")]
-    write_panel(found.cohort, paths[0])
-    np.save(paths[1], found.latents)
-    background, people, path_scores = project(found.train, found.people, found.cohort)
+    write_panel(explored.cohort, paths[0])
+    np.save(paths[1], explored.latents)
+    background, people, path_scores = project(explored.train, explored.people, explored.cohort)
     rows = ["person\tpc1\tpc2"]
-    for panel, scores in ((found.people, people), (found.cohort, path_scores)):
+    for panel, scores in ((explored.people, people), (explored.cohort, path_scores)):
         rows += [
             f"{name}\t{x:.4f}\t{y:.4f}" for name, (x, y) in zip(panel.samples, scores, strict=True)
         ]
     paths[2].write_text("\n".join(rows) + "\n", encoding="utf-8")
-    paths[3].write_text(draw_path(found.train, background, found.people, people, path_scores))
+    paths[3].write_text(draw_path(explored.train, background, explored.people, people, path_scores))
     return paths
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from haplobench.data.prepared import Prepared
 from haplobench.errors import BenchError
-from haplobench.files import file_name, parse_json, read_regular, write_whole
+from haplobench.files import file_name, read_as, write_json
 from haplobench.plugin import GeneratorSpec, RunContext
 from haplobench.registry import Registry, resolve
 from haplobench.results.run_folder import RunFolder
@@ -63,7 +62,7 @@ def note_model(
         **facts,
     )
     path = folder.path / _FOLDER / f"{file_name(cell_name)}.json"
-    write_whole(path, json.dumps(asdict(noted), indent=1) + "\n")
+    write_json(path, asdict(noted))
 
 
 def find_model(
@@ -136,15 +135,5 @@ def open_model(
 
 
 def _models(run: Path) -> list[FittedModel]:
-    found = []
-    for path in sorted((run / _FOLDER).glob("*.json")):
-        try:
-            model = FittedModel(**parse_json(read_regular(path)))
-        except (OSError, ValueError, TypeError) as error:
-            raise BenchError(f"{path}: not a note of a model: {error}") from None
-        for field in fields(FittedModel):
-            value, kind = getattr(model, field.name), int if field.type == "int" else str
-            if not isinstance(value, kind):
-                raise BenchError(f"{path}: {field.name} is {value!r}, expected {kind.__name__}")
-        found.append(model)
-    return found
+    paths = sorted((run / _FOLDER).glob("*.json"))
+    return [read_as(FittedModel, path) for path in paths]

@@ -44,7 +44,7 @@ class Cell:
     @property
     def cell_id(self) -> str:
         """What was asked, as 16 hex digits: the same across commits and machines."""
-        asked: dict[str, Any] = {
+        question: dict[str, Any] = {
             "dataset": self.dataset.label,
             "source": self.dataset.name,
             "source_params": self.dataset.asked,
@@ -54,17 +54,17 @@ class Cell:
             "seed": self.seed,
         }
         if self.generator:
-            asked |= {
+            question |= {
                 "name": self.generator.name,
                 "params": self.generator.params,
                 "world_size": self.generator.world_size,
                 "haplotypes": self.sample.haplotypes,
             }
             if self.generator.world_size > 1 and self.generator.backend != "torch":
-                asked["backend"] = self.generator.backend
+                question["backend"] = self.generator.backend
             if self.generator.train_share < 1:
-                asked["people"] = self.generator.train_share
-        return digest_of(asked)[:16]
+                question["people"] = self.generator.train_share
+        return digest_of(question)[:16]
 
 
 def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> list[Cell]:
@@ -117,8 +117,8 @@ class Keys:
 
     def prepare(self, spec: DatasetSpec, entry: DatasetEntry, fingerprint: str) -> str:
         """Of the prepare stage; `fingerprint` is the dataset's own of its content."""
-        listed, asked = entry.withdrawn, entry.filters.withdrawn
-        consent = [listed.digest, asked.allow_unknown] if listed and asked else []
+        listed, setting = entry.withdrawn, entry.filters.withdrawn
+        consent = [listed.digest, setting.allow_unknown] if listed and setting else []
         return digest_of(
             {
                 "stage": "prepare",

@@ -43,8 +43,8 @@ def run_all(work: Sequence[Callable[[], None]], slots: int, stop: threading.Even
                     running.add(pool.submit(todo.pop(0)))
                 # A time limit, so that Ctrl-C is heard.
                 done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                found = [future.exception() for future in done]
-                errors += [error for error in found if error is not None]
+                endings = [future.exception() for future in done]
+                errors += [error for error in endings if error is not None]
                 if not all(isinstance(error, UserError) for error in errors):
                     stop.set()
         except BaseException:
@@ -67,8 +67,8 @@ def visible_gpus(folder: Path = Path("/dev")) -> tuple[str, ...]:
     """Names of the GPUs that a process started here would see, as in CUDA_VISIBLE_DEVICES."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
-        found = [path for path in folder.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
-        return tuple(str(i) for i in range(len(found)))
+        cards = [path for path in folder.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+        return tuple(str(i) for i in range(len(cards)))
     names: list[str] = []
     for name in named.split(","):
         # CUDA stops at the first that is no device.

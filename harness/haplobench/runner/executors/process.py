@@ -163,8 +163,8 @@ def run_limited(
 def _first_to_fail(job: Path, ranks: RanksHere) -> int | None:
     """The rank whose process ended first, as the guardian wrote; None if it is the only one."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(Path(f"{job}.{ranks.first}.ended").read_text())
-        return int(found["rank"])
+        ended = json.loads(Path(f"{job}.{ranks.first}.ended").read_text())
+        return int(ended["rank"])
     return None
 
 
@@ -235,11 +235,11 @@ def _children(process: psutil.Process) -> list[int]:
     """Pids of a process's children; from its own folder in /proc, as looking at all is slow."""
     folder = f"/proc/{process.pid}/task"
     try:
-        found = []
+        pids: list[int] = []
         for task in os.listdir(folder):
             with open(f"{folder}/{task}/children") as children:
-                found += [int(pid) for pid in children.read().split()]
-        return found
+                pids += map(int, children.read().split())
+        return pids
     except (OSError, ValueError):
         # The process or a thread has just ended, or the kernel doesn't tell.
         return [child.pid for child in process.children()]

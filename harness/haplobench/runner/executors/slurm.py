@@ -41,13 +41,13 @@ ABANDONED = 120.0
 class NodeTask:
     """A stage as each node is told it; paths are absolute, on a file system they share.
 
-    `lease` is a file that the harness touches while it lives; `memory_limit` bytes and `gpus` are
-    a node's; other fields as `Job` and `StageTask` have them.
+    `heartbeat` is a file that the harness touches while it lives; `memory_limit` bytes and `gpus`
+    are a node's; other fields as `Job` and `StageTask` have them.
     """
 
     job: str
     log: str
-    lease: str
+    heartbeat: str
     status: str
     per_item: bool
     memory_limit: int
@@ -76,7 +76,7 @@ class NodeTask:
         os.replace(scratch, self._path(node))
 
     def _path(self, node: int) -> Path:
-        return Path(self.lease).with_name(f"node{node}.json")
+        return Path(self.heartbeat).with_name(f"node{node}.json")
 
 
 def run_node(task: NodeTask) -> None:
@@ -97,7 +97,9 @@ def run_node(task: NodeTask) -> None:
     signal.signal(signal.SIGTERM, cancelled)
     # Slurm's warning before a job's time is up, as submitit asks for it.
     signal.signal(getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}"), time_is_up)
-    threading.Thread(target=_watch_lease, args=(Path(task.lease), stop), daemon=True).start()
+    threading.Thread(
+        target=_watch_heartbeat, args=(Path(task.heartbeat), stop), daemon=True
+    ).start()
     environment = stage_environment(task.threads)
     if not task.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""
@@ -117,17 +119,17 @@ def run_node(task: NodeTask) -> None:
     task.tell(node, outcome)
 
 
-def _watch_lease(path: Path, stop: threading.Event) -> None:
-    """Set `stop` when the harness has removed its lease or no longer renews it."""
+def _watch_heartbeat(path: Path, stop: threading.Event) -> None:
+    """Set `stop` when the harness has removed its heartbeat's file or no longer touches it."""
     seen, at = 0.0, time.monotonic()
     while not stop.wait(1.0):
         try:
-            found = path.stat().st_mtime
+            beat = path.stat().st_mtime
         except OSError:
             stop.set()
             return
-        if found != seen:
-            seen, at = found, time.monotonic()
+        if beat != seen:
+            seen, at = beat, time.monotonic()
         elif time.monotonic() - at > ABANDONED:
             stop.set()
 
@@ -196,12 +198,12 @@ class SlurmExecutor:
             return Outcome("failed", 0.0, 0, text)
         folder = task.path.parent / "cluster"
         folder.mkdir()
-        lease = folder / "lease"
-        lease.touch()
+        heartbeat = folder / "heartbeat"
+        heartbeat.touch()
         node_task = NodeTask(
             job=str(task.path.resolve()),
             log=str(task.log.resolve()),
-            lease=str(lease.resolve()),
+            heartbeat=str(heartbeat.resolve()),
             status=str(Path(task.job.status).resolve()),
             per_item=task.per_item,
             memory_limit=task.memory_limit // nodes,
@@ -219,7 +221,7 @@ class SlurmExecutor:
     ) -> Any:
         import submitit
 
-        asked = self.settings
+        settings = self.settings
         memory = task.memory_limit / nodes * _MEMORY_MARGIN / (1 << 30)
         parameters: dict[str, Any] = {
             "name": f"haplobench-{task.log.stem}",
@@ -228,28 +230,30 @@ class SlurmExecutor:
             "cpus_per_task": task.job.threads * node_task.ranks_here,
             "gpus_per_node": gpus,
             "mem_gb": round(memory, 2),
-            "timeout_min": _minutes(task) if asked.time is None else max(1, int(asked.time // 60)),
+            "timeout_min": _minutes(task)
+            if settings.time is None
+            else max(1, int(settings.time // 60)),
         }
-        own = {
-            "slurm_partition": asked.partition,
-            "slurm_account": asked.account,
-            "slurm_constraint": asked.constraint,
-            "slurm_qos": asked.qos,
-            "slurm_additional_parameters": dict(asked.extra) or None,
+        of_slurm = {
+            "slurm_partition": settings.partition,
+            "slurm_account": settings.account,
+            "slurm_constraint": settings.constraint,
+            "slurm_qos": settings.qos,
+            "slurm_additional_parameters": dict(settings.extra) or None,
             "slurm_signal_delay_s": 30,
             "slurm_srun_args": ["--kill-on-bad-exit=1"],
         }
         if self.cluster == "slurm":
-            parameters |= {name: value for name, value in own.items() if value is not None}
+            parameters |= {name: value for name, value in of_slurm.items() if value is not None}
         with self._submitting:
             try:
                 executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=self.cluster)
                 executor.update_parameters(**parameters)
                 return executor.submit(run_node, node_task)
             except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-                said = str(getattr(error, "output", "") or error).strip().splitlines()
+                lines = str(getattr(error, "output", "") or error).strip().splitlines()
                 raise BenchError(
-                    f"Slurm refused the job: {said[-1] if said else type(error).__name__}",
+                    f"Slurm refused the job: {lines[-1] if lines else type(error).__name__}",
                     hint="look at executor: in the suite, and at `sinfo`",
                 ) from None
 
@@ -261,15 +265,15 @@ class SlurmExecutor:
         stop: threading.Event,
         watch: Callable[[Beat], None],
     ) -> Outcome:
-        start = asked = time.monotonic()
+        start = polled = time.monotonic()
         state = JobState("PENDING")
         ended: float | None = None
         try:
             while True:
                 if stop.wait(_LOOK):
                     return Outcome("stopped", time.monotonic() - start, 0)
-                found = [task.outcome(node) for node in range(task.nodes)]
-                done = [outcome for outcome in found if outcome is not None]
+                outcomes = [task.outcome(node) for node in range(task.nodes)]
+                done = [outcome for outcome in outcomes if outcome is not None]
                 bad = [outcome for outcome in done if outcome.ending != "ok"]
                 if bad or len(done) == task.nodes:
                     if not bad:
@@ -277,20 +281,21 @@ class SlurmExecutor:
                     return _together(bad or done)
                 if ended is not None and time.monotonic() - ended > _GRACE:
                     return self._lost(job, state, folder, time.monotonic() - start)
-                if time.monotonic() - asked > self.poll:
-                    asked = time.monotonic()
-                    _renew(Path(task.lease))
+                if time.monotonic() - polled > self.poll:
+                    polled = time.monotonic()
+                    with contextlib.suppress(OSError):
+                        Path(task.heartbeat).touch()
                     state = self._state(job)
                     if state.over and ended is None:
                         # What a node wrote may take a while to be seen here.
-                        ended = asked if state.state == "COMPLETED" else asked - _GRACE + 2.0
+                        ended = polled if state.state == "COMPLETED" else polled - _GRACE + 2.0
                 beat = Beat.read(Path(task.status))
                 if state.state == "PENDING" and beat == Beat():
                     why = f": {state.reason}" if state.reason not in ("", "None") else ""
                     beat = Beat(message=f"job {job.job_id} is pending{why}")
                 watch(beat)
         finally:
-            Path(task.lease).unlink(missing_ok=True)
+            Path(task.heartbeat).unlink(missing_ok=True)
             self._cancel(job)
 
     def _state(self, job: Any) -> JobState:
@@ -320,12 +325,6 @@ class SlurmExecutor:
                 job.cancel(check=False)
 
 
-def _renew(path: Path) -> None:
-    """Tell the nodes that the harness is alive; see `haplobench.runner.executors.slurm`."""
-    with contextlib.suppress(OSError):
-        path.touch()
-
-
 def _minutes(task: StageTask) -> int:
     """Time to ask for: the stage's limit for each of its items, and some to start."""
     settings = task.job.settings
@@ -348,9 +347,9 @@ def _together(outcomes: list[Outcome]) -> Outcome:
 def slurm_state(job_id: str) -> JobState:
     """What Slurm says of a job, with or without its accounting."""
     shown = _ask("scontrol", "--oneliner", "show", "job", job_id)
-    if found := re.search(r"\bJobState=(\w+)", shown):
+    if match := re.search(r"\bJobState=(\w+)", shown):
         reason = re.search(r"\bReason=(\S+)", shown)
-        return JobState(found[1], reason[1] if reason else "")
+        return JobState(match[1], reason[1] if reason else "")
     # The controller forgets a job some minutes after its end.
     known = _ask("sacct", "-X", "-n", "-P", "-o", "State", "-j", job_id).split()
     return JobState(known[0] if known else "COMPLETED")

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from haplobench.errors import BenchError, PluginError
-from haplobench.files import parse_json, printable, read_regular, shortened, write_json
+from haplobench.errors import BenchError, FormatError, PluginError
+from haplobench.files import printable, read_as, shortened, write_json
 
 Stage = Literal["prepare", "fit", "sample", "measure"]
 
@@ -125,11 +125,10 @@ class Job:
         what others say of it is no explanation.
         """
         ranks = range(self.world_size)
-        found = {rank: StageError.read(_of_rank(Path(self.error), rank)) for rank in ranks}
-        if first is not None and found[first] is None:
+        errors = {rank: StageError.read(_of_rank(Path(self.error), rank)) for rank in ranks}
+        if first is not None and errors[first] is None:
             return None
-        told = [error for error in found.values() if error]
-        return min(told, key=lambda error: error.at, default=None)
+        return min(filter(None, errors.values()), key=lambda error: error.at, default=None)
 
 
 def _of_rank(path: Path, rank: int) -> Path:
@@ -158,8 +157,8 @@ class StageError:
     def read(cls, path: Path) -> StageError | None:
         """Read what `write` wrote; None if there is nothing whole."""
         try:
-            return cls(**parse_json(read_regular(path)))
-        except (OSError, ValueError, TypeError):
+            return read_as(cls, path)
+        except (FileNotFoundError, FormatError):
             return None
 
 

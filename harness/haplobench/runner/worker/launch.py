@@ -66,10 +66,10 @@ def _guard(workers: dict[int, int], job: str, first: int, size: int) -> int:
     # Those that ended for the same reason at the same time: the kernel tells in any order.
     time.sleep(_TOGETHER if workers else 0)
     while workers:
-        found = os.waitpid(-1, os.WNOHANG)
-        if not found[0]:
+        end = os.waitpid(-1, os.WNOHANG)
+        if not end[0]:
             break
-        ended += _reap(workers, found)
+        ended += _reap(workers, end)
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     bad = [(rank, code) for rank, code in ended if code]
@@ -80,9 +80,9 @@ def _guard(workers: dict[int, int], job: str, first: int, size: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _reap(workers: dict[int, int], found: tuple[int, int]) -> list[tuple[int, int]]:
+def _reap(workers: dict[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
     """Rank and exit code of a process that `os.wait` told of; none if it is no worker."""
-    pid, status = found
+    pid, status = end
     if pid not in workers:
         return []
     code = os.waitstatus_to_exitcode(status)
