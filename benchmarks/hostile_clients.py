@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Context
+from flwr.app import ArrayRecord, Context
 
 from haplobench import Panel, Reference, RunContext, SampleRequest
 from haplobench.data.panel import MISSING
 from haplobench.data.split import split_panel
 from haplobench.registry import load_registry, resolve
-from haplobench_federated.client_app import update_mod
 from haplobench_federated.federation import Simulation
 from haplobench_federated.generator import Federated
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.training import People
-from haplobench_federated.updates import Update
+from haplobench_federated.updates import Vector, moved, update_mod
 
 CLIENTS, HOSTILE, DRAWS = 8, 2, 5
 ATTACKS = {"sign_flip": -5.0, "scale": 1000.0, "label_flip": 1.0, "free_ride": 0.0}
@@ -53,13 +52,13 @@ def attacked(kind: str, clients: int, factor: float, populations: int) -> Simula
     def taught(client: int, people: People) -> People:
         return poisoned(people, populations) if client < clients else people
 
-    def change(update: Update, context: Context) -> Update:
+    def change(update: Vector, start: ArrayRecord, context: Context, number: int) -> ArrayRecord:
         hostile = int(context.node_config["partition-id"]) < clients
-        return {name: (factor if hostile else 1.0) * value for name, value in update.items()}
+        return moved(start, (factor if hostile else 1.0) * update)
 
     if kind == "label_flip":
         return Simulation(taught=taught)
-    return Simulation(mods=[update_mod(change)])
+    return Simulation(mods=[update_mod(change, frequencies=True)])
 
 
 def poisoned(people: People, populations: int) -> People:

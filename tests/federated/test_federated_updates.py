@@ -22,11 +22,10 @@ from haplobench_federated.params import CompressionParams
 from haplobench_federated.updates import (
     compression_mod,
     decompressed,
-    difference,
-    flat,
     largest,
     quantised,
     restored,
+    update_of,
 )
 
 SIZE = 61  # odd, so that half a byte is left over at 4 bits
@@ -61,7 +60,7 @@ def rounds(params: CompressionParams, updates: list[Any]) -> list[Any]:
         config = ConfigRecord({"server-round": number})
         asked = Message(RecordDict({"arrays": begun, "config": config}), node_id(0), "train")
         reply = decompressed(mod(asked, context, train), begun, params)
-        got.append(flat(difference(reply.content["arrays"], begun)))
+        got.append(update_of(reply, begun))
     return got
 
 
@@ -160,8 +159,10 @@ def test_what_cannot_be_read_is_quarantined(arrays: dict[str, Any]) -> None:
     metrics = MetricRecord({"num-examples": 1, "epsilon": 0.0, "server-round": 1})
     reply = Message(RecordDict({"arrays": record, "metrics": metrics}), 1, "train")
     params = edge("quantise")
-    found = screen(1, start(SIZE), [decompressed(reply, start(SIZE), params)], parameters())
-    assert [one.reason for one in found.quarantined] == ["malformed"]
+    _, quarantined = screen(
+        1, start(SIZE), [decompressed(reply, start(SIZE), params)], parameters()
+    )
+    assert [one.reason for one in quarantined] == ["malformed"]
 
 
 @pytest.mark.parametrize(

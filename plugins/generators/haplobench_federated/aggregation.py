@@ -44,15 +44,14 @@ from haplobench_federated.grid import client_of
 from haplobench_federated.noise import NoiseSource, cut, fine_step, noised
 from haplobench_federated.params import FederatedParams, RobustParams
 from haplobench_federated.updates import (
-    Update,
+    Vector,
     arrays_of,
-    difference,
-    flat,
     message_of,
     moved,
     number_in,
     people_of,
-    unflat,
+    sizes_of,
+    update_of,
 )
 
 _ROUNDING = 1e-5  # of a norm, relative: weights travel as float32
@@ -77,54 +76,42 @@ class Quarantined:
     found: str
 
 
-@dataclass(frozen=True)
-class Screened:
-    """Replies of a round, divided."""
-
-    kept: list[Message]
-    quarantined: list[Quarantined]
-
-
 def screen(
     round_number: int, start: ArrayRecord, replies: Sequence[Message], params: FederatedParams
-) -> Screened:
+) -> tuple[list[Message], list[Quarantined]]:
     """Divide a round's replies into those that may be combined and those that may not.
 
-    Parameters
-    ----------
-    start : ArrayRecord
-        The server's weights, which the clients started from.
-    replies : sequence of Message
-        With content.
+    `start` are the weights that clients started from; replies have content.
     """
-    kept: list[tuple[Message, Update]] = []
+    kept: list[tuple[Message, Vector]] = []
     quarantined: list[Quarantined] = []
     for reply in replies:
-        client = client_of(reply.metadata.src_node_id)
         try:
-            update = difference(arrays_of(reply), start)
+            update = update_of(reply, start)
         except (KeyError, TypeError, ValueError) as error:
-            quarantined.append(Quarantined(client, "malformed", " ".join(str(error).split())))
-            continue
-        reason, found = said_beside(round_number, reply, params)
-        if not reason:
-            reason, found = _by_itself(update, params)
-        if reason:
-            quarantined.append(Quarantined(client, reason, found))
+            reason, found = "malformed", " ".join(str(error).split())
         else:
-            kept.append((reply, update))
+            reason, found = said_beside(round_number, reply, params)
+            if not reason:
+                reason, found = _by_itself(update, params.aggregation.robust)
+            if not reason:
+                kept.append((reply, update))
+                continue
+        quarantined.append(Quarantined(_client(reply), reason, found))
     if params.aggregation.robust.screen and len(kept) > 1:
-        passed = []
-        judged = _among_others([update for _, update in kept], params)
-        for (reply, update), (reason, found) in zip(kept, judged, strict=True):
-            if reason:
-                client = client_of(reply.metadata.src_node_id)
-                quarantined.append(Quarantined(client, reason, found))
-            else:
-                passed.append((reply, update))
-        kept = passed
+        judged = _among_others([update for _, update in kept], params.aggregation.robust)
+        quarantined += [
+            Quarantined(_client(reply), reason, found)
+            for (reply, _), (reason, found) in zip(kept, judged, strict=True)
+            if reason
+        ]
+        kept = [one for one, (reason, _) in zip(kept, judged, strict=True) if not reason]
     quarantined.sort(key=lambda one: one.client)
-    return Screened([reply for reply, _ in kept], quarantined)
+    return [reply for reply, _ in kept], quarantined
+
+
+def _client(reply: Message) -> int:
+    return client_of(reply.metadata.src_node_id)
 
 
 def said_beside(round_number: int, reply: Message, params: FederatedParams) -> tuple[str, str]:
@@ -144,20 +131,17 @@ def said_beside(round_number: int, reply: Message, params: FederatedParams) -> t
     return "", ""
 
 
-def _by_itself(update: Update, params: FederatedParams) -> tuple[str, str]:
-    vector = flat(update)
-    if not np.isfinite(vector).all():
-        return "not-finite", f"{int((~np.isfinite(vector)).sum())} values of {vector.size}"
-    norm = float(np.linalg.norm(vector))
-    bound = params.aggregation.robust.update_norm
+def _by_itself(update: Vector, robust: RobustParams) -> tuple[str, str]:
+    if not np.isfinite(update).all():
+        return "not-finite", f"{int((~np.isfinite(update)).sum())} values of {update.size}"
+    norm, bound = float(np.linalg.norm(update)), robust.update_norm
     if bound is not None and norm > bound * (1 + _ROUNDING):
         return "bound", f"norm {norm:.4g}, declared at most {bound:g}"
     return "", ""
 
 
-def _among_others(updates: Sequence[Update], params: FederatedParams) -> list[tuple[str, str]]:
-    robust = params.aggregation.robust
-    stacked = np.stack([flat(update) for update in updates])
+def _among_others(updates: Sequence[Vector], robust: RobustParams) -> list[tuple[str, str]]:
+    stacked = np.stack(updates)
     norms = np.linalg.norm(stacked, axis=1)
     typical = float(np.median(norms))
     middle = np.median(stacked, axis=0)
@@ -165,16 +149,14 @@ def _among_others(updates: Sequence[Update], params: FederatedParams) -> list[tu
     judged = []
     for vector, norm in zip(stacked, norms, strict=True):
         cosine = float(vector @ middle) / (norm * length) if norm and length else 0.0
-        if norm > typical * robust.norm_factor:
-            judged.append(("long", f"norm {norm:.4g}, median of the round {typical:.4g}"))
-        elif norm < typical / robust.norm_factor:
-            judged.append(("short", f"norm {norm:.4g}, median of the round {typical:.4g}"))
+        reason, found = "", ""
+        if not typical / robust.norm_factor <= norm <= typical * robust.norm_factor:
+            reason = "long" if norm > typical else "short"
+            found = f"norm {norm:.4g}, median of the round {typical:.4g}"
         elif cosine < robust.least_cosine:
-            judged.append(
-                ("direction", f"cosine {cosine:.3f}, expected at least {robust.least_cosine:g}")
-            )
-        else:
-            judged.append(("", ""))
+            reason = "direction"
+            found = f"cosine {cosine:.3f}, expected at least {robust.least_cosine:g}"
+        judged.append((reason, found))
     return judged
 
 
@@ -198,11 +180,14 @@ def combine(
     hostile = max(0, params.hostile - quarantined)
     if len(kept) < params.least_clients(hostile):
         return []
-    updates = [_as_update(reply, start) for reply in kept]
+    updates = [
+        message_of(ArrayRecord({"update": Array(update_of(reply, start))}), people_of(reply))
+        for reply in kept
+    ]
     arrays, _ = _rule(params.rule, hostile, len(kept)).aggregate_train(round_number, updates)
     assert arrays is not None  # there are replies, none of them an error
-    update = {name: array.numpy() for name, array in arrays.items()}
-    return [message_of(moved(start, update), sum(people_of(reply) for reply in kept))]
+    people = sum(people_of(reply) for reply in kept)
+    return [message_of(moved(start, arrays["update"].numpy()), people)]
 
 
 def _rule(name: str, hostile: int, clients: int) -> FedAvg:
@@ -214,12 +199,6 @@ def _rule(name: str, hostile: int, clients: int) -> FedAvg:
         # Flower rounds beta n down: a little more keeps exactly `hostile` at either end.
         return FedTrimmedAvg(beta=(hostile + 0.25) / clients)
     return FedMedian()
-
-
-def _as_update(reply: Message, start: ArrayRecord) -> Message:
-    update = difference(arrays_of(reply), start)
-    arrays = ArrayRecord({name: Array(np.asarray(value)) for name, value in update.items()})
-    return message_of(arrays, people_of(reply))
 
 
 def make_strategy(params: FederatedParams, clients: int) -> Strategy:
@@ -296,27 +275,15 @@ def noised_average(
 ) -> Message:
     """The average of updates clipped to `norm`, all weights equal, with noise on their sum.
 
-    Parameters
-    ----------
-    replies : sequence of Message
-        With finite weights like `start`'s.
-    start : ArrayRecord
-        What the clients started from.
-    norm : float
-        Bound of an update's L2 norm.
-    noise_multiplier : float
-        Standard deviation of the sum's noise per norm.
+    `replies` have finite weights like `start`'s, which the clients started from; noise has a
+    standard deviation of `noise_multiplier` per `norm`, the bound of an update's L2 norm.
     """
-    total = None
+    size = sum(sizes_of(start))
+    step, total = fine_step(norm, size), np.zeros(size, np.int64)
     for reply in replies:
-        vector = flat(difference(arrays_of(reply), start))
+        vector = update_of(reply, start)
         length = float(np.linalg.norm(vector))
-        step = fine_step(norm, vector.size)
-        whole = cut(vector * min(1.0, norm / length if length else 1.0), step)
-        total = whole if total is None else total + whole
-    assert total is not None, "an average of nobody"
-    step = fine_step(norm, total.size)
-    sensitivity = norm * (1 + _ARITHMETIC) / step
-    released = noised(total, noise_multiplier, sensitivity, source)
+        total += cut(vector * min(1.0, norm / length if length else 1.0), step)
+    released = noised(total, noise_multiplier, norm * (1 + _ARITHMETIC) / step, source)
     average = np.asarray(released * (step / len(replies)), np.float64)
-    return message_of(moved(start, unflat(average, start)), len(replies))
+    return message_of(moved(start, average), len(replies))

@@ -55,17 +55,14 @@ from haplobench_federated.shared_noise import (
 from haplobench_federated.training import LocalState, People, train_locally
 from haplobench_federated.updates import (
     FREQUENCIES,
-    Update,
-    arrays_of,
+    Vector,
     asks_frequencies,
     compression_mod,
-    difference,
-    flat,
-    is_training,
     load_weights,
     moved,
     to_record,
     to_tensors,
+    update_mod,
 )
 
 _COUNTED = 2**21  # alleles that are counted at a time: 16 MB
@@ -328,12 +325,11 @@ def _keep_local_state(state: LocalState, context: Context) -> None:
 def update_norm_mod(bound: float) -> Mod:
     """A mod that scales a client's update down to an L2 norm of `bound`."""
 
-    def change(update: Update, context: Context) -> Update:
-        norm = float(np.linalg.norm(flat(update)))
-        factor = min(1.0, bound / norm) if norm else 1.0
-        return {name: factor * value for name, value in update.items()}
+    def bounded(update: Vector, start: ArrayRecord, context: Context, number: int) -> ArrayRecord:
+        norm = float(np.linalg.norm(update))
+        return moved(start, min(1.0, bound / norm if norm else 1.0) * update)
 
-    return update_mod(change, only_weights=True)
+    return update_mod(bounded)
 
 
 def client_mods(
@@ -371,19 +367,3 @@ def client_stages(
     if params.aggregation.secure.kind == "homomorphic":
         return homomorphic_stages(people_of, summed_step(params) if params.privacy.shared else 0.0)
     return {}
-
-
-def update_mod(change: Callable[[Update, Context], Update], *, only_weights: bool = False) -> Mod:
-    """A mod that changes a client's update; `only_weights`: but not its allele frequencies."""
-
-    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        if not is_training(message) or (only_weights and asks_frequencies(message)):
-            return call_next(message, context)
-        start = ArrayRecord(dict(arrays_of(message).items()))
-        reply = call_next(message, context)
-        if reply.has_content():
-            update = change(difference(arrays_of(reply), start), context)
-            reply.content["arrays"] = moved(start, update)
-        return reply
-
-    return mod

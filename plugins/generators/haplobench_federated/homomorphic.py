@@ -46,12 +46,11 @@ from haplobench_federated.secure_round import (
 from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import (
     arrays_of,
-    difference,
-    flat,
     is_training,
     message_of,
     moved,
-    unflat,
+    sizes_of,
+    update_of,
 )
 
 
@@ -123,7 +122,7 @@ def _train(message: Message, context: Context, call_next: ClientAppCallable) -> 
     reply = call_next(message, context)
     if reply.has_error():
         return reply
-    vector = flat(difference(arrays_of(reply), start)) * secrets["people"]
+    vector = update_of(reply, start) * secrets["people"]
     if not np.isfinite(vector).all():
         raise ValueError("update: found values that aren't finite")
     limit = 2.0 ** (MODULI[0] - 1) / SCALE / 2 / max(1, int(asked["clients"]))
@@ -207,10 +206,10 @@ class HomomorphicSum(SecureAggregation):
         enough(added, least_clients(self.params))
         vector = _decrypted(talk, total, added)
         people = sum(offers[node].people for node in added)
-        size = sum(int(np.prod(array.shape, dtype=np.int64)) for array in start.values())
+        size = sum(sizes_of(start))
         if vector.shape != (size,) or not np.isfinite(vector).all():
             raise AbandonedError(f"the sum has {vector.size} values; expected {size} finite ones")
-        talk.found.average = message_of(moved(start, unflat(vector / people, start)), people)
+        talk.found.average = message_of(moved(start, vector / people), people)
         talk.found.clients = [client_of(node) for node in added]
 
 

@@ -56,12 +56,11 @@ from haplobench_federated.secure_round import (
 from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import (
     arrays_of,
-    difference,
-    flat,
     is_training,
     message_of,
     moved,
-    unflat,
+    sizes_of,
+    update_of,
 )
 
 Secrets = dict[str, Any]
@@ -198,8 +197,7 @@ def _train(message: Message, context: Context, call_next: ClientAppCallable) -> 
     reply = call_next(message, context)
     if reply.has_error():
         return reply
-    vector = flat(difference(arrays_of(reply), start))
-    masked = quantisation.quantise(vector, int(secrets["people"]))
+    masked = quantisation.quantise(update_of(reply, start), int(secrets["people"]))
     masked = masked + mask(secrets["seed"], masked.size, masked.dtype)
     for node in sources:
         pair = mask(
@@ -249,7 +247,7 @@ def _secrets(context: Context, stage: str, asked: dict[str, Any]) -> Secrets:
     return dict(record.items())
 
 
-Vector = NDArray[np.unsignedinteger]
+Masked = NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True)
@@ -284,12 +282,12 @@ class SecAggPlus(SecureAggregation):
             self.params.aggregation.secure.clipping_range,
             sum(offers[node].people for node in dealt),
         )
-        vectors = self._train(talk, by_node, dealt, sealed, quantisation)
+        vectors = self._train(talk, by_node, dealt, sealed, quantisation, sum(sizes_of(start)))
         enough(vectors, least)
         answered = sorted(vectors)
         vanished = sorted(set(dealt) - set(vectors))
         shares = self._shares(talk, graph, dealt, answered, vanished)
-        total = _summed(list(vectors.values()))
+        total = np.sum(list(vectors.values()), axis=0, dtype=quantisation.dtype)
         for node in answered:
             seed = _reconstructed(node, "seed", shares[node], thresholds[node])
             if commitment(seed, about(talk.round_number, node, node, "seed")) != dealt[node].seed:
@@ -307,8 +305,7 @@ class SecAggPlus(SecureAggregation):
                 one = mask(pair, total.size, total.dtype)
                 total = total - one if other > node else total + one
         people = sum(offers[node].people for node in answered)
-        update = unflat(quantisation.average(total, people), start)
-        found.average = message_of(moved(start, update), people)
+        found.average = message_of(moved(start, quantisation.average(total, people)), people)
         found.clients = [client_of(node) for node in answered]
 
     def _deal(
@@ -359,7 +356,8 @@ class SecAggPlus(SecureAggregation):
         dealt: Mapping[int, Dealt],
         sealed: Mapping[int, Mapping[int, bytes]],
         quantisation: Quantisation,
-    ) -> dict[int, Vector]:
+        size: int,
+    ) -> dict[int, Masked]:
         """Masked updates by node."""
         asked = []
         for node, by_owner in sealed.items():
@@ -375,12 +373,10 @@ class SecAggPlus(SecureAggregation):
             }
             asked.append(with_record(by_node[node], values))
         vectors = {}
-        size = None
         for reply in talk.train(asked, self.params):
             node = reply.metadata.src_node_id
             try:
                 vector = arrays_of(reply)["masked"].numpy()
-                size = size or _size(by_node[node])
                 if vector.dtype != quantisation.dtype or vector.shape != (size,):
                     raise ValueError(f"masked update: {vector.dtype} {vector.shape}")
             except (KeyError, TypeError, ValueError) as error:
@@ -441,17 +437,6 @@ def neighbourhoods(nodes: Sequence[int], neighbours: int | None) -> dict[int, li
         for place, node in enumerate(ring)
     }
     return dict(sorted(near.items()))
-
-
-def _size(message: Message) -> int:
-    return sum(int(np.prod(array.shape, dtype=np.int64)) for array in arrays_of(message).values())
-
-
-def _summed(vectors: Sequence[Vector]) -> Vector:
-    total = np.zeros_like(vectors[0])
-    for vector in vectors:
-        total = total + vector
-    return total
 
 
 def _reconstructed(node: int, kind: str, shares: Sequence[bytes], threshold: int) -> bytes:

@@ -264,12 +264,9 @@ def _exchanged(
             for reply in grid.send_and_receive(messages, timeout=timeout)
         ]
         answered = [reply for reply in replies if reply.has_content()]
-        screened = screen(number, weights, answered, params)
-        combinable = combine(
-            params.aggregation.robust, number, weights, screened.kept, len(screened.quarantined)
-        )
-        averaged = len(screened.kept) if combinable else 0
-        outcome = _Outcome(replies, combinable, averaged, screened.quarantined)
+        kept, quarantined = screen(number, weights, answered, params)
+        combinable = combine(params.aggregation.robust, number, weights, kept, len(quarantined))
+        outcome = _Outcome(replies, combinable, len(kept) if combinable else 0, quarantined)
     for one in outcome.quarantined:
         plan.log.warning(
             "round %d: client %d quarantined: %s: %s", number, one.client, one.reason, one.found

@@ -7,6 +7,7 @@ to the weights it got; the server undoes it before it looks at the update. Both 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 
@@ -46,8 +47,7 @@ def load_weights(model: nn.Module, record: ArrayRecord) -> None:
     model.load_state_dict(to_tensors(record))
 
 
-Update = dict[str, NDArray[np.float64]]
-
+Vector = NDArray[np.float64]
 
 STAGE = "stage"  # key of a training message's config
 FREQUENCIES = "frequencies"
@@ -84,48 +84,38 @@ def people_of(message: Message) -> float:
     return number_in(message, "num-examples")
 
 
-def difference(arrays: ArrayRecord, start: ArrayRecord) -> Update:
-    """`arrays` less `start`, by name.
+def update_of(message: Message, start: ArrayRecord) -> Vector:
+    """What a message's weights are less `start`, one after the other: (n_parameters,) float64.
 
-    Raises ValueError where names, shapes or types of numbers differ.
+    Raises KeyError, TypeError or ValueError where names, shapes or types of numbers differ.
     """
+    arrays, parts = arrays_of(message), []
     if list(arrays) != list(start):
         raise ValueError(f"arrays: found {sorted(arrays)}, expected {sorted(start)}")
-    update = {}
     for name, array in arrays.items():
         value, before = array.numpy(), start[name].numpy()
         if value.shape != before.shape or value.dtype.kind != "f":
             raise ValueError(
                 f"{name}: found {value.dtype} {value.shape}, expected {before.dtype} {before.shape}"
             )
-        update[name] = value.astype(np.float64) - before.astype(np.float64)
-    return update
+        parts.append((value.astype(np.float64) - before.astype(np.float64)).ravel())
+    return np.concatenate(parts)
 
 
-def moved(start: ArrayRecord, update: Mapping[str, NDArray[np.floating]]) -> ArrayRecord:
+def sizes_of(record: ArrayRecord) -> list[int]:
+    """How many values each array has."""
+    return [math.prod(array.shape) for array in record.values()]
+
+
+def moved(start: ArrayRecord, update: Vector) -> ArrayRecord:
     """`start` plus an update, in the types of `start`."""
+    parts = np.split(update, np.cumsum(sizes_of(start))[:-1])
     return ArrayRecord(
         {
-            name: Array(np.asarray(array.numpy() + update[name], array.numpy().dtype))
-            for name, array in start.items()
+            name: Array(np.asarray(array.numpy() + part.reshape(array.shape), array.numpy().dtype))
+            for (name, array), part in zip(start.items(), parts, strict=True)
         }
     )
-
-
-def flat(update: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
-    """All values of an update, (n_parameters,) float64."""
-    return np.concatenate([np.asarray(v, np.float64).ravel() for v in update.values()])
-
-
-def unflat(vector: NDArray[np.float64], start: ArrayRecord) -> Update:
-    """Undo `flat`, in the shapes of `start`."""
-    update, first = {}, 0
-    for name, array in start.items():
-        shape = tuple(array.shape)
-        size = int(np.prod(shape, dtype=np.int64))
-        update[name] = vector[first : first + size].reshape(shape)
-        first += size
-    return update
 
 
 def message_of(arrays: ArrayRecord, people: float) -> Message:
@@ -137,33 +127,46 @@ def message_of(arrays: ArrayRecord, people: float) -> Message:
 _RESIDUAL = "residual"
 
 
-def compression_mod(params: CompressionParams, seed_of: Callable[[Context, int], int]) -> Mod:
-    """A mod that compresses a client's update; `seed_of` (context, round) seeds its rounding."""
+def update_mod(
+    change: Callable[[Vector, ArrayRecord, Context, int], ArrayRecord], *, frequencies: bool = False
+) -> Mod:
+    """A mod that changes what a client's training gives.
+
+    `change` is called with update, weights it started from, context and round, and gives what is
+    sent; `frequencies`: of allele frequencies, too.
+    """
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        if not is_training(message) or asks_frequencies(message):
+        if not is_training(message) or (asks_frequencies(message) and not frequencies):
             return call_next(message, context)
         start = ArrayRecord(dict(arrays_of(message).items()))
-        config = message.content["config"]
-        assert isinstance(config, ConfigRecord)
-        number = int(config["server-round"])
+        config = message.content.get("config", {})
+        number = int(config.get("server-round", 0))
         reply = call_next(message, context)
         if reply.has_content():
-            vector = flat(difference(arrays_of(reply), start))
-            if params.kind == "quantise":
-                rng = np.random.default_rng(seed_of(context, number))
-                sizes = [int(np.prod(array.shape, dtype=np.int64)) for array in start.values()]
-                sent = quantised(vector, sizes, params.bits, rng)
-            else:
-                vector = vector + _residual(context, vector.size)
-                sent = largest(vector, params.top_share)
-                left = vector - restored(sent, start, params)
-                record = ArrayRecord({"values": Array(left.astype(np.float32))})
-                context.state[_RESIDUAL] = record
-            reply.content["arrays"] = sent
+            reply.content["arrays"] = change(update_of(reply, start), start, context, number)
         return reply
 
     return mod
+
+
+def compression_mod(params: CompressionParams, seed_of: Callable[[Context, int], int]) -> Mod:
+    """A mod that compresses a client's update; `seed_of` (context, round) seeds its rounding."""
+
+    def sent(update: Vector, start: ArrayRecord, context: Context, number: int) -> ArrayRecord:
+        if params.kind == "quantise":
+            rng = np.random.default_rng(seed_of(context, number))
+            return quantised(update, sizes_of(start), params.bits, rng)
+        # What earlier rounds left out.
+        kept = context.state.get(_RESIDUAL)
+        if isinstance(kept, ArrayRecord):
+            update = update + np.asarray(kept["values"].numpy(), np.float64)
+        chosen = largest(update, params.top_share)
+        left = update - restored(chosen, start, params)
+        context.state[_RESIDUAL] = ArrayRecord({"values": Array(left.astype(np.float32))})
+        return chosen
+
+    return update_mod(sent)
 
 
 def decompressed(reply: Message, start: ArrayRecord, params: CompressionParams) -> Message:
@@ -172,17 +175,12 @@ def decompressed(reply: Message, start: ArrayRecord, params: CompressionParams) 
     A reply that can't be read keeps what it has, which no screening lets pass.
     """
     if params.kind != "none" and reply.has_content():
-        try:
-            update = unflat(restored(arrays_of(reply), start, params), start)
-        except (KeyError, TypeError, ValueError, IndexError):
-            return reply
-        reply.content["arrays"] = moved(start, update)
+        with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
+            reply.content["arrays"] = moved(start, restored(arrays_of(reply), start, params))
     return reply
 
 
-def quantised(
-    vector: NDArray[np.float64], sizes: list[int], bits: int, rng: np.random.Generator
-) -> ArrayRecord:
+def quantised(vector: Vector, sizes: list[int], bits: int, rng: np.random.Generator) -> ArrayRecord:
     """A vector of arrays of `sizes` as levels (uint8, two to a byte at 4 bits) and their ranges."""
     levels = 2**bits - 1
     codes, ranges, first = [], [], 0
@@ -201,7 +199,7 @@ def quantised(
     return ArrayRecord({"levels": Array(code), "ranges": Array(np.array(ranges))})
 
 
-def largest(vector: NDArray[np.float64], share: float) -> ArrayRecord:
+def largest(vector: Vector, share: float) -> ArrayRecord:
     """The values of greatest magnitude, a `share` of all and at least one, and where they are."""
     k = max(1, round(share * vector.size))
     chosen = np.sort(np.argpartition(-np.abs(vector), k - 1)[:k])
@@ -213,14 +211,12 @@ def largest(vector: NDArray[np.float64], share: float) -> ArrayRecord:
     )
 
 
-def restored(
-    sent: ArrayRecord, start: ArrayRecord, params: CompressionParams
-) -> NDArray[np.float64]:
+def restored(sent: ArrayRecord, start: ArrayRecord, params: CompressionParams) -> Vector:
     """The update (n_parameters,) that `quantised` or `largest` wrote.
 
     Raises KeyError, ValueError or IndexError if it isn't one of weights like `start`.
     """
-    sizes = [int(np.prod(array.shape, dtype=np.int64)) for array in start.values()]
+    sizes = sizes_of(start)
     n = sum(sizes)
     vector = np.zeros(n)
     if params.kind == "top_k":
@@ -238,10 +234,3 @@ def restored(
         raise ValueError(f"levels: found {code.size}, expected {n}")
     low, high = np.repeat(ranges, sizes, axis=0).T
     return np.asarray(low + code * ((high - low) / (2**params.bits - 1)), np.float64)
-
-
-def _residual(context: Context, size: int) -> NDArray[np.float64]:
-    record = context.state.get(_RESIDUAL)
-    if not isinstance(record, ArrayRecord):
-        return np.zeros(size)
-    return np.asarray(record["values"].numpy(), np.float64)
