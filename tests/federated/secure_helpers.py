@@ -13,9 +13,9 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from haplobench_federated.grid import InProcessGrid, client_of, new_context, node_id
-from haplobench_federated.homomorphic import HomomorphicSum, homomorphic_mod, homomorphic_stages
+from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages, homomorphic_sum
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.secagg import SecAggPlus, secagg_mod, secagg_stages
+from haplobench_federated.secagg import secagg_mod, secagg_stages, secagg_sum
 from haplobench_federated.secure_round import SecureRound
 from haplobench_federated.seeds import global_seed
 
@@ -155,9 +155,9 @@ def secure_round(
         Message(RecordDict({"arrays": begun, "config": config}), node_id(client), "train")
         for client in range(len(updates))
     ]
-    kind = HomomorphicSum(params) if homomorphic else SecAggPlus(params)
+    summed = homomorphic_sum if homomorphic else secagg_sum
     with global_seed(7):
-        return kind.collect(grid, number, messages, begun, 60.0)
+        return SecureRound(params, grid, number, 60.0).collect(summed, messages, begun)
 
 
 def average_update(found: SecureRound, size: int) -> Vector:

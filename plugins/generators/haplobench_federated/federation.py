@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Context, RecordDict
+from flwr.app import Context
 from flwr.clientapp.typing import Mod
 from numpy.typing import NDArray
 from safetensors.torch import load_file
@@ -27,7 +27,7 @@ from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
 from haplobench_federated.params import FederatedParams, ModelParams
 from haplobench_federated.seeds import derive
-from haplobench_federated.server_app import FederationCheckpoint, Progress, ServerPlan, server_app
+from haplobench_federated.server_app import FederationCheckpoint, Progress, ServerPlan, run_rounds
 from haplobench_federated.training import People, distil, student_model
 
 
@@ -162,7 +162,7 @@ def federate(
     )
     grid = InProcessGrid(app, contexts, simulated.failures)
     started = time.process_time()
-    server_app(plan, progress)(grid, Context(1, 1, {}, RecordDict(), {}))
+    run_rounds(grid, plan, progress)
     if progress.stopped:
         ctx.log.warning(
             "vae-federated: stopped after %d rounds: %s", progress.rounds_done, progress.stopped

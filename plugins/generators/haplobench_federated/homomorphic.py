@@ -16,7 +16,6 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
-from haplobench_federated.grid import client_of
 from haplobench_federated.secure_arithmetic import (
     MODULI,
     RING,
@@ -30,25 +29,21 @@ from haplobench_federated.secure_arithmetic import (
     unseal,
 )
 from haplobench_federated.secure_round import (
-    BREACHES,
     RECORD,
     SHARES,
     UNMASK,
     AbandonedError,
-    SecureAggregation,
-    Talk,
+    SecureRound,
     enough,
     handlers,
-    stopped,
+    training_mod,
     values_of,
     with_record,
 )
 from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import (
+    Vector,
     arrays_of,
-    is_training,
-    message_of,
-    moved,
     sizes_of,
     update_of,
 )
@@ -68,16 +63,6 @@ def homomorphic_stages(
         _make_key,
         lambda asked, context: _decrypt(asked, context, step),
     )
-
-
-def homomorphic_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """A mod that encrypts people times the update that a client's training gives."""
-    if not is_training(message):
-        return call_next(message, context)
-    try:
-        return _train(message, context, call_next)
-    except BREACHES as error:
-        return stopped(message, context, error)
 
 
 def _keys(asked: dict[str, Any], context: Context, people: int) -> dict[str, Any]:
@@ -173,47 +158,50 @@ def _secrets(context: Context, asked: dict[str, Any]) -> dict[str, Any]:
     return dict(record.items())
 
 
-class HomomorphicSum(SecureAggregation):
-    """Sums ciphertexts."""
-
-    def _run(self, talk: Talk, messages: Sequence[Message], start: ArrayRecord) -> None:
-        by_node = {message.metadata.dst_node_id: message for message in messages}
-        offers = talk.offers(list(by_node))
-        keys = {node: offer.cipher_key for node, offer in offers.items()}
-        leader, sealed, public = _key_from(talk, keys)
-        asked = [
-            with_record(
-                by_node[node],
-                {
-                    "round": talk.round_number,
-                    "leader": leader,
-                    "leader-key": keys[leader],
-                    "sealed": sealed[node],
-                    "clients": len(offers),
-                },
-            )
-            for node in offers
-        ]
-        encrypted = {}
-        for reply in talk.train(asked, self.params):
-            try:
-                encrypted[reply.metadata.src_node_id] = list(values_of(reply)["ciphertexts"])
-            except (KeyError, TypeError) as error:
-                talk.caught(reply.metadata.src_node_id, "malformed", str(error))
-        if len(encrypted) < 2:
-            raise AbandonedError(f"{len(encrypted)} clients answered; expected at least 2")
-        total, added = _added(talk, public, encrypted)
-        enough(added, least_clients(self.params))
-        vector = _decrypted(talk, total, added)
-        people = sum(offers[node].people for node in added)
-        size = sum(sizes_of(start))
-        if vector.shape != (size,) or not np.isfinite(vector).all():
-            raise AbandonedError(f"the sum has {vector.size} values; expected {size} finite ones")
-        talk.found.average = message_of(moved(start, vector / people), people)
-        talk.found.clients = [client_of(node) for node in added]
+homomorphic_mod = training_mod(_train)
+"""A mod that encrypts people times the update that a client's training gives."""
 
 
-def _key_from(talk: Talk, keys: Mapping[int, bytes]) -> tuple[int, dict[int, bytes], bytes]:
+def homomorphic_sum(
+    talk: SecureRound, messages: Sequence[Message], start: ArrayRecord
+) -> tuple[Vector, list[int], int]:
+    """The average of updates, by a sum of ciphertexts; its nodes and their people."""
+    by_node = {message.metadata.dst_node_id: message for message in messages}
+    offers = talk.offers(list(by_node))
+    keys = {node: offer.cipher_key for node, offer in offers.items()}
+    leader, sealed, public = _key_from(talk, keys)
+    asked = [
+        with_record(
+            by_node[node],
+            {
+                "round": talk.number,
+                "leader": leader,
+                "leader-key": keys[leader],
+                "sealed": sealed[node],
+                "clients": len(offers),
+            },
+        )
+        for node in offers
+    ]
+    encrypted = {}
+    for reply in talk.train(asked):
+        try:
+            encrypted[reply.metadata.src_node_id] = list(values_of(reply)["ciphertexts"])
+        except (KeyError, TypeError) as error:
+            talk.caught(reply.metadata.src_node_id, "malformed", str(error))
+    if len(encrypted) < 2:
+        raise AbandonedError(f"{len(encrypted)} clients answered; expected at least 2")
+    total, added = _added(talk, public, encrypted)
+    enough(added, least_clients(talk.params))
+    vector = _decrypted(talk, total, added)
+    people = sum(offers[node].people for node in added)
+    size = sum(sizes_of(start))
+    if vector.shape != (size,) or not np.isfinite(vector).all():
+        raise AbandonedError(f"the sum has {vector.size} values; expected {size} finite ones")
+    return vector / people, added, people
+
+
+def _key_from(talk: SecureRound, keys: Mapping[int, bytes]) -> tuple[int, dict[int, bytes], bytes]:
     """Who made the key, the key sealed for each client, and its public part."""
     nodes = sorted(keys)
     everybody = {"nodes": nodes, "cipher-keys": [keys[node] for node in nodes]}
@@ -230,7 +218,7 @@ def _key_from(talk: Talk, keys: Mapping[int, bytes]) -> tuple[int, dict[int, byt
 
 
 def _added(
-    talk: Talk, public: bytes, encrypted: Mapping[int, Sequence[bytes]]
+    talk: SecureRound, public: bytes, encrypted: Mapping[int, Sequence[bytes]]
 ) -> tuple[list[bytes], list[int]]:
     """The sum's ciphertexts, and whose updates are in it."""
     import tenseal
@@ -253,7 +241,9 @@ def _added(
     return [bytes(one.serialize()) for one in total], added
 
 
-def _decrypted(talk: Talk, total: Sequence[bytes], nodes: Sequence[int]) -> NDArray[np.float64]:
+def _decrypted(
+    talk: SecureRound, total: Sequence[bytes], nodes: Sequence[int]
+) -> NDArray[np.float64]:
     """The sum, from the first client that decrypts it."""
     for node in nodes:
         values = talk.ask(UNMASK, {node: {"ciphertexts": list(total)}}).get(node)

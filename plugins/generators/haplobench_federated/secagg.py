@@ -38,27 +38,23 @@ from haplobench_federated.secure_arithmetic import (
     unseal,
 )
 from haplobench_federated.secure_round import (
-    BREACHES,
     RECORD,
     SHARES,
     UNMASK,
     AbandonedError,
     Offer,
     ProtocolError,
-    SecureAggregation,
-    Talk,
+    SecureRound,
     enough,
     handlers,
-    stopped,
+    training_mod,
     values_of,
     with_record,
 )
 from haplobench_federated.shared_noise import least_clients
 from haplobench_federated.updates import (
+    Vector,
     arrays_of,
-    is_training,
-    message_of,
-    moved,
     sizes_of,
     update_of,
 )
@@ -78,16 +74,6 @@ def secagg_stages(
         lambda asked, context: _shares(asked, context, least),
         _unmask,
     )
-
-
-def secagg_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """A mod that masks what a client's training gives."""
-    if not is_training(message):
-        return call_next(message, context)
-    try:
-        return _train(message, context, call_next)
-    except BREACHES as error:
-        return stopped(message, context, error)
 
 
 def _keys(asked: dict[str, Any], context: Context, people: int) -> dict[str, Any]:
@@ -259,166 +245,166 @@ class Dealt:
     key_shares: dict[int, bytes]
 
 
-class SecAggPlus(SecureAggregation):
-    """SecAgg+ (Bell et al. 2020, doi:10.1145/3372297.3417885) over Flower messages.
+secagg_mod = training_mod(_train)
+"""A mod that masks what a client's training gives."""
+
+
+def secagg_sum(
+    talk: SecureRound, messages: Sequence[Message], start: ArrayRecord
+) -> tuple[Vector, list[int], int]:
+    """The average of updates, by a sum of masked ones; its nodes and their people.
 
     Neighbours are drawn from the global `random`.
     """
+    params, secure = talk.params, talk.params.aggregation.secure
+    by_node = {message.metadata.dst_node_id: message for message in messages}
+    offers = talk.offers(list(by_node))
+    least = least_clients(params)
+    enough(offers, least)
+    graph = neighbourhoods(list(offers), secure.neighbours)
+    thresholds = {
+        node: max(2, least, math.ceil(secure.threshold * len(near))) for node, near in graph.items()
+    }
+    dealt, sealed = _dealt(talk, offers, graph, thresholds)
+    quantisation = Quantisation(
+        secure.bits,
+        secure.clipping_range,
+        sum(offers[node].people for node in dealt),
+    )
+    vectors = _masked(talk, by_node, dealt, sealed, quantisation, sum(sizes_of(start)))
+    enough(vectors, least)
+    answered = sorted(vectors)
+    vanished = sorted(set(dealt) - set(vectors))
+    shares = _revealed(talk, graph, dealt, answered, vanished)
+    total = np.sum(list(vectors.values()), axis=0, dtype=quantisation.dtype)
+    for node in answered:
+        seed = _reconstructed(node, "seed", shares[node], thresholds[node])
+        if commitment(seed, about(talk.number, node, node, "seed")) != dealt[node].seed:
+            raise AbandonedError(f"client {client_of(node)}: its seed isn't what it committed")
+        total = total - mask(seed, total.size, total.dtype)
+    for node in vanished:
+        near = [other for other in graph[node] if other in vectors]
+        if not near:
+            continue
+        key = _reconstructed(node, "key", shares[node], thresholds[node])
+        if public_key(key) != offers[node].mask_key:
+            raise AbandonedError(f"client {client_of(node)}: its key isn't what it gave out")
+        for other in near:
+            pair = agreed_key(key, offers[other].mask_key, "mask", talk.number)
+            one = mask(pair, total.size, total.dtype)
+            total = total - one if other > node else total + one
+    people = sum(offers[node].people for node in answered)
+    return quantisation.average(total, people), answered, people
 
-    def _run(self, talk: Talk, messages: Sequence[Message], start: ArrayRecord) -> None:
-        found = talk.found
-        by_node = {message.metadata.dst_node_id: message for message in messages}
-        offers = talk.offers(list(by_node))
-        least = least_clients(self.params)
-        enough(offers, least)
-        graph = neighbourhoods(list(offers), self.params.aggregation.secure.neighbours)
-        thresholds = {
-            node: max(2, least, math.ceil(self.params.aggregation.secure.threshold * len(near)))
-            for node, near in graph.items()
-        }
-        dealt, sealed = self._deal(talk, offers, graph, thresholds)
-        quantisation = Quantisation(
-            self.params.aggregation.secure.bits,
-            self.params.aggregation.secure.clipping_range,
-            sum(offers[node].people for node in dealt),
-        )
-        vectors = self._train(talk, by_node, dealt, sealed, quantisation, sum(sizes_of(start)))
-        enough(vectors, least)
-        answered = sorted(vectors)
-        vanished = sorted(set(dealt) - set(vectors))
-        shares = self._shares(talk, graph, dealt, answered, vanished)
-        total = np.sum(list(vectors.values()), axis=0, dtype=quantisation.dtype)
-        for node in answered:
-            seed = _reconstructed(node, "seed", shares[node], thresholds[node])
-            if commitment(seed, about(talk.round_number, node, node, "seed")) != dealt[node].seed:
-                raise AbandonedError(f"client {client_of(node)}: its seed isn't what it committed")
-            total = total - mask(seed, total.size, total.dtype)
-        for node in vanished:
-            near = [other for other in graph[node] if other in vectors]
-            if not near:
-                continue
-            key = _reconstructed(node, "key", shares[node], thresholds[node])
-            if public_key(key) != offers[node].mask_key:
-                raise AbandonedError(f"client {client_of(node)}: its key isn't what it gave out")
-            for other in near:
-                pair = agreed_key(key, offers[other].mask_key, "mask", talk.round_number)
-                one = mask(pair, total.size, total.dtype)
-                total = total - one if other > node else total + one
-        people = sum(offers[node].people for node in answered)
-        found.average = message_of(moved(start, quantisation.average(total, people)), people)
-        found.clients = [client_of(node) for node in answered]
 
-    def _deal(
-        self,
-        talk: Talk,
-        offers: Mapping[int, Offer],
-        graph: Mapping[int, list[int]],
-        thresholds: Mapping[int, int],
-    ) -> tuple[dict[int, Dealt], dict[int, dict[int, bytes]]]:
-        """Commitments by owner, and sealed shares by holder and owner."""
-        asked = {
-            node: {
-                "nodes": near,
-                "cipher-keys": [offers[other].cipher_key for other in near],
-                "mask-keys": [offers[other].mask_key for other in near],
-                "threshold": thresholds[node],
-            }
-            for node, near in graph.items()
+def _dealt(
+    talk: SecureRound,
+    offers: Mapping[int, Offer],
+    graph: Mapping[int, list[int]],
+    thresholds: Mapping[int, int],
+) -> tuple[dict[int, Dealt], dict[int, dict[int, bytes]]]:
+    """Commitments by owner, and sealed shares by holder and owner."""
+    asked = {
+        node: {
+            "nodes": near,
+            "cipher-keys": [offers[other].cipher_key for other in near],
+            "mask-keys": [offers[other].mask_key for other in near],
+            "threshold": thresholds[node],
         }
-        dealt: dict[int, Dealt] = {}
-        sealed: dict[int, dict[int, bytes]] = {node: {} for node in graph}
-        for owner, values in talk.ask(SHARES, asked).items():
-            near = graph[owner]
-            others = [node for node in near if node != owner]
-            try:
-                given = dict(zip(values["destinations"], values["sealed"], strict=True))
-                seed_shares = dict(zip(near, values["seed-share-commitments"], strict=True))
-                key_shares = dict(zip(near, values["key-share-commitments"], strict=True))
-                if sorted(given) != sorted(others):
-                    raise ValueError("shares for other clients than its neighbours")
-                one = Dealt(values["seed-commitment"], seed_shares, key_shares)
-            except (KeyError, TypeError, ValueError) as error:
-                talk.caught(owner, "malformed", str(error))
-                continue
-            dealt[owner] = one
-            for holder, content in given.items():
-                sealed[holder][owner] = content
-        return dealt, {
-            node: {owner: content for owner, content in by_owner.items() if owner in dealt}
-            for node, by_owner in sealed.items()
-            if node in dealt
-        }
+        for node, near in graph.items()
+    }
+    dealt: dict[int, Dealt] = {}
+    sealed: dict[int, dict[int, bytes]] = {node: {} for node in graph}
+    for owner, values in talk.ask(SHARES, asked).items():
+        near = graph[owner]
+        others = [node for node in near if node != owner]
+        try:
+            given = dict(zip(values["destinations"], values["sealed"], strict=True))
+            seed_shares = dict(zip(near, values["seed-share-commitments"], strict=True))
+            key_shares = dict(zip(near, values["key-share-commitments"], strict=True))
+            if sorted(given) != sorted(others):
+                raise ValueError("shares for other clients than its neighbours")
+            one = Dealt(values["seed-commitment"], seed_shares, key_shares)
+        except (KeyError, TypeError, ValueError) as error:
+            talk.caught(owner, "malformed", str(error))
+            continue
+        dealt[owner] = one
+        for holder, content in given.items():
+            sealed[holder][owner] = content
+    return dealt, {
+        node: {owner: content for owner, content in by_owner.items() if owner in dealt}
+        for node, by_owner in sealed.items()
+        if node in dealt
+    }
 
-    def _train(
-        self,
-        talk: Talk,
-        by_node: Mapping[int, Message],
-        dealt: Mapping[int, Dealt],
-        sealed: Mapping[int, Mapping[int, bytes]],
-        quantisation: Quantisation,
-        size: int,
-    ) -> dict[int, Masked]:
-        """Masked updates by node."""
-        asked = []
-        for node, by_owner in sealed.items():
-            values: dict[str, Any] = {
-                "round": talk.round_number,
-                "sources": list(by_owner),
-                "sealed": list(by_owner.values()),
-                "seed-share-commitments": [dealt[o].seed_shares[node] for o in by_owner],
-                "key-share-commitments": [dealt[o].key_shares[node] for o in by_owner],
-                "bits": quantisation.bits,
-                "clipping-range": quantisation.clipping_range,
-                "people": quantisation.people,
-            }
-            asked.append(with_record(by_node[node], values))
-        vectors = {}
-        for reply in talk.train(asked, self.params):
-            node = reply.metadata.src_node_id
-            try:
-                vector = arrays_of(reply)["masked"].numpy()
-                if vector.dtype != quantisation.dtype or vector.shape != (size,):
-                    raise ValueError(f"masked update: {vector.dtype} {vector.shape}")
-            except (KeyError, TypeError, ValueError) as error:
-                talk.caught(node, "malformed", str(error))
-                continue
-            vectors[node] = vector
-        if not vectors:
-            raise AbandonedError("no client answered")
-        return vectors
 
-    def _shares(
-        self,
-        talk: Talk,
-        graph: Mapping[int, list[int]],
-        dealt: Mapping[int, Dealt],
-        answered: Sequence[int],
-        vanished: Sequence[int],
-    ) -> dict[int, list[bytes]]:
-        """Shares by owner that are what the owner committed to."""
-        asked = {
-            node: {
-                "answered": [other for other in graph[node] if other in answered],
-                "vanished": [other for other in graph[node] if other in vanished],
-            }
-            for node in answered
+def _masked(
+    talk: SecureRound,
+    by_node: Mapping[int, Message],
+    dealt: Mapping[int, Dealt],
+    sealed: Mapping[int, Mapping[int, bytes]],
+    quantisation: Quantisation,
+    size: int,
+) -> dict[int, Masked]:
+    """Masked updates by node."""
+    asked = []
+    for node, by_owner in sealed.items():
+        values: dict[str, Any] = {
+            "round": talk.number,
+            "sources": list(by_owner),
+            "sealed": list(by_owner.values()),
+            "seed-share-commitments": [dealt[o].seed_shares[node] for o in by_owner],
+            "key-share-commitments": [dealt[o].key_shares[node] for o in by_owner],
+            "bits": quantisation.bits,
+            "clipping-range": quantisation.clipping_range,
+            "people": quantisation.people,
         }
-        shares: dict[int, list[bytes]] = {node: [] for node in dealt}
-        for holder, values in talk.ask(UNMASK, asked).items():
-            expected = asked[holder]["answered"] + asked[holder]["vanished"]
-            if list(values.get("nodes", [])) != expected or len(values["shares"]) != len(expected):
-                talk.caught(holder, "malformed", "shares of other clients than asked for")
-                continue
-            for owner, share in zip(expected, values["shares"], strict=True):
-                kind = "seed" if owner in answered else "key"
-                of_owner = dealt[owner].seed_shares if kind == "seed" else dealt[owner].key_shares
-                if commitment(share, about(talk.round_number, owner, holder, kind)) == of_owner.get(
-                    holder
-                ):
-                    shares[owner].append(share)
-                else:
-                    talk.caught(holder, "share", f"client {client_of(owner)}'s {kind}: changed")
-        return shares
+        asked.append(with_record(by_node[node], values))
+    vectors = {}
+    for reply in talk.train(asked):
+        node = reply.metadata.src_node_id
+        try:
+            vector = arrays_of(reply)["masked"].numpy()
+            if vector.dtype != quantisation.dtype or vector.shape != (size,):
+                raise ValueError(f"masked update: {vector.dtype} {vector.shape}")
+        except (KeyError, TypeError, ValueError) as error:
+            talk.caught(node, "malformed", str(error))
+            continue
+        vectors[node] = vector
+    if not vectors:
+        raise AbandonedError("no client answered")
+    return vectors
+
+
+def _revealed(
+    talk: SecureRound,
+    graph: Mapping[int, list[int]],
+    dealt: Mapping[int, Dealt],
+    answered: Sequence[int],
+    vanished: Sequence[int],
+) -> dict[int, list[bytes]]:
+    """Shares by owner that are what the owner committed to."""
+    asked = {
+        node: {
+            "answered": [other for other in graph[node] if other in answered],
+            "vanished": [other for other in graph[node] if other in vanished],
+        }
+        for node in answered
+    }
+    shares: dict[int, list[bytes]] = {node: [] for node in dealt}
+    for holder, values in talk.ask(UNMASK, asked).items():
+        expected = asked[holder]["answered"] + asked[holder]["vanished"]
+        if list(values.get("nodes", [])) != expected or len(values["shares"]) != len(expected):
+            talk.caught(holder, "malformed", "shares of other clients than asked for")
+            continue
+        for owner, share in zip(expected, values["shares"], strict=True):
+            kind = "seed" if owner in answered else "key"
+            of_owner = dealt[owner].seed_shares if kind == "seed" else dealt[owner].key_shares
+            if commitment(share, about(talk.number, owner, holder, kind)) == of_owner.get(holder):
+                shares[owner].append(share)
+            else:
+                talk.caught(holder, "share", f"client {client_of(owner)}'s {kind}: changed")
+    return shares
 
 
 def neighbourhoods(nodes: Sequence[int], neighbours: int | None) -> dict[int, list[int]]:

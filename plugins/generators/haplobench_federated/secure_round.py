@@ -21,19 +21,19 @@ What server and clients tell each other:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
-from flwr.clientapp.typing import ClientAppCallable
+from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid
 
 from haplobench_federated.aggregation import Quarantined, said_beside
 from haplobench_federated.grid import client_of
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secure_arithmetic import CorruptedError
+from haplobench_federated.updates import Vector, is_training, message_of, moved
 
 KEYS = "query.secure_keys"
 SHARES = "query.secure_shares"
@@ -71,32 +71,62 @@ def handlers(keys: Stage, shares: Stage, unmask: Stage) -> dict[str, ClientAppCa
     return {kind.removeprefix("query."): _handler(stage) for kind, stage in stages.items()}
 
 
-def stopped(message: Message, context: Context, error: Exception) -> Message:
-    """The answer of a client that goes no further, its secrets forgotten."""
-    context.state.pop(RECORD, None)
-    return Message(Error(BROKEN, f"secure aggregation: {error}"), reply_to=message)
-
-
 BREACHES = (ProtocolError, CorruptedError, KeyError, TypeError, ValueError)
 """What makes a client stop."""
 
 
+def stopping(answer: Callable[[], Message], message: Message, context: Context) -> Message:
+    """A client's answer; one that goes no further forgets its secrets and says why."""
+    try:
+        return answer()
+    except BREACHES as error:
+        context.state.pop(RECORD, None)
+        return Message(Error(BROKEN, f"secure aggregation: {error}"), reply_to=message)
+
+
 def _handler(stage: Stage) -> ClientAppCallable:
     def answer(message: Message, context: Context) -> Message:
-        try:
-            return Message(content_of(stage(values_of(message), context)), reply_to=message)
-        except BREACHES as error:
-            return stopped(message, context, error)
+        return stopping(
+            lambda: Message(content_of(stage(values_of(message), context)), reply_to=message),
+            message,
+            context,
+        )
 
     return answer
 
 
+def training_mod(train: Callable[[Message, Context, ClientAppCallable], Message]) -> Mod:
+    """A mod that protects what a client's training gives."""
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if not is_training(message):
+            return call_next(message, context)
+        return stopping(lambda: train(message, context, call_next), message, context)
+
+    return mod
+
+
+class AbandonedError(Exception):
+    """A round that can't end in a sum that is right."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a client gave out before it trained."""
+
+    people: int
+    cipher_key: bytes
+    mask_key: bytes
+
+
 @dataclass
 class SecureRound:
-    """What a round left.
+    """Exchanges of a round with the clients, and what it left.
 
     Attributes
     ----------
+    timeout : float
+        Seconds that each exchange of messages waits at most.
     replies : list of Message
         Of the clients that were asked to train: masked updates, or errors.
     clients : list of int
@@ -109,73 +139,37 @@ class SecureRound:
         Clients caught breaking the protocol, or whose reply couldn't be used.
     """
 
+    params: FederatedParams
+    grid: Grid
+    number: int
+    timeout: float
     replies: list[Message] = field(default_factory=list)
     clients: list[int] = field(default_factory=list)
     average: Message | None = None
     abandoned: str = ""
     quarantined: list[Quarantined] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Offer:
-    """What a client gave out before it trained."""
-
-    people: int
-    cipher_key: bytes
-    mask_key: bytes
-
-
-class AbandonedError(Exception):
-    """A round that can't end in a sum that is right."""
-
-
-class SecureAggregation(ABC):
-    """A way to learn only the sum of a round's updates."""
-
-    def __init__(self, params: FederatedParams) -> None:
-        self.params = params
-
     def collect(
-        self,
-        grid: Grid,
-        round_number: int,
-        messages: Sequence[Message],
-        start: ArrayRecord,
-        timeout: float,
+        self, summed: SecureSum, messages: Sequence[Message], start: ArrayRecord
     ) -> SecureRound:
-        """Have the clients of `messages` train from `start`, and average what they answer.
-
-        Each exchange of messages waits `timeout` seconds at most.
-        """
-        found = SecureRound()
+        """Have the clients of `messages` train from `start`, and average what they answer."""
         try:
-            self._run(Talk(grid, round_number, timeout, found), messages, start)
+            total, nodes, people = summed(self, messages, start)
         except AbandonedError as error:
-            found.abandoned, found.average, found.clients = str(error), None, []
-        return found
-
-    @abstractmethod
-    def _run(self, talk: Talk, messages: Sequence[Message], start: ArrayRecord) -> None:
-        """Put average and clients into `talk.found`, or raise AbandonedError."""
-
-
-class Talk:
-    """Exchanges of a round with the clients."""
-
-    def __init__(self, grid: Grid, round_number: int, timeout: float, found: SecureRound) -> None:
-        self.grid = grid
-        self.round_number = round_number
-        self.timeout = timeout
-        self.found = found
+            self.abandoned = str(error)
+        else:
+            self.average = message_of(moved(start, total), people)
+            self.clients = [client_of(node) for node in nodes]
+        return self
 
     def caught(self, node: int, reason: str, found: str) -> None:
         """Record a client that broke the protocol."""
-        self.found.quarantined.append(Quarantined(client_of(node), reason, found))
+        self.quarantined.append(Quarantined(client_of(node), reason, found))
 
     def ask(self, kind: str, values: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
         """Ask each node; the answers of those that gave one."""
         messages = [
-            Message(content_of({"round": self.round_number, **one}), node, kind)
+            Message(content_of({"round": self.number, **one}), node, kind)
             for node, one in values.items()
         ]
         answers = {}
@@ -206,14 +200,14 @@ class Talk:
             raise AbandonedError(f"{len(offers)} clients gave keys; expected at least 2")
         return offers
 
-    def train(self, messages: Sequence[Message], params: FederatedParams) -> list[Message]:
+    def train(self, messages: Sequence[Message]) -> list[Message]:
         """Replies to training that may be summed; all that came are kept in the round."""
         replies = list(self.grid.send_and_receive(messages, timeout=self.timeout))
-        self.found.replies = replies
+        self.replies = replies
         usable = []
         for reply in replies:
             if self._sound(reply):
-                reason, found = said_beside(self.round_number, reply, params)
+                reason, found = said_beside(self.number, reply, self.params)
                 if reason:
                     self.caught(reply.metadata.src_node_id, reason, found)
                 else:
@@ -224,6 +218,12 @@ class Talk:
         if reply.has_error() and reply.error.code == BROKEN:
             self.caught(reply.metadata.src_node_id, "protocol", reply.error.reason)
         return bool(reply.has_content())
+
+
+SecureSum = Callable[
+    [SecureRound, Sequence[Message], ArrayRecord], tuple[Vector, Sequence[int], int]
+]
+"""Learns the average update of a round, its nodes and their people, or raises AbandonedError."""
 
 
 def enough(clients: Collection[int], least: int) -> None:

@@ -1,4 +1,4 @@
-"""The ServerApp: rounds of a federation, with a budget, a checkpoint after each, and its costs.
+"""The server: rounds of a federation, with a budget, a checkpoint after each, and its costs.
 
 A checkpoint is one safetensors file, replaced whole after every round. It holds the server's
 weights, average and strategy, and each client's state: ledger, noise multiplier, optimiser and
@@ -24,7 +24,7 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp import Grid
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -45,10 +45,10 @@ from haplobench_federated.aggregation import (
 )
 from haplobench_federated.client_app import BUDGET_SPENT
 from haplobench_federated.grid import InProcessGrid, client_of
-from haplobench_federated.homomorphic import HomomorphicSum
+from haplobench_federated.homomorphic import homomorphic_sum
 from haplobench_federated.params import CompressionParams, FederatedParams
-from haplobench_federated.secagg import SecAggPlus
-from haplobench_federated.secure_round import RECORD, SecureAggregation
+from haplobench_federated.secagg import secagg_sum
+from haplobench_federated.secure_round import RECORD, SecureRound, SecureSum
 from haplobench_federated.seeds import derive, global_seed, noise_source
 from haplobench_federated.shared_noise import frequencies_scale
 from haplobench_federated.updates import (
@@ -62,14 +62,7 @@ from haplobench_federated.updates import (
     to_tensors,
 )
 
-
-def secure_aggregation(params: FederatedParams) -> SecureAggregation | None:
-    """The server's side, or None where it sees the updates."""
-    kinds = {"secagg": SecAggPlus, "homomorphic": HomomorphicSum}
-    kind = kinds.get(params.aggregation.secure.kind)
-    return kind(params) if kind else None
-
-
+_SUMS: dict[str, SecureSum] = {"secagg": secagg_sum, "homomorphic": homomorphic_sum}
 # Hours that a server without a deadline waits for a client; Flower needs a number.
 _PATIENCE = 12 * 3600.0
 
@@ -145,30 +138,18 @@ class ServerPlan:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
 
 
-def server_app(plan: ServerPlan, progress: Progress) -> ServerApp:
-    """A ServerApp that goes on from `progress`, and leaves its result in it."""
-    app = ServerApp()
-
-    @app.main()  # type: ignore[untyped-decorator]
-    def main(grid: Grid, context: Context) -> None:
-        run_rounds(grid, plan, progress)
-
-    return app
-
-
 def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
-    """All rounds that are not yet done and that the budget covers."""
+    """All rounds not yet done that the budget covers; goes on from `progress`, and fills it."""
     params = plan.params
     # Flower logs every round, and advice that doesn't apply here, on standard error.
     logging.getLogger("flwr").setLevel(logging.ERROR)
     privacy, central = params.privacy, params.privacy.central
     multiplier = central_noise(params, plan.delta) if central else 0.0
     strategy = make_strategy(params, plan.clients)
-    secure = secure_aggregation(params)
     if not progress.weights:
         if privacy.frequencies == "noised":
             with global_seed(derive(plan.seed, "server", 0)):
-                progress.frequencies = ask_frequencies(grid, plan, secure)
+                progress.frequencies = ask_frequencies(grid, plan)
         progress.weights = _copied(plan.build(progress.frequencies).state_dict())
     restore_strategy(strategy, progress.strategy)
     config = ConfigRecord()
@@ -186,7 +167,7 @@ def run_rounds(grid: Grid, plan: ServerPlan, progress: Progress) -> None:
         set_rate(strategy, params, number)
         with global_seed(derive(plan.seed, "server", number)):
             messages = list(strategy.configure_train(number, weights, config, grid))
-            outcome = _exchanged(grid, plan, secure, number, messages, weights)
+            outcome = _exchanged(grid, plan, number, messages, weights)
             refused = [
                 reply
                 for reply in outcome.replies
@@ -244,7 +225,6 @@ class _Outcome:
 def _exchanged(
     grid: Grid,
     plan: ServerPlan,
-    secure: SecureAggregation | None,
     number: int,
     messages: Sequence[Message],
     weights: ArrayRecord,
@@ -252,8 +232,9 @@ def _exchanged(
     """Have clients train, and leave out what no average may hold."""
     params = plan.params
     timeout = params.federation.round_seconds or _PATIENCE
-    if secure is not None:
-        found = secure.collect(grid, number, messages, weights, timeout)
+    if params.aggregation.secure.kind != "none":
+        found = SecureRound(params, grid, number, timeout)
+        found.collect(_SUMS[params.aggregation.secure.kind], messages, weights)
         combinable = [] if found.average is None else [found.average]
         outcome = _Outcome(
             found.replies, combinable, len(found.clients), found.quarantined, found.abandoned
@@ -276,9 +257,7 @@ def _exchanged(
     return outcome
 
 
-def ask_frequencies(
-    grid: Grid, plan: ServerPlan, secure: SecureAggregation | None
-) -> NDArray[np.float64] | None:
+def ask_frequencies(grid: Grid, plan: ServerPlan) -> NDArray[np.float64] | None:
     """Allele frequencies (n_sites,) of all clients together, noised by them.
 
     Collected as updates are: summed securely where those are, screened and combined by the same
@@ -291,7 +270,7 @@ def ask_frequencies(
     robust = plan.params.aggregation.robust.model_copy(update={"update_norm": None})
     plain = CompressionParams.model_validate({})
     params = plan.params.changed(aggregation={"robust": robust, "compression": plain})
-    found = _exchanged(grid, replace(plan, params=params), secure, 0, messages, start)
+    found = _exchanged(grid, replace(plan, params=params), 0, messages, start)
     if not found.combinable:
         return None
     people = np.array([people_of(reply) for reply in found.combinable])
