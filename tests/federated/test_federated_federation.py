@@ -13,7 +13,7 @@ import pytest
 from conftest import fit, params, weights
 from hostile_clients import uneven
 
-from haplobench import BenchError, Panel, RunContext
+from haplobench import BenchError, FormatError, Panel, RunContext
 from haplobench.testing import example_context
 from haplobench_federated.accounting import least_delta
 from haplobench_federated.family import WindowCodeFamily
@@ -154,3 +154,31 @@ def test_one_person_is_a_federation_too(tmp_path: Path, people: Panel) -> None:
         delta=0.3, accountant="prv", learning_rate=1e-6,  # else such noise ends in infinity
     ).statement  # fmt: skip
     assert few.epsilon == 0  # delta alone covers it
+
+
+def test_a_client_that_answers_too_late_is_left_out_of_its_round(
+    tmp_path: Path, people: Panel
+) -> None:
+    changes: dict[str, Any] = {"rounds": 2, "frequencies": "half"}
+    # Nobody answers within a nanosecond: no round moves the weights.
+    late = run(tmp_path / "late", people, round_seconds=1e-9, **changes)
+    assert [(one["lost"], one["answered"]) for one in late.report["rounds"]] == [(3, 0)] * 2
+    in_time = run(tmp_path / "in-time", people, round_seconds=600.0, **changes)
+    assert [(one["lost"], one["answered"]) for one in in_time.report["rounds"]] == [(0, 3)] * 2
+    assert weights(late) != weights(in_time)
+
+
+def test_a_model_starts_at_the_frequencies_of_a_file(tmp_path: Path, people: Panel) -> None:
+    path = tmp_path / "public.tsv"
+    path.write_text(f"{people.positions[0]}\t0.9\n\n{people.positions[2]}\t0.2\n1\t0.3\n")
+    changes: dict[str, Any] = {"frequencies": "file", "frequencies_file": str(path)}
+    still: dict[str, Any] = {"privacy": "none", "strategy": "fedavg", "learning_rate": 1e-9}
+    result = run(tmp_path / "file", people, rounds=1, averaging=0.0, **changes, **still)
+    assert result.facts.frequencies is not None
+    assert result.facts.frequencies[:4].tolist() == [0.9, 0.5, 0.2, 0.5]
+    start = 1 / (1 + np.exp(-result.model.state_dict()["decoder.logits"].numpy().mean(axis=2)))
+    assert np.allclose(start.ravel()[:4], [0.9, 0.5, 0.2, 0.5], atol=0.1)
+    for line in ("7\t1.5", "7", "seven\t0.5"):
+        path.write_text(f"1\t0.3\n{line}\n")
+        with pytest.raises(FormatError, match=r"public.tsv: line 2: found .* expected position"):
+            run(tmp_path / "broken", people, **changes)

@@ -73,12 +73,18 @@ class Ledger:
 
     def save(self, path: Path) -> None:
         """Replace the file, whole or not at all."""
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        with scratch.open("w") as handle:
-            handle.write(self.to_json() + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
-        scratch.replace(path)
+        write_durably(path, self.to_json().encode() + b"\n")
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Replace a file, whole or not at all, and not before its content is on the disk."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with open(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(handle)
+    scratch.replace(path)
 
 
 def least_delta(people: int) -> float:

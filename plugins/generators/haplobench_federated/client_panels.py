@@ -8,7 +8,7 @@ all parties of a real federation know beforehand: one JSON file, the same everyw
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,8 @@ def dirichlet(
 def by_file(panel: Panel, path: Path) -> dict[str, NDArray[np.int64]]:
     """As the file says; people it names who are not in the panel are passed over."""
     client_of: dict[str, str] = {}
-    for number, fields in enumerate(_lines(path), 1):
+    lines = [line for _, line in numbered_lines(read_text(path)) if line.strip()]
+    for number, fields in enumerate((line.split("\t") for line in lines), 1):
         if len(fields) != 2 or not all(fields):
             raise FormatError(
                 f"{path}: line {number}: found {len(fields)} fields, expected sample and client, "
@@ -212,10 +213,6 @@ def by_file(panel: Panel, path: Path) -> dict[str, NDArray[np.int64]]:
         )
     at = np.array([client_of[str(sample)] for sample in panel.samples])
     return {str(name): np.flatnonzero(at == name) for name in np.unique(at)}
-
-
-def _lines(path: Path) -> Sequence[list[str]]:
-    return [line.split("\t") for _, line in numbered_lines(read_text(path)) if line.strip()]
 
 
 @dataclass(frozen=True)
@@ -248,10 +245,6 @@ class Harmonised:
     absent: int
     missing: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
 
 def common_sites(panels: Mapping[str, Panel]) -> Panel:
     """The sites that all clients have, by position and alleles (swapped ones too).
@@ -272,7 +265,7 @@ def common_sites(panels: Mapping[str, Panel]) -> Panel:
         shared[~(matches | swapped)] = False
     if not shared.any():
         raise BenchError("harmonisation: no site is common to all clients")
-    return _sites_of(first.select_sites(shared))
+    return first.select_sites(shared).select_samples(np.empty(0, np.int64))
 
 
 def harmonise(panel: Panel, sites: Panel, name: str = "panel") -> tuple[Panel, Harmonised]:
@@ -299,18 +292,8 @@ def harmonise(panel: Panel, sites: Panel, name: str = "panel") -> tuple[Panel, H
         absent=int((~has).sum()),
         missing=float((haplotypes == MISSING).mean()),
     )
-    return (
-        replace(
-            panel,
-            haplotypes=haplotypes,
-            positions=sites.positions,
-            ref=sites.ref,
-            alt=sites.alt,
-            contig=sites.contig,
-            build=sites.build,
-        ),
-        report,
-    )
+    listed = {name: getattr(sites, name) for name in ("positions", "ref", "alt", "contig", "build")}
+    return replace(panel, haplotypes=haplotypes, **listed), report
 
 
 def _matched(
@@ -330,15 +313,10 @@ def _matched(
 
 
 def _same_reference(first: str, one: Panel, second: str, other: Panel) -> None:
-    if not same_contig(one.contig, other.contig):
-        raise BenchError(
-            f"harmonisation: {first} is of contig {one.contig}, {second} of {other.contig}"
-        )
-    if one.build and other.build and one.build != other.build:
-        raise BenchError(
-            f"harmonisation: {first} is of build {one.build}, {second} of {other.build}"
-        )
-
-
-def _sites_of(panel: Panel) -> Panel:
-    return panel.select_samples(np.empty(0, np.int64))
+    same = one.build == other.build or not (one.build and other.build)
+    for what, mine, its, alike in (
+        ("contig", one.contig, other.contig, same_contig(one.contig, other.contig)),
+        ("build", one.build, other.build, same),
+    ):
+        if not alike:
+            raise BenchError(f"harmonisation: {first} is of {what} {mine}, {second} of {its}")

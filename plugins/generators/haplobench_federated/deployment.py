@@ -35,10 +35,14 @@ from haplobench_federated.accounting import Ledger, privacy_statement
 from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import SiteList, harmonise
 from haplobench_federated.family import ModelFamily, WindowCodeFamily
-from haplobench_federated.federation import checked_delta, load_initial, people_of, read_frequencies
+from haplobench_federated.federation import (
+    checked_delta,
+    first_model,
+    people_of,
+    public_frequencies,
+)
 from haplobench_federated.generator import FittedFederated
 from haplobench_federated.params import FederatedParams
-from haplobench_federated.seeds import derive
 from haplobench_federated.server_app import Progress, ServerPlan, run_rounds
 
 LOG = logging.getLogger("haplobench.federated")
@@ -111,7 +115,7 @@ def hospital(node: Mapping[str, Any], params: FederatedParams, family: ModelFami
     return ClientSite(
         name=own.get("name", Path(own["panel"]).name),
         people=people_of(panel, listed.populations),
-        facts=listed.facts(_frequencies(params, listed)),
+        facts=listed.facts(public_frequencies(params, listed.sites.positions)),
         params=params,
         family=family,
         delta=checked_delta(params, listed.people, logging.getLogger(__name__)),
@@ -146,13 +150,9 @@ def coordinate(grid: Grid, settings: Mapping[str, Any], family: ModelFamily) -> 
         progress.ledger = Ledger.from_json(kept.read_text())
 
     def build(frequencies: NDArray[np.float64] | None) -> nn.Module:
-        known = _frequencies(params, listed) if frequencies is None else frequencies
-        model = family.build(
-            listed.facts(known), params.training.model, derive(0, "federated", "weights")
-        )
-        if params.training.initial is not None:
-            load_initial(model, Path(params.training.initial))
-        return model
+        if frequencies is None:
+            frequencies = public_frequencies(params, listed.sites.positions)
+        return first_model(family, listed.facts(frequencies), params, 0)
 
     plan = ServerPlan(
         params=params,
@@ -232,10 +232,3 @@ def parameters(settings: Mapping[str, Any]) -> FederatedParams:
             "others can draw again protects nobody"
         )
     return params
-
-
-def _frequencies(params: FederatedParams, listed: SiteList) -> NDArray[np.float64] | None:
-    if params.privacy.frequencies != "file":
-        return None
-    assert params.privacy.frequencies_file is not None  # checked by the parameters
-    return read_frequencies(Path(params.privacy.frequencies_file), listed.sites.positions)

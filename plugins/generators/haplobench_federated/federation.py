@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,7 @@ def federate(
 
     def build(frequencies: NDArray[np.float64] | None) -> nn.Module:
         known = facts if frequencies is None else replace(facts, frequencies=frequencies)
-        model = family.build(known, params.training.model, derive(ctx.seed, "federated", "weights"))
-        if params.training.initial is not None:
-            load_initial(model, Path(params.training.initial))
-        return model
+        return first_model(family, known, params, ctx.seed)
 
     plan = ServerPlan(
         params=params,
@@ -201,7 +198,7 @@ def federate(
             site.name: {
                 "people": len(site.people),
                 "epsilon": _finite(statement.per_client[site.name]),
-                **({"sites": harmonised[site.name].as_dict()} if harmonised else {}),
+                **({"sites": asdict(harmonised[site.name])} if harmonised else {}),
             }
             for site in sites
         },
@@ -275,17 +272,33 @@ def public_facts(
     train: Panel, params: FederatedParams, ctx: RunContext, populations: Populations
 ) -> PublicFacts:
     """What every client and the server know beforehand."""
-    frequencies = None
-    if params.privacy.frequencies == "file":
-        assert params.privacy.frequencies_file is not None  # checked by the parameters
-        frequencies = read_frequencies(Path(params.privacy.frequencies_file), train.positions)
     return PublicFacts(
-        positions=train.positions,
-        populations=populations.names,
-        ploidy=train.ploidy,
-        recombination_map=ctx.recombination_map,
-        frequencies=frequencies,
+        train.positions,
+        populations.names,
+        train.ploidy,
+        ctx.recombination_map,
+        public_frequencies(params, train.positions),
     )
+
+
+def public_frequencies(
+    params: FederatedParams, positions: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """Alternate allele frequencies of the file that the parameters name; None where they don't."""
+    if params.privacy.frequencies != "file":
+        return None
+    assert params.privacy.frequencies_file is not None  # checked by the parameters
+    return read_frequencies(Path(params.privacy.frequencies_file), positions)
+
+
+def first_model(
+    family: ModelFamily, facts: PublicFacts, params: FederatedParams, seed: int
+) -> nn.Module:
+    """The model that a federation begins with."""
+    model = family.build(facts, params.training.model, derive(seed, "federated", "weights"))
+    if params.training.initial is not None:
+        load_initial(model, Path(params.training.initial))
+    return model
 
 
 def read_frequencies(path: Path, positions: NDArray[np.int64]) -> NDArray[np.float64]:

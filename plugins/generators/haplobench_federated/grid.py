@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -18,11 +17,9 @@ _RUN = 1
 _SERVER = 1  # Flower's node id of a SuperLink
 
 
-class Failures(Protocol):
-    """A schedule of failures, for tests."""
-
-    def __call__(self, round_number: int, client: int) -> str:
-        """`""` (none), `before` or `after` (vanishes before or after training), or `late`."""
+Failures = Callable[[int, int], str]
+"""For tests: by round and client `""`, `before` or `after` (it vanishes before or after training),
+or `late`."""
 
 
 @dataclass

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,10 +26,10 @@ from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from haplobench_federated.accounting import Ledger
+from haplobench_federated.accounting import Ledger, write_durably
 from haplobench_federated.aggregation import (
     Quarantined,
     central_charge,
@@ -354,9 +353,8 @@ class FederationCheckpoint:
 
     def write(self, progress: Progress, contexts: Mapping[int, Context]) -> None:
         """Replace both files."""
-        self._replace("costs.json", json.dumps(progress.costs).encode())
-        tensors: dict[str, Tensor] = {}
-        tensors |= {f"weights/{name}": value for name, value in progress.weights.items()}
+        write_durably(self.folder / "costs.json", json.dumps(progress.costs).encode())
+        tensors = {f"weights/{name}": value for name, value in progress.weights.items()}
         tensors |= {f"average/{name}": value for name, value in progress.average.items()}
         tensors |= {
             f"strategy/{name}": torch.from_numpy(np.array(value))
@@ -368,23 +366,17 @@ class FederationCheckpoint:
             # Keys of secure aggregation live for a round and are written nowhere.
             kept = RecordDict({k: v for k, v in context.state.items() if k != RECORD})
             wire = recorddict_to_proto(kept).SerializeToString(deterministic=True)
-            tensors[f"client/{client}"] = (
-                torch.frombuffer(bytearray(wire), dtype=torch.uint8)
-                if wire
-                else torch.zeros(0, dtype=torch.uint8)
-            )
+            tensors[f"client/{client}"] = torch.from_numpy(np.frombuffer(wire, np.uint8).copy())
         said = {
             "identity": self.identity,
             "rounds_done": progress.rounds_done,
             "ledger": progress.ledger.to_json(),
             "stopped": progress.stopped,
         }
-        scratch = self.folder / f".federation.{os.getpid()}"
         held = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         # Clients' state, and a model that is not released yet: readable by its owner only.
-        save_file(held, scratch, metadata={_KEY: json.dumps(said, sort_keys=True)})
-        scratch.chmod(0o600)
-        _settle(scratch, self.folder / "federation.safetensors")
+        content = save(held, metadata={_KEY: json.dumps(said, sort_keys=True)})
+        write_durably(self.folder / "federation.safetensors", content, 0o600)
 
     def read(self, contexts: Mapping[int, Context]) -> Progress | None:
         """Progress, the clients' state put into `contexts`; None where there is none."""
@@ -412,17 +404,6 @@ class FederationCheckpoint:
             stopped=said["stopped"],
             costs=costs[: int(said["rounds_done"])],
         )
-
-    def _replace(self, name: str, content: bytes) -> None:
-        scratch = self.folder / f".{name}.{os.getpid()}"
-        scratch.write_bytes(content)
-        _settle(scratch, self.folder / name)
-
-
-def _settle(scratch: Path, path: Path) -> None:
-    with scratch.open("rb") as handle:
-        os.fsync(handle.fileno())
-    scratch.replace(path)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
