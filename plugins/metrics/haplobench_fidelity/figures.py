@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -14,7 +14,7 @@ from haplobench import CohortSeries
 from haplobench.report.style import FigureStyle
 from haplobench_fidelity.small_multiples import (
     Curve,
-    Panel,
+    Layer,
     curve_multiples,
     facets,
     first_draws,
@@ -24,34 +24,51 @@ from haplobench_fidelity.small_multiples import (
     scatter,
 )
 
-_SCATTER_SIDE = 130
+# Cells of a density of frequencies; stretches of a region; pixels, tints and palest of k-mers.
 _BINS = 65
+_STRETCHES = 50
+_PIXELS, _TINTS, _PALE = 8, 12, 225
+_HEAT_MAP_SIDE = 140
+# Viridis: evenly perceived, safe for colour-blind readers, legible on white and on dark.
+_HEAT = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+_HELD_OUT, _GREY = "held-out", "#b8bec5"
+_MOST_GROUPS = 10
+# Other hues than the generators', so that a population is not taken for one.
+_GROUP_COLOURS = (
+    "#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2",
+    "#6cc5b0", "#9c6b4e", "#ff8ab7", "#97bbf5", "#5b5f66",
+)  # fmt: skip
 
 
-def draw_frequencies(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+def draw_frequencies(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.TopLevelMixin | None:
     """Density of sites by real and synthetic frequency, a picture per generator."""
-    chosen = first_draws(cohorts, "frequencies", style)
-    if not chosen:
+    urls = {
+        label: _density(table["real"], table["synthetic"], style.colour(label))
+        for label, cohort in first_draws(cohorts, "frequencies", style).items()
+        for table in [cohort.tables["frequencies"]]
+    }
+    if not urls:
         return None
-    rows: list[dict[str, Any]] = []
-    for cohort in chosen.values():
-        table = cohort.tables["frequencies"]
-        uri = _density(table["real"], table["synthetic"], style.colour(cohort.label))
-        rows.append({"generator": cohort.label, "picture": uri, "low": 0, "middle": 0.5, "high": 1})
-    ticks = alt.Axis(values=[0, 0.5, 1])
-    scale = alt.Scale(domain=[0, 1], nice=False)
-    x = alt.X("low:Q", scale=scale, axis=ticks, title="Held-out frequency")
-    y = alt.Y("low:Q", scale=scale, axis=ticks, title="Synthetic frequency")
-    base = alt.Chart().properties(width=_SCATTER_SIDE, height=_SCATTER_SIDE)
-    diagonal = base.mark_rule(strokeWidth=0.7).encode(x=x, y=y, x2="high:Q", y2="high:Q")
-    picture = base.mark_image(width=_SCATTER_SIDE, height=_SCATTER_SIDE, aspect=False).encode(
-        x="middle:Q", y="middle:Q", url="picture:N"
+    return facets(
+        urls,
+        titles=("Held-out frequency", "Synthetic frequency"),
+        domains=((0, 1), (0, 1)),
+        diagonal=True,
+        grid=False,
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
-    return alt.layer(diagonal, picture, data=data).facet(
-        facet=alt.Facet("generator:N", sort=[row["generator"] for row in rows], title=None),
-        columns=5,
-    )
+
+
+def _density(real: NDArray[Any], synthetic: NDArray[Any], colour: str) -> str:
+    """Number of sites per cell as opacity, by logarithm, in the generator's colour."""
+    edges = np.linspace(0, 1, _BINS + 1)
+    counts, _, _ = np.histogram2d(synthetic, real, bins=(edges, edges))
+    pixels = np.zeros((_BINS, _BINS, 4))
+    pixels[..., :3] = rgb(colour)
+    strength = np.log1p(counts) / max(np.log1p(counts.max()), 1e-9)
+    pixels[..., 3] = np.where(counts > 0, 255 * (0.3 + 0.7 * strength), 0)
+    return picture_uri(np.flipud(pixels).round().astype(np.uint8))
 
 
 def draw_site_spectrum(
@@ -93,22 +110,6 @@ def _spectrum(cohort: CohortSeries) -> Curve | None:
     return copies[shown], real[shown], np.maximum(synthetic[shown], lowest)
 
 
-def _density(real: NDArray[Any], synthetic: NDArray[Any], colour: str) -> str:
-    """Number of sites per cell as opacity, by logarithm, in the generator's colour."""
-    edges = np.linspace(0, 1, _BINS + 1)
-    counts, _, _ = np.histogram2d(synthetic, real, bins=(edges, edges))
-    pixels = np.zeros((_BINS, _BINS, 4))
-    pixels[..., :3] = rgb(colour)
-    strength = np.log1p(counts) / max(np.log1p(counts.max()), 1e-9)
-    pixels[..., 3] = np.where(counts > 0, 255 * (0.3 + 0.7 * strength), 0)
-    return picture_uri(np.flipud(pixels).round().astype(np.uint8))
-
-
-_SIDE = 140
-# Viridis: evenly perceived, safe for colour-blind readers, legible on white and on dark.
-_COLOURS = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
-
-
 def draw_decay(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
     """Mean r² by distance in kb on a logarithmic axis, a panel per generator."""
     return curve_multiples(
@@ -140,12 +141,12 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fa
             for value in (0.0, 1.0)
         ]
     scale = alt.Scale(domain=[0, 1], nice=False)
-    base = alt.Chart().properties(width=_SIDE, height=_SIDE)
+    base = alt.Chart().properties(width=_HEAT_MAP_SIDE, height=_HEAT_MAP_SIDE)
     x = alt.X("place:Q", scale=scale, axis=None)
     y = alt.Y("place:Q", scale=scale, axis=None)
     picture = (
         base.transform_filter(alt.datum.r2 == 0)
-        .mark_image(width=_SIDE, height=_SIDE, aspect=False)
+        .mark_image(width=_HEAT_MAP_SIDE, height=_HEAT_MAP_SIDE, aspect=False)
         .encode(x=x, y=y, url="picture:N")
     )
     legend = base.mark_point(opacity=0, size=0).encode(
@@ -153,8 +154,8 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fa
         y=y,
         color=alt.Color(
             "r2:Q",
-            scale=alt.Scale(domain=[0, 1], range=list(_COLOURS), interpolate="rgb"),
-            legend=alt.Legend(title="r²", gradientLength=_SIDE),
+            scale=alt.Scale(domain=[0, 1], range=list(_HEAT), interpolate="rgb"),
+            legend=alt.Legend(title="r²", gradientLength=_HEAT_MAP_SIDE),
         ),
     )
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
@@ -175,18 +176,13 @@ def _decay(cohort: CohortSeries) -> Curve | None:
 def _heat_map(real: NDArray[np.uint8], synthetic: NDArray[np.uint8]) -> str:
     """Both triangles in one picture; `real` and `synthetic` are (n, n) r² as 0-255."""
     value = np.where(np.tri(real.shape[0], dtype=bool), synthetic, real) / 255
-    anchors = np.stack([rgb(colour) for colour in _COLOURS])
-    at = np.linspace(0, 1, len(_COLOURS))
+    anchors = np.stack([rgb(colour) for colour in _HEAT])
+    at = np.linspace(0, 1, len(_HEAT))
     # Few steps of colour: the picture must stay small.
     value = np.round(value * 10) / 10
     channels = [np.interp(value, at, anchors[:, channel]) for channel in range(3)]
     pixels = np.dstack([*channels, np.full(value.shape, 255.0)])
     return picture_uri(pixels.round().astype(np.uint8))
-
-
-_PIXELS = 8
-_TINTS = 12
-_PALE = 225
 
 
 def draw_kmer_spectrum(
@@ -235,17 +231,6 @@ def _tints(colour: str) -> list[int]:
     return [0, 0, 0, *(round(_PALE + (c - _PALE) * float(step)) for step in steps for c in full)]
 
 
-_STRETCHES = 50
-_MOST_GROUPS = 10
-_GREY = "#b8bec5"
-_HELD_OUT = "held-out"
-# Other hues than the generators', so that a population is not taken for one.
-_GROUP_COLOURS = (
-    "#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2",
-    "#6cc5b0", "#9c6b4e", "#ff8ab7", "#97bbf5", "#5b5f66",
-)  # fmt: skip
-
-
 def draw_words(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
     """Divergence of 10-site words along the region, mean over seeds and draws."""
     sums: dict[str, list[NDArray[np.float64]]] = {}
@@ -261,29 +246,70 @@ def draw_words(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLe
         )
     if not sums:
         return None
-    labels = style.sorted(list(sums))
-    values = [
-        {"cohort": label, "position": round(float(x), 5), "jsd": round(float(y), 5)}
-        for label in labels
-        for x, y in zip(centres, np.mean(sums[label], axis=0), strict=True)
-    ]
-    x = alt.X("position:Q", title="position (Mb)", scale=alt.Scale(zero=False, nice=False))
+    return _lines(
+        {label: (centres, np.mean(sums[label], axis=0)) for label in style.sorted(list(sums))},
+        style,
+        alt.X("x:Q", title="position (Mb)", scale=alt.Scale(zero=False, nice=False)),
+        alt.Y(
+            "y:Q",
+            title="10-SNP word JSD (bit)",
+            scale=alt.Scale(type="symlog", constant=0.02),
+        ),
+    ).properties(width=2 * style.width, height=style.height)
+
+
+def draw_pairwise(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
+    """Densities of pairwise differences: held-out people and the first draw of each cohort."""
+    tables = {
+        label: cohort.tables["pairwise"]
+        for label, cohort in first_draws(cohorts, "pairwise", style).items()
+    }
+    if not tables:
+        return None
+    x, y = alt.X("x:Q", title="differences per kb"), alt.Y("y:Q", title="density")
+    lines = {
+        label: (table["differences_per_kb"], table["synthetic_density"])
+        for label, table in tables.items()
+    }
+    real = next(iter(tables.values()))
+    held_out = _points(_HELD_OUT, real["differences_per_kb"], real["real_density"])
+    area = (
+        alt.Chart(alt.InlineData(values=held_out))
+        .mark_area(color=_GREY, opacity=0.45)
+        .encode(x=x, y=y)
+    )
+    return alt.layer(area, _lines(lines, style, x, y)).properties(
+        width=2 * style.width, height=style.height
+    )
+
+
+def _lines(
+    lines: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    style: FigureStyle,
+    x: alt.X,
+    y: alt.Y,
+) -> alt.Chart:
+    """A line for each cohort, in its colour and dashes; x and y by label."""
+    labels = list(lines)
+    values = [point for label in labels for point in _points(label, *lines[label])]
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(strokeWidth=1.5)
         .encode(
             x=x,
-            y=alt.Y(
-                "jsd:Q",
-                title="10-SNP word JSD (bit)",
-                scale=alt.Scale(type="symlog", constant=0.02),
-            ),
+            y=y,
             color=alt.Color("cohort:N", title=None, scale=style.scale(labels)),
             strokeDash=alt.StrokeDash("cohort:N", title=None, scale=style.dash_scale(labels)),
         )
-        .properties(width=2 * style.width, height=style.height)
     )
     return chart
+
+
+def _points(label: str, xs: NDArray[Any], ys: NDArray[Any]) -> list[dict[str, Any]]:
+    return [
+        {"cohort": label, "x": round(float(x), 5), "y": round(float(y), 5)}
+        for x, y in zip(xs, ys, strict=True)
+    ]
 
 
 def draw_components(
@@ -303,76 +329,14 @@ def draw_components(
     domains = tuple(_domain([table[axis] for table in tables]) for axis in ("pc1", "pc2"))
     # Every other held-out person is enough to see the shape by, in half the bytes.
     beneath = (real["pc1"][::2], real["pc2"][::2], _GREY)
-    panels = [Panel(_HELD_OUT, [(real["pc1"], real["pc2"], _colours(real, level, legend, _GREY))])]
+    panels: dict[str, list[Layer]] = {
+        _HELD_OUT: [(real["pc1"], real["pc2"], _colours(real, level, legend, _GREY))]
+    }
     for label in chosen:
         table = chosen[label].tables["synthetic"]
         colours = _colours(table, level, legend, style.colour(label))
-        panels.append(Panel(label, [beneath, (table["pc1"], table["pc2"], colours)]))
+        panels[label] = [beneath, (table["pc1"], table["pc2"], colours)]
     return scatter(panels, titles=("PC1", "PC2"), domains=(domains[0], domains[1]), legend=legend)
-
-
-def draw_pairwise(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
-    """Densities of pairwise differences: held-out people and the first draw of each cohort."""
-    chosen = first_draws(cohorts, "pairwise", style)
-    if not chosen:
-        return None
-    labels = list(chosen)
-    values = [
-        {"cohort": label, "x": round(float(x), 4), "density": round(float(y), 5)}
-        for label in labels
-        for x, y in _columns(chosen[label], "synthetic_density")
-    ]
-    held_out = [
-        {"cohort": _HELD_OUT, "x": round(float(x), 4), "density": round(float(y), 5)}
-        for x, y in _columns(chosen[labels[0]], "real_density")
-    ]
-    x = alt.X("x:Q", title="differences per kb")
-    y = alt.Y("density:Q", title="density")
-    lines = (
-        alt.Chart(alt.InlineData(values=values))
-        .mark_line(strokeWidth=1.5)
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("cohort:N", title=None, scale=style.scale(labels)),
-            strokeDash=alt.StrokeDash("cohort:N", title=None, scale=style.dash_scale(labels)),
-        )
-    )
-    area = (
-        alt.Chart(alt.InlineData(values=held_out))
-        .mark_area(color=_GREY, opacity=0.45)
-        .encode(x=x, y=y)
-    )
-    return alt.layer(area, lines).properties(width=2 * style.width, height=style.height)
-
-
-def draw_homozygosity(
-    cohorts: Sequence[CohortSeries], style: FigureStyle
-) -> alt.TopLevelMixin | None:
-    """H12 by window, held-out against synthetic, a panel per cohort."""
-    chosen = first_draws(cohorts, "windows", style)
-    if not chosen:
-        return None
-    panels = []
-    highest = 0.0
-    for label in chosen:
-        table = chosen[label].tables["windows"]
-        highest = max(highest, table["real_h12"].max(), table["synthetic_h12"].max())
-        panels.append(
-            Panel(label, [(table["real_h12"], table["synthetic_h12"], style.colour(label))])
-        )
-    domain = (0.0, min(1.0, float(highest) * 1.05))
-    return scatter(
-        panels,
-        titles=("H12, held-out", "H12, synthetic"),
-        domains=(domain, domain),
-        diagonal=True,
-    )
-
-
-def _columns(cohort: CohortSeries, name: str) -> list[tuple[float, float]]:
-    table = cohort.tables["pairwise"]
-    return list(zip(table["differences_per_kb"], table[name], strict=True))
 
 
 def _domain(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
@@ -397,3 +361,25 @@ def _colours(
     if legend is None:
         return default
     return [legend.get(str(name), default) for name in table[level]]
+
+
+def draw_homozygosity(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.TopLevelMixin | None:
+    """H12 by window, held-out against synthetic, a panel per cohort."""
+    chosen = first_draws(cohorts, "windows", style)
+    if not chosen:
+        return None
+    tables = {label: cohort.tables["windows"] for label, cohort in chosen.items()}
+    panels: dict[str, list[Layer]] = {
+        label: [(table["real_h12"], table["synthetic_h12"], style.colour(label))]
+        for label, table in tables.items()
+    }
+    highest = max(values.max() for (layer,) in panels.values() for values in layer[:2])
+    domain = (0.0, min(1.0, float(highest) * 1.05))
+    return scatter(
+        panels,
+        titles=("H12, held-out", "H12, synthetic"),
+        domains=(domain, domain),
+        diagonal=True,
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
@@ -16,56 +15,44 @@ from PIL import Image, ImageDraw
 from haplobench import CohortSeries
 from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 
+Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+# x, y and colours: (n,) float and (n,) str hex, or one hex colour for all.
+Layer = tuple[NDArray[np.floating], NDArray[np.floating], Sequence[str] | str]
+Domain = tuple[float, float]
+# Panels side by side, and their size: of images, and of curves.
+_COLUMNS = 4
+_SIDE = 150
+_WIDTH, _HEIGHT = 150, 110
 # More would double the size of the file for little: SVG writers embed an image twice.
 _SCALE = 1.5
 _RADIUS = 1.6
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One of the small multiples: a title and layers of points, the first one lowest.
-
-    Each layer is (x, y, colours): (n,) float and (n,) str hex, or one hex colour for all.
-    """
-
-    title: str
-    layers: Sequence[tuple[NDArray[np.floating], NDArray[np.floating], Sequence[str] | str]] = (
-        field(default_factory=tuple)
-    )
-
-
 def scatter(
-    panels: Sequence[Panel],
+    panels: Mapping[str, Sequence[Layer]],
     *,
     titles: tuple[str, str],
-    domains: tuple[tuple[float, float], tuple[float, float]],
+    domains: tuple[Domain, Domain],
     legend: Mapping[str, str] | None = None,
     diagonal: bool = False,
-    size: int = 150,
-    columns: int = 4,
 ) -> alt.TopLevelMixin:
     """Points drawn into one transparent PNG per panel, on axes that all share.
 
-    `titles` and `domains` are those of x and y; `legend` maps labels to hex colours; `size`
-    is the side of a panel in pixels.
+    `panels` are layers by title, the first one lowest; `titles` and `domains` are those of x and
+    y; `legend` maps labels to hex colours.
     """
-    urls = {panel.title: _draw(panel, domains, size) for panel in panels}
-    return facets(
-        urls, titles=titles, domains=domains, legend=legend, diagonal=diagonal, size=size,
-        columns=columns,
-    )  # fmt: skip
+    urls = {title: _draw(layers, domains) for title, layers in panels.items()}
+    return facets(urls, titles=titles, domains=domains, legend=legend, diagonal=diagonal)
 
 
 def facets(
     urls: Mapping[str, str],
     *,
     titles: tuple[str, str],
-    domains: tuple[tuple[float, float], tuple[float, float]],
+    domains: tuple[Domain, Domain],
     legend: Mapping[str, str] | None = None,
     diagonal: bool = False,
     grid: bool = True,
-    size: int = 150,
-    columns: int = 4,
 ) -> alt.TopLevelMixin:
     """Images (data URIs by panel title) as small multiples under shared axes."""
     (left, right), (low, high) = domains
@@ -103,8 +90,8 @@ def facets(
     images = (
         alt.Chart()
         .transform_filter("datum.kind == 'image'")
-        .mark_image(width=size, height=size)
-        .encode(x=alt.value(size / 2), y=alt.value(size / 2), url="url:N")
+        .mark_image(width=_SIDE, height=_SIDE)
+        .encode(x=alt.value(_SIDE / 2), y=alt.value(_SIDE / 2), url="url:N")
     )
     layers = [images, points]
     if diagonal:
@@ -112,8 +99,8 @@ def facets(
         layers.insert(0, rule.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"))
     chart: alt.TopLevelMixin = (
         alt.layer(*layers, data=data)
-        .properties(width=size, height=size)
-        .facet(alt.Facet("panel:N", title=None, sort=list(urls)), columns=columns)
+        .properties(width=_SIDE, height=_SIDE)
+        .facet(alt.Facet("panel:N", title=None, sort=list(urls)), columns=_COLUMNS)
     )
     return chart
 
@@ -125,15 +112,15 @@ def png(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _draw(panel: Panel, domains: tuple[tuple[float, float], tuple[float, float]], size: int) -> str:
-    side = round(size * _SCALE)
+def _draw(layers: Sequence[Layer], domains: tuple[Domain, Domain]) -> str:
+    side = round(_SIDE * _SCALE)
     # A palette keeps the file small; index 0 is transparent.
     image = Image.new("P", (side, side), 0)
     palette: dict[str, int] = {}
     draw = ImageDraw.Draw(image)
     radius = _RADIUS * _SCALE
     (left, right), (low, high) = domains
-    for xs, ys, colours in panel.layers:
+    for xs, ys, colours in layers:
         each = [colours] * len(xs) if isinstance(colours, str) else colours
         across = (np.asarray(xs, float) - left) / (right - left) * side
         up = (1 - (np.asarray(ys, float) - low) / (high - low)) * side
@@ -146,11 +133,6 @@ def _draw(panel: Panel, domains: tuple[tuple[float, float], tuple[float, float]]
     image.putpalette(numbers)
     image.info["transparency"] = 0
     return png(image)
-
-
-Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-_COLUMNS = 4
-_WIDTH, _HEIGHT = 150, 110
 
 
 def first_draws(

@@ -15,146 +15,13 @@ from haplobench import CohortSeries
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
 
-
-_SHARES = 60
+# Points of a curve; columns of small multiples, of which the fullest are taken.
+_POINTS, _SHARES = 40, 60
+_COLUMNS = (4, 5, 3)
 _FALSE_DISCOVERIES = 0.05
-
-
-def draw_leak_list(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
-    """Strongest evidence by share of people, small multiples by generator; no names."""
-    shown = [
-        cohort
-        for cohort in cohorts
-        if cohort.role != "floor" and cohort.tables.keys() >= {"people", "unseen"}
-    ]
-    if not shown:
-        return None
-    labels = style.sorted([cohort.label for cohort in shown])
-    share = np.linspace(0, 1, _SHARES)
-    rows: list[dict[str, Any]] = []
-    for label in labels:
-        mine = [cohort for cohort in shown if cohort.label == label]
-        people = np.mean([_sorted(c.tables["people"]["strength"], share) for c in mine], axis=0)
-        unseen = np.mean([_sorted(c.tables["unseen"]["strength"], share) for c in mine], axis=0)
-        flagged = np.mean([(c.tables["people"]["q"] <= _FALSE_DISCOVERIES).mean() for c in mine])
-        rows += [
-            {
-                "generator": label,
-                "share": round(float(x), 4),
-                "strength": float(f"{y:.4g}"),
-                "unseen": float(f"{u:.4g}"),
-                "flagged": bool(flagged > 0 and x <= flagged),
-            }
-            for x, y, u in zip(share, people, unseen, strict=True)
-        ]
-    # Linear up to some standard deviations, logarithmic beyond.
-    scale = alt.Scale(type="symlog", constant=2, nice=False)
-    x = alt.X("share:Q", title="share of people", axis=alt.Axis(format="%", tickCount=3))
-    y = alt.Y("strength:Q", title="strongest evidence (SD)", scale=scale)
-    colour = alt.Color("generator:N", scale=style.scale(labels), legend=None)
-    base = alt.Chart()
-    chart: alt.FacetChart = (
-        alt.layer(
-            base.mark_line(color=style.colour(style.floor[0])).encode(
-                x=x, y=alt.Y("unseen:Q", scale=scale)
-            ),
-            base.mark_line().encode(x=x, y=y, color=colour),
-            base.transform_filter("datum.flagged")
-            .mark_point(filled=True, size=16)
-            .encode(x=x, y=y, color=colour),
-            data=pd.DataFrame(rows),
-        )
-        .properties(width=style.width // 2, height=style.height // 2)
-        .facet(
-            facet=alt.Facet("generator:N", sort=labels, title=None),
-            columns=min(_COLUMNS, key=lambda n: -len(labels) % n),
-        )
-    )
-    return chart
-
-
-def _sorted(strength: NDArray[Any], share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Strength at shares of people, strongest first."""
-    return np.asarray(np.quantile(np.asarray(strength, np.float64), 1 - share))
-
-
-# Lowest rate shown.
+# Of ROC curves: the lowest rate shown.
 _LOWEST = 1e-3
 _TICKS = [0.001, 0.01, 0.1, 1]
-
-
-def draw_roc(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.LayerChart | None:
-    """True against false positive rate, log axes: a line per generator, the floor's range grey."""
-    cohorts = [cohort for cohort in cohorts if "roc" in cohort.tables]
-    shown = [cohort for cohort in cohorts if cohort.role != "floor"]
-    if not shown:
-        return None
-    labels = style.sorted([cohort.label for cohort in shown])
-    lines = [
-        _rows(label, np.mean([_true(c) for c in shown if c.label == label], axis=0), _false(shown))
-        for label in labels
-    ]
-    scale = alt.Scale(type="log", domain=[_LOWEST, 1], nice=False, clamp=True)
-    axis = alt.Axis(values=_TICKS, format="~g")
-    x = alt.X("false:Q", title="false positive rate", scale=scale, axis=axis)
-    y = alt.Y("true:Q", title="true positive rate", scale=scale, axis=axis)
-    layers = []
-    floor = [_true(cohort) for cohort in cohorts if cohort.role == "floor"]
-    grey = style.colour(style.floor[0])
-    if floor:
-        false = _false(shown)
-        band = pd.DataFrame(
-            {
-                "false": false,
-                "low": np.maximum(np.min(floor, axis=0), _LOWEST),
-                "high": np.maximum(np.max(floor, axis=0), _LOWEST),
-            }
-        )
-        layers.append(
-            alt.Chart(band[band["false"] > 0])
-            .mark_area(color=grey, opacity=0.3)
-            .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
-        )
-    chance = pd.DataFrame({"false": [_LOWEST, 1.0], "true": [_LOWEST, 1.0]})
-    layers.append(
-        alt.Chart(chance).mark_line(color=grey, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y)
-    )
-    layers.append(
-        alt.Chart(pd.concat(lines))
-        .mark_line()
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("generator:N", scale=style.scale(labels), title=None),
-            strokeDash=alt.StrokeDash("generator:N", scale=style.dash_scale(labels), title=None),
-        )
-    )
-    chart = alt.layer(*layers).properties(width=style.width, height=style.width)
-    assert isinstance(chart, alt.LayerChart)
-    return chart
-
-
-def _false(cohorts: Sequence[CohortSeries]) -> NDArray[np.float64]:
-    return np.asarray(cohorts[0].tables["roc"]["false"], np.float64)
-
-
-def _true(cohort: CohortSeries) -> NDArray[np.float64]:
-    return np.asarray(cohort.tables["roc"]["true"], np.float64)
-
-
-def _rows(label: str, true: NDArray[np.float64], false: NDArray[np.float64]) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "generator": label,
-            "false": [float(f"{x:.3g}") for x in false],
-            "true": [float(f"{max(y, _LOWEST):.3g}") for y in true],
-        }
-    )
-    return table[table["false"] > 0]
-
-
-_POINTS = 40
-_COLUMNS = (4, 5, 3)
 
 
 def draw_adversarial_accuracy(
@@ -298,9 +165,118 @@ def _cumulative(
             color=alt.Color("generator:N", scale=style.scale(labels), legend=None),
         ),
         data=pd.DataFrame(rows),
-    ).properties(width=style.width // 2, height=style.height // 2)
-    columns = min(_COLUMNS, key=lambda n: -len(labels) % n)
-    chart: alt.FacetChart = layers.facet(
-        facet=alt.Facet("generator:N", sort=labels, title=None), columns=columns
+    )
+    return _by_generator(layers, labels, style)
+
+
+def draw_leak_list(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """Strongest evidence by share of people, small multiples by generator; no names."""
+    shown = [
+        cohort
+        for cohort in cohorts
+        if cohort.role != "floor" and cohort.tables.keys() >= {"people", "unseen"}
+    ]
+    if not shown:
+        return None
+    labels = style.sorted([cohort.label for cohort in shown])
+    share = np.linspace(0, 1, _SHARES)
+    rows: list[dict[str, Any]] = []
+    for label in labels:
+        mine = [cohort.tables for cohort in shown if cohort.label == label]
+        # Strongest first.
+        people, unseen = (
+            np.mean(
+                [np.quantile(np.asarray(t[of]["strength"], float), 1 - share) for t in mine], axis=0
+            )
+            for of in ("people", "unseen")
+        )
+        flagged = np.mean([(t["people"]["q"] <= _FALSE_DISCOVERIES).mean() for t in mine])
+        rows += [
+            {
+                "generator": label,
+                "share": round(float(x), 4),
+                "strength": float(f"{y:.4g}"),
+                "unseen": float(f"{u:.4g}"),
+                "flagged": bool(flagged > 0 and x <= flagged),
+            }
+            for x, y, u in zip(share, people, unseen, strict=True)
+        ]
+    # Linear up to some standard deviations, logarithmic beyond.
+    scale = alt.Scale(type="symlog", constant=2, nice=False)
+    x = alt.X("share:Q", title="share of people", axis=alt.Axis(format="%", tickCount=3))
+    y = alt.Y("strength:Q", title="strongest evidence (SD)", scale=scale)
+    colour = alt.Color("generator:N", scale=style.scale(labels), legend=None)
+    base = alt.Chart()
+    layers = alt.layer(
+        base.mark_line(color=style.colour(style.floor[0])).encode(
+            x=x, y=alt.Y("unseen:Q", scale=scale)
+        ),
+        base.mark_line().encode(x=x, y=y, color=colour),
+        base.transform_filter("datum.flagged")
+        .mark_point(filled=True, size=16)
+        .encode(x=x, y=y, color=colour),
+        data=pd.DataFrame(rows),
+    )
+    return _by_generator(layers, labels, style)
+
+
+def _by_generator(
+    layers: alt.LayerChart | alt.FacetChart, labels: Sequence[str], style: FigureStyle
+) -> alt.FacetChart:
+    """Small multiples of layers on one table, in as full rows as can be."""
+    chart: alt.FacetChart = layers.properties(
+        width=style.width // 2, height=style.height // 2
+    ).facet(
+        facet=alt.Facet("generator:N", sort=labels, title=None),
+        columns=min(_COLUMNS, key=lambda n: -len(labels) % n),
     )
     return chart
+
+
+def draw_roc(
+    cohorts: Sequence[CohortSeries], style: FigureStyle
+) -> alt.LayerChart | alt.FacetChart | None:
+    """True against false positive rate, log axes: a line per generator, the floor's range grey."""
+    cohorts = [cohort for cohort in cohorts if "roc" in cohort.tables]
+    shown = [cohort for cohort in cohorts if cohort.role != "floor"]
+    if not shown:
+        return None
+    labels = style.sorted([cohort.label for cohort in shown])
+    false = np.asarray(shown[0].tables["roc"]["false"], np.float64)
+    above = false > 0
+
+    def rates(of: Sequence[CohortSeries], together: Callable[..., Any]) -> NDArray[np.float64]:
+        true = together([np.asarray(cohort.tables["roc"]["true"]) for cohort in of], axis=0)
+        return np.asarray(np.maximum(true, _LOWEST)[above])
+
+    lines = [
+        {"generator": label, "false": float(f"{x:.3g}"), "true": float(f"{y:.3g}")}
+        for label in labels
+        for x, y in zip(
+            false[above], rates([c for c in shown if c.label == label], np.mean), strict=True
+        )
+    ]
+    scale = alt.Scale(type="log", domain=[_LOWEST, 1], nice=False, clamp=True)
+    axis = alt.Axis(values=_TICKS, format="~g")
+    x = alt.X("false:Q", title="false positive rate", scale=scale, axis=axis)
+    y = alt.Y("true:Q", title="true positive rate", scale=scale, axis=axis)
+    grey = style.colour(style.floor[0])
+    chance = pd.DataFrame({"false": [_LOWEST, 1.0], "true": [_LOWEST, 1.0]})
+    layers = [
+        alt.Chart(chance).mark_line(color=grey, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y),
+        alt.Chart(pd.DataFrame(lines))
+        .mark_line()
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("generator:N", scale=style.scale(labels), title=None),
+            strokeDash=alt.StrokeDash("generator:N", scale=style.dash_scale(labels), title=None),
+        ),
+    ]
+    floor = [cohort for cohort in cohorts if cohort.role == "floor"]
+    if floor:
+        low, high = rates(floor, np.min), rates(floor, np.max)
+        band = pd.DataFrame({"false": false[above], "low": low, "high": high})
+        area = alt.Chart(band).mark_area(color=grey, opacity=0.3)
+        layers.insert(0, area.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
+    return alt.layer(*layers).properties(width=style.width, height=style.width)
