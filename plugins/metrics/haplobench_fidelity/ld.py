@@ -20,7 +20,8 @@ from haplobench import (
 from haplobench_fidelity import ld_pairs
 from haplobench_fidelity.alleles import correlation
 from haplobench_fidelity.cohorts import basis, measured
-from haplobench_fidelity.ld_pairs import LDSites, SiteBits, ld_sites, needs_dosages, pack_sites
+from haplobench_fidelity.ld_kernels import SiteBits
+from haplobench_fidelity.ld_pairs import LDSites, ld_sites, needs_dosages, pack_sites
 from haplobench_fidelity.specs.sites import (
     DECAY,
     LONG_RANGE,

@@ -8,7 +8,7 @@ of the file that a function is in, but not of a function it calls elsewhere.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.core import types
@@ -23,6 +23,48 @@ Counts = NDArray[np.int64]
 
 # Sites correlated with the same others at once: each word read serves so many counts.
 _TILE = 4
+
+
+class SiteBits(NamedTuple):
+    """Alleles of one panel as bits, with what the correlation of two sites needs beside them.
+
+    A value is an allele (haplotypes) or an allele count of one person (dosages). A dosage
+    product over people is the number of shared bits of two rows plus the number of bits
+    that one row shares with the other whose two bits per person are swapped, hence exact.
+
+    Attributes
+    ----------
+    alternate : (n_sites, n_words) uint64
+        Alternate alleles; a missing one is 0 (for dosages so is the person's other one).
+    swapped : (n_sites, n_words) uint64
+        `alternate` with each person's two bits swapped; (0, 0) for haplotypes.
+    called : (n_sites, n_words) uint64
+        Alleles that are not missing; (0, 0) where none is.
+    n : int
+        Values per site: haplotypes, or people for dosages.
+    sums : (n_sites,) float64
+        Sum of the values.
+    scale : (n_sites,) float64
+        `1 / sqrt(n * sum of squares - sum ** 2)`; NaN at a site fixed in this panel.
+        Unused where alleles are missing: every pair has its own there.
+    """
+
+    alternate: NDArray[np.uint64]
+    swapped: NDArray[np.uint64]
+    called: NDArray[np.uint64]
+    n: int
+    sums: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites."""
+        return int(self.alternate.shape[0])
+
+    @property
+    def dosages(self) -> bool:
+        """Whether values are allele counts of people (unphased), not alleles of haplotypes."""
+        return self.swapped.size > 0
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -92,12 +134,7 @@ def _shared(sites: Bits, site: int, others: Bits, first: int, last: int, out: Bi
 
 @compiled
 def _tile(
-    alternate: Bits,
-    swapped: Bits,
-    called: Bits,
-    n: float,
-    sums: Reals,
-    scale: Reals,
+    bits: SiteBits,
     site: int,
     first: int,
     last: int,
@@ -106,9 +143,11 @@ def _tile(
 ) -> None:
     """`out[t, j - first]` = r of sites `site` + t and j, t < 4, first <= j < last.
 
-    NaN where r is undefined; without meaning where `site` + t is past the last site. The first
-    six arguments are those of `SiteBits`; `work` is (5, 4, >= last - first) uint64.
+    NaN where r is undefined; without meaning where `site` + t is past the last site. `work` is
+    (5, 4, >= last - first) uint64.
     """
+    alternate, swapped, called, count, sums, scale = bits
+    n = np.float64(count)
     size = last - first
     if size <= 0:
         return
@@ -164,23 +203,18 @@ def _widest(first: Counts, last: Counts, start: int, stop: int) -> int:
 
 @compiled
 def band(
-    alternate: Bits,
-    swapped: Bits,
-    called: Bits,
-    n: float,
-    sums: Reals,
-    scale: Reals,
+    bits: SiteBits,
     start: int,
     stop: int,
     out: NDArray[np.float32],
 ) -> None:
     """`out[i - start, k]` = r of sites i and i + 1 + k, start <= i < stop; NaN past the last."""
-    n_sites, width = alternate.shape[0], out.shape[1]
+    n_sites, width = bits.alternate.shape[0], out.shape[1]
     work = np.empty((5, _TILE, width + _TILE), np.uint64)
     r = np.empty((_TILE, width + _TILE), np.float64)
     for site in range(start, stop, _TILE):
         end = min(n_sites, site + _TILE + width)
-        _tile(alternate, swapped, called, n, sums, scale, site, site + 1, end, work, r)
+        _tile(bits, site, site + 1, end, work, r)
         for t in range(min(_TILE, stop - site)):
             inside = min(width, n_sites - 1 - site - t)
             for k in range(inside):
@@ -191,12 +225,7 @@ def band(
 
 @compiled
 def decay(
-    alternate: Bits,
-    swapped: Bits,
-    called: Bits,
-    n: float,
-    sums: Reals,
-    scale: Reals,
+    bits: SiteBits,
     coordinates: Reals,
     edges: Reals,
     first: Counts,
@@ -218,7 +247,7 @@ def decay(
     for site in range(start, stop, _TILE):
         count = min(_TILE, stop - site)
         low, high = first[site : site + count].min(), last[site : site + count].max()
-        _tile(alternate, swapped, called, n, sums, scale, site, low, high, work, r)
+        _tile(bits, site, low, high, work, r)
         for t in range(count):
             here, at = coordinates[site + t], 0
             bin_pairs, bin_total = 0, 0.0
@@ -245,18 +274,8 @@ def decay(
 
 @compiled
 def moments(
-    alternate_x: Bits,
-    swapped_x: Bits,
-    called_x: Bits,
-    n_x: float,
-    sums_x: Reals,
-    scale_x: Reals,
-    alternate_y: Bits,
-    swapped_y: Bits,
-    called_y: Bits,
-    n_y: float,
-    sums_y: Reals,
-    scale_y: Reals,
+    x_bits: SiteBits,
+    y_bits: SiteBits,
     first: Counts,
     last: Counts,
     start: int,
@@ -276,8 +295,8 @@ def moments(
     for site in range(start, stop, _TILE):
         count = min(_TILE, stop - site)
         low, high = first[site : site + count].min(), last[site : site + count].max()
-        _tile(alternate_x, swapped_x, called_x, n_x, sums_x, scale_x, site, low, high, work, x)
-        _tile(alternate_y, swapped_y, called_y, n_y, sums_y, scale_y, site, low, high, work, y)
+        _tile(x_bits, site, low, high, work, x)
+        _tile(y_bits, site, low, high, work, y)
         for t in range(count):
             for j in range(first[site + t], last[site + t]):
                 a, b = x[t, j - low], y[t, j - low]

@@ -20,53 +20,13 @@ from numpy.typing import NDArray
 from haplobench import Panel, PanelError
 from haplobench_fidelity import ld_kernels
 from haplobench_fidelity.cohorts import basis
+from haplobench_fidelity.ld_kernels import SiteBits
 from haplobench_fidelity.specs.sites import LDParams
 
+_Part = TypeVar("_Part")
+_BLOCK_SITES = 256
 _EVEN = np.uint64(0x5555555555555555)
 _ONE = np.uint64(1)
-
-
-@dataclass(frozen=True, eq=False)
-class SiteBits:
-    """Alleles of one panel as bits, with what the correlation of two sites needs beside them.
-
-    A value is an allele (haplotypes) or an allele count of one person (dosages). A dosage
-    product over people is the number of shared bits of two rows plus the number of bits
-    that one row shares with the other whose two bits per person are swapped, hence exact.
-
-    Attributes
-    ----------
-    alternate : (n_sites, n_words) uint64
-        Alternate alleles; a missing one is 0 (for dosages so is the person's other one).
-    swapped : (n_sites, n_words) uint64
-        `alternate` with each person's two bits swapped; (0, 0) for haplotypes.
-    called : (n_sites, n_words) uint64
-        Alleles that are not missing; (0, 0) where none is.
-    n : int
-        Values per site: haplotypes, or people for dosages.
-    sums : (n_sites,) float64
-        Sum of the values.
-    scale : (n_sites,) float64
-        `1 / sqrt(n * sum of squares - sum ** 2)`; NaN at a site fixed in this panel.
-        Unused where alleles are missing: every pair has its own there.
-    """
-
-    alternate: NDArray[np.uint64]
-    swapped: NDArray[np.uint64]
-    called: NDArray[np.uint64]
-    n: int
-    sums: NDArray[np.float64]
-    scale: NDArray[np.float64]
-
-    @property
-    def n_sites(self) -> int:
-        """Number of sites."""
-        return int(self.alternate.shape[0])
-
-    @property
-    def dosages(self) -> bool:
-        """Whether values are allele counts of people (unphased), not alleles of haplotypes."""
-        return self.swapped.size > 0
 
 
 def pack_sites(
@@ -214,12 +174,6 @@ def _thinned(sites: NDArray[np.int64], max_sites: int | None) -> NDArray[np.int6
     return sites[np.linspace(0, sites.size - 1, max_sites).round().astype(np.int64)]
 
 
-_BLOCK_SITES = 256
-_Part = TypeVar("_Part")
-_Bits = NDArray[np.uint64]
-_Reals = NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class PairMoments:
     """Moments of r over pairs of sites, in a first panel (x) and a second one (y)."""
@@ -268,7 +222,7 @@ def correlation_band(bits: SiteBits, width: int, *, threads: int = 1) -> NDArray
     out = np.empty((bits.n_sites, width), np.float32)
 
     def work(start: int, stop: int) -> None:
-        ld_kernels.band(*_arrays(bits), start, stop, out[start:stop])
+        ld_kernels.band(bits, start, stop, out[start:stop])
 
     _each_block(bits.n_sites, work, threads)
     return out
@@ -314,7 +268,7 @@ def decay(
     def work(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         pairs, total = np.zeros(edges.size - 1, np.int64), np.zeros(edges.size - 1)
         ranges = (first, last, start, stop, zero)
-        ld_kernels.decay(*_arrays(bits), positions, edges, *ranges, pairs, total)
+        ld_kernels.decay(bits, positions, edges, *ranges, pairs, total)
         return pairs, total
 
     parts = _each_block(bits.n_sites, work, threads)
@@ -345,24 +299,13 @@ def pair_moments(
     def work(start: int, stop: int) -> NDArray[np.float64]:
         out = np.zeros(6)
         ranges = (first, last, start, stop, zero)
-        ld_kernels.moments(*_arrays(real), *_arrays(synthetic), *ranges, out)
+        ld_kernels.moments(real, synthetic, *ranges, out)
         return out
 
     total = np.zeros(6)
     for part in _each_block(real.n_sites, work, threads):
         total += part
     return PairMoments(int(total[0]), *(float(value) for value in total[1:]))
-
-
-def _arrays(bits: SiteBits) -> tuple[_Bits, _Bits, _Bits, float, _Reals, _Reals]:
-    return (
-        bits.alternate,
-        bits.swapped,
-        bits.called,
-        float(bits.n),
-        bits.sums,
-        bits.scale,
-    )
 
 
 def _each_block(n_sites: int, work: Callable[[int, int], _Part], threads: int) -> list[_Part]:
