@@ -29,7 +29,7 @@ from haplobench.compare.measured import Cohort, Definition, Measured, Number, de
 from haplobench.compare.model import Side
 from haplobench.compare.numbers import compare_numbers
 from haplobench.results.run_folder import RunFolder, find_runs
-from haplobench.suite.compare_settings import CompareSettings
+from haplobench.suite.schema import CompareSettings
 
 HERE = Path(__file__).parent
 SETTINGS = CompareSettings()

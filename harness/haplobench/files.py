@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import hashlib
 import json
@@ -14,7 +15,7 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,29 +23,14 @@ from haplobench.errors import FormatError
 
 T = TypeVar("T")
 
-# Where this project's real data lie, from the current folder, unless the variable is set.
-DEFAULTS = {"HAPLOBENCH_DATA": "../shared/data"}
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<bare>\w+))")
-
-
-def expand(text: str) -> Path:
-    """A path with `~` and `${VARIABLE}` expanded; relative ones are of the current folder.
-
-    Raises FormatError naming a variable that isn't set and has no default.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match["braced"] or match["bare"]
-        found = os.environ.get(name) or DEFAULTS.get(name)
-        if found is None:
-            raise FormatError(f"{text}: the environment variable {name} isn't set")
-        return found
-
-    return Path(_VARIABLE.sub(value, text)).expanduser()
-
-
 SMALL = 1 << 20
 """Bytes that a small file (a status, an error, a description) has at most."""
+# Where this project's real data lie, from the current folder, unless the variable is set.
+_DEFAULTS = {"HAPLOBENCH_DATA": "../shared/data"}
+_VARIABLE = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
+    r"|(?P<wrong>\{[^}]*\}?))"
+)
 _SCRATCH = ".new."
 _LONGEST = 180
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -103,6 +89,48 @@ def file_name(text: str) -> str:
         return name
     digest = hashlib.sha256(raw).hexdigest()[:8]
     return f"{raw[: _LONGEST - 9].decode(errors='ignore')}~{digest}"
+
+
+def near_names(name: str, names: Iterable[str], lead: str = "; ") -> str:
+    """`did you mean …?` after some `lead`, or nothing where no name is near."""
+    near = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=3, cutoff=0.6)
+    return f"{lead}did you mean {', '.join(near)}?" if near else ""
+
+
+def expand_variables(text: str) -> str:
+    """A text with `${NAME}`, `$NAME` and `${NAME:-default}` replaced by the environment's values.
+
+    An empty variable is one that isn't set; `$$` is a dollar sign. Raises FormatError for a
+    variable that isn't set and has no default, and for braces with anything else in them.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match["dollar"]:
+            return "$"
+        if match["wrong"]:
+            raise FormatError(
+                f"{text}: expected ${{NAME}} or ${{NAME:-default}}, found {match[0]} ($$ is a "
+                "dollar sign)"
+            )
+        name = match["name"] or match["bare"]
+        known = os.environ.get(name) or match["default"]
+        known = _DEFAULTS.get(name) if known is None else known
+        if known is None:
+            raise FormatError(f"{text}: the environment variable {name} is not set")
+        return known
+
+    return _VARIABLE.sub(value, text)
+
+
+def expand_path(text: str) -> Path:
+    """A path with environment variables (see `expand_variables`) and `~` expanded."""
+    return Path(expand_variables(text)).expanduser()
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 (hex) of a value's canonical JSON; what JSON can't hold (a date) as its text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def jsonable(value: Any) -> Any:

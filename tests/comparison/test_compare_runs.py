@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from haplobench.compare.compare import compare
 from haplobench.compare.model import Comparison, Row
-from haplobench.suite.compare_settings import CompareSettings
+from haplobench.suite.schema import CompareSettings
 
 NOISE = np.array([0.0005, -0.0008, 0.0002, 0.0007, -0.0004, -0.0006, 0.0004])
 

@@ -14,7 +14,7 @@ from haplobench.registry import load_registry
 from haplobench.report.records_table import read_table
 from haplobench.results.records import HYPHENATED, append_records, current_name, read_records
 from haplobench.results.run_folder import RunFolder
-from haplobench.suite.compare_settings import CompareSettings
+from haplobench.suite.schema import CompareSettings
 
 COMPARISON = Path(__file__).parents[1] / "comparison" / "fixtures"
 BASELINE = Path(__file__).parents[2] / "results" / "baselines" / "smoke.jsonl"

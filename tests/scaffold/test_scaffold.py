@@ -111,7 +111,7 @@ def test_its_suite_validates(
         [*dict.fromkeys(s.module for s in registry.sources.values()), module_of(written)]
     )
     suite = load_suite(written / "suite.yaml", [], both)
-    named = yaml.safe_dump(suite.as_dict())
+    named = yaml.safe_dump(suite.model_dump(mode="json"))
     assert written.name in named
 
 

@@ -57,11 +57,11 @@ def test_every_profile_loads(profile: str, most: int) -> None:
     suite = load_suite(SUITE, [f"profile={profile}"] if profile else [], load_registry(PLUGINS))
     entries = {entry.label: entry for entry in suite.generators}
     strong, horovod = entries["vae-strong"], entries["vae-horovod"]
-    assert max(strong.world_sizes) == most
-    assert (strong.params, strong.world_sizes) == (horovod.params, horovod.world_sizes)
+    assert max(strong.world_size) == most
+    assert (strong.params, strong.world_size) == (horovod.params, horovod.world_size)
     assert (strong.backend, horovod.backend) == ("torch", "horovod")
     weak = entries["vae-weak"]
-    assert (weak.scaling.mode, weak.world_sizes) == ("weak", strong.world_sizes)
+    assert (weak.scaling.mode, weak.world_size) == ("weak", strong.world_size)
     # The model must not depend on how many people train it, which weak scaling changes.
     assert None not in (weak.params["codes"], weak.params["dropout"])
     assert {label for label in entries if "batch" in label} == {

@@ -19,7 +19,7 @@ from haplobench.runner.plan import plan_cells
 from haplobench.runner.worker.job import Job
 from haplobench.runner.worker.prepare import part_prepared, prepare, shadow_prepared
 from haplobench.suite.load import load_suite
-from haplobench.suite.model import DatasetEntry
+from haplobench.suite.schema import DatasetEntry
 from haplobench.testing import example_context, example_panel
 
 REGISTRY = load_registry()
@@ -60,7 +60,7 @@ def prepared(folder: Path, entry: DatasetEntry) -> Prepared:
         error=str(folder / "error"),
         time_limit=60,
         name="file",
-        params=dict(entry.params),
+        params=dict(entry.values),
         settings={
             "filters": {"min_maf": 0.01, "max_missing": 0},
             "split": entry.split.model_dump(),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 import sys
 import textwrap
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import haplobench
 from haplobench import (
@@ -21,8 +27,13 @@ from haplobench import (
     hookimpl,
 )
 from haplobench.registry import Registry, load_registry
-from haplobench.suite.load import Suite, load_suite, shipped_suites
+from haplobench.runner.plan import plan_cells
+from haplobench.suite.load import find_suite, load_suite, shipped_suites
+from haplobench.suite.schema import Suite
 from haplobench.suite.source import parse_value, write_yaml
+
+LIST = "${LISTS}/list.txt"
+DATE = datetime.date(2020, 2, 29)
 
 
 class VAEParams(Params):
@@ -31,8 +42,13 @@ class VAEParams(Params):
     widths: tuple[int, ...] = (1, 2)
 
 
+class BoundedParams(Params):
+    bound: float = 1.0
+
+
 class FileParams(Params):
     path: str
+    odd: datetime.date | None = None
 
 
 class KmerParams(Params):
@@ -56,6 +72,7 @@ def _plugin() -> types.ModuleType:
             spec("independent", control="Lower bound."),
             spec("copycat", control="Leak."),
             spec("vae-paper", VAEParams),
+            spec("bounded", BoundedParams),
             spec("markov"),
             spec("parallel", distributed=True),
             spec("reads-art", needs=(Binary("no-such-art", "apt-get install art"),)),
@@ -167,8 +184,127 @@ def test_what_was_resolved_loads_again_as_the_same_suite(
 ) -> None:
     suite = load(tmp_path, registry, GOOD, "metrics=[ld-decay]")
     again = load(tmp_path, registry, suite.to_yaml())
-    assert again.as_dict() == suite.as_dict()
+    assert again == suite
     assert again.digest == suite.digest
+
+
+def cells(suite: Suite) -> list[tuple[str, str]]:
+    return [(cell.name, cell.cell_id) for cell in plan_cells(suite)]
+
+
+@pytest.mark.parametrize("name", shipped_suites())
+def test_a_resolved_shipped_suite_reproduces_its_run(name: str, tmp_path: Path) -> None:
+    installed = load_registry()
+    profiles = yaml.safe_load(find_suite(name)[0].read_text()).get("profiles", {})
+    for overrides in ((), *([f"profile={profile}"] for profile in profiles)):
+        suite = load_suite(name, overrides, installed)
+        path = tmp_path / "suite.yaml"
+        path.write_text(suite.to_yaml())
+        again = load_suite(path, (), installed)
+        assert again == suite
+        assert again.digest == suite.digest
+        assert cells(again) == cells(suite)
+
+
+ITEMS = {
+    "datasets": st.fixed_dictionaries(
+        {"name": st.just("file"), "params": st.just({"path": "${PANELS:-here}/a", "odd": DATE})},
+        optional={
+            "filters": st.fixed_dictionaries(
+                {}, optional={"min_maf": st.sampled_from([0, 0.2]), "withdrawn": st.just(LIST)}
+            ),
+            "split": st.sampled_from(
+                [{"folds": 2}, {"folds": 2, "fold": 1}, {"holdout": LIST}, {"relatives": "warn"}]
+            ),
+        },
+    ),
+    "generators": st.fixed_dictionaries(
+        {"name": st.sampled_from(["parallel", "bounded", "reads-art", "copycat"])},
+        optional={
+            "params": st.sampled_from([{}, {"bound": math.inf}]),
+            "seeds": st.lists(st.integers(0, 9), min_size=1, unique=True),
+            "limits": st.sampled_from([{"time": "5m"}, {"restart": 0}]),
+            "backend": st.just("torch"),
+        },
+    ),
+    "metrics": st.fixed_dictionaries(
+        {"name": st.sampled_from(["ld-decay", "k-mers", "needy"])},
+        optional={"optional": st.booleans()},
+    ),
+}
+SUITES = st.fixed_dictionaries(
+    {section: st.lists(items, min_size=1, max_size=3) for section, items in ITEMS.items()},
+    optional={
+        "seeds": st.just([3, 1]),
+        "limits": st.just({"memory": "1GiB", "restart": 2}),
+        "shadows": st.just(2),
+        "compare": st.just({"gate": [], "rules": [{"metric": "ld-decay", "min_effect": math.inf}]}),
+        "executor": st.just({"name": "slurm", "time": "1h", "extra": {"mail": 1}}),
+    },
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(written=SUITES, data=st.data())
+def test_any_resolved_suite_reproduces_its_run(
+    tmp_path: Path,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    written: dict[str, Any],
+    data: st.DataObject,
+) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "list.txt").write_text("Anna\n")
+    monkeypatch.setenv("LISTS", str(tmp_path / "here"))
+    for section in ("datasets", "generators"):
+        for i, item in enumerate(written[section]):
+            item["label"] = f"l{i}"
+    for item in written["generators"]:
+        if item["name"] == "parallel":
+            item["world_size"] = data.draw(st.sampled_from([1, [1, 2]]))
+            item["torch_profile"] = data.draw(st.booleans())
+            item["scaling"] = {"mode": data.draw(st.sampled_from(["weak", "strong"]))}
+        if item["name"] != "bounded":
+            item.pop("params", None)
+        item["optional"] = item["name"] == "reads-art" or data.draw(st.booleans())
+    if data.draw(st.booleans()):
+        written["metrics"] = data.draw(st.sampled_from(["all", []]))
+    else:
+        written["metrics"] = list({item["name"]: item for item in written["metrics"]}.values())
+        for item in written["metrics"]:
+            item["optional"] = item["name"] == "needy" or item.get("optional", False)
+    suite = load(tmp_path, registry, write_yaml({"name": "any", **written}))
+    monkeypatch.setenv("LISTS", str(tmp_path / "there"))
+    monkeypatch.setenv("PANELS", "/elsewhere")
+    again = load(tmp_path, registry, suite.to_yaml())
+    assert again.model_dump() == suite.model_dump()
+    assert again.digest == suite.digest
+    assert cells(again) == cells(suite)
+    assert [entry.optional for entry in again.generators] == [
+        entry.optional for entry in suite.generators
+    ]
+    for item, entry in zip(
+        written["generators"], again.generators[-len(written["generators"]) :], strict=True
+    ):
+        assert entry.optional == item["optional"]
+
+
+def test_what_an_alias_names_is_changed_where_it_is_named(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = """\
+        name: a
+        datasets: [embedded]
+        generators:
+          - {name: vae-paper, label: one, params: &shared {window: 32, widths: [3]}}
+          - {name: vae-paper, label: two, params: *shared}
+        """
+    suite = load(tmp_path, registry, text, "generators[0].params.window=16")
+    params = {entry.label: entry.params["window"] for entry in suite.generators[2:]}
+    assert params == {"one": 16, "two": 32}
 
 
 @pytest.mark.parametrize("name", ["profile", "torch_profile"])
@@ -399,16 +535,18 @@ def test_environment_variables_expand_in_dataset_parameters(
         """
     monkeypatch.setenv("PANELS", "/data")
     here = load(tmp_path, registry, text)
-    assert here.datasets[0].params == {"path": "/data/chr1.vcf.gz"}
+    assert here.datasets[0].values == {"path": "/data/chr1.vcf.gz", "odd": None}
+    assert here.datasets[0].params == {"path": "${PANELS}/chr1.vcf.gz"}
     # The same suite, wherever the files are.
     monkeypatch.setenv("PANELS", "/mnt")
     assert load(tmp_path, registry, text).digest == here.digest
     monkeypatch.delenv("PANELS")
     assert problems(tmp_path, registry, text) == [
-        "s.yaml:5: datasets[0].params.path: the environment variable PANELS is not set"
+        "s.yaml:5: datasets[0].params.path: ${PANELS}/chr1.vcf.gz: the environment variable PANELS "
+        "is not set"
     ]
     default = text.replace("${PANELS}", "${PANELS:-../panels}")
-    assert load(tmp_path, registry, default).datasets[0].params["path"] == "../panels/chr1.vcf.gz"
+    assert load(tmp_path, registry, default).datasets[0].values["path"] == "../panels/chr1.vcf.gz"
 
 
 def test_suites_are_found_by_path_or_name(
@@ -436,7 +574,7 @@ def test_suites_are_found_by_path_or_name(
 
 
 def test_the_shipped_suites_validate_against_the_schema() -> None:
-    from haplobench.suite.checks import check_profiles, write_out
+    from haplobench.suite.load import check_profiles, expand_shorthands
     from haplobench.suite.schema import SuiteFile
     from haplobench.suite.source import read_marked
 
@@ -446,7 +584,7 @@ def test_the_shipped_suites_validate_against_the_schema() -> None:
         pytest.skip("not a checkout: no suites/ folder")
     for path in files:
         tree = read_marked(path, path.name)
-        write_out(tree.root)
+        expand_shorthands(tree.root)
         SuiteFile.model_validate(tree.root)
         assert tree.problems == check_profiles(tree) == []
 

@@ -145,7 +145,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("{allow_unknown: true}", "filters.withdrawn: expected a file, or a list of names"),
         ("{file: a, names: [b]}", "filters.withdrawn: expected a file, or a list of names"),
         ("{file: a, allow_unkown: true}", "did you mean allow_unknown"),
-        ("[1001]", r"filters.withdrawn.names\[0\]: expected a valid string, found 1001"),
+        ("[1001]", r"filters.withdrawn: 1001 isn't text but YAML's int; quote the name"),
     ],
 )
 def test_what_is_no_list(value: str, said: str, tmp_path: Path) -> None:

@@ -112,11 +112,10 @@ def _loaded(
 
     `values` are parameters as they are, `settings` such as `key=value` whose values are YAML.
     """
-    from pydantic import ValidationError
-
+    from haplobench.files import expand_variables
     from haplobench.plugin import RunContext
     from haplobench.registry import load_registry, missing_needs, resolve
-    from haplobench.suite.source import explain, key_text, parse_value
+    from haplobench.suite.source import key_text, map_texts, parse_value, structural_problems
 
     spec = load_registry().dataset(name)
     if missing := missing_needs(spec.needs):
@@ -126,12 +125,13 @@ def _loaded(
         key, equals, value = setting.partition("=")
         if not equals:
             raise BenchError(f"--set {setting}: expected key=value")
-        values[key] = parse_value(value, f"--set {setting}")
-    try:
-        params = spec.params.model_validate(values)
-    except ValidationError as error:
-        problems = [f"{key_text(key)}: {text}" for key, text in explain(error, spec.params)]
-        raise BenchError(f"dataset {name}: {'; '.join(problems)}") from None
+        given = parse_value(value, f"--set {setting}")
+        values[key] = map_texts(given, lambda _, text: expand_variables(text))
+    problems = structural_problems(values, spec.params)
+    if problems:
+        listed = "; ".join(f"{key_text(place)}: {text}" for place, text in problems)
+        raise BenchError(f"dataset {name}: {listed}")
+    params = spec.params.model_validate(values)
     with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
         ctx = RunContext(seed=seed, artifacts=Path(scratch), scratch=Path(scratch))
         yield resolve(spec.target)().load(params, ctx)

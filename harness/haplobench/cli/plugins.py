@@ -304,7 +304,7 @@ def _subjects(registry: Registry, name: str, kind: Kind | None) -> list[tuple[st
         return found
     if kind:
         getattr(registry, kind)(name)  # says what there is instead
-    from haplobench.suite.source import near_names
+    from haplobench.files import near_names
 
     known = [*registry.generators, *registry.metrics, *registry.datasets]
     broken = "".join(

@@ -68,7 +68,7 @@ def compare(
     from haplobench.compare.wording import print_comparison
     from haplobench.compare.write import render, write_comparison
     from haplobench.errors import BenchError
-    from haplobench.suite.compare_settings import load_settings
+    from haplobench.suite.load import load_settings
 
     settings = load_settings(suite) if suite else None
     name = Path(suite).stem if suite else ""

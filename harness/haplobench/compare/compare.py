@@ -11,7 +11,7 @@ from haplobench.compare.measured import FLOOR, Cohort, Definition, Key, Measured
 from haplobench.compare.model import Comparison, Row, Status
 from haplobench.compare.numbers import Judged, benjamini_hochberg, compare_numbers, holm
 from haplobench.errors import BenchError
-from haplobench.suite.compare_settings import CompareSettings
+from haplobench.suite.schema import CompareSettings
 from haplobench.suite.source import key_text, structural_problems
 
 PERFORMANCE = "performance"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from haplobench.compare.measured import Definition
 from haplobench.compare.model import Test
-from haplobench.suite.compare_settings import CompareSettings
+from haplobench.suite.schema import CompareSettings
 
 Floats = Sequence[float] | NDArray[np.float64]
 

@@ -14,10 +14,9 @@ from haplobench.compare.baseline import FOLDER, is_baseline, parse_baseline
 from haplobench.compare.measured import Measured, define, gather
 from haplobench.compare.model import Side
 from haplobench.errors import BenchError, FormatError, SuiteError
-from haplobench.files import parse_json
+from haplobench.files import near_names, parse_json
 from haplobench.results.records import check_record, check_schema, current_name
 from haplobench.results.run_folder import RECORDS, resolve_run
-from haplobench.suite.source import near_names
 
 _RUN = re.compile(rb'"run_id": ?"((?:[^"\\]|\\.)*)"')
 

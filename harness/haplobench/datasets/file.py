@@ -18,7 +18,6 @@ from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.datasets.params import FileParams
 from haplobench.errors import FormatError
-from haplobench.files import expand
 from haplobench.plugin import LoadedDataset, RunContext
 
 # More disagreeing sites than this, and the sequence is another build's or contig's.
@@ -170,11 +169,11 @@ class File:
 
         Raises FormatError: one line that names file, record or line, and cause.
         """
-        path = expand(params.path)
+        path = Path(params.path).expanduser()
         tables = {"panel_file", "pedigree_file"}
         options = ReadOptions(
-            panel_file=expand(params.panel_file) if params.panel_file else None,
-            pedigree_file=expand(params.pedigree_file) if params.pedigree_file else None,
+            panel_file=_path(params.panel_file),
+            pedigree_file=_path(params.pedigree_file),
             **params.model_dump(
                 include=set(ReadOptions.model_fields) - tables, exclude_defaults=True
             ),
@@ -188,7 +187,7 @@ class File:
         recombination_map, sequence = read_surroundings(panel, params.map, params.fasta)
         for key, text in (("map", params.map), ("fasta", params.fasta)):
             if text:
-                provenance[key] = str(expand(text))
+                provenance[key] = str(_path(text))
         if recombination_map is not None and recombination_map.remark:
             provenance["map"] += f" ({recombination_map.remark})"
         return LoadedDataset(
@@ -205,11 +204,11 @@ class File:
         The time of a file's last change of any kind is among them, which no program sets back
         as it does the time of its content. What is fitted rests on the content itself.
         """
-        path = expand(params.path)
+        path = Path(params.path).expanduser()
         named = [
             path,
             *(
-                expand(text)
+                Path(text).expanduser()
                 for text in (params.panel_file, params.pedigree_file, params.map, params.fasta)
                 if text
             ),
@@ -232,7 +231,7 @@ def read_surroundings(
     """
     recombination_map = None
     if map_path:
-        path = expand(map_path)
+        path = Path(map_path).expanduser()
         if not path.is_file():
             raise FormatError(f"{path}: no such recombination map")
         start = int(panel.positions[0])
@@ -241,8 +240,13 @@ def read_surroundings(
             recombination_map = whole.region(start, max(int(panel.positions[-1]), start + 1))
         except FormatError as error:
             raise FormatError(f"{path}: {error.args[0]}", hint=error.hint) from None
-    sequence = read_sequence(expand(fasta_path), panel) if fasta_path else None
+    fasta = _path(fasta_path)
+    sequence = read_sequence(fasta, panel) if fasta else None
     return recombination_map, sequence
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
 
 
 def _stamp(path: Path) -> str:

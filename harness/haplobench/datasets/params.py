@@ -18,7 +18,9 @@ class EmbeddedParams(Params):
 
 
 class FileParams(Params):
-    """Haplotypes of a file. In paths, `~` and `${HAPLOBENCH_DATA}` (or others) are expanded.
+    """Haplotypes of a file; `~` in paths is the home folder.
+
+    Suites and `bench data` expand `${HAPLOBENCH_DATA}` and other variables of the environment.
 
     Attributes
     ----------

@@ -27,7 +27,6 @@ from haplobench.data.genome import RecombinationMap
 from haplobench.data.panel import Panel
 from haplobench.datasets.params import SimulatedParams
 from haplobench.errors import BenchError, FormatError
-from haplobench.files import expand
 from haplobench.plugin import LoadedDataset, RunContext
 
 _BLOCK = 1024
@@ -182,7 +181,7 @@ def _stretch(species: Any, model: Any, params: SimulatedParams) -> _Stretch:
 
 
 def _map_path(params: SimulatedParams) -> Path:
-    path = expand(params.map)
+    path = Path(params.map).expanduser()
     if not path.is_file():
         raise FormatError(f"{path}: no such recombination map")
     return path

@@ -9,7 +9,7 @@ from typing import Any
 
 from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import FormatError
-from haplobench.files import file_name, read_as
+from haplobench.files import digest_of, file_name, read_as
 from haplobench.fitted.models import note_model
 from haplobench.plugin import GPU, MetricSpec, Telemetry
 from haplobench.results.costs import note_cost
@@ -21,7 +21,7 @@ from haplobench.runner.stage import RunState, StageFailedError, explain_failure,
 from haplobench.runner.store import link_or_copy
 from haplobench.runner.worker.cost import Beat, most_gpu_memory
 from haplobench.runner.worker.facts import DrawFacts, FitFacts, MetricError, SampleFacts
-from haplobench.suite.model import DatasetEntry, MetricEntry, digest_of
+from haplobench.suite.schema import DatasetEntry, MetricEntry
 
 
 @dataclass
@@ -75,7 +75,7 @@ def fit_and_sample(
         "plugins": run.modules("generators", entry.name),
         "params": dict(entry.params),
         "seed": cell.seed,
-        "world_size": entry.world_size,
+        "world_size": entry.ranks,
         "backend": entry.backend,
         "torch": "torch" in code.modules,
         "gpu": "torch" in code.modules or any(isinstance(need, GPU) for need in spec.needs),
@@ -105,7 +105,7 @@ def fit_and_sample(
             "generator": cell.label,
             "name": entry.name,
             "seed": cell.seed,
-            "world_size": entry.world_size,
+            "world_size": entry.ranks,
         }
         note_model(run.folder, cell.name, model, dataset.folder, noted)
         costs = {"draws": [draw.plain() for draw in draws]}
@@ -220,7 +220,7 @@ def floor_cohorts(
 def sampled_cohorts(run: RunState, cell: Cell, sampled: Sampled, site_matched: bool) -> Cohorts:
     """The cohorts that a generator has sampled."""
     folder = run.store.folder("sample", sampled.key).resolve()
-    fit, world_size = sampled.fit, cell.generator.world_size if cell.generator else 1
+    fit, world_size = sampled.fit, cell.generator.ranks if cell.generator else 1
     return Cohorts(
         key=sampled.key,
         replicates=len(sampled.draws),

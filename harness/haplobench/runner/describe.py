@@ -21,7 +21,7 @@ from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
 from haplobench.runner.plan import Cell
 from haplobench.runner.recording import distribution_of
-from haplobench.suite.model import Suite
+from haplobench.suite.schema import Suite
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ClaimLog:
             cell.dataset.label,
             cell.label,
             cell.seed,
-            cell.generator.world_size,
+            cell.generator.ranks,
             claims,
             len(shadows),
         )

@@ -23,14 +23,17 @@ from haplobench.runner.progress import ProgressReporter, SilentReporter
 from haplobench.runner.run import RunOutcome, drive
 from haplobench.runner.stage import RunState
 from haplobench.runner.worker.facts import STAGE_FILE
-from haplobench.suite.model import DatasetEntry, GeneratorEntry, MetricEntry, Suite
 from haplobench.suite.schema import (
     FLOOR,
+    DatasetEntry,
     Filters,
     FloorSettings,
+    GeneratorEntry,
     Limits,
+    MetricEntry,
     SampleSettings,
     SplitSettings,
+    Suite,
 )
 
 NAME = "evaluate"
@@ -154,15 +157,15 @@ def _suite(evaluation: Evaluation, registry: Registry) -> Suite:
         spec = registry.metric(name)
         params = spec.params().model_dump(mode="json", round_trip=True)
         missing = tuple(missing_needs(spec.needs))
-        entries.append(MetricEntry(name, params, missing, optional=True))
+        entries.append(MetricEntry(name=name, params=params, missing=missing, optional=True))
     sites, split = evaluation.sites, SplitSettings(seed=seed)
     filters = Filters(min_maf=sites.min_maf, max_missing=sites.max_missing)
     return Suite(
         name=NAME,
         title=f"{label} against {dataset}",
         seeds=(seed,),
-        datasets=(DatasetEntry(dataset, "", {}, {}, filters, split),),
-        generators=(GeneratorEntry(label, label, "generator", {}, (seed,), limits=Limits()),),
+        datasets=(DatasetEntry(name="", label=dataset, filters=filters, split=split),),
+        generators=(GeneratorEntry(name=label, label=label, seeds=(seed,)),),
         metrics=tuple(entries),
         sample=SampleSettings(),
         floor=FloorSettings(draws=evaluation.floor_draws),
@@ -193,7 +196,9 @@ class GivenPanels:
         entries: list[GeneratorEntry | None] = [None, suite.generators[0]]
         if self.marks:
             entries.append(
-                replace(suite.generators[0], label=self.marks["cohort"], role="subsample")
+                suite.generators[0].model_copy(
+                    update={"label": self.marks["cohort"], "role": "subsample"}
+                )
             )
         seeds = [0] + [suite.seeds[0]] * 2
         return [

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from haplobench.files import digest_of
 from haplobench.plugin import Binary, Need
 from haplobench.runner.worker.job import Stage
-from haplobench.suite.model import digest_of
 
 HARNESS = "haplobench"
 _HERE = Path(__file__).parents[1]

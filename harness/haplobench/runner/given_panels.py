@@ -15,9 +15,9 @@ from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared
 from haplobench.data.sites import MatchedSites, match_sites
 from haplobench.errors import BenchError
+from haplobench.files import digest_of
 from haplobench.plugin import RunContext
 from haplobench.runner.worker.prepare import make_prepared
-from haplobench.suite.model import digest_of
 
 AbsentSites = Literal["fixed", "leave-out"]
 

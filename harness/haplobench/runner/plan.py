@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from haplobench.files import digest_of
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec, Telemetry
 from haplobench.results.records import Role
 from haplobench.runner.fingerprints import harness_code, plugin_code
-from haplobench.suite.model import DatasetEntry, GeneratorEntry, MetricEntry, Suite, digest_of
-from haplobench.suite.schema import FLOOR, SampleSettings
+from haplobench.suite.schema import (
+    FLOOR,
+    DatasetEntry,
+    GeneratorEntry,
+    MetricEntry,
+    SampleSettings,
+    Suite,
+)
 
 _ROLES: dict[Role, int] = {"floor": 0, "control": 1, "generator": 2}
 
@@ -38,7 +45,7 @@ class Cell:
     def name(self) -> str:
         """For people and file names: `chr20-eur/vae-paper/seed1`."""
         tail = f"/seed{self.seed}" if self.generator else ""
-        ranks = self.generator.world_size if self.generator else 1
+        ranks = self.generator.ranks if self.generator else 1
         return f"{self.dataset.label}/{self.label}{tail}" + (f"/ranks{ranks}" if ranks > 1 else "")
 
     @property
@@ -47,7 +54,7 @@ class Cell:
         question: dict[str, Any] = {
             "dataset": self.dataset.label,
             "source": self.dataset.name,
-            "source_params": self.dataset.asked,
+            "source_params": self.dataset.params,
             "filters": self.dataset.filters.asked(),
             "split": self.dataset.asked_split(),
             "generator": self.label,
@@ -57,10 +64,10 @@ class Cell:
             question |= {
                 "name": self.generator.name,
                 "params": self.generator.params,
-                "world_size": self.generator.world_size,
+                "world_size": self.generator.ranks,
                 "haplotypes": self.sample.haplotypes,
             }
-            if self.generator.world_size > 1 and self.generator.backend != "torch":
+            if self.generator.ranks > 1 and self.generator.backend != "torch":
                 question["backend"] = self.generator.backend
             if self.generator.train_share < 1:
                 question["people"] = self.generator.train_share
@@ -92,13 +99,14 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
 
 def by_world_size(entry: GeneratorEntry) -> list[GeneratorEntry]:
     """An entry for each of its world sizes, with the work that is its ranks'."""
-    most = max(entry.world_sizes)
+    most = max(entry.world_size)
     entries = []
-    for size in entry.world_sizes:
+    for size in entry.world_size:
         times = {name: value * size for name, value in entry.scaling.per_rank.items()}
         share = size / most if entry.scaling.mode == "weak" else entry.train_share
         params = {**entry.params, **times}
-        entries.append(replace(entry, world_sizes=(size,), params=params, train_share=share))
+        changes = {"world_size": (size,), "params": params, "train_share": share}
+        entries.append(entry.model_copy(update=changes))
     return entries
 
 
@@ -122,7 +130,7 @@ class Keys:
         return digest_of(
             {
                 "stage": "prepare",
-                "dataset": [spec.name, spec.version, entry.params],
+                "dataset": [spec.name, spec.version, entry.values],
                 "fingerprint": fingerprint,
                 "filters": entry.filters.asked(),
                 **({"withdrawn": consent} if consent else {}),
@@ -149,8 +157,8 @@ class Keys:
                 "generator": [spec.name, spec.version, entry.params],
                 "files": entry.fingerprint,
                 "seed": seed,
-                "world_size": entry.world_size,
-                "backend": entry.backend if entry.world_size > 1 else "",
+                "world_size": entry.ranks,
+                "backend": entry.backend if entry.ranks > 1 else "",
                 **({"train_share": entry.train_share} if entry.train_share < 1 else {}),
                 **({"profile": True} if entry.torch_profile else {}),
                 "code": plugin_code(spec.target, spec.needs).digest,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from haplobench.errors import BenchError
+from haplobench.files import digest_of
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
@@ -16,8 +17,7 @@ from haplobench.results.records import Phase, Record, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
 from haplobench.runner.worker.facts import MeasureFacts
-from haplobench.suite.model import Suite, digest_of
-from haplobench.suite.schema import FLOOR
+from haplobench.suite.schema import FLOOR, Suite
 
 BAD = ("failed", "timeout", "memory")
 
@@ -74,7 +74,7 @@ class Recorder:
             "role": cell.role,
             "params_digest": digest_of(generator.params if generator else {})[:16],
             "seed": cell.seed,
-            "world_size": generator.world_size if generator else 1,
+            "world_size": generator.ranks if generator else 1,
             "cell_id": cell.cell_id,
             "git_sha": provenance.git["sha"],
             "git_dirty": provenance.git["dirty"],

@@ -22,7 +22,7 @@ from haplobench.data.consent import withdrawal_text
 from haplobench.data.prepared import PrepareFacts
 from haplobench.data.relatives import noteworthy
 from haplobench.errors import BenchError, SuiteError
-from haplobench.files import read_json, write_json, write_whole
+from haplobench.files import digest_of, read_json, write_json, write_whole
 from haplobench.hookspecs import StageEvent
 from haplobench.plugin import GeneratorSpec, MetricSpec
 from haplobench.registry import Registry, resolve
@@ -48,7 +48,7 @@ from haplobench.runner.recording import Failure, Recorder, RecordLog
 from haplobench.runner.stage import RunState, StageFailedError, run_stage
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error
-from haplobench.suite.model import Suite, digest_of
+from haplobench.suite.schema import Suite
 
 LOG = logging.getLogger("haplobench.runner")
 
@@ -351,7 +351,7 @@ class SuiteSource:
             spec = self.registry.dataset(entry.name)
             try:
                 dataset = resolve(spec.target)()
-                fingerprint = str(dataset.fingerprint(spec.params.model_validate(entry.params)))
+                fingerprint = str(dataset.fingerprint(spec.params.model_validate(entry.values)))
             except BenchError as error:
                 problems.append(f"dataset {entry.label}: {error}")
             except OSError as error:
@@ -379,7 +379,7 @@ class SuiteSource:
         job = {
             "name": entry.name,
             "plugins": run.modules("datasets", entry.name),
-            "params": dict(entry.params),
+            "params": entry.values,
             "seed": entry.split.seed,
             "settings": {
                 "filters": entry.filters.model_dump(),

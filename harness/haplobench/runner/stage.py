@@ -27,8 +27,7 @@ from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.facts import STAGE_FILE, SampleFacts
 from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, last_lines
 from haplobench.runner.worker.launch import log_of_rank
-from haplobench.suite.model import Suite
-from haplobench.suite.schema import Limits
+from haplobench.suite.schema import Limits, Suite
 from haplobench.units import format_duration, format_size
 
 T = TypeVar("T")

@@ -1,4 +1,9 @@
-"""Schema of a suite: the keys of its YAML as pydantic models, see `resolved_suite`."""
+"""The keys of a suite as pydantic models: as its YAML has them, and resolved.
+
+`SuiteFile` is what a file says; `Suite` the same with profile and overrides applied, controls
+added and parameters complete. What a resolved item has besides (`…Entry`) are facts of this
+machine: they are never written, so that a suite written out is asked the same wherever it loads.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     SerializerFunctionWrapHandler,
+    field_serializer,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from haplobench.data.consent import WithdrawnSetting
-from haplobench.suite.compare_settings import CompareSettings
-from haplobench.units import parse_duration, parse_size
+from haplobench.data.consent import PeopleList, WithdrawnSetting
+from haplobench.files import digest_of
+from haplobench.results.records import current_name
+from haplobench.suite.source import write_yaml
+from haplobench.units import format_duration, format_size, parse_duration, parse_size
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 FLOOR = "floor"
@@ -56,24 +65,34 @@ def _haplotypes(value: object) -> object:
     raise ValueError(f"expected holdout or a positive number of haplotypes, found {value!r}")
 
 
-def _distinct(seeds: list[int]) -> list[int]:
+def _series(value: object) -> object:
+    """YAML's lists as what can't be changed."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_or_more(value: object) -> object:
+    if value == []:
+        raise ValueError("list should have at least 1 item, found none")
+    return _series(value)
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"expected one or more different seeds, found {seeds}")
+        raise ValueError(f"expected one or more different seeds, found {list(seeds)}")
     return seeds
 
 
 def _world_sizes(value: object) -> object:
-    sizes = value if isinstance(value, list) else [value]
+    sizes = value if isinstance(value, list | tuple) else [value]
     whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
     if not sizes or len(set(whole)) < len(sizes) or min(whole) < 1:
         raise ValueError(f"expected a number of ranks, or a list of different ones, found {value}")
-    return sizes
+    return tuple(sizes)
 
 
-Share = Annotated[float, BeforeValidator(_share)]
 Part = Annotated[float | str | list[str], BeforeValidator(_part)]
-WorldSizes = Annotated[list[int], BeforeValidator(_world_sizes)]
-Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
+WorldSizes = Annotated[tuple[int, ...], BeforeValidator(_world_sizes)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_series), AfterValidator(_distinct)]
 
 
 class Strict(BaseModel):
@@ -180,7 +199,15 @@ class SplitSettings(Strict):
         return values
 
 
-class Limits(Strict):
+class GeneratorLimits(Strict):
+    """A generator's own limits, where they differ from the suite's."""
+
+    time: Duration | None = None
+    memory: Size | None = None
+    restart: int | None = Field(default=None, ge=0)
+
+
+class Limits(GeneratorLimits):
     """Limits of one stage of a cell (sampling: of one draw; measuring: of one metric).
 
     `time`: seconds. `memory`: bytes, of the stage's ranks and child processes together.
@@ -191,14 +218,6 @@ class Limits(Strict):
     time: Duration = 600.0
     memory: Size = 8 << 30
     restart: int = Field(default=0, ge=0)
-
-
-class GeneratorLimits(Strict):
-    """A generator's own limits, where they differ from the suite's."""
-
-    time: Duration | None = None
-    memory: Size | None = None
-    restart: int | None = Field(default=None, ge=0)
 
 
 class SampleSettings(Strict):
@@ -239,13 +258,37 @@ class ExecutorSettings(Strict):
 
 
 class DatasetItem(Strict):
-    """A dataset as the YAML names it."""
+    """A dataset as the YAML names it.
+
+    In texts of its parameters, and in paths of lists of people, `${NAME}`, `$NAME` and
+    `${NAME:-default}` stand for variables of the environment, `$$` for a dollar sign.
+    """
 
     name: str
     label: Name | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     filters: Filters = Filters()
     split: SplitSettings = SplitSettings()
+
+
+class DatasetEntry(DatasetItem):
+    """A dataset of a resolved suite.
+
+    `params` are those that the file gives, the same on every machine; `values` are validated and
+    complete, with environment variables expanded. `withdrawn` is the list that the filters name,
+    `listed` are the lists of people of the split, by its keys: neither is in any digest of what
+    was asked.
+    """
+
+    label: str
+    values: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    withdrawn: InstanceOf[PeopleList] | None = Field(default=None, exclude=True)
+    listed: dict[str, InstanceOf[PeopleList]] = Field(default_factory=dict, exclude=True)
+
+    def asked_split(self) -> dict[str, Any]:
+        """The split as digests of what was asked hold it: of a list of people its content's."""
+        digests = {key: people.digest for key, people in self.listed.items()}
+        return self.split.model_dump() | digests
 
 
 class ScalingSettings(Strict):
@@ -273,7 +316,7 @@ class GeneratorItem(Strict):
     name: str
     label: Name | None = None
     params: dict[str, Any] = Field(default_factory=dict)
-    world_size: WorldSizes = [1]
+    world_size: WorldSizes = (1,)
     backend: Literal["torch", "horovod"] = "torch"
     scaling: ScalingSettings = ScalingSettings()
     torch_profile: bool = False
@@ -289,6 +332,40 @@ class GeneratorItem(Strict):
             del values["profile"]
         return values
 
+    @model_serializer(mode="wrap")
+    def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Suites without them keep the digest that they had before there were such settings.
+        values: dict[str, Any] = handler(self)
+        if self.scaling == ScalingSettings():
+            values.pop("scaling", None)
+        if not self.torch_profile:
+            values.pop("torch_profile", None)
+        return values
+
+
+class GeneratorEntry(GeneratorItem):
+    """A generator of a resolved suite: parameters complete, seeds and limits its own.
+
+    `missing` says what this machine lacks of its needs (empty: ready); `fingerprint` identifies
+    files that the parameters name. `train_share`: the share of the training people on whom it is
+    fitted, and of the haplotypes it samples.
+    """
+
+    label: str
+    seeds: Seeds
+    limits: Limits = Limits()
+    role: Literal["generator", "control", "subsample"] = Field(default="generator", exclude=True)
+    train_share: float = Field(default=1.0, exclude=True)
+    missing: tuple[str, ...] = Field(default=(), exclude=True)
+    fingerprint: str = Field(default="", exclude=True)
+
+    @property
+    def ranks(self) -> int:
+        """The world size of a cell's entry, which has but one."""
+        if len(self.world_size) != 1:
+            raise ValueError(f"{self.label}: several world sizes, {self.world_size}")
+        return self.world_size[0]
+
 
 class MetricItem(Strict):
     """A metric as the YAML names it; `optional` as for generators."""
@@ -296,6 +373,72 @@ class MetricItem(Strict):
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
     optional: bool = False
+
+
+class MetricEntry(MetricItem):
+    """A metric of a resolved suite: parameters complete; `missing` as of `GeneratorEntry`."""
+
+    missing: tuple[str, ...] = Field(default=(), exclude=True)
+
+
+class CompareRule(Strict):
+    """Overrides what a metric's spec says, for one metric or one number of it.
+
+    `min_effect`: differences up to this are unchanged; for family `performance` a ratio less
+    one (0.2: 20 % slower). `direction`: which way is better. `ignore`: never gated.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    metric: str
+    submetric: str | None = None
+    generator: str | None = None
+    min_effect: float | None = Field(default=None, ge=0)
+    direction: Literal["lower", "higher", "closer", "info"] | None = None
+    ignore: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_name(cls, rule: Any) -> Any:
+        if isinstance(rule, dict) and isinstance(rule.get("submetric"), str):
+            name = current_name(str(rule.get("metric")), rule["submetric"])
+            return {**rule, "submetric": name}
+        return rule
+
+    @model_validator(mode="after")
+    def _says_something(self) -> CompareRule:
+        if self.min_effect is None and self.direction is None and self.ignore is None:
+            raise ValueError("expected one of min_effect, direction, ignore")
+        return self
+
+    def fits(self, generator: str, metric: str, submetric: str) -> bool:
+        """Whether it speaks of this number."""
+        return (
+            self.metric == metric
+            and self.submetric in (None, submetric)
+            and self.generator in (None, generator)
+        )
+
+
+class CompareSettings(Strict):
+    """How runs of a suite are compared.
+
+    `gate`: metric families whose regressions fail a comparison. `controls`: whether those of
+    controls do. `labelled`: whether values by label (MAF bin, superpopulation) do, beside the
+    unlabelled. `alpha`: level of the multiple-testing control. `slower`: for family
+    `performance`, medians are called changed from this ratio on (0.15: 15 %). `rules`: a later
+    one overrides an earlier.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    gate: list[str] = Field(default=["fidelity", "privacy", "utility", "performance"])
+    controls: bool = False
+    labelled: bool = True
+    alpha: float = Field(default=0.02, gt=0, lt=1)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    slower: float = Field(default=0.15, ge=0)
+    rules: list[CompareRule] = Field(default_factory=list)
 
 
 class SuiteFile(Strict):
@@ -309,10 +452,10 @@ class SuiteFile(Strict):
 
     name: Name
     title: str = ""
-    seeds: Seeds = [1]
-    datasets: list[DatasetItem] = Field(min_length=1)
-    generators: list[GeneratorItem] = Field(default_factory=list)
-    metrics: list[MetricItem] = Field(default_factory=lambda: [MetricItem(name="all")])
+    seeds: Seeds = (1,)
+    datasets: Annotated[tuple[DatasetItem, ...], BeforeValidator(_one_or_more)]
+    generators: Annotated[tuple[GeneratorItem, ...], BeforeValidator(_series)] = ()
+    metrics: Annotated[tuple[MetricItem, ...], BeforeValidator(_series)] = (MetricItem(name="all"),)
     sample: SampleSettings = SampleSettings()
     floor: FloorSettings = FloorSettings()
     shadows: int = Field(default=0, ge=0, multiple_of=2)
@@ -320,5 +463,93 @@ class SuiteFile(Strict):
     limits: Limits = Limits()
     executor: ExecutorSettings = ExecutorSettings()
     compare: CompareSettings = CompareSettings()
-    profile: str | None = None
-    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    profile: str | None = Field(default=None, exclude=True)
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
+
+    @field_serializer("compare")
+    def _compare_as_asked(self, compare: CompareSettings) -> dict[str, Any]:
+        return compare.model_dump(exclude_unset=True)
+
+
+class Suite(SuiteFile):
+    """A suite that validated: profile and overrides applied, controls added, params complete."""
+
+    datasets: tuple[DatasetEntry, ...]
+    generators: tuple[GeneratorEntry, ...] = ()
+    metrics: tuple[MetricEntry, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything asked; limits, executor, compare and title left out."""
+        asked = self.model_dump(exclude={"title", "limits", "executor", "compare"})
+        for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
+            dataset["filters"] = entry.filters.asked()
+            dataset["split"] = entry.asked_split()
+        for generator in asked["generators"]:
+            del generator["limits"]
+            if generator.pop("torch_profile", False):
+                generator["profile"] = True  # its name in digests of earlier builds
+        return digest_of(asked)
+
+    def to_yaml(self) -> str:
+        """The suite as YAML that `load_suite` reads again as the same."""
+        return write_yaml(self.model_dump())
+
+    def describe(self) -> str:
+        """The plan for people: what is run how often, and what is left out and why."""
+        lines = [f"{self.name}: {self.title}" if self.title else self.name]
+        for dataset in self.datasets:
+            split = dataset.split
+            lines.append(
+                f"  dataset    {dataset.label}"
+                + (f" ({dataset.name})" if dataset.name != dataset.label else "")
+                + f": MAF >= {dataset.filters.min_maf:g}, {split}"
+            )
+        ready = [entry for entry in self.generators if not entry.missing]
+        for generator in self.generators:
+            name = f" ({generator.name})" if generator.name != generator.label else ""
+            seeds = ", ".join(map(str, generator.seeds))
+            ranks = ""
+            if generator.world_size != (1,):
+                sizes = ", ".join(map(str, generator.world_size))
+                weak = ", weak" if generator.scaling.mode == "weak" else ""
+                ranks = f", world size {sizes} ({generator.backend}{weak})"
+            lines.append(
+                f"  {generator.role:10s} {generator.label}{name}: "
+                + (
+                    f"left out, needs {'; '.join(generator.missing)}"
+                    if generator.missing
+                    else f"seed{'s' if len(generator.seeds) > 1 else ''} {seeds}{ranks}"
+                )
+            )
+        metrics = ", ".join(entry.name for entry in self.metrics if not entry.missing)
+        lines.append(f"  metrics    {metrics or 'none'}")
+        lines += [
+            f"  metric     {entry.name}: left out, needs {'; '.join(entry.missing)}"
+            for entry in self.metrics
+            if entry.missing
+        ]
+        cells = len(self.datasets) * (
+            1 + sum(len(entry.seeds) * len(entry.world_size) for entry in ready)
+        )
+        lines.append(
+            f"  {cells} cells: {len(self.datasets)} of the floor ({self.floor.draws} draws), "
+            f"{cells - len(self.datasets)} of generators ({self.sample.draws} draws each, "
+            f"{self.sample.haplotypes} haplotypes)"
+        )
+        if self.shadows:
+            lines.append(
+                f"  shadows    {self.shadows} more fits of each on random halves of all people"
+            )
+        lines.append(
+            f"  limits     {format_duration(self.limits.time)} and "
+            f"{format_size(self.limits.memory)} a stage"
+            + (f", restarted up to {self.limits.restart} times" if self.limits.restart else "")
+        )
+        if self.executor.name != "local":
+            asked = self.executor.model_dump(exclude_defaults=True, exclude={"name"})
+            lines.append(
+                f"  executor   {self.executor.name}"
+                + "".join(f" {key}={value}" for key, value in asked.items())
+            )
+        return "\n".join(lines)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from haplobench.errors import SuiteError
-from haplobench.files import read_regular, shortened
+from haplobench.files import near_names, read_regular, shortened
 from haplobench.user_text import decode
 
 Key = tuple[str | int, ...]
@@ -131,6 +130,15 @@ def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
         yield key, value
 
 
+def map_texts(value: Any, change: Callable[[Key, str], Any], key: Key = ()) -> Any:
+    """A value with every text in it changed; `change` is given each with its key."""
+    if isinstance(value, dict):
+        return {name: map_texts(item, change, (*key, name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [map_texts(item, change, (*key, i)) for i, item in enumerate(value)]
+    return change(key, value) if isinstance(value, str) else value
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, but `1e-2` and `1E5` are numbers, as in YAML 1.2 and JSON."""
 
@@ -174,7 +182,7 @@ def read_marked(path: Path, name: str) -> MarkedTree:
         if node is not None:
             _check_extent(node, name)
             _mark(node, (), tree)
-            tree.root = loader.construct_document(node)
+            tree.root = _unshared(loader.construct_document(node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -191,6 +199,13 @@ def read_marked(path: Path, name: str) -> MarkedTree:
     if not isinstance(tree.root, dict):
         raise SuiteError([f"{name}:1: expected keys and values, found {type(tree.root).__name__}"])
     return tree
+
+
+def _unshared(value: Any) -> Any:
+    """A value in which what an alias names is a copy, so that to change one changes no other."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _first_line(error: Exception) -> str:
@@ -290,12 +305,6 @@ def apply_override(tree: MarkedTree, override: str) -> None:
         raise SuiteError([f"--set {override}: {error.args[0]}"]) from None
 
 
-def near_names(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
-    return f"; did you mean {', '.join(near)}?" if near else ""
-
-
 def structural_problems(value: object, model: type[BaseModel]) -> list[tuple[Key, str]]:
     """Key and message of everything in a value that a model refuses."""
     try:
@@ -319,7 +328,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[tuple[Key, s
         elif item["type"] == "value_error":
             message = item["msg"].removeprefix("Value error, ")
         else:
-            text = item["msg"].replace("Input should be", "expected")
+            text = item["msg"].replace("Input should be", "expected").replace("tuple", "list")
             message = f"{text[0].lower()}{text[1:]}, found {_short(item['input'])}"
         # Of the branches of a union, the first says enough.
         found.setdefault(key, message)

@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from haplobench import Binary, GeneratorSpec, Module, Params
+from haplobench.files import near_names
 from haplobench.plugin import Need
-from haplobench.suite.source import near_names
 
 # What each stands for. Documentation and error messages are made of this.
 COMMON = {
