@@ -20,27 +20,27 @@ _PENDING = 1024
 
 
 class ProcessGroup(Protocol):
-    """Ranks that fit or sample one cell together. Every rank calls the same in the same order."""
+    """Ranks that fit or sample one cell together. Every rank calls the same in the same order.
 
-    @property
-    def rank(self) -> int:
-        """This process, 0 to size - 1."""
+    Attributes
+    ----------
+    rank : int
+        This process, 0 to size - 1.
+    size : int
+        World size: how many processes there are.
+    local_size : int
+        Ranks on this machine; they are consecutive.
+    backend : str
+        What carries it: `null`, `torch` or `horovod`.
+    counters : Counters
+        What has been communicated so far.
+    """
 
-    @property
-    def size(self) -> int:
-        """World size: how many processes there are."""
-
-    @property
-    def local_size(self) -> int:
-        """Ranks on this machine; they are consecutive."""
-
-    @property
-    def backend(self) -> str:
-        """What carries it: `null`, `torch` or `horovod`."""
-
-    @property
-    def counters(self) -> Counters:
-        """What has been communicated so far."""
+    rank: int
+    size: int
+    local_size: int
+    backend: str
+    counters: Counters
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

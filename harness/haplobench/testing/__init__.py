@@ -21,13 +21,6 @@ from haplobench.testing.panels import (
 )
 
 __all__ = [
-    "ConformanceError",
-    "Failure",
-    "check_dataset",
-    "check_generator",
-    "check_metric",
-    "example_context",
-    "example_panel",
-    "example_reference",
-    "example_shadows",
-]
+    "ConformanceError", "Failure", "check_dataset", "check_generator", "check_metric",
+    "example_context", "example_panel", "example_reference", "example_shadows",
+]  # fmt: skip

@@ -396,7 +396,7 @@ class _Check:
             "two ranks to fit together, rank 0 to save",
             "distributed=True says that ctx.group is used: a suite may ask for any world size.",
         ):
-            fit_in_ranks(self.spec, self.params, self.panel, self.seed, model)
+            fit_in_ranks(self.spec, self.params, self.seed, model)
             fitted: Fitted = resolve(self.spec.target)().load(model, self.context())
         if self.findings.outcomes["world size"] is not None:
             return

@@ -95,13 +95,20 @@ def part_marker() -> PartMarker:
     return lambda name: torch.profiler.record_function(f"part:{name}")
 
 
-class BlockSampler(Protocol):
-    """Draws haplotypes of a fixed number at a time.
+class BlockSampler:
+    """Draws haplotypes `size` at a time; `temperature` divides the logits of alleles.
 
     The number is fixed because a matrix product of another shape may round otherwise: then a
     haplotype would depend on how many are asked for. Keys and values are kept for the latest
-    windows only, in buffers made once: memory doesn't grow with the number of windows.
+    windows only, in buffers made once: memory doesn't grow with the number of windows. In the
+    transformer's, haplotypes are last: attention of one query each is then a sum of long rows.
     """
+
+    def __init__(self, model: WindowPrior, size: int, temperature: float) -> None:
+        self._model = model
+        self._size = size
+        self._inverse = 1.0 / temperature
+        self._ring = min(model.shape.reach, model.shape.n_windows)
 
     def draw(
         self,
@@ -118,28 +125,22 @@ class BlockSampler(Protocol):
         The last window's sites from `n_sites` on are left out. Given `codes` (n_windows, size)
         are taken instead of drawn.
         """
+        raise NotImplementedError
 
 
-class DeviceSampler:
-    """Draws haplotypes of a fixed number at a time; see `BlockSampler`.
+class DeviceSampler(BlockSampler):
+    """A sampler on a GPU (or wherever PyTorch runs): nothing waits in between.
 
     Levels are drawn on the device and alleles stay there until the block is done: windows are
-    queued one behind the other, and the host waits for none.
-
-    `size`: haplotypes of a block.
-    `temperature`: divides the logits of alleles.
-    `cached`: of keys and values, whose reading takes most of the time.
+    queued one behind the other, and the host waits for none. `cached`: of keys and values, whose
+    reading takes most of the time.
     """
 
     def __init__(
         self, model: WindowPrior, size: int, temperature: float, cached: torch.dtype = torch.float16
     ) -> None:
-        self._model = model
-        self._size = size
-        self._inverse = 1.0 / temperature
+        super().__init__(model, size, temperature)
         shape = model.shape
-        self._ring = min(shape.reach, shape.n_windows)
-        # Haplotypes last: attention of one query each is then a sum of long rows.
         cache = self._ring, shape.heads, shape.dimension // shape.heads, size
         device = model.logits.device
         self._keys, self._values = (

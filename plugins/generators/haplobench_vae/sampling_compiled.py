@@ -19,7 +19,14 @@ from torch import Tensor
 from haplobench.kernels import compiled
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.prior import Block, PriorShape, WindowPrior
-from haplobench_vae.sampling import ArgmaxLevels, Drawn, Levels, PartMarker, part_marker
+from haplobench_vae.sampling import (
+    ArgmaxLevels,
+    BlockSampler,
+    Drawn,
+    Levels,
+    PartMarker,
+    part_marker,
+)
 
 Reals = NDArray[np.float32]
 Codes = NDArray[np.int64]
@@ -27,24 +34,16 @@ Codes = NDArray[np.int64]
 _jit = partial(compiled, fastmath=True)
 
 
-class CompiledSampler:
-    """Draws haplotypes of a fixed number at a time; see `BlockSampler`.
+class CompiledSampler(BlockSampler):
+    """A sampler on the CPU: all that changes from window to window is in buffers made once.
 
-    All that changes from window to window is in buffers made once. The transformer's have
-    haplotypes last: attention of one query each is then a sum of long rows. Products are
-    written where they are needed, transposed where that is so.
-
-    `model`: on the CPU.
-    `size`: haplotypes of a block.
-    `temperature`: divides the logits of alleles.
+    Products are written where they are needed, transposed where that is so.
     """
 
     def __init__(self, model: WindowPrior, size: int, temperature: float) -> None:
-        self._model = model
-        self._size = size
-        self._inverse = 1.0 / temperature
+        super().__init__(model, size, temperature)
         shape = model.shape
-        d, ring = shape.dimension, min(shape.reach, shape.n_windows)
+        d, ring = shape.dimension, self._ring
         with torch.no_grad():
             self._layers = [_Layer.of(block, d, ring, size) for block in model.layers()]
             self._difference_base = torch.sigmoid(model.logits).numpy()
@@ -121,12 +120,11 @@ class CompiledSampler:
         """State (dimension, size) of a window, whose keys and values go into the rings."""
         shape = self._model.shape
         width = shape.dimension // shape.heads
-        ring = self._layers[0].cache.shape[0]
-        latest = window % ring
+        latest = window % self._ring
         hidden, normal = self._hidden.numpy(), self._normal.numpy()
         query = self._query.view(shape.heads, width, -1).numpy()
         attended = self._attended.view(shape.heads, width, -1).numpy()
-        scores = self._scores[: min(window + 1, ring)]
+        scores = self._scores[: min(window + 1, self._ring)]
         added = np.zeros(shape.dimension, np.float32)
         for i, layer in enumerate(self._layers):
             with part(f"blocks.{i}.attention"):
