@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from haplobench.data.genome import RecombinationMap, ReferenceSequence
     from haplobench.data.panel import Panel, Populations
     from haplobench.errors import BenchError, FormatError, PanelError, PluginError, SuiteError
-    from haplobench.hookspecs import StageEvent, hookimpl
     from haplobench.plugin import (
         GPU,
         Binary,
@@ -41,13 +40,14 @@ if TYPE_CHECKING:
         Telemetry,
         compose_claims,
     )
+    from haplobench.plugin.hooks import StageEvent, hookimpl
 
 __version__ = "0.1.0"
 
 # Loaded when asked for, so that a program that only prints its help loads no numpy.
 _HOMES = {
     "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
-    "haplobench.hookspecs": ("StageEvent", "hookimpl"),
+    "haplobench.plugin.hooks": ("StageEvent", "hookimpl"),
     "haplobench.data.panel": ("Panel", "Populations"),
     "haplobench.plugin": (
         "Binary",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import hashlib
 import json
@@ -12,9 +11,7 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +90,8 @@ def file_name(text: str) -> str:
 
 def near_names(name: str, names: Iterable[str], lead: str = "; ") -> str:
     """`did you mean …?` after some `lead`, or nothing where no name is near."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=3, cutoff=0.6)
     return f"{lead}did you mean {', '.join(near)}?" if near else ""
 
@@ -260,13 +259,15 @@ def remove_tree(folder: Path) -> None:
     try:
         shutil.rmtree(folder, ignore_errors=True)
     except RecursionError:
+        import subprocess
+
         # Folders nested deeper than Python's recursion, or a path's length, goes.
         subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
 
 
 def owner() -> str:
     """This process, for names of scratch files: host and pid."""
-    return f"{socket.gethostname()}.{os.getpid()}"
+    return f"{os.uname().nodename}.{os.getpid()}"
 
 
 def is_gone(owned_by: str) -> bool:
@@ -274,7 +275,7 @@ def is_gone(owned_by: str) -> bool:
     import psutil
 
     host, _, pid = owned_by.rpartition(".")
-    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
+    return host == os.uname().nodename and pid.isdigit() and not psutil.pid_exists(int(pid))
 
 
 def is_abandoned(path: Path) -> bool:

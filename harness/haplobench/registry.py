@@ -1,11 +1,13 @@
-"""Registry: finds plugins through entry points, survives broken ones, looks specs up by name."""
+"""Registry: finds plugins through entry points, survives broken ones, looks specs up by name.
+
+Every hook is called through pluggy, one plugin at a time: what one raises costs only itself.
+"""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -13,11 +15,11 @@ from typing import Any, Protocol, TypeVar
 import pluggy
 
 from haplobench.errors import PluginError
-from haplobench.hookspecs import PROJECT, Hooks
+from haplobench.files import near_names
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec, Need
+from haplobench.plugin.hooks import PROJECT, Hooks
 
 T = TypeVar("T")
-KINDS = ("generators", "metrics", "datasets")
 _SPEC_TYPES = {"generators": GeneratorSpec, "metrics": MetricSpec, "datasets": DatasetSpec}
 
 
@@ -79,6 +81,11 @@ class Registry:
         """Where the spec of that kind (`generators`, …) and name came from."""
         return self.sources[kind, name]
 
+    def observers(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """Each plugin that implements a hook, by name, with what calls the hook of it alone."""
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            yield implementation.plugin_name, _caller(self.manager, hook, implementation.plugin)
+
     def _find(self, kind: str, specs: Mapping[str, T], name: str) -> T:
         if (kind, name) in self.duplicates:
             listed = " and ".join(str(source) for source in self.duplicates[kind, name])
@@ -87,8 +94,7 @@ class Registry:
             )
         if name in specs:
             return specs[name]
-        near = difflib.get_close_matches(name, specs, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"see `bench list {kind}`"
+        hint = near_names(name, specs, lead="") or f"see `bench list {kind}`"
         broken = "".join(
             f"; the plugin {plugin.source} failed to load: {plugin.error}" for plugin in self.broken
         )
@@ -99,20 +105,28 @@ def load_registry(plugins: Iterable[str | ModuleType] | None = None) -> Registry
     """Build a registry from the installed entry points, or from an explicit list of modules.
 
     Tests pass `plugins` (module names or modules), so that what else is installed can't
-    change them. A plugin that fails to import or to describe itself is reported in
-    `Registry.broken`; the others go on.
+    change them. A plugin that fails to import or to describe itself, or none of whose functions
+    is marked as a hook, is reported in `Registry.broken`; the others go on.
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
     registry = Registry(manager)
     for source, module in _candidates(plugins):
+        name = f"{source.distribution}:{source.entry_point}"
         try:
             if isinstance(module, str):
                 module = importlib.import_module(module)
-            manager.register(module, name=f"{source.distribution}:{source.entry_point}")
-            described = [(kind, spec) for kind in KINDS for spec in _describe(module, kind)]
+            _register(manager, module, name)
+            described = [
+                (kind, spec) for kind in _SPEC_TYPES for spec in _describe(manager, module, kind)
+            ]
         except Exception as error:  # a plugin is someone else's code: whatever it raises is its own
-            registry.broken.append(BrokenPlugin(source, f"{type(error).__name__}: {error}"))
+            text = (
+                str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            )
+            registry.broken.append(BrokenPlugin(source, " ".join(text.split("\n"))))
+            if manager.has_plugin(name) and manager.get_plugin(name) is module:
+                manager.unregister(name=name)
             continue
         for kind, spec in described:
             _add(registry, kind, spec, source)
@@ -154,16 +168,43 @@ def _candidates(
         )
 
 
-def _describe(module: ModuleType, kind: str) -> list[Any]:
-    hook = getattr(module, f"haplobench_{kind}", None)
-    if hook is None:
+def _register(manager: pluggy.PluginManager, module: ModuleType, name: str) -> None:
+    """Register a plugin; PluginError for a module that isn't one, or has an unknown hook."""
+    manager.register(module, name=name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = ", ".join(sorted(vars(manager.hook)))
+        raise PluginError(f"{error}; known hooks: {known}") from error
+    if not manager.get_hookcallers(module):
+        unmarked = [hook for hook in vars(manager.hook) if hasattr(module, hook)]
+        raise PluginError(
+            f"{', '.join(unmarked)} isn't marked @hookimpl"
+            if unmarked
+            else "isn't a plugin: expected a function haplobench_generators, haplobench_metrics or "
+            "haplobench_datasets, marked @hookimpl"
+        )
+
+
+def _caller(manager: pluggy.PluginManager, hook: str, plugin: object) -> Callable[..., Any]:
+    """A hook of one plugin alone."""
+    return manager.subset_hook_caller(
+        hook, [other for other in manager.get_plugins() if other is not plugin]
+    )
+
+
+def _describe(manager: pluggy.PluginManager, module: ModuleType, kind: str) -> list[Any]:
+    hook = f"haplobench_{kind}"
+    if hook not in {caller.name for caller in manager.get_hookcallers(module) or ()}:
         return []
-    specs = list(hook())
+    results = _caller(manager, hook, module)()
+    if not results:
+        raise PluginError(f"{hook}() gave nothing, expected a list of specs")
+    specs = [spec for result in results for spec in result]
     for spec in specs:
         if not isinstance(spec, _SPEC_TYPES[kind]):
             raise PluginError(
-                f"haplobench_{kind}() gave {type(spec).__name__}, "
-                f"expected {_SPEC_TYPES[kind].__name__}"
+                f"{hook}() gave {type(spec).__name__}, expected {_SPEC_TYPES[kind].__name__}"
             )
     return specs
 

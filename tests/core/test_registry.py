@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
-from haplobench import Binary, GeneratorSpec, Module, PluginError, hookimpl
+from haplobench import Binary, GeneratorSpec, Module, PluginError, StageEvent, hookimpl
 from haplobench.registry import load_registry, missing_needs, resolve
 
 
@@ -63,6 +66,84 @@ def test_a_third_duplicate_does_not_slip_in() -> None:
 def test_a_hook_that_gives_something_else_is_broken() -> None:
     registry = load_registry([plugin("odd", "not a spec")])
     assert "expected GeneratorSpec" in registry.broken[0].error
+
+
+def test_what_no_marker_names_is_no_plugin() -> None:
+    unmarked = types.ModuleType("unmarked")
+    unmarked.haplobench_generators = lambda: [spec("sly")]  # type: ignore[attr-defined]
+    registry = load_registry(["json", unmarked, plugin("good", spec("fine"))])
+    assert list(registry.generators) == ["fine"]
+    errors = {broken.source.entry_point: broken.error for broken in registry.broken}
+    assert errors["json"].startswith("isn't a plugin: expected a function haplobench_generators")
+    assert errors["unmarked"] == "haplobench_generators isn't marked @hookimpl"
+
+
+@pytest.mark.parametrize(
+    ("hook", "function", "says"),
+    [
+        ("haplobench_genrators", lambda: [], "unknown hook 'haplobench_genrators'.*known hooks"),
+        (
+            "haplobench_generators",
+            lambda registry: [],
+            "registry.*can not be found in the hookspec",
+        ),
+        ("haplobench_generators", lambda: None, r"haplobench_generators\(\) gave nothing"),
+        ("haplobench_generators", lambda: 3, "TypeError: 'int' object is not iterable"),
+    ],
+)
+def test_pluggy_checks_every_hook_at_the_cost_of_its_own_plugin(
+    hook: str, function: Callable[..., Any], says: str
+) -> None:
+    odd = plugin("odd", spec("lost"))
+    setattr(odd, hook, hookimpl(function))
+    observed: list[StageEvent] = []
+    odd.haplobench_stage_finished = hookimpl(  # type: ignore[attr-defined]
+        lambda event: observed.append(event)
+    )
+    registry = load_registry([plugin("one", spec("a")), odd, plugin("two", spec("b"))])
+    assert list(registry.generators) == ["a", "b"]
+    (broken,) = registry.broken
+    assert re.search(says, broken.error)
+    assert "\n" not in broken.error
+    assert not registry.manager.is_registered(odd)
+    for _, finished in registry.observers("haplobench_stage_finished"):
+        finished(event=StageEvent("c", "fit", "ok", 1.0))
+    assert observed == []
+
+
+class Described:
+    """A plugin that is an object: specs are yielded, the observer takes no argument."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+        self.seen = 0
+
+    @hookimpl
+    def haplobench_generators(self) -> Iterator[GeneratorSpec]:
+        yield spec(f"yielded by {self.__name__}")
+
+    @hookimpl
+    def haplobench_stage_finished(self) -> None:
+        self.seen += 1
+
+
+class Wrapped(Described):
+    """The same with a wrapper around its hook."""
+
+    @hookimpl(wrapper=True, specname="haplobench_generators")
+    def around(self) -> Generator[None, list[Any], list[Any]]:
+        results = yield
+        return [[spec("wrapped")], *results]
+
+
+def test_hooks_go_through_pluggy() -> None:
+    one, two = Described("one"), Wrapped("two")
+    registry = load_registry([one, two])  # type: ignore[list-item]
+    assert not registry.broken
+    assert list(registry.generators) == ["yielded by one", "wrapped", "yielded by two"]
+    for _, finished in registry.observers("haplobench_stage_finished"):
+        finished(event=StageEvent("c", "fit", "ok", 1.0))
+    assert (one.seen, two.seen) == (1, 1)
 
 
 def test_targets_resolve_or_say_why() -> None:

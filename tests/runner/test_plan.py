@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from haplobench.hookspecs import StageEvent
+from haplobench.plugin.hooks import StageEvent
 from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.plan import plan_cells
 from haplobench.runner.progress import LineReporter, LiveReporter, reporter_for

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from haplobench import BenchError, Panel
-from haplobench.hookspecs import StageEvent
+from haplobench.plugin.hooks import StageEvent
 from haplobench.report.load import load_run
 from haplobench.report.model import Cell
 from haplobench.report.summary import summarise

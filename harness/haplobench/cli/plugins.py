@@ -280,13 +280,9 @@ def _only(module: str) -> Registry:
 
     registry = load_registry([module])
     for broken in registry.broken:
-        raise BenchError(f"{module}: can't be imported: {broken.error}")
+        raise BenchError(f"{module}: can't be loaded: {broken.error}")
     if not (registry.generators or registry.metrics or registry.datasets):
-        raise BenchError(
-            f"{module}: declares nothing",
-            hint="expected a function haplobench_generators, haplobench_metrics or "
-            "haplobench_datasets, marked @hookimpl",
-        )
+        raise BenchError(f"{module}: declares no generator, metric or dataset")
     return registry
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from haplobench.datasets.params import EmbeddedParams, FileParams, IgsrParams, SimulatedParams
-from haplobench.hookspecs import hookimpl
 from haplobench.plugin import DatasetSpec, Module
+from haplobench.plugin.hooks import hookimpl
 
 _PHASE3 = "The 1000 Genomes Project Consortium, Nature 526, 68-74 (2015)"
 _CYVCF2 = Module("cyvcf2", "haplobench[formats]")

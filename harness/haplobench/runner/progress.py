@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from haplobench.hookspecs import StageEvent
+from haplobench.plugin.hooks import StageEvent
 from haplobench.units import format_duration
 
 if TYPE_CHECKING:

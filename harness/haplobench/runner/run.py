@@ -23,8 +23,8 @@ from haplobench.data.prepared import PrepareFacts
 from haplobench.data.relatives import noteworthy
 from haplobench.errors import BenchError, SuiteError
 from haplobench.files import digest_of, read_json, write_json, write_whole
-from haplobench.hookspecs import StageEvent
 from haplobench.plugin import GeneratorSpec, MetricSpec
+from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import Registry, resolve
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.runner import fingerprints
@@ -441,10 +441,10 @@ def observer(registry: Registry) -> Callable[[StageEvent], None]:
 
     def observe(event: StageEvent) -> None:
         with lock:
-            for implementation in registry.manager.hook.haplobench_stage_finished.get_hookimpls():
+            for name, finished in registry.observers("haplobench_stage_finished"):
                 try:
-                    implementation.function(event=event)
+                    finished(event=event)
                 except Exception as error:
-                    LOG.warning("observer %s failed: %r", implementation.plugin_name, error)
+                    LOG.warning("observer %s failed: %r", name, error)
 
     return observe

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from haplobench.data.prepared import FACTS_FILE, verify_panel, verify_prepared
 from haplobench.errors import BenchError, FormatError, PanelError
 from haplobench.files import file_name, read_as, read_json
-from haplobench.hookspecs import StageEvent
+from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import Registry
 from haplobench.results.records import Phase, Status
 from haplobench.results.run_folder import RunFolder
