@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from haplobench import FigureSpec, MetricSpec, SubmetricSpec
+
+_lower = partial(SubmetricSpec, direction="lower")
+_higher = partial(SubmetricSpec, direction="higher")
+_info = partial(SubmetricSpec, direction="info")
 
 TIME = MetricSpec(
     name="time",
@@ -25,24 +31,18 @@ TIME = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
-            "fit_wall", "Fit", "Wall seconds of fitting.", "lower", unit="s", headline=True
-        ),
-        SubmetricSpec(
+        _lower("fit_wall", "Fit", "Wall seconds of fitting.", unit="s", headline=True),
+        _lower(
             "fit_cpu",
             "Fit, processor",
             "Processor seconds of fitting, all threads and child processes together.",
-            "lower",
             unit="s",
         ),
-        SubmetricSpec(
-            "sample_wall", "Sample", "Wall seconds of sampling the cohort.", "lower", unit="s"
-        ),
-        SubmetricSpec(
+        _lower("sample_wall", "Sample", "Wall seconds of sampling the cohort.", unit="s"),
+        _lower(
             "sample_cpu",
             "Sample, processor",
             "Processor seconds of sampling, all threads and child processes together.",
-            "lower",
             unit="s",
         ),
     ),
@@ -69,34 +69,30 @@ THROUGHPUT = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _higher(
             "alleles_per_second",
             "Alleles per second",
             "Sampled haplotypes times sites over wall seconds of sampling.",
-            "higher",
             unit="alleles/s",
             headline=True,
         ),
-        SubmetricSpec(
+        _higher(
             "haplotypes_per_second",
             "Haplotypes per second",
             "Sampled haplotypes over wall seconds of sampling.",
-            "higher",
             unit="haplotypes/s",
         ),
-        SubmetricSpec(
+        _higher(
             "sequence_per_second",
             "Sequence per second",
             "Haplotypes times the region's length over wall seconds of sampling: millions of "
             "bases of haplotype sequence, variant or not.",
-            "higher",
             unit="Mb/s",
         ),
-        SubmetricSpec(
+        _higher(
             "alleles_per_cpu_second",
             "Alleles per processor second",
             "Sampled haplotypes times sites over processor seconds of sampling.",
-            "higher",
             unit="alleles/s",
         ),
     ),
@@ -124,48 +120,39 @@ PEAK_MEMORY = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "peak_rss",
             "Peak memory",
             "The larger of the peak resident sets of fitting and of sampling.",
-            "lower",
             unit="bytes",
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "fit_peak_rss",
             "Peak memory, fit",
             "Peak resident set of the process that fits.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
+        _lower(
             "sample_peak_rss",
             "Peak memory, sample",
             "Peak resident set of the process that samples.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
+        _lower(
             "fit_added_rss",
             "Memory added, fit",
             "Peak resident set of fitting above what was resident just before it.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
+        _lower(
             "sample_added_rss",
             "Memory added, sample",
             "Peak resident set of sampling above what was resident just before it.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
-            "peak_gpu_memory",
-            "Peak GPU memory",
-            "Peak memory allocated on the GPU.",
-            "lower",
-            unit="bytes",
+        _lower(
+            "peak_gpu_memory", "Peak GPU memory", "Peak memory allocated on the GPU.", unit="bytes"
         ),
     ),
 )
@@ -191,71 +178,60 @@ RANKS = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "step_time",
             "Step",
             "Mean seconds of a training step, validation and checkpoints left out.",
-            "lower",
             unit="s",
         ),
-        SubmetricSpec(
-            "epoch_time", "Epoch", "Mean seconds of an epoch's training steps.", "lower", unit="s"
-        ),
-        SubmetricSpec(
+        _lower("epoch_time", "Epoch", "Mean seconds of an epoch's training steps.", unit="s"),
+        _info(
             "step_share",
             "Share of a step",
             "Share of the steps' time in data, forward, backward, all-reduce (communication that "
             "was waited for) and optimiser.",
-            "info",
         ),
-        SubmetricSpec(
+        _lower(
             "bytes_per_step",
             "Sent per step",
             "Bytes that a rank hands over to collectives while fitting, after compression, over "
             "training steps.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
+        _lower(
             "bytes_per_epoch",
             "Sent per epoch",
             "Bytes that a rank hands over to collectives while fitting, over epochs.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
+        _lower(
             "communication",
             "Communication",
             "Seconds of a rank's collectives while fitting, from the call to its end, those that "
             "overlap computing counted in full.",
-            "lower",
             unit="s",
         ),
-        SubmetricSpec(
+        _lower(
             "imbalance",
             "Imbalance",
             "Processor seconds of the busiest rank over the mean of all, less 1.",
-            "lower",
         ),
-        SubmetricSpec(
+        _lower(
             "peak_rss_of_rank",
             "Peak memory of a rank",
             "Peak resident set of the rank that has the largest.",
-            "lower",
             unit="bytes",
         ),
-        SubmetricSpec(
+        _higher(
             "gpu_utilisation",
             "GPU utilisation",
             "Share of the time in which a kernel ran on the GPU, by NVML every 0.2 s; mean over "
             "ranks.",
-            "higher",
         ),
-        SubmetricSpec(
+        _lower(
             "gpu_energy",
             "GPU energy",
             "Joules that the ranks' GPUs used, by NVML, all together.",
-            "lower",
             unit="J",
         ),
     ),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_lower = partial(SubmetricSpec, direction="lower", ideal=0.0)
+_higher = partial(SubmetricSpec, direction="higher", ideal=1.0)
+_closer = partial(SubmetricSpec, direction="closer")
+_info = partial(SubmetricSpec, direction="info")
 
 _NUMBA = Module("numba", "haplobench[metrics]")
 _SCIPY = Module("scipy", "haplobench[metrics]")
@@ -35,34 +42,29 @@ K_MERS = MetricSpec(
     site_matched=False,
     needs=(_NUMBA,),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "variant_jsd",
             "k-mer JSD at variants",
             "Jensen-Shannon divergence (base 2) between the k-mer spectra of the synthetic and "
             "the held-out haplotypes, over k-mers that overlap at least one site; not for cohorts "
             "whose sites differ.",
-            "lower",
-            ideal=0.0,
-            min_effect=0.0005,
             unit="bit",
+            min_effect=0.0005,
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "all_jsd",
             "k-mer JSD, all",
             "The same over every k-mer of the region; small for any haplotypes over the same "
             "reference sequence, because most of it never varies.",
-            "lower",
-            ideal=0.0,
-            min_effect=0.0001,
             unit="bit",
+            min_effect=0.0001,
         ),
-        SubmetricSpec(
+        _closer(
             "variant_distinct_ratio",
             "Distinct k-mers at variants, ratio",
             "Distinct k-mers that overlap a site, synthetic over held-out; above 1 where alleles "
             "are combined that real haplotypes keep apart.",
-            "closer",
             ideal=1.0,
             min_effect=0.01,
         ),
@@ -106,23 +108,19 @@ MASH = MetricSpec(
     site_matched=False,
     needs=(_NUMBA,),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "distance",
             "Mash distance",
             "-ln(2J / (1 + J)) / k, with J the MinHash estimate of the Jaccard index of the "
             "distinct canonical k-mers of all synthetic and of all held-out haplotypes pooled; "
             "the hashes are those of the `mash` program.",
-            "lower",
-            ideal=0.0,
             min_effect=0.0001,
             headline=True,
         ),
-        SubmetricSpec(
+        _higher(
             "jaccard",
             "Jaccard index",
             "The MinHash estimate J itself: shared over all of the smallest hashes.",
-            "higher",
-            ideal=1.0,
             min_effect=0.002,
         ),
     ),
@@ -132,54 +130,45 @@ MASH = MetricSpec(
 
 def _words(length: int) -> tuple[SubmetricSpec, ...]:
     return (
-        SubmetricSpec(
+        _lower(
             f"jsd_{length}",
             f"{length}-SNP word JSD",
             f"Jensen-Shannon divergence (base 2) between the distributions of {length}-site "
             "haplotypes, synthetic and held-out, at equal numbers of haplotypes; mean over "
             f"non-overlapping windows. The first begins {length // 2} sites in, so that the "
             "borders of a generator's windows lie inside words.",
-            "lower",
             unit="bit",
-            ideal=0.0,
             min_effect=0.005,
             headline=length == 10,
         ),
-        SubmetricSpec(
+        _lower(
             f"pooled_jsd_{length}",
             f"{length}-SNP word JSD, pooled",
             f"The same between the {length}-site words of all windows counted together, "
             "wherever they stand.",
-            "lower",
             unit="bit",
-            ideal=0.0,
             min_effect=0.002,
         ),
-        SubmetricSpec(
+        _higher(
             f"coverage_{length}",
             f"{length}-SNP word coverage",
             f"Share of held-out {length}-site haplotypes that also occur in the same window "
             "of the synthetic cohort, mean over windows.",
-            "higher",
-            ideal=1.0,
             min_effect=0.005,
         ),
-        SubmetricSpec(
+        _lower(
             f"novel_{length}",
             f"Novel {length}-SNP words",
             f"Share of synthetic {length}-site haplotypes that no training or held-out person "
             "carries in that window, mean over windows; 0 for the floor and for copies, "
             "however few, by construction: read coverage and distinct haplotypes beside it.",
-            "lower",
-            ideal=0.0,
             min_effect=0.005,
         ),
-        SubmetricSpec(
+        _closer(
             f"distinct_ratio_{length}",
             f"Distinct {length}-SNP haplotypes, ratio",
             f"Distinct {length}-site haplotypes per window summed over non-overlapping "
             "windows, synthetic over held-out, at equal numbers of haplotypes.",
-            "closer",
             ideal=1.0,
             min_effect=0.05,
             headline=length == 20,
@@ -209,22 +198,6 @@ HAPLOTYPE_WORDS = MetricSpec(
     ),
     citations=("Lin 1991, doi:10.1109/18.61115 (Jensen-Shannon divergence)",),
 )
-
-
-def _closer(
-    name: str, title: str, definition: str, ideal: float, effect: float, *, headline: bool = False
-) -> SubmetricSpec:
-    return SubmetricSpec(
-        name, title, definition, "closer", ideal=ideal, min_effect=effect, headline=headline
-    )
-
-
-def _lower(
-    name: str, title: str, definition: str, unit: str, effect: float, *, headline: bool = False
-) -> SubmetricSpec:
-    return SubmetricSpec(
-        name, title, definition, "lower", unit=unit, ideal=0.0, min_effect=effect, headline=headline
-    )
 
 
 class PcaParams(Params):
@@ -258,64 +231,60 @@ PCA = MetricSpec(
             "Wasserstein-1 distance between synthetic and held-out people on each principal "
             "component of the training people (standardised dosages, Patterson 2006), over the "
             "held-out standard deviation of that component; mean over components.",
-            "SD",
-            0.05,
+            unit="SD",
+            min_effect=0.05,
             headline=True,
         ),
         _lower(
             "wasserstein_pc",
             "PCA Wasserstein by component",
             "The same for one component.",
-            "SD",
-            0.1,
+            unit="SD",
+            min_effect=0.1,
         ),
         _lower(
             "wasserstein_superpopulation",
             "PCA Wasserstein by superpopulation",
             "The same among people of one superpopulation, mean over components, in units of the "
             "whole held-out cohort's standard deviations.",
-            "SD",
-            0.1,
+            unit="SD",
+            min_effect=0.1,
         ),
-        SubmetricSpec(
+        _info(
             "population_match",
             "Nearest population is the label",
             "Share of synthetic people whose nearest population centroid of the training people, "
             "over all components, is that of their label.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "population_match_holdout",
             "Nearest population, held-out",
             "The same share among held-out people.",
-            "info",
         ),
         _closer(
             "population_match_difference",
             "Nearest population, difference",
             "The synthetic share less the held-out share.",
-            0.0,
-            0.05,
+            ideal=0.0,
+            min_effect=0.05,
         ),
-        SubmetricSpec(
+        _info(
             "superpopulation_match",
             "Nearest superpopulation is the label",
             "Share of synthetic people whose nearest superpopulation centroid of the training "
             "people is that of their label.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "superpopulation_match_holdout",
             "Nearest superpopulation, held-out",
             "The same share among held-out people.",
-            "info",
         ),
         _closer(
             "superpopulation_match_difference",
             "Nearest superpopulation, difference",
             "The synthetic share less the held-out share.",
-            0.0,
-            0.05,
+            ideal=0.0,
+            min_effect=0.05,
         ),
     ),
     figures=(
@@ -367,55 +336,54 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             "Nucleotide diversity (mean pairwise differences over the region, Nei and Li 1979), "
             "synthetic over held-out. A mean over pairs: a few haplotypes repeated can have it "
             "right.",
-            1.0,
-            0.01,
+            ideal=1.0,
+            min_effect=0.01,
             headline=True,
         ),
         _closer(
             "diversity_ratio_superpopulation",
             "Nucleotide diversity ratio by superpopulation",
             "The same within one superpopulation.",
-            1.0,
-            0.02,
+            ideal=1.0,
+            min_effect=0.02,
         ),
         _lower(
             "pairwise_differences_wasserstein",
             "Pairwise differences",
             "Wasserstein-1 distance between the distributions of differences per kb between two "
             "haplotypes, over all pairs within a cohort.",
-            "differences/kb",
-            0.05,
+            unit="differences/kb",
+            min_effect=0.05,
         ),
         _closer(
             "heterozygosity_ratio",
             "Heterozygosity, ratio",
             "Mean number of heterozygous sites per person, synthetic over held-out.",
-            1.0,
-            0.02,
+            ideal=1.0,
+            min_effect=0.02,
         ),
         _lower(
             "heterozygosity_wasserstein",
             "Heterozygosity by person",
             "Wasserstein-1 distance between the distributions of heterozygous sites per kb over "
             "people.",
-            "sites/kb",
-            0.05,
+            unit="sites/kb",
+            min_effect=0.05,
         ),
         _closer(
             "tajimas_d_difference",
             "Tajima's D, difference",
             "Tajima's D (1989) of the region, synthetic less held-out; the dataset's MAF filter "
             "shifts both.",
-            0.0,
-            0.1,
+            ideal=0.0,
+            min_effect=0.1,
         ),
         _lower(
             "tajimas_d_rmse",
             "Tajima's D by window, RMSE",
             "Root mean square difference of Tajima's D over windows with at least 3 segregating "
             "sites on both sides.",
-            "",
-            0.05,
+            min_effect=0.05,
         ),
         *(
             _lower(
@@ -423,8 +391,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
                 f"{title} by window, RMSE",
                 f"Root mean square difference of {what} (Garud 2015) over windows of equal length, "
                 "at equal numbers of haplotypes.",
-                "",
-                0.01,
+                min_effect=0.01,
             )
             for name, title, what in (
                 ("h1", "H1", "haplotype homozygosity H1"),
@@ -438,32 +405,31 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             "Longest run of homozygosity",
             "Wasserstein-1 distance between the distributions over people of the longest stretch "
             "without a heterozygous site, cut at the region's ends.",
-            "kb",
-            5.0,
+            unit="kb",
+            min_effect=5.0,
         ),
         _lower(
             "run_total_wasserstein",
             "Total in runs of homozygosity",
             "Wasserstein-1 distance between the distributions over people of the total length of "
             "stretches without a heterozygous site that are at least `min_run_bp` long.",
-            "kb",
-            20.0,
+            unit="kb",
+            min_effect=20.0,
         ),
         _lower(
             "fst_rmse",
             "Fst between populations, RMSE",
             "Root mean square difference between the held-out and the synthetic cohort's Hudson "
             "Fst (Bhatia 2013, ratio of sums) over pairs of populations.",
-            "",
-            0.002,
+            min_effect=0.002,
         ),
         _closer(
             "fst_real_synthetic",
             "Fst, real against synthetic",
             "Hudson Fst between the held-out and the synthetic cohort as two populations; about "
             "-1/n for n haplotypes that are the held-out ones themselves.",
-            0.0,
-            0.001,
+            ideal=0.0,
+            min_effect=0.001,
         ),
     ),
     figures=(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_lower = partial(SubmetricSpec, direction="lower", ideal=0.0)
+_higher = partial(SubmetricSpec, direction="higher", ideal=1.0)
+_closer = partial(SubmetricSpec, direction="closer")
 
 
 class AlleleFrequencyParams(Params):
@@ -60,52 +65,42 @@ ALLELE_FREQUENCY = MetricSpec(
     params=AlleleFrequencyParams,
     citations=("Yelmen et al. 2021, PLoS Genetics 17:e1009303",),
     submetrics=(
-        SubmetricSpec(
+        _higher(
             "r",
             "AF r",
             "Pearson correlation of alternate allele frequencies, synthetic against held-out, "
             "over all panel sites with a called allele on both sides; fixed sites count with "
             "their frequency 0 or 1.",
-            "higher",
-            ideal=1.0,
             min_effect=0.001,
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "rmse",
             "AF RMSE",
             "Root mean square of synthetic minus held-out alternate allele frequency over the "
             "same sites.",
-            "lower",
-            ideal=0.0,
             min_effect=0.002,
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "rmse_by_maf",
             "AF RMSE by MAF",
             "The same over the sites whose held-out minor allele frequency lies in a bin (lower "
             "edge left out, upper edge held).",
-            "lower",
-            ideal=0.0,
             min_effect=0.002,
         ),
-        SubmetricSpec(
+        _lower(
             "rmse_by_superpopulation",
             "AF RMSE by superpopulation",
             "The same over all sites, synthetic people of one superpopulation against held-out "
             "people of it.",
-            "lower",
-            ideal=0.0,
             min_effect=0.004,
         ),
-        SubmetricSpec(
+        _lower(
             "sites_lost",
             "Sites lost",
             "Share of the sites polymorphic in held-out people that are fixed in the synthetic "
             "cohort; real samples lose rare sites too.",
-            "lower",
-            ideal=0.0,
             min_effect=0.005,
         ),
     ),
@@ -137,43 +132,36 @@ SPECTRUM = MetricSpec(
     params=SpectrumParams,
     needs=(Module("scipy", "haplobench[metrics]"),),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "jsd",
             "SFS JSD",
             "Jensen-Shannon divergence in bits (0-1) of the two folded site-frequency spectra, "
             "each projected hypergeometrically to the same number of haplotypes (100, or the "
             "smaller cohort) and scaled to sum 1. Where sites differ, only those above the "
             "dataset's MAF threshold count, on both sides.",
-            "lower",
             unit="bit",
-            ideal=0.0,
             min_effect=0.002,
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "wasserstein",
             "SFS Wasserstein",
             "Wasserstein-1 distance of the same spectra as distributions of minor allele "
             "frequency.",
-            "lower",
-            ideal=0.0,
             min_effect=0.002,
         ),
-        SubmetricSpec(
+        _higher(
             "r",
             "SFS r",
             "Pearson correlation of the same spectra, class by class; the rarest classes weigh "
             "most.",
-            "higher",
-            ideal=1.0,
             min_effect=0.005,
         ),
-        SubmetricSpec(
+        _closer(
             "site_ratio",
             "Polymorphic sites, ratio",
             "Sites polymorphic in the synthetic cohort (above the dataset's MAF threshold, where "
             "sites differ) over those in held-out people.",
-            "closer",
             ideal=1.0,
             min_effect=0.01,
         ),
@@ -194,7 +182,6 @@ SPECTRUM = MetricSpec(
         "Gutenkunst et al. 2009, PLoS Genetics 5:e1000695",
     ),
 )
-
 _NEEDS = (Module("numba", "haplobench[metrics]"),)
 
 FixedSites = Literal["drop", "zero", "all-polymorphic"]
@@ -314,7 +301,7 @@ DECAY = MetricSpec(
     params=DecayParams,
     needs=_NEEDS,
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "rmse",
             "LD decay RMSE",
             "Root mean square difference of mean r² per distance bin, synthetic minus held-out: "
@@ -324,27 +311,22 @@ DECAY = MetricSpec(
             + " Where sites differ, each "
             "side's own MAF counts. r² of haplotypes, or of dosages (Rogers & Huff) where either "
             "side is unphased.",
-            "lower",
-            ideal=0.0,
             min_effect=0.002,
             headline=True,
         ),
-        SubmetricSpec(
+        _closer(
             "bias",
             "LD decay bias",
             "Mean over the same bins of synthetic minus held-out mean r²: below 0 where LD is "
             "lost.",
-            "closer",
             ideal=0.0,
             min_effect=0.002,
         ),
-        SubmetricSpec(
+        _lower(
             "rmse_centimorgan",
             "LD decay RMSE (cM)",
             "As RMSE, with bins log-spaced in genetic distance from 0.001 to at most 1 cM; needs "
             "a recombination map.",
-            "lower",
-            ideal=0.0,
             min_effect=0.002,
         ),
     ),
@@ -374,42 +356,34 @@ MATRIX = MetricSpec(
     params=MatrixParams,
     needs=_NEEDS,
     submetrics=(
-        SubmetricSpec(
+        _higher(
             "in_window",
             "LD r, in window",
             "Pearson correlation of signed r, synthetic against held-out, over pairs at most 64 "
             "panel sites apart with no window border between them; borders at every 128th panel "
             "site. A generator whose own borders lie elsewhere loses some of this and some of the "
             "next. " + _SITES,
-            "higher",
-            ideal=1.0,
             min_effect=0.005,
             headline=True,
         ),
-        SubmetricSpec(
+        _higher(
             "cross_border",
             "LD r, cross border",
             "The same over pairs at most 64 panel sites apart with a window border between them.",
-            "higher",
-            ideal=1.0,
             min_effect=0.01,
             headline=True,
         ),
-        SubmetricSpec(
+        _higher(
             "blocks",
             "LD r, blocks",
             "The same over all pairs inside blocks of 500 adjacent LD sites.",
-            "higher",
-            ideal=1.0,
             min_effect=0.005,
         ),
-        SubmetricSpec(
+        _lower(
             "frobenius",
             "LD Frobenius error",
             "Frobenius norm of synthetic minus held-out signed r over that of held-out, off the "
             "diagonal, over the same blocks.",
-            "lower",
-            ideal=0.0,
             min_effect=0.01,
         ),
     ),
@@ -440,40 +414,32 @@ LONG_RANGE = MetricSpec(
     params=LongRangeParams,
     needs=_NEEDS,
     submetrics=(
-        SubmetricSpec(
+        _higher(
             "correlation",
             "Long-range LD r",
             "Pearson correlation of signed r, synthetic against held-out, over pairs further "
             "apart than 100 kb, of all LD sites or of 2,000 evenly spaced ones. " + _SITES,
-            "higher",
-            ideal=1.0,
             min_effect=0.02,
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "rmse",
             "Long-range LD RMSE",
             "Root mean square of synthetic minus held-out signed r over the same pairs.",
-            "lower",
-            ideal=0.0,
             min_effect=0.005,
         ),
-        SubmetricSpec(
+        _higher(
             "three_point",
             "Three-point r",
             "Pearson correlation, synthetic against held-out, of the third central moment E[(a - "
             "Ea)(b - Eb)(c - Ec)] of alleles over all triplets of panel sites (i, i + gap, i + 2 "
             "gap).",
-            "higher",
-            ideal=1.0,
             min_effect=0.02,
         ),
-        SubmetricSpec(
+        _higher(
             "three_point_mean",
             "Three-point r, mean",
             "Mean of the three-point correlations over the gaps that the region holds.",
-            "higher",
-            ideal=1.0,
             min_effect=0.02,
         ),
     ),

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, SubmetricSpec
 from haplobench_privacy.specs.distances import NUMBA, DistanceParams
 
+_lower = partial(SubmetricSpec, direction="lower")
+_closer = partial(SubmetricSpec, direction="closer")
+_info = partial(SubmetricSpec, direction="info")
+
 _STADLER = (
     "Stadler, T., Oprisanu, B. & Troncoso, C. Synthetic data: anonymisation groundhog day. USENIX "
     "Security Symposium (2022)"
 )
-
 _MANICHAIKUL = (
     "Manichaikul, A. et al. Robust relationship inference in genome-wide association studies. "
     "Bioinformatics 26, 2867-2873 (2010)"
 )
-
 _CHEN = (
     "Chen, D., Yu, N., Zhang, Y. & Fritz, M. GAN-Leaks: a taxonomy of membership inference "
     "attacks against generative models. CCS (2020)"
 )
-
 _DELONG = (
     "DeLong, E. R., DeLong, D. M. & Clarke-Pearson, D. L. Comparing the areas under two or more "
     "correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988)"
 )
-
 _CARLINI = (
     "Carlini, N. et al. Membership inference attacks from first principles. IEEE Symposium on "
     "Security and Privacy (2022)"
 )
-
 _HOMER = (
     "Homer, N. et al. Resolving individuals contributing trace amounts of DNA to highly complex "
     "mixtures using high-density SNP genotyping microarrays. PLoS Genetics 4, e1000167 (2008)"
 )
-
 _SANKARARAMAN = (
     "Sankararaman, S., Obozinski, G., Jordan, M. I. & Halperin, E. Genomic privacy and limits of "
     "individual detection in a pool. Nature Genetics 41, 965-967 (2009)"
 )
-
 _OBUCHOWSKI = (
     "Obuchowski, N. A. Nonparametric analysis of clustered ROC curve data. Biometrics 53, 567-578 "
     "(1997)"
@@ -82,54 +81,46 @@ def _roc_figure(name: str) -> FigureSpec:
 def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
     """What every attack reports: `kind` for titles, `score` what it scores people by, in words."""
     return (
-        SubmetricSpec(
+        _closer(
             "auc",
             f"AUC ({kind})",
             f"Probability that a training person scores above a held-out one (ties 1/2); "
             f"{score} Standard error after DeLong.",
-            "closer",
             ideal=0.5,
             min_effect=0.02,
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "auc_low",
             f"AUC ({kind}), lower bound",
             "Lower end of the AUC's 95 % interval, normal on the logit scale (Clopper-Pearson "
             "where the AUC is 0 or 1).",
-            "info",
         ),
-        SubmetricSpec(
-            "auc_high", f"AUC ({kind}), upper bound", "Upper end of the same interval.", "info"
-        ),
-        SubmetricSpec(
+        _info("auc_high", f"AUC ({kind}), upper bound", "Upper end of the same interval."),
+        _closer(
             "tpr_at_low_fpr",
             f"TPR at 1 % FPR ({kind})",
             "Share of training people found where 1 % of held-out people are called members (ROC "
             "interpolated between tied scores). Standard error by bootstrap over people.",
-            "closer",
             ideal=0.01,
             min_effect=0.01,
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "tpr_low",
             f"TPR at 1 % FPR ({kind}), lower bound",
             "2.5th percentile of the same bootstrap.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "tpr_high",
             f"TPR at 1 % FPR ({kind}), upper bound",
             "97.5th percentile of the same bootstrap.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "advantage",
             f"Attacker's advantage ({kind})",
             "Largest difference between true and false positive rate over all thresholds (above 0 "
             "by chance too: see the floor).",
-            "info",
         ),
     )
 
@@ -157,11 +148,10 @@ MEMBERSHIP_INFERENCE = MetricSpec(
             "Hamming distance to the nearest synthetic haplotype; equal scores are told apart by "
             "the distance of genotypes to the nearest synthetic person.",
         ),
-        SubmetricSpec(
+        _info(
             "auc_nearest_haplotype",
             "AUC by nearer haplotype",
             "AUC where a person's score is minus the least d of their haplotypes.",
-            "info",
         ),
     ),
 )
@@ -190,52 +180,45 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "q that of held-out people of other folds, minus the population's mean score, so that "
             "ancestry isn't mistaken for membership.",
         ),
-        SubmetricSpec(
+        _closer(
             "auc_candidates",
             "AUC, all candidates known",
             "The same with q the frequency among all real people together: an attacker who knows "
             "every candidate, and not which of them were trained on. The strongest of these "
             "attacks: exact frequencies of a small panel give its people away.",
-            "closer",
             ideal=0.5,
             min_effect=0.02,
         ),
-        SubmetricSpec(
+        _closer(
             "auc_all_sites",
             "AUC, all sites",
             "The AUC at all sites, linked ones taken as independent, which weighs long haplotypes "
             "by their length.",
-            "closer",
             ideal=0.5,
             min_effect=0.02,
         ),
-        SubmetricSpec(
+        _closer(
             "auc_homer",
             "AUC, Homer's statistic",
             "The AUC at all sites by T = mean(D) / (sd(D) / sqrt(sites)), D = |y - q| - |y - p|, "
             "y the person's own frequency (0, 1/2, 1) at a site.",
-            "closer",
             ideal=0.5,
             min_effect=0.02,
         ),
-        SubmetricSpec(
+        _closer(
             "auc_haplotype",
             "AUC, single haplotypes",
             "The AUC of the likelihood ratio where single haplotypes are attacked; standard error "
             "over people, whose haplotypes aren't independent (Obuchowski 1997).",
-            "closer",
             ideal=0.5,
             min_effect=0.02,
         ),
-        SubmetricSpec(
+        _info(
             "auc_uncentred",
             "AUC, ancestry left in",
             "The AUC without subtracting each population's mean.",
-            "info",
         ),
-        SubmetricSpec(
-            "independent_sites", "Independent sites", "Sites left after thinning by r².", "info"
-        ),
+        _info("independent_sites", "Independent sites", "Sites left after thinning by r²."),
     ),
 )
 
@@ -264,20 +247,18 @@ MEMBERSHIP_SHADOW = MetricSpec(
             "fitted on random halves of all people (each person's own gain shrunk to "
             "everybody's), variances pooled.",
         ),
-        SubmetricSpec(
+        _closer(
             "calibrated_tpr",
             "TPR at the shadows' threshold",
             "Share of training people above the score that 1 % of people exceed in shadow cohorts "
             "they weren't fitted on, each scored by the other shadows.",
-            "closer",
             ideal=0.01,
             min_effect=0.01,
         ),
-        SubmetricSpec(
+        _closer(
             "calibrated_fpr",
             "FPR at the shadows' threshold",
             "Share of held-out people above that score: 1 % if the threshold carries over.",
-            "closer",
             ideal=0.01,
             min_effect=0.01,
         ),
@@ -314,48 +295,42 @@ ATTRIBUTE_INFERENCE = MetricSpec(
     cohort="train",
     citations=(_STADLER,),
     submetrics=(
-        SubmetricSpec(
+        _closer(
             "leak",
             "Attribute leak",
             "Balanced accuracy (both alleles of a site weigh the same) of hidden alleles, by vote "
             "of the synthetic haplotypes nearest at the shown sites around, of training people "
             "minus that of held-out people; also by MAF. Standard error over people.",
-            "closer",
             ideal=0.0,
             min_effect=0.01,
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "accuracy_train",
             "Accuracy, training people",
             "That balanced accuracy of training people.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "accuracy_holdout",
             "Accuracy, held-out people",
             "That balanced accuracy of held-out people.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "gain_over_frequency",
             "Gain over the commoner allele",
             "Balanced accuracy of training people minus 1/2, that of guessing the commoner allele "
             "everywhere.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "gain_over_reference",
             "Gain over a real reference",
             "Balanced accuracy of training people from as many synthetic haplotypes as are held "
             "out, minus that from the held-out haplotypes themselves.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "hidden_sites",
             "Hidden sites",
             "Sites hidden, as evenly over strata of MAF as there are sites.",
-            "info",
         ),
     ),
 )
@@ -371,17 +346,11 @@ def _degree(
             f"Share of synthetic people whose closest training relative has a kinship {range_}.",
             "info",
         ),
-        SubmetricSpec(
-            f"holdout_{name}",
-            f"{words}, held-out people",
-            "The same share of held-out people.",
-            "info",
-        ),
-        SubmetricSpec(
+        _info(f"holdout_{name}", f"{words}, held-out people", "The same share of held-out people."),
+        _lower(
             f"excess_{name}",
             f"{words}, excess",
             f"{words}: the share of synthetic people minus that of held-out people.",
-            "lower",
             min_effect=0.02,
             headline=headline,
         ),
@@ -413,24 +382,22 @@ KINSHIP = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "excess_related",
             "Excess of relatives",
             "Share of synthetic people (rows 2i and 2i + 1) with a duplicate or a first- or "
             "second-degree relative in train (KING-robust kinship of at least 2^-3.5 = .0884), "
             "minus the held-out people's share.",
-            "lower",
             min_effect=0.02,
         ),
         *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354", headline=True),
         *_degree("first_degree", "First degree", "of .177 to .354"),
         *_degree("second_degree", "Second degree", "of .0884 to .177"),
-        SubmetricSpec(
+        _info(
             "closer_than_unseen",
             "Closer than unseen",
             "Probability that a synthetic person's closest training relative is closer than a "
             "held-out person's (ties 1/2). Standard error after DeLong.",
-            "info",
         ),
     ),
 )

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
 from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
 
+_lower = partial(SubmetricSpec, direction="lower")
+_info = partial(SubmetricSpec, direction="info")
+
 _VOVK = (
     "Vovk, V., Gammerman, A. & Shafer, G. Algorithmic learning in a random world. Springer (2005)"
 )
-
 _BENJAMINI = (
     "Benjamini, Y. & Hochberg, Y. Controlling the false discovery rate. Journal of the Royal "
     "Statistical Society B 57, 289-300 (1995)"
 )
-
 _BATES = (
     "Bates, S. et al. Testing for outliers with conformal p-values. Annals of Statistics 51, "
     "149-178 (2023)"
 )
-
 _DWORK = (
     "Dwork, C. & Roth, A. The algorithmic foundations of differential privacy. Foundations and "
     "Trends in Theoretical Computer Science 9, 211-407 (2014)"
 )
-
 _STEINKE = (
     "Steinke, T., Nasr, M. & Jagielski, M. Privacy auditing with one (1) training run. NeurIPS "
     "(2023)"
@@ -67,34 +68,31 @@ LEAK_LIST = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "flagged",
             "People flagged",
             "Training people whose strongest evidence (nearest distance, longest copied tract, "
             "frequency likelihood ratio, KING-robust kinship, each in robust standard deviations) "
             "is beyond held-out people's, at a false discovery rate of 5 %: full-conformal "
             "p-values, adjusted after Benjamini and Hochberg.",
-            "lower",
             unit="people",
             min_effect=1.0,
             headline=True,
         ),
-        SubmetricSpec(
+        _lower(
             "flagged_share",
             "Share of people flagged",
             "The same over the number of training people.",
-            "lower",
             min_effect=0.01,
         ),
-        SubmetricSpec(
+        _info(
             "fewest_flagged",
             "Fewest that can be flagged",
             "So many exposed people it takes for any to be flagged: a p-value can't be under 1 / "
             "(held-out people + 1). Fewer may be exposed unseen.",
-            "info",
             unit="people",
         ),
-        SubmetricSpec("least_q", "Least adjusted p-value", "Of the most exposed person.", "info"),
+        _info("least_q", "Least adjusted p-value", "Of the most exposed person."),
     ),
 )
 
@@ -127,41 +125,36 @@ AUDIT = MetricSpec(
     cohort="train",
     citations=(_STEINKE,),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "epsilon_lower",
             "Audited ε",
             "Largest ε that right guesses of who of a pair (one training, one held-out person of "
             "a population; the split's fair coin) was trained on refute with 95 % confidence over "
             "all scores and numbers of guesses tried (Bonferroni): theorem 5.2 of Steinke et al.; "
             "for adding or removing a person, of which an exchange is two.",
-            "lower",
             min_effect=0.1,
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "epsilon_ceiling",
             "Largest ε that can be audited",
             "What it would be with every guess right: grows with the held-out people.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "right_guesses",
             "Right guesses",
             "Share of right guesses in the test that gave the bound (in the first if none did).",
-            "info",
         ),
-        SubmetricSpec("pairs", "Pairs", "Coins guessed.", "info"),
-        SubmetricSpec(
+        _info("pairs", "Pairs", "Coins guessed."),
+        _info(
             "claimed_epsilon",
             "Claimed ε",
             "The ε that the generator claims; none where its noise can be repeated.",
-            "info",
         ),
-        SubmetricSpec(
+        _lower(
             "claim_refuted",
             "Claim refuted",
             "1 where the audited ε exceeds the claimed one, else 0.",
-            "lower",
         ),
     ),
 )
@@ -183,25 +176,21 @@ PRIVACY_STATEMENT = MetricSpec(
     floor="holdout",
     citations=(_DWORK,),
     submetrics=(
-        SubmetricSpec(
+        _lower(
             "epsilon",
             "Claimed ε",
             "Upper bound on the privacy lost by any one record, over all rounds of one fit; draws "
             "from it cost nothing more. None where whoever has the seed can repeat the noise. "
             "What all fits of a run come to stands beside the claims.",
-            "lower",
             headline=True,
         ),
-        SubmetricSpec(
-            "delta", "Claimed δ", "Probability up to which that bound may not hold.", "lower"
-        ),
-        SubmetricSpec(
+        _lower("delta", "Claimed δ", "Probability up to which that bound may not hold."),
+        _info(
             "least_client_epsilon",
             "Least client ε",
             "The smallest ε of any client of a federation; the claimed is the largest.",
-            "info",
         ),
-        SubmetricSpec("clients", "Clients", "Clients of the federation.", "info"),
+        _info("clients", "Clients", "Clients of the federation."),
     ),
 )
 

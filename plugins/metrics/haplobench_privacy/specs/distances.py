@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_lower = partial(SubmetricSpec, direction="lower")
+_closer = partial(SubmetricSpec, direction="closer")
+_info = partial(SubmetricSpec, direction="info")
 
 NUMBA = Module("numba", "haplobench[metrics]")
 
@@ -25,12 +31,10 @@ _YALE = (
     "Yale, A. et al. Generation and evaluation of privacy preserving synthetic health data. "
     "Neurocomputing 416, 244-255 (2020)"
 )
-
 _YELMEN = (
     "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. PLoS "
     "Genetics 17, e1009303 (2021)"
 )
-
 _DURBIN = (
     "Durbin, R. Efficient haplotype matching and storage using the positional Burrows-Wheeler "
     "transform (PBWT). Bioinformatics 30, 1266-1272 (2014)"
@@ -63,40 +67,36 @@ ADVERSARIAL_ACCURACY = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _closer(
             "aa_truth",
             "AA truth",
             "Share of held-out haplotypes whose nearest other held-out haplotype is nearer "
             "(Hamming distance) than their nearest synthetic one; a tie counts 1/2. The larger "
             "side counts as subsampled to the size of the smaller: the exact expectation over all "
             "subsamples.",
-            "closer",
             ideal=0.5,
             min_effect=0.03,
             headline=True,
         ),
-        SubmetricSpec(
+        _closer(
             "aa_syn",
             "AA synthetic",
             "Share of synthetic haplotypes whose nearest other synthetic haplotype is nearer than "
             "their nearest held-out one; ties and sizes as in AA truth. One haplotype repeated "
             "scores 0.5 too if a held-out person carries it: AA truth tells.",
-            "closer",
             ideal=0.5,
             min_effect=0.03,
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "aa_truth_strict",
             "AA truth, ties as 0",
             "AA truth with a tie counted 0, as Yale et al. define it.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "aa_syn_strict",
             "AA synthetic, ties as 0",
             "AA synthetic with a tie counted 0, as Yale et al. define it.",
-            "info",
         ),
     ),
 )
@@ -116,27 +116,24 @@ PRIVACY_LOSS = MetricSpec(
     floor="holdout",
     citations=(_YALE,),
     submetrics=(
-        SubmetricSpec(
+        _closer(
             "privacy_loss",
             "Privacy loss",
             "Mean of AA truth and AA synthetic against the holdout, minus the same against the "
             "training haplotypes at the same size (exact expectation over subsamples).",
-            "closer",
             ideal=0.0,
             min_effect=0.02,
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "train_aa_truth",
             "AA truth against train",
             "AA truth with training haplotypes in place of the held-out ones.",
-            "info",
         ),
-        SubmetricSpec(
+        _info(
             "train_aa_syn",
             "AA synthetic against train",
             "AA synthetic with training haplotypes in place of the held-out ones.",
-            "info",
         ),
     ),
 )
@@ -166,76 +163,67 @@ NEAREST_NEIGHBOURS = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _closer(
             "unseen_ratio",
             "Nearest distance, synthetic/held-out",
             "Mean Hamming distance to the nearest training haplotype: of synthetic haplotypes "
             "over that of held-out ones. 0 for copies; above 1 for haplotypes unlike real ones; a "
             "mix of both can average 1, which exact copies and membership inference tell apart.",
-            "closer",
             ideal=1.0,
             min_effect=0.05,
             headline=True,
         ),
-        SubmetricSpec(
+        _closer(
             "distance_ratio",
             "Nearest distance, train/holdout",
             "Mean Hamming distance of a synthetic haplotype to its nearest training haplotype "
             "over that to its nearest held-out one; the larger side counts as subsampled to the "
             "size of the smaller (exact expectation over all subsamples). A copy of N training "
             "haplotypes scores 1 - n / N with n held-out ones.",
-            "closer",
             ideal=1.0,
             min_effect=0.05,
         ),
-        SubmetricSpec(
+        _info(
             "exact_copies",
             "Exact copies",
             "Share of synthetic haplotypes identical to a training haplotype at every site.",
-            "info",
             headline=True,
         ),
-        SubmetricSpec(
+        _info(
             "holdout_exact_copies",
             "Exact copies, held-out people",
             "Share of held-out haplotypes identical to a training haplotype.",
-            "info",
         ),
-        SubmetricSpec(
+        _lower(
             "excess_copies",
             "Excess of exact copies",
             "Exact copies minus the held-out people's own share.",
-            "lower",
             min_effect=0.01,
         ),
-        SubmetricSpec(
+        _info(
             "near_share",
             "Within 1st percentile",
             "Share of synthetic haplotypes whose nearest training haplotype is at most as far as "
             "the 1st percentile of the held-out haplotypes' nearest training distances.",
-            "info",
         ),
-        SubmetricSpec(
+        _lower(
             "excess_near",
             "Excess within 1st percentile",
             "That share minus the held-out haplotypes' own (above 1 % where distances tie). Where "
             "1 % of held-out haplotypes or more are exact copies this is the excess of exact "
             "copies again, and near copies show in the nearest distance.",
-            "lower",
             min_effect=0.01,
         ),
-        SubmetricSpec(
+        _info(
             "train_distance",
             "Nearest training distance",
             "Median Hamming distance of synthetic haplotypes to the nearest training haplotype.",
-            "info",
             unit="sites",
         ),
-        SubmetricSpec(
+        _info(
             "holdout_train_distance",
             "Nearest training distance, held-out people",
             "Median Hamming distance of held-out haplotypes to the nearest training haplotype.",
-            "info",
             unit="sites",
         ),
     ),
@@ -277,76 +265,67 @@ COPIED_TRACTS = MetricSpec(
         ),
     ),
     submetrics=(
-        SubmetricSpec(
+        _closer(
             "tract_ratio",
             "Longest tract, synthetic/held-out",
             "Median longest exact match with any training haplotype, in sites: of synthetic "
             "haplotypes over that of held-out haplotypes. The median of a mix of copies and noise "
             "can be 1: see the excess of long tracts.",
-            "closer",
             ideal=1.0,
             min_effect=0.1,
             headline=True,
         ),
-        SubmetricSpec(
+        _closer(
             "matched_ratio",
             "Longest tract, train/holdout",
             "Mean longest exact match of a synthetic haplotype, in sites, with training "
             "haplotypes over that with held-out ones, at equal numbers of both (disjoint seeded "
             "parts of the larger side, averaged).",
-            "closer",
             ideal=1.0,
             min_effect=0.1,
         ),
-        SubmetricSpec(
+        _lower(
             "excess_long",
             "Excess of long tracts",
             "Share of synthetic haplotypes whose longest match with a training haplotype is at "
             "least as long as the 99th percentile of the held-out haplotypes', minus their own "
             "share (above 1 % where lengths tie).",
-            "lower",
             min_effect=0.01,
         ),
-        SubmetricSpec(
+        _info(
             "tract_sites",
             "Longest tract",
             "Median longest exact match of synthetic with training haplotypes.",
-            "info",
             unit="sites",
         ),
-        SubmetricSpec(
+        _info(
             "holdout_tract_sites",
             "Longest tract, held-out people",
             "Median longest exact match of held-out with training haplotypes.",
-            "info",
             unit="sites",
         ),
-        SubmetricSpec(
+        _info(
             "tract_bp",
             "Longest tract (physical)",
             "Median physical length, first to last site, of the longest such match.",
-            "info",
             unit="bp",
         ),
-        SubmetricSpec(
+        _info(
             "holdout_tract_bp",
             "Longest tract (physical), held-out people",
             "The same of held-out haplotypes.",
-            "info",
             unit="bp",
         ),
-        SubmetricSpec(
+        _info(
             "tract_cm",
             "Longest tract (genetic)",
             "Median genetic length of the longest such match; needs a recombination map.",
-            "info",
             unit="cM",
         ),
-        SubmetricSpec(
+        _info(
             "holdout_tract_cm",
             "Longest tract (genetic), held-out people",
             "The same of held-out haplotypes.",
-            "info",
             unit="cM",
         ),
     ),
