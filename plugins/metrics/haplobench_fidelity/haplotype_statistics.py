@@ -14,6 +14,7 @@ from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import (
     equal_rows,
+    measured,
     remember,
     require_complete,
     rows_key,
@@ -208,11 +209,8 @@ def _fst_populations(holdout: Panel, cohort: Panel, min_people: int) -> Measurem
         return fst[np.triu_indices(groups.size, 1)]
 
     real = remember(("fst", holdout.digest, tuple(groups.tolist())), lambda: matrix(holdout))
-    difference = matrix(cohort) - real
-    difference = difference[np.isfinite(difference)]
-    if not difference.size:
-        return Measurement(None, cohort.n_samples, note="no site varies between populations")
-    return Measurement(float(np.sqrt((difference**2).mean())), difference.size)
+    n, rmse = _rmse(matrix(cohort) - real)
+    return measured(rmse, n or cohort.n_samples, "", "no site varies between populations")
 
 
 def _fst_cohorts(holdout: Panel, cohort: Panel) -> Measurement:
@@ -225,45 +223,44 @@ def _fst_cohorts(holdout: Panel, cohort: Panel) -> Measurement:
     return Measurement(float(fst), holdout.n_sites)
 
 
+def _rmse(difference: NDArray[np.float64]) -> tuple[int, float | None]:
+    """How many differences there are, and their root mean square; None where there is none."""
+    finite = difference[np.isfinite(difference)]
+    return finite.size, float(np.sqrt((finite**2).mean())) if finite.size else None
+
+
 def _diversity(
     real: CohortStatistics, synthetic: CohortStatistics, region: Region, n: int, note: str
 ) -> dict[str, Measurement | list[Measurement]]:
-    found: dict[str, Measurement | list[Measurement]] = {}
-    found["diversity_ratio"] = _ratio(synthetic.diversity, real.diversity, n, note)
     shared = sorted(set(real.diversity_by) & set(synthetic.diversity_by))
-    if shared:
-        found["diversity_ratio_superpopulation"] = [
-            Measurement(
-                synthetic.diversity_by[name][0] / real.diversity_by[name][0],
-                synthetic.diversity_by[name][1],
-                labels={"superpopulation": name},
-            )
-            for name in shared
-            if real.diversity_by[name][0] > 0
-        ]
-    else:
-        found["diversity_ratio_superpopulation"] = Measurement(
-            None, n, note="the cohort has no labels"
-        )
-    values = [np.arange(side.differences.size) / region.kb for side in (real, synthetic)]
-    found["pairwise_differences_wasserstein"] = Measurement(
-        float(wasserstein_distance(*values, real.differences, synthetic.differences)),
-        int(synthetic.differences.sum()),
-    )
-    if np.isfinite(real.tajimas_d) and np.isfinite(synthetic.tajimas_d):
-        found["tajimas_d_difference"] = Measurement(synthetic.tajimas_d - real.tajimas_d, n)
-    else:
-        found["tajimas_d_difference"] = Measurement(
-            None, n, note="fewer than 3 segregating sites on one side"
-        )
-    difference = synthetic.window_tajimas_d - real.window_tajimas_d
-    difference = difference[np.isfinite(difference)]
-    found["tajimas_d_rmse"] = (
-        Measurement(float(np.sqrt((difference**2).mean())), difference.size)
-        if difference.size
-        else Measurement(None, 0, note="no window has 3 segregating sites on both sides")
-    )
-    return found
+    by_group = [
+        Measurement(diversity / real.diversity_by[name][0], size, labels={"superpopulation": name})
+        for name in shared
+        for diversity, size in [synthetic.diversity_by[name]]
+        if real.diversity_by[name][0] > 0
+    ]
+    per_kb = [np.arange(side.differences.size) / region.kb for side in (real, synthetic)]
+    difference = synthetic.tajimas_d - real.tajimas_d
+    n_windows, rmse = _rmse(synthetic.window_tajimas_d - real.window_tajimas_d)
+    return {
+        "diversity_ratio": _ratio(synthetic.diversity, real.diversity, n, note),
+        "diversity_ratio_superpopulation": by_group
+        if shared
+        else Measurement(None, n, note="the cohort has no labels"),
+        "pairwise_differences_wasserstein": Measurement(
+            float(wasserstein_distance(*per_kb, real.differences, synthetic.differences)),
+            int(synthetic.differences.sum()),
+        ),
+        "tajimas_d_difference": measured(
+            difference if np.isfinite(difference) else None,
+            n,
+            "",
+            "fewer than 3 segregating sites on one side",
+        ),
+        "tajimas_d_rmse": measured(
+            rmse, n_windows, "", "no window has 3 segregating sites on both sides"
+        ),
+    }
 
 
 def _people(
@@ -284,15 +281,13 @@ def _people(
         (real.total_run, synthetic.total_run),
     )
     first, *runs = (float(wasserstein_distance(*pair)) for pair in pairs)
-    values = [first, *(run / 1000 for run in runs)]
-    rest = (Measurement(value, n) for value in values)
+    rest = (Measurement(value, n) for value in (first, *(run / 1000 for run in runs)))
     return dict(zip(names, (ratio, *rest), strict=True))
 
 
 def _ratio(value: float, real: float, n: int, note: str = "") -> Measurement:
-    if real <= 0:
-        return Measurement(None, n, note="the held-out people do not vary")
-    return Measurement(value / real, n, note=note)
+    ratio = value / real if real > 0 else None
+    return measured(ratio, n, note, "the held-out people do not vary")
 
 
 def _densities(

@@ -5,6 +5,8 @@ Nothing here knows who was trained on; each is kept for this process by panels a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from haplobench_privacy.cohorts import Cohorts
 from haplobench_privacy.distances import popcount
 from haplobench_privacy.tracts import matches_between
 
+Scores = NDArray[np.float64]
 # A site is compared with so many kept sites before it.
 _REACH = 64
 _BLOCK_SITES = 2048
@@ -181,23 +184,26 @@ def centred(
     return scores[: members.size], scores[members.size :]
 
 
-Scores = NDArray[np.float64]
+def _remembered(evidence: Callable[[Cohorts, Panel], Scores]) -> Callable[[Cohorts, Panel], Scores]:
+    """Evidence kept for this process by the people and the synthetic cohort."""
+
+    @wraps(evidence)
+    def kept(data: Cohorts, panel: Panel) -> Scores:
+        key = evidence.__name__, (panel, data.synthetic)
+        return data.remember(*key, lambda: evidence(data, panel))
+
+    return kept
 
 
+@_remembered
 def nearest_distances(data: Cohorts, panel: Panel) -> Scores:
     """Distances of a person's haplotypes to the nearest synthetic one, the least first.
 
     (n_samples, ploidy) float64, in sites; in order, so that equal people get equal scores to
     the bit.
     """
-    return data.remember(
-        "nearest synthetic", (panel, data.synthetic), lambda: _nearest(data, panel)
-    )
-
-
-def _nearest(data: Cohorts, panel: Panel) -> Scores:
-    found = distances.nearest(data.packed(panel), data.packed(data.synthetic))
-    return np.sort(found.reshape(panel.n_samples, panel.ploidy), axis=1).astype(np.float64)
+    nearest = distances.nearest(data.packed(panel), data.packed(data.synthetic))
+    return np.sort(nearest.reshape(panel.n_samples, panel.ploidy), axis=1).astype(np.float64)
 
 
 def closeness(data: Cohorts, panel: Panel) -> Scores:
@@ -205,37 +211,28 @@ def closeness(data: Cohorts, panel: Panel) -> Scores:
     return np.asarray(-np.log1p(nearest_distances(data, panel)).mean(axis=1))
 
 
+@_remembered
 def nearest_people(data: Cohorts, panel: Panel) -> Scores:
     """Squared distance of dosages to the nearest synthetic person: (n_samples,) float64."""
-    return data.remember(
-        "nearest synthetic person",
-        (panel, data.synthetic),
-        lambda: nearest_genotypes(data.dosages(panel), data.dosages(data.synthetic)),
-    )
+    return nearest_genotypes(data.dosages(panel), data.dosages(data.synthetic))
 
 
+@_remembered
 def longest_tracts(data: Cohorts, panel: Panel) -> Scores:
     """Longest exact match of any of a person's haplotypes with a synthetic one.
 
     (n_samples,) float64, in sites.
     """
-
-    def make() -> Scores:
-        index = np.arange(data.sites.sum(), dtype=np.float64)[None]
-        group = np.zeros(data.synthetic.n_haplotypes, np.int64)
-        matches = matches_between(data, (data.synthetic, panel), [group], 1, (index, index + 1))
-        return np.asarray(matches.reshape(panel.n_samples, panel.ploidy).max(axis=1))
-
-    return data.remember("longest synthetic tract", (panel, data.synthetic), make)
+    index = np.arange(data.sites.sum(), dtype=np.float64)[None]
+    group = np.zeros(data.synthetic.n_haplotypes, np.int64)
+    matches = matches_between(data, (data.synthetic, panel), [group], 1, (index, index + 1))
+    return np.asarray(matches.reshape(panel.n_samples, panel.ploidy).max(axis=1))
 
 
+@_remembered
 def closest_kin(data: Cohorts, panel: Panel) -> Scores:
     """KING-robust kinship with the closest synthetic person: (n_samples,) float64."""
-    return data.remember(
-        "closest synthetic kin",
-        (panel, data.synthetic),
-        lambda: closest(data.dosages(panel), data.dosages(data.synthetic)),
-    )
+    return closest(data.dosages(panel), data.dosages(data.synthetic))
 
 
 def frequency_ratios(data: Cohorts, panel: Panel, max_r2: float = 0.1) -> Scores:
