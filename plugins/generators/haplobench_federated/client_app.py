@@ -121,7 +121,7 @@ class ClientSite:
             # What clients add has to be alike: what one spent elsewhere can only make it refuse.
             noised = privacy.frequencies == "noised"
             spent = (PrivacyCharge(self.frequencies_noise(), 1.0),) if noised else ()
-        rate, steps = training.sampling_rate, training.steps
+        rate, steps = training.sampling_rate, training.rounds * training.local_steps
         noise = noise_for(privacy.epsilon, self.delta, rate, steps, privacy.accountant, spent)
         context.state["noise"] = ConfigRecord({"multiplier": noise})
         return noise
@@ -137,7 +137,9 @@ class ClientSite:
             return 0.0
         given = privacy.noise_multiplier or 0.0
         assert given or privacy.epsilon is not None  # checked by the parameters
-        others = PrivacyCharge(given, training.sampling_rate, training.steps)
+        others = PrivacyCharge(
+            given, training.sampling_rate, training.rounds * training.local_steps
+        )
         share, budget = privacy.frequencies_share, privacy.epsilon
         return share_noise(share, budget, self.delta, privacy.accountant, others)
 
@@ -262,13 +264,15 @@ def _stepped(model: nn.Module, start: ArrayRecord, left: LocalState, rate: float
     Float32 would round what is whole steps of the secure sum's grid.
     """
     assert left.gradient is not None  # shared noise is private
-    before = {name: array.numpy().astype(np.float64) for name, array in start.items()}
-    first = 0
-    for name, value in model.named_parameters():
-        part = left.gradient[first : first + value.numel()].reshape(value.shape)
-        before[name] = before[name] - rate * part
-        first += value.numel()
-    return ArrayRecord({name: Array(value) for name, value in before.items()})
+    sizes = [value.numel() for value in model.parameters()]
+    parts = np.split(-rate * left.gradient, np.cumsum(sizes)[:-1])
+    steps = dict(zip(dict(model.named_parameters()), parts, strict=True))
+    return ArrayRecord(
+        {
+            name: Array(array.numpy().astype(np.float64) + steps[name].reshape(array.shape))
+            for name, array in start.items()
+        }
+    )
 
 
 def noised_counts(

@@ -174,6 +174,7 @@ def _by_window(values: Tensor) -> Tensor:
     return values.flatten(0, 1).transpose(0, 1)
 
 
+@register_grad_sampler(WindowDecoder)  # type: ignore[untyped-decorator]
 def decoder_gradients(
     layer: WindowDecoder, activations: list[Tensor], backprops: Tensor
 ) -> Gradients:
@@ -186,6 +187,7 @@ def decoder_gradients(
     return {layer.logits: alternate.addcmul_(called, layer.logits.detach().sigmoid(), value=-1)}
 
 
+@register_norm_sampler(WindowDecoder)  # type: ignore[untyped-decorator]
 def decoder_norms(layer: WindowDecoder, activations: list[Tensor], backprops: Tensor) -> Gradients:
     """Norm of each person's gradient of the decoder's logits (people,)."""
     alleles, observed = (_by_window(values) for values in activations)
@@ -208,6 +210,7 @@ def decoder_norms(layer: WindowDecoder, activations: list[Tensor], backprops: Te
     return {layer.logits: squared.clamp_min_(0).sqrt_()}
 
 
+@register_grad_sampler(CodeWeights)  # type: ignore[untyped-decorator]
 def weight_gradients(layer: CodeWeights, activations: list[Tensor], backprops: Tensor) -> Gradients:
     """Each person's gradients of both tables."""
     (population,) = activations
@@ -218,6 +221,7 @@ def weight_gradients(layer: CodeWeights, activations: list[Tensor], backprops: T
     }
 
 
+@register_norm_sampler(CodeWeights)  # type: ignore[untyped-decorator]
 def weight_norms(layer: CodeWeights, activations: list[Tensor], backprops: Tensor) -> Gradients:
     """Norms of each person's gradients of both tables."""
     return {
@@ -226,6 +230,7 @@ def weight_norms(layer: CodeWeights, activations: list[Tensor], backprops: Tenso
     }
 
 
+@register_grad_sampler(Recombination)  # type: ignore[untyped-decorator]
 def recombination_gradients(
     layer: Recombination, activations: list[Tensor], backprops: Tensor
 ) -> Gradients:
@@ -233,19 +238,12 @@ def recombination_gradients(
     return {layer.logits: backprops}
 
 
+@register_norm_sampler(Recombination)  # type: ignore[untyped-decorator]
 def recombination_norms(
     layer: Recombination, activations: list[Tensor], backprops: Tensor
 ) -> Gradients:
     """Norm of each person's gradient of the logits."""
     return {layer.logits: backprops.norm(dim=1)}
-
-
-register_grad_sampler(WindowDecoder)(decoder_gradients)
-register_norm_sampler(WindowDecoder)(decoder_norms)
-register_grad_sampler(CodeWeights)(weight_gradients)
-register_norm_sampler(CodeWeights)(weight_norms)
-register_grad_sampler(Recombination)(recombination_gradients)
-register_norm_sampler(Recombination)(recombination_norms)
 
 
 # Morgans a code lasts at first: haplotypes are told apart before they are cut in pieces.

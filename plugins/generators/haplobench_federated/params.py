@@ -37,10 +37,8 @@ class ModelParams(_Section):
 
     Attributes
     ----------
-    window : int
-        Sites per window.
-    codes : int
-        Codes per window.
+    window, codes : int
+        Sites and codes per window.
     temperature : float
         Divides the decoder's logits when sampling: below 1 fewer rare alleles.
     """
@@ -55,10 +53,8 @@ class StudentParams(_Section):
 
     Attributes
     ----------
-    window : int
-        Sites per window.
-    codes : int
-        Codes per window.
+    window, codes : int
+        Sites and codes per window.
     people : int
         Drawn from the federation's model.
     steps : int
@@ -162,11 +158,6 @@ class TrainingParams(_Section):
     model: ModelParams = _default(ModelParams)
     student: StudentParams | None = None
 
-    @property
-    def steps(self) -> int:
-        """Steps of a client that is drawn for every round."""
-        return self.rounds * self.local_steps
-
     def rate_factor(self, round_number: int) -> float:
         """What the schedule multiplies the learning rate by in a round, counted from 1."""
         if self.schedule == "constant":
@@ -205,10 +196,9 @@ class PrivacyParams(_Section):
         update of a client (`central`): `flat`.
     clipping_norm : float
         Where adaptive: at first.
-    clipping_quantile : float
-        Where adaptive: share of people whose gradient is to stay unclipped.
-    clipping_learning_rate : float
-        Where adaptive: how fast the norm follows that share.
+    clipping_quantile, clipping_learning_rate : float
+        Where adaptive: share of people whose gradient is to stay unclipped, and how fast the norm
+        follows it.
     accountant : str
         `prv` or `rdp`.
     repeatable_noise : bool
@@ -373,9 +363,7 @@ class RobustParams(_Section):
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if self.hostile and self.rule == "mean":
-            raise ValueError(
-                "hostile: the mean bears no hostile client; expected another rule, or 0"
-            )
+            raise ValueError("hostile: the mean bears no hostile client; take another rule, or 0")
         return self
 
 
@@ -472,13 +460,9 @@ class FederatedParams(_Section):
     Attributes
     ----------
     federation : FederationParams
-        Clients, their people, and who is drawn for a round.
     training : TrainingParams
-        Schedule, clients' steps, model.
     privacy : PrivacyParams
-        Budget, noise, clipping.
     aggregation : AggregationParams
-        Strategy, secure sums, guards, compression.
     """
 
     federation: FederationParams = _default(FederationParams)
@@ -553,10 +537,7 @@ class FederatedParams(_Section):
             (training.local_steps == 1, f"training.local_steps {training.local_steps}, expected 1"),
             (privacy.clipping != "adaptive", "privacy.clipping adaptive, expected another"),
             (norm is None, f"aggregation.robust.update_norm {norm}, expected none"),
-            (
-                neighbours is None,
-                f"aggregation.secure.neighbours {neighbours}, expected none, which is all",
-            ),
+            (neighbours is None, f"aggregation.secure.neighbours {neighbours}, expected none: all"),
         ):
             if not holds:
                 raise ValueError(
@@ -573,9 +554,10 @@ class FederatedParams(_Section):
 
     def client_rate(self, round_number: int) -> float:
         """The clients' learning rate in a round, counted from 1."""
-        if self.aggregation.strategy == "fedadam":  # whose server's rate follows the schedule
-            return self.training.learning_rate
-        return self.training.learning_rate * self.training.rate_factor(round_number)
+        adam = self.aggregation.strategy == "fedadam"  # whose server's rate follows the schedule
+        return self.training.learning_rate * (
+            1 if adam else self.training.rate_factor(round_number)
+        )
 
     def unrepeatable(self) -> str:
         """Protective noise, unless it was asked for from the seed."""
@@ -585,9 +567,8 @@ class FederatedParams(_Section):
 
     def needed(self) -> tuple[Module, ...]:
         """TenSEAL where updates are to be encrypted with it."""
-        if self.aggregation.secure.kind == "homomorphic":
-            return (Module("tenseal", "haplobench[homomorphic]"),)
-        return ()
+        encrypted = self.aggregation.secure.kind == "homomorphic"
+        return (Module("tenseal", "haplobench[homomorphic]"),) if encrypted else ()
 
     def fingerprint(self) -> str:
         """Digests of the files that are named.
@@ -601,20 +582,20 @@ class FederatedParams(_Section):
                 "withdrawn: names in a generator's parameters would be kept in run folders; "
                 "expected a file"
             )
-        parts = []
         named = {
             "partition_file": self.federation.partition_file,
             "frequencies_file": self.privacy.frequencies_file,
             "initial": initial and f"{initial}/model.safetensors",
             "withdrawn": withdrawn and withdrawn.file,
         }
+        parts = []
         for key, path in named.items():
-            if path:
-                try:
-                    with Path(path).open("rb") as content:
-                        parts.append(f"{key} {hashlib.file_digest(content, 'sha256').hexdigest()}")
-                except OSError as error:
-                    raise BenchError(f"{key}: {path}: {error.strerror}") from None
+            try:
+                if path:
+                    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+                    parts.append(f"{key} {digest}")
+            except OSError as error:
+                raise BenchError(f"{key}: {path}: {error.strerror}") from None
         if withdrawn:
             withdrawn.read()
         return "; ".join(parts)

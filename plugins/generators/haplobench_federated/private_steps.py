@@ -120,9 +120,9 @@ class PrivateSteps:
         noise: NoiseSource,
         grid_step: float | None = None,
     ) -> None:
-        ghost = clipping.mode == "ghost"
-        wrapper = GradSampleModuleFastGradientClipping if ghost else GradSampleModule
-        extra: dict[str, Any] = {"max_grad_norm": clipping.norm} if ghost else {}
+        self.ghost = clipping.mode == "ghost"
+        wrapper = GradSampleModuleFastGradientClipping if self.ghost else GradSampleModule
+        extra: dict[str, Any] = {"max_grad_norm": clipping.norm} if self.ghost else {}
         self.model: Any = wrapper(model, batch_first=True, loss_reduction="sum", **extra)
         self.clipping = clipping
         self.clipping_norm = clipping.norm
@@ -143,12 +143,13 @@ class PrivateSteps:
         total = [torch.zeros(p.shape, dtype=torch.float64) for p in parameters]
         people = unclipped = 0
         self.optimiser.zero_grad()
-        for chunk in _chunks(len(population), min(memory_batch, GROUP)):
-            self._backward(haplotypes[chunk], population[chunk])
-            if self.clipping.mode != "ghost":
+        size = min(memory_batch, GROUP)
+        for first in range(0, max(len(population), 1), size):  # once, also of nobody
+            self._backward(haplotypes[first : first + size], population[first : first + size])
+            if not self.ghost:
                 self.optimiser.clip_and_accumulate()
             for one, parameter in zip(total, parameters, strict=True):
-                part = parameter.grad if self._ghost else parameter.summed_grad
+                part = parameter.grad if self.ghost else parameter.summed_grad
                 one += part.detach().to("cpu", torch.float64).view_as(one)
             if self.clipping.mode == "adaptive":
                 people += int(self.optimiser.sample_size)
@@ -185,11 +186,11 @@ class PrivateSteps:
             self.noise,
         )
         gradient = np.asarray(released * (grid_step / self.expected), np.float64)
-        first = 0
-        for parameter in self._parameters():
-            part = gradient[first : first + parameter.numel()].reshape(parameter.shape)
-            parameter.grad = torch.from_numpy(part).to(parameter.device, parameter.dtype)
-            first += parameter.numel()
+        parameters = self._parameters()
+        ends = np.cumsum([parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, np.split(gradient, ends[:-1]), strict=True):
+            whole = torch.from_numpy(part.reshape(parameter.shape))
+            parameter.grad = whole.to(parameter.device, parameter.dtype)
         after_noise()
         self.optimiser.original_optimizer.step()
         self.optimiser.zero_grad()
@@ -216,17 +217,13 @@ class PrivateSteps:
         self.clipping_norm = min(max(self.clipping_norm * math.exp(change), least), most)
         self.optimiser.max_grad_norm = self.clipping_norm
 
-    @property
-    def _ghost(self) -> bool:
-        return self.clipping.mode == "ghost"
-
     def _parameters(self) -> list[Any]:
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def _backward(self, haplotypes: Tensor, population: Tensor) -> None:
         if not len(population):
             for parameter in self._parameters():
-                if self._ghost:
+                if self.ghost:
                     parameter.grad = torch.zeros_like(parameter)
                 else:
                     parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
@@ -235,7 +232,7 @@ class PrivateSteps:
         with warnings.catch_warnings():
             # Alleles need no gradient, as torch remarks of the hooks on layers that read them.
             warnings.filterwarnings("ignore", "Full backward hook is firing")
-            if self._ghost:
+            if self.ghost:
                 DPTensorFastGradientClipping(self.model, self.optimiser, losses, "sum").backward()
             else:
                 losses.sum().backward()  # type: ignore[no-untyped-call]
@@ -261,8 +258,3 @@ def _wrapped(optimiser: torch.optim.Optimizer, clipping: Clipping, parameters: i
             **common,
         )
     return DPOptimizer(optimiser, max_grad_norm=clipping.norm, **common)
-
-
-def _chunks(people: int, memory_batch: int) -> list[slice]:
-    """At least one, also of nobody."""
-    return [slice(i, i + memory_batch) for i in range(0, max(people, 1), memory_batch)]
