@@ -145,13 +145,14 @@ def test_an_epsilon_that_no_noise_reaches_is_said_in_a_sentence(
 def test_one_person_is_a_federation_too(tmp_path: Path, people: Panel) -> None:
     alone = people.select_samples([0])
     statement = run(
-        tmp_path, alone, clients=1, noise_multiplier=None, epsilon=0.5, accountant="prv"
-    ).statement
+        tmp_path, alone, clients=1, noise_multiplier=None, epsilon=0.5, accountant="prv",
+        learning_rate=1e-6,  # else such noise may end in infinity
+    ).statement  # fmt: skip
     assert (statement.n_records, statement.delta) == (1, 1e-6)
     assert 0 < statement.epsilon <= 0.5
     few = run(
         tmp_path / "few", people.select_samples([0, 1]), clients=2, noise_multiplier=200.0,
-        delta=0.3, accountant="prv", learning_rate=1e-6,  # else such noise ends in infinity
+        delta=0.3, accountant="prv", learning_rate=1e-6,
     ).statement  # fmt: skip
     assert few.epsilon == 0  # delta alone covers it
 

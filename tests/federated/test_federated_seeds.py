@@ -124,15 +124,15 @@ def test_two_fits_with_one_seed_share_no_noise(
     taken = []
     for name in ("one", "other"):
         plant_seeds()
-        fit(tmp_path / name, people, seed=3, **WAYS[way])
+        # Of 16 people two batches of a half are alike once in 65,000 times.
+        fit(tmp_path / name, people, seed=3, sampling_rate=0.5, **WAYS[way])
         taken.append(witness.taken())
     noise, batches = ([*first, *second] for first, second in zip(*taken, strict=True))
     assert len(noise) >= 2 * 3
     assert len(set(noise)) == len(noise), "noise came twice"
     if way != "central":  # whose guarantee needs no secret batches
         assert len(batches) >= 2 * 9
-        # Of 16 people some few small batches may be alike.
-        assert len(set(batches)) > 0.8 * len(batches) or way == "shared"
+        assert len(set(batches)) > 0.9 * len(batches) or way == "shared"
 
 
 def test_repeatable_noise_is_the_same_for_the_same_seed_and_no_other(
