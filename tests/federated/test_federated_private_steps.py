@@ -14,8 +14,8 @@ from haplobench.data.panel import Populations
 from haplobench_federated.family import PublicFacts, WindowCodeFamily
 from haplobench_federated.federation import people_of
 from haplobench_federated.noise import NoiseSource
-from haplobench_federated.params import ModelParams
-from haplobench_federated.private_steps import Clipping, PrivateSteps
+from haplobench_federated.params import ModelParams, PrivacyParams
+from haplobench_federated.private_steps import PrivateSteps
 
 MODES = ["flat", "per_layer", "adaptive", "ghost"]
 
@@ -29,7 +29,12 @@ def built(panel: Panel) -> nn.Module:
 
 def steps_of(model: nn.Module, mode: str, norm: float, noise: float = 1.0) -> PrivateSteps:
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    return PrivateSteps(model, optimiser, Clipping(mode, norm), noise, 10.0, NoiseSource())
+    return PrivateSteps(model, optimiser, bound(mode, norm), noise, 10.0, NoiseSource())
+
+
+def bound(mode: str, norm: float, **more: float) -> PrivacyParams:
+    given = {"clipping": mode, "clipping_norm": norm} | more
+    return PrivacyParams.model_validate(given)
 
 
 def tensors(panel: Panel) -> tuple[Tensor, Tensor]:
@@ -128,7 +133,7 @@ def test_adaptive_clipping_follows_its_quantile(people: Panel) -> None:
     haplotypes, population = tensors(people)
     model = built(people)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-    clipping = Clipping("adaptive", 1.0, quantile=0.5, learning_rate=0.5)
+    clipping = bound("adaptive", 1.0, clipping_learning_rate=0.5)
     steps: Any = PrivateSteps(
         model, optimiser, clipping, 1e-3, float(people.n_samples), NoiseSource()
     )

@@ -36,30 +36,10 @@ from haplobench_federated.noise import (
     rounded,
     rounded_sensitivity,
 )
+from haplobench_federated.params import PrivacyParams
 
 _WIDEST = 100.0  # how far the adaptive clipping norm may move from where it began
 _COUNT_STEPS = 1024  # of a count's grid: finer than its noise
-
-
-@dataclass(frozen=True)
-class Clipping:
-    """How the gradient of a person is bounded.
-
-    Attributes
-    ----------
-    mode : str
-        `flat`, `per_layer` (each parameter by an equal share of the squared norm), `adaptive` or
-        `ghost` (flat, without gradients per person in memory).
-    norm : float
-        Bound of the whole gradient's L2 norm; where adaptive, at first.
-    quantile, learning_rate : float
-        Where adaptive: the share of people to stay unclipped, and how fast the norm follows.
-    """
-
-    mode: str
-    norm: float
-    quantile: float = 0.5
-    learning_rate: float = 0.2
 
 
 class _AdaptiveClipping(AdaClipDPOptimizer):  # type: ignore[misc]
@@ -114,28 +94,29 @@ class PrivateSteps:
         self,
         model: nn.Module,
         optimiser: torch.optim.Optimizer,
-        clipping: Clipping,
+        privacy: PrivacyParams,
         noise_multiplier: float,
         expected: float,
         noise: NoiseSource,
         grid_step: float | None = None,
     ) -> None:
-        self.ghost = clipping.mode == "ghost"
+        self.ghost = privacy.clipping == "ghost"
+        self.adaptive = privacy.clipping == "adaptive"
         wrapper = GradSampleModuleFastGradientClipping if self.ghost else GradSampleModule
-        extra: dict[str, Any] = {"max_grad_norm": clipping.norm} if self.ghost else {}
+        extra: dict[str, Any] = {"max_grad_norm": privacy.clipping_norm} if self.ghost else {}
         self.model: Any = wrapper(model, batch_first=True, loss_reduction="sum", **extra)
-        self.clipping = clipping
-        self.clipping_norm = clipping.norm
+        self.privacy = privacy
+        self.clipping_norm = privacy.clipping_norm
         self.expected = expected
         self.noise = noise
         self.grid_step = grid_step
         # The paper's choice, an expected batch's twentieth; more where the noise needs it.
         self.count_deviation = max(expected / 20, noise_multiplier)
         self.noise_multiplier = noise_multiplier
-        if clipping.mode == "adaptive":
+        if self.adaptive:
             count = 2 * self.count_deviation
             self.noise_multiplier = (noise_multiplier**-2 - count**-2) ** -0.5
-        self.optimiser = _wrapped(optimiser, clipping, len(self._parameters()))
+        self.optimiser = _wrapped(optimiser, privacy, len(self._parameters()))
 
     def clipped_sum(self, haplotypes: Tensor, population: Tensor, memory_batch: int) -> ClippedSum:
         """What `step` noises."""
@@ -151,7 +132,7 @@ class PrivateSteps:
             for one, parameter in zip(total, parameters, strict=True):
                 part = parameter.grad if self.ghost else parameter.summed_grad
                 one += part.detach().to("cpu", torch.float64).view_as(one)
-            if self.clipping.mode == "adaptive":
+            if self.adaptive:
                 people += int(self.optimiser.sample_size)
                 unclipped += int(self.optimiser.unclipped_num)
             self.optimiser.zero_grad()
@@ -194,7 +175,7 @@ class PrivateSteps:
         after_noise()
         self.optimiser.original_optimizer.step()
         self.optimiser.zero_grad()
-        if self.clipping.mode == "adaptive":
+        if self.adaptive:
             self._follow(clipped)
         return gradient
 
@@ -212,8 +193,11 @@ class PrivateSteps:
         twice = np.array([(2 * clipped.unclipped - clipped.people) * _COUNT_STEPS])
         released = noised(twice, 2 * self.count_deviation, _COUNT_STEPS, self.noise)
         share = int(released[0]) / (2 * _COUNT_STEPS) / self.expected
-        change = -self.clipping.learning_rate * (share + 0.5 - self.clipping.quantile)
-        least, most = self.clipping.norm / _WIDEST, self.clipping.norm * _WIDEST
+        change = -self.privacy.clipping_learning_rate * (
+            share + 0.5 - self.privacy.clipping_quantile
+        )
+        first = self.privacy.clipping_norm
+        least, most = first / _WIDEST, first * _WIDEST
         self.clipping_norm = min(max(self.clipping_norm * math.exp(change), least), most)
         self.optimiser.max_grad_norm = self.clipping_norm
 
@@ -238,23 +222,24 @@ class PrivateSteps:
                 losses.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _wrapped(optimiser: torch.optim.Optimizer, clipping: Clipping, parameters: int) -> Any:
+def _wrapped(optimiser: torch.optim.Optimizer, privacy: PrivacyParams, parameters: int) -> Any:
     """Opacus' optimiser that clips; what it would noise and follow by is ours."""
+    norm = privacy.clipping_norm
     common: dict[str, Any] = {"noise_multiplier": 0.0, "expected_batch_size": 1}
-    if clipping.mode == "ghost":
-        return DPOptimizerFastGradientClipping(optimiser, max_grad_norm=clipping.norm, **common)
-    if clipping.mode == "per_layer":
-        each = clipping.norm / parameters**0.5
+    if privacy.clipping == "ghost":
+        return DPOptimizerFastGradientClipping(optimiser, max_grad_norm=norm, **common)
+    if privacy.clipping == "per_layer":
+        each = norm / parameters**0.5
         return DPPerLayerOptimizer(optimiser, max_grad_norm=[each] * parameters, **common)
-    if clipping.mode == "adaptive":
+    if privacy.clipping == "adaptive":
         return _AdaptiveClipping(
             optimiser,
-            max_grad_norm=clipping.norm,
-            target_unclipped_quantile=clipping.quantile,
-            clipbound_learning_rate=clipping.learning_rate,
+            max_grad_norm=norm,
+            target_unclipped_quantile=privacy.clipping_quantile,
+            clipbound_learning_rate=privacy.clipping_learning_rate,
             min_clipbound=0.0,
             max_clipbound=math.inf,
             unclipped_num_std=1.0,
             **common,
         )
-    return DPOptimizer(optimiser, max_grad_norm=clipping.norm, **common)
+    return DPOptimizer(optimiser, max_grad_norm=norm, **common)

@@ -23,7 +23,7 @@ from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.model import person_losses
 from haplobench_federated.noise import NoiseSource
 from haplobench_federated.params import FederatedParams, ModelParams, StudentParams
-from haplobench_federated.private_steps import Clipping, PrivateSteps
+from haplobench_federated.private_steps import PrivateSteps
 from haplobench_federated.seeds import derive, global_seed
 
 
@@ -94,13 +94,11 @@ def train_locally(
     optimiser = kind(model.parameters(), lr=rate)
     _load_moments(optimiser, list(parameters), state.optimiser)
     expected = max(training.sampling_rate * len(people), 1.0)
-    norm = state.clipping_norm or privacy.clipping_norm
-    clipping = Clipping(
-        privacy.clipping, norm, privacy.clipping_quantile, privacy.clipping_learning_rate
-    )
     source = NoiseSource() if noise is None else noise
     steps = None
     if privacy.local:
+        norm = {"clipping_norm": state.clipping_norm or privacy.clipping_norm}
+        clipping = privacy.model_copy(update=norm)
         steps = PrivateSteps(
             model, optimiser, clipping, noise_multiplier, expected, source, grid_step
         )
