@@ -26,8 +26,8 @@ from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.datasets.file import read_surroundings
 from haplobench.plugin import MetricSpec
 from haplobench.registry import load_registry, resolve
-from haplobench.report.load import SubmetricInfo
 from haplobench.report.model import Floor, place
+from haplobench.results.description import SubmetricInfo
 from haplobench.runner.floor import dealt_cohort, most_people, subsample
 from haplobench.runner.worker.prepare import make_prepared
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from haplobench.report import write_report
 from haplobench.report.leaderboard.board import leaderboards
-from haplobench.report.load import load_run
 from haplobench.report.summary import summarise
+from haplobench.report.write import write_report
 from haplobench.results.records import Record
+from haplobench.results.table import load_run
 
 RECORDS = 600_000
 

@@ -18,17 +18,18 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from haplobench.compare.compare import compare
-from haplobench.compare.measured import Cohort, Definition, Measured, Number, define, gather
-from haplobench.compare.model import Side
-from haplobench.compare.numbers import compare_numbers
+from haplobench.compare.side import Cohort, Number, Side, SideData, gather
+from haplobench.compare.statistics import compare_numbers
+from haplobench.results.description import SubmetricInfo, submetrics_of
 from haplobench.results.run_folder import RunFolder, find_runs
+from haplobench.results.table import RunTable
 from haplobench.suite.schema import CompareSettings
 
 HERE = Path(__file__).parent
@@ -72,22 +73,20 @@ def run(name: str, seeds: int, out: Path) -> None:
         print(f"{name}, seeds {piece[0]}-{piece[-1]}: {outcome.run_folder}", flush=True)
 
 
-def read(runs: Sequence[RunFolder]) -> Measured:
+def read(runs: Sequence[RunFolder]) -> SideData:
     """Several runs as one."""
-    rows: list[dict[str, Any]] = []
-    for folder in runs:
-        rows += [asdict(record) for record in folder.records()]
-    measured = gather(rows, Side("study"))
-    measured.definitions = define(runs[-1].info()["metrics"])
+    records = [record for folder in runs for record in folder.records()]
+    measured = gather(RunTable.of(records), Side("study"))
+    measured.definitions = submetrics_of(runs[-1].info())
     return measured
 
 
 def side(
-    measured: Measured,
+    measured: SideData,
     seeds: Sequence[int],
     generators: Sequence[str],
     plant: Plant | None = None,
-) -> Measured:
+) -> SideData:
     """A run of some seeds, called 1 to n; a planted generator under the name of the sound one."""
     taken = {name: name for name in generators}
     if plant is not None:
@@ -116,7 +115,7 @@ def side(
 
 
 def rates(
-    measured: Measured, n: int, repeats: int, plants: Sequence[Plant], generators: Sequence[str]
+    measured: SideData, n: int, repeats: int, plants: Sequence[Plant], generators: Sequence[str]
 ) -> dict[str, Any]:
     """Alarms in A/A comparisons, and catches of each plant, with `n` seeds a side."""
     rng = np.random.default_rng(n)
@@ -201,7 +200,10 @@ def simulated(repeats: int) -> list[dict[str, Any]]:
 
     Times are drawn (log-normal, of a given coefficient of variation) and compared as one number.
     """
-    timed = Definition("Fit", "s", "lower", family="performance", min_effect=SETTINGS.slower)
+    timed = SubmetricInfo(
+        "fit_cpu", "Fit", unit="s", direction="lower", family="performance",
+        min_effect=SETTINGS.slower,
+    )  # fmt: skip
     found = []
     for noise in (0.02, 0.05, 0.1, 0.15, 0.2, 0.35):
         for n in (7, 10, 20):
@@ -214,8 +216,8 @@ def simulated(repeats: int) -> list[dict[str, Any]]:
                         {seed: {0: float(value)} for seed, value in enumerate(side)}
                         for side in (seconds[0], seconds[1] * factor)
                     ]
-                    judged = compare_numbers(*sides, timed, SETTINGS, timed=True)
-                    counts[factor] += judged.beyond and judged.worse
+                    outcome = compare_numbers(*sides, timed, SETTINGS, timed=True)
+                    counts[factor] += outcome.beyond and outcome.worse
             found.append(
                 {
                     "noise": noise,
@@ -227,7 +229,7 @@ def simulated(repeats: int) -> list[dict[str, Any]]:
     return found
 
 
-def spread(measured: Measured) -> dict[str, Any]:
+def spread(measured: SideData) -> dict[str, Any]:
     """Processor seconds of fitting in the runs: quartiles, and how noisy they are."""
     found = {}
     for key, number in measured.numbers.items():

@@ -60,10 +60,9 @@ def printable_values(value: Any) -> Any:
     return value
 
 
-def has_controls(path: Path) -> bool:
-    """Whether a file of JSON lines has control characters in its texts, raw or escaped."""
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-        return any(_CONTROL_IN_JSON.search(line) for line in lines)
+def has_controls(line: bytes) -> bool:
+    """Whether a line of JSON has control characters in its texts, raw or escaped."""
+    return bool(_CONTROL_IN_JSON.search(line.decode(errors="surrogateescape")))
 
 
 def shortened(text: str, limit: int) -> str:

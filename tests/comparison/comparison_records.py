@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from haplobench.compare.measured import Definition, Measured, gather
-from haplobench.compare.model import Side
+from haplobench.compare.side import Side, SideData, gather
+from haplobench.results.description import SubmetricInfo
+from haplobench.results.records import parse_record
+from haplobench.results.table import RunTable
 
 DEFINITIONS = {
-    ("ld", "rmse"): Definition("RMSE", "", "lower", 0.0, 0.01, True, "fidelity"),
-    ("ld", "r"): Definition("r", "", "higher", 1.0, 0.01, False, "fidelity"),
-    ("ld", "bias"): Definition("Bias", "", "closer", 0.0, 0.01, False, "fidelity"),
-    ("ld", "pairs"): Definition("Pairs", "", "info", family="fidelity"),
-    ("leak", "copies"): Definition("Copies", "", "lower", 0.0, 0.01, True, "privacy"),
-    ("time", "fit_cpu"): Definition("Fit", "s", "lower", headline=True, family="performance"),
-    ("time", "rate"): Definition("Rate", "alleles/s", "higher", family="performance"),
+    (metric, name): SubmetricInfo(
+        name, title, "", unit, direction, ideal, min_effect, headline, family
+    )
+    for metric, name, title, unit, direction, ideal, min_effect, headline, family in (
+        ("ld", "rmse", "RMSE", "", "lower", 0.0, 0.01, True, "fidelity"),
+        ("ld", "r", "r", "", "higher", 1.0, 0.01, False, "fidelity"),
+        ("ld", "bias", "Bias", "", "closer", 0.0, 0.01, False, "fidelity"),
+        ("ld", "pairs", "Pairs", "", "info", None, 0.0, False, "fidelity"),
+        ("leak", "copies", "Copies", "", "lower", 0.0, 0.01, True, "privacy"),
+        ("time", "fit_cpu", "Fit", "s", "lower", None, 0.0, True, "performance"),
+        ("time", "rate", "Rate", "alleles/s", "higher", None, 0.0, False, "performance"),
+    )
 }
 
 
@@ -49,8 +56,8 @@ def records(values: Iterable[float], **given: Any) -> list[dict[str, Any]]:
     return [record(seed=at, value=value, **given) for at, value in enumerate(values, 1)]
 
 
-def measured(rows: Iterable[Mapping[str, Any]], name: str = "side") -> Measured:
+def measured(rows: Iterable[Mapping[str, Any]], name: str = "side") -> SideData:
     """What `gather` makes of records, with the definitions above."""
-    found = gather(rows, Side(name))
-    found.definitions = dict(DEFINITIONS)
-    return found
+    side = gather(RunTable.of([parse_record(dict(row), "here") for row in rows]), Side(name))
+    side.definitions = dict(DEFINITIONS)
+    return side

@@ -22,10 +22,10 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
             for row in rows:
                 lines.write(json.dumps({**row, "run_id": run_id}) + "\n")
         metrics: dict[str, Any] = {}
-        for (metric, submetric), known in DEFINITIONS.items():
+        for (metric, _), known in DEFINITIONS.items():
             entry = metrics.setdefault(metric, {"family": known.family, "submetrics": []})
             fields = {key: value for key, value in vars(known).items() if key != "family"}
-            entry["submetrics"].append({"name": submetric, **fields})
+            entry["submetrics"].append(fields)
         info = {"run_id": run_id, "metrics": metrics, "hardware": {"cpu": "Z80", "cores": 1}}
         (folder / "run.json").write_text(json.dumps(info))
         return folder

@@ -15,8 +15,8 @@ from comparison_records import measured, record, records
 
 from haplobench.compare.baseline import parse_baseline, render_baseline, rounded
 from haplobench.compare.compare import compare
-from haplobench.compare.model import Side
-from haplobench.compare.sources import describe, open_side
+from haplobench.compare.side import Side
+from haplobench.compare.sources import open_side
 from haplobench.errors import BenchError, FormatError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -84,9 +84,7 @@ def test_rounding_keeps_six_digits(value: float) -> None:
 
 def test_a_baseline_knows_whose_fits_cannot_repeat() -> None:
     run = measured(ROWS)
-    describe(
-        run, {"generators": {"vae": {"unrepeatable": "noise"}, "markov": {"unrepeatable": ""}}}
-    )
+    run.describe({"generators": {"vae": {"unrepeatable": "noise"}, "markov": {"unrepeatable": ""}}})
     said = {generator: one.unrepeatable for (_, generator), one in run.cohorts.items()}
     assert said == {"vae": "noise", "markov": ""}
     read = parse_baseline(render_baseline(run, "b").splitlines(), "b", Side("b"))

@@ -13,9 +13,9 @@ from comparison_records import measured, record, records
 from rich.console import Console
 
 from haplobench.compare.compare import compare
+from haplobench.compare.exchange import FILES, render
 from haplobench.compare.model import Comparison
-from haplobench.compare.wording import print_comparison
-from haplobench.compare.write import FILES, render
+from haplobench.compare.show import print_comparison
 
 NOISE = np.array([0.0005, -0.0008, 0.0002, 0.0007, -0.0004, -0.0006, 0.0004])
 

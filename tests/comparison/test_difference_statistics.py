@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from haplobench.compare.numbers import (
+from haplobench.compare.statistics import (
     against_noise,
     benjamini_hochberg,
     holm,

@@ -11,8 +11,8 @@ from founder_panels import Measure, founders_panel, independent_sites
 
 from haplobench import CohortSeries, Panel, Reference
 from haplobench.registry import resolve
-from haplobench.report.load import FigureInfo
 from haplobench.report.style import FigureStyle
+from haplobench.results.description import FigureInfo
 from haplobench_fidelity.specs import haplotypes, sites
 
 FIGURES = [(metric.name, figure) for metric in sites.SPECS for figure in metric.figures]

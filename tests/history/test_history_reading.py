@@ -62,6 +62,15 @@ def test_another_dataset_or_metric_version_begins_a_new_line(tmp_path: Path) -> 
     assert len(history(tmp_path).series) == 3
 
 
+def test_a_run_in_several_files_is_one_point(tmp_path: Path) -> None:
+    for name, value, seed in (("a", 1.0, 1), ("b", 2.0, 2), ("c", 3.0, 1)):
+        text = record(1, value, seed=seed).to_json() + "\n" + record(2, 9.0).to_json() + "\n"
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    (series,) = history(tmp_path, str(tmp_path)).series
+    # Seed 1 was measured again in the last of them.
+    assert [(point.value, point.n) for point in series.points] == [(2.5, 2), (9.0, 1)]
+
+
 def test_what_has_no_value_is_counted_not_drawn(tmp_path: Path) -> None:
     folder = write_run(tmp_path, 1, [record(1, 0.1), record(1, None, submetric="bias")])
     with (folder / "records.jsonl").open("a") as stream:
@@ -75,9 +84,9 @@ def test_what_has_no_value_is_counted_not_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ('{"schema": 99}', "line 2: schema 99 is newer than 1"),
-        ('{"a": 1}', "line 2: not a haplobench record"),
-        ('{"schema": 1, "value": "x"}', "line 2: not a record"),
+        ('{"schema": 99}', r"records\.jsonl:2: schema 99 is newer than 1"),
+        ('{"a": 1}', r"records\.jsonl:2: not a haplobench record"),
+        ('{"schema": 1, "value": "x"}', r"records\.jsonl:2: not a whole record"),
     ],
 )
 def test_lines_that_are_no_records_are_named(tmp_path: Path, line: str, says: str) -> None:

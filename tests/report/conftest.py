@@ -15,9 +15,9 @@ from report_fixture import Drawn, build_run
 
 from haplobench.report import figures
 from haplobench.report.figures import draw_figures
-from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
+from haplobench.results.table import load_run
 
 MADE_UP = {
     *(f"report_figures_fixture:draw_{name}" for name in ("curve", "broken", "nothing", "scatter")),

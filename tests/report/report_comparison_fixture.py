@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from haplobench.compare.model import Comparison, Row, Side
+from haplobench.compare.model import Comparison, Row
+from haplobench.compare.side import Side
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 

@@ -13,13 +13,13 @@ from report_browser_fixture import AXE, browser, requests
 from report_comparison_fixture import build_comparison
 from report_fixture import Drawn, build_run
 
-from haplobench.report import render_comparison
+from haplobench.compare.page import render_comparison
 from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
 from haplobench.report.leaderboard.board import leaderboards
-from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
+from haplobench.results.table import load_run
 
 pytestmark = pytest.mark.xdist_group("browser")
 KINDS = ("run", "packed", "hostile", "comparison", "hostile-comparison")

@@ -14,8 +14,6 @@ import pytest
 import report_fixture
 from rich.console import Console
 
-from haplobench.report import write_report
-from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import (
     Claim,
@@ -30,6 +28,8 @@ from haplobench.report.privacy_claims import (
 )
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import print_claims
+from haplobench.report.write import write_report
+from haplobench.results.table import load_run
 
 EPSILONS = (1.0, 8.0, math.inf)
 CLIENTS = (1, 4)

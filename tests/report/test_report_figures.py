@@ -19,10 +19,11 @@ from report_fixture import Drawn, build_run
 from haplobench.errors import BenchError
 from haplobench.report import figures
 from haplobench.report.figures import draw, draw_figures, figure_style, slug
-from haplobench.report.load import FigureInfo, load_run
 from haplobench.report.model import Summary
 from haplobench.report.style import FLOOR_COLOUR, INK, PALETTE, FigureStyle
 from haplobench.report.svg import clean, size, to_png
+from haplobench.results.description import FigureInfo
+from haplobench.results.table import load_run
 
 # Machado, Oliveira and Fernandes (2009), severity 1, in linear RGB.
 DEFICIENCIES = {

@@ -13,12 +13,12 @@ import pytest
 from report_fixture import HOSTILE, Drawn, build_run
 
 from haplobench.errors import BenchError
-from haplobench.report import ReportPaths, write_report
 from haplobench.report.csv import TIDY, render_tidy, render_wide
-from haplobench.report.load import load_run
 from haplobench.report.markdown import render_markdown
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
+from haplobench.report.write import ReportPaths, write_report
+from haplobench.results.table import load_run
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_wide_csv_has_a_line_per_dataset_and_generator(demo: Summary) -> None:
     assert len(frame) == 2 * 9
     row = frame[(frame["dataset"] == "chr1") & (frame["generator"] == "network")].iloc[0]
     dataset = demo.datasets["chr1"]
-    column = next(c for c in dataset.columns if c.key == ("words", "jsd", ""))
+    column = next(c for c in dataset.columns if c.key == ("words", "jsd", ()))
     assert row["words.jsd"] == dataset.cell("network", column).value
     assert "frequency.r[superpopulation=EUR]" in frame.columns
 

@@ -13,9 +13,9 @@ from report_fixture import HOSTILE, Drawn, build_run
 
 from haplobench.report.figures import draw_figures
 from haplobench.report.html import LIMIT, render_html
-from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
+from haplobench.results.table import load_run
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 

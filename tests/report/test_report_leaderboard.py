@@ -29,11 +29,11 @@ from haplobench.report.leaderboard.dominance import (
     stand,
 )
 from haplobench.report.leaderboard.texts import COLUMNS, render_csv, show_rows
-from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import board_parts
 from haplobench.results.records import Record, append_records
+from haplobench.results.table import load_run
 
 AXES = 3
 

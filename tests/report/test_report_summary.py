@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from report_fixture import SEEDS, build_run
 
 from haplobench.errors import BenchError, FormatError
-from haplobench.report.load import CohortInfo, SubmetricInfo, load_run
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary, place, score
-from haplobench.report.records_table import parse_labels
-from haplobench.report.summary import one_line, summarise
+from haplobench.report.summary import summarise
 from haplobench.report.view import spread_words
+from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import Record, append_records
+from haplobench.results.table import Labels, load_run, why
 
 
 def record(**changes: Any) -> Record:
@@ -43,7 +43,7 @@ def run_of(folder: Path, records: list[Record], info: dict[str, Any] | None = No
     return summarise(load_run(folder))
 
 
-def only(summary: Summary, cohort: str = "g", labels: str = "") -> Cell:
+def only(summary: Summary, cohort: str = "g", labels: Labels = ()) -> Cell:
     dataset = summary.datasets["d"]
     column = next(c for c in dataset.columns if c.key == ("m", "x", labels))
     return dataset.cell(cohort, column)
@@ -133,7 +133,7 @@ def test_floor_is_median_and_quantiles_of_all_draws(tmp_path: Path) -> None:
     ]
     info = {"metrics": {"m": {"family": "fidelity", "submetrics": [
         {"name": "x", "title": "X", "direction": "closer", "ideal": 0.4}]}}}  # fmt: skip
-    floor = run_of(tmp_path, [*records, record()], info).datasets["d"].floors["m", "x", ""]
+    floor = run_of(tmp_path, [*records, record()], info).datasets["d"].floors["m", "x", ()]
     assert floor.n == 6
     assert floor.median == pytest.approx(np.median(draws))
     assert [floor.low, floor.high] == pytest.approx(np.quantile(draws, [0.05, 0.95]).tolist())
@@ -201,7 +201,7 @@ def test_nothing_is_nan(demo: Summary) -> None:
 
 def test_states_and_reasons(demo: Summary) -> None:
     dataset = demo.datasets["chr20-eur"]
-    column = next(c for c in dataset.columns if c.key == ("frequency", "rmse", ""))
+    column = next(c for c in dataset.columns if c.key == ("frequency", "rmse", ()))
     assert dataset.cell("broken", column).state == "failed"
     assert dataset.cell("broken", column).phase == "fit"
     assert dataset.cell("broken", column).reason.startswith("ValueError: shapes (3, 4)")
@@ -236,7 +236,7 @@ def test_labelled_values_stand_apart(demo: Summary) -> None:
     assert {c.label_text for c in labelled} == {"superpopulation EUR", "superpopulation AFR"}
     assert not any(column.labels for column in dataset.headline())
     texts = {c.labels for c in labelled}
-    assert {parse_labels(t) for t in texts} == {
+    assert texts == {
         (("superpopulation", "EUR"),),
         (("superpopulation", "AFR"),),
     }
@@ -246,9 +246,7 @@ def test_labels_are_told_apart_whatever_they_hold(tmp_path: Path) -> None:
     sets = [{"a": "1", "b": "2"}, {"a": "1;b=2"}, {"b": "1"}, {"a": ""}, {}]
     records = [record(labels=labels, value=float(i)) for i, labels in enumerate(sets)]
     dataset = run_of(tmp_path, records).datasets["d"]
-    values = {
-        parse_labels(column.labels): dataset.cell("g", column).value for column in dataset.columns
-    }
+    values = {column.labels: dataset.cell("g", column).value for column in dataset.columns}
     assert values == {tuple(sorted(labels.items())): float(i) for i, labels in enumerate(sets)}
 
 
@@ -390,12 +388,12 @@ def test_best_of_a_number_for_information_is_nobody() -> None:
     assert DatasetSummary("d", (), (column,), {}, {}).best(column) is None
 
 
-def test_one_line() -> None:
-    assert one_line("ValueError", "bad shape\nTraceback …\n  File") == "ValueError: bad shape"
+def test_why() -> None:
+    assert why("ValueError", "bad shape\nTraceback …\n  File") == "ValueError: bad shape"
     trace = "Traceback (most recent call last):\n  File x\nKeyError: 'a'"
-    assert one_line("KeyError", trace) == "KeyError: 'a'"
-    assert len(one_line("E", "x" * 500)) == 160
-    assert one_line("MemoryError", "") == "MemoryError"
+    assert why("KeyError", trace) == "KeyError: 'a'"
+    assert len(why("E", "x" * 500)) == 160
+    assert why("MemoryError", "") == "MemoryError"
 
 
 def test_many_records_are_read_whole(tmp_path: Path) -> None:

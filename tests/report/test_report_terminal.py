@@ -10,11 +10,10 @@ from report_fixture import HOSTILE, build_run
 from rich.cells import cell_len
 from rich.console import Console
 
-from haplobench.report import print_run
-from haplobench.report.load import load_run
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import print_summary
+from haplobench.results.table import load_run
 
 
 def printed(summary: Summary, width: int, terminal: bool = False, encoding: str = "utf-8") -> str:
@@ -93,7 +92,7 @@ def test_ascii_console_gets_ascii(demo: Summary) -> None:
 def test_markup_in_labels_is_text(tmp_path: Path) -> None:
     folder = build_run(tmp_path / "run", hostile=True)
     console = Console(file=io.StringIO(), width=300)
-    print_run(folder, console)
+    print_summary(summarise(load_run(folder)), console)
     assert f"{HOSTILE} · fidelity" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

@@ -11,9 +11,9 @@ from test_records import record
 from haplobench.compare.sources import open_side
 from haplobench.history.reading import read_history, select
 from haplobench.registry import load_registry
-from haplobench.report.records_table import read_table
 from haplobench.results.records import HYPHENATED, append_records, current_name, read_records
 from haplobench.results.run_folder import RunFolder
+from haplobench.results.table import read
 from haplobench.suite.schema import CompareSettings
 
 COMPARISON = Path(__file__).parents[1] / "comparison" / "fixtures"
@@ -45,10 +45,8 @@ def test_old_records_are_read_under_the_new_name_and_others_as_they_are(tmp_path
     assert "distinct-ratio-20" in path.read_text()
     names = ["sites_lost", "distinct_ratio_20", "h2_h1_rmse", "sites-lost", "blocks"]
     assert [one.submetric for one in read_records(path)] == names
-    table = read_table(path)
-    assert sorted(zip(table["metric"], table["submetric"], strict=True)) == sorted(
-        zip([metric for metric, _ in rows], names, strict=True)
-    )
+    table = [(one.metric, one.submetric) for one in read(path).records]
+    assert table == list(zip([metric for metric, _ in rows], names, strict=True))
 
 
 def test_old_runs_and_baselines_are_compared_under_the_new_name() -> None:

@@ -17,7 +17,7 @@ from haplobench.cli.main import main
 from haplobench.errors import SuiteError
 from haplobench.files import printable
 from haplobench.registry import load_registry
-from haplobench.report import write_report
+from haplobench.report.write import write_report
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import plan_cells
 from haplobench.runner.run import run_suite

@@ -17,8 +17,8 @@ from rich.console import Console
 from haplobench import Panel
 from haplobench.compare.baseline import render_baseline
 from haplobench.compare.compare import compare
+from haplobench.compare.exchange import render
 from haplobench.compare.sources import open_side
-from haplobench.compare.write import render
 from haplobench.fitted.generate import Order, write_cohort
 from haplobench.fitted.models import find_model
 from haplobench.registry import load_registry
@@ -104,10 +104,13 @@ def shown(draw: Callable[[Console], object]) -> None:
 
 
 def test_results(run: Path, tmp_path: Path) -> None:
-    from haplobench.compare.wording import print_comparison
+    from haplobench.compare.show import print_comparison
     from haplobench.history.reading import read_history
     from haplobench.history.terminal import print_history
-    from haplobench.report import print_run, write_report
+    from haplobench.report.summary import summarise
+    from haplobench.report.terminal import print_summary
+    from haplobench.report.write import write_report
+    from haplobench.results.table import load_run
     from haplobench.scaling.curves import scaling_curves
 
     out = tmp_path / "results"
@@ -128,7 +131,7 @@ def test_results(run: Path, tmp_path: Path) -> None:
         resolve_run("toy", out)
 
     readers = {
-        "show": lambda: shown(lambda console: print_run(here, console)),
+        "show": lambda: shown(lambda console: print_summary(summarise(load_run(here)), console)),
         "compare": compared,
         "baseline": lambda: render_baseline(open_side(str(here)), "toy"),
         "history": lambda: shown(

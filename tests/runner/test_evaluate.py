@@ -13,10 +13,10 @@ from test_run_suite import bad, records_of
 from haplobench import BenchError, Panel, RunContext, SuiteError
 from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.registry import load_registry
-from haplobench.report.load import load_run
 from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
+from haplobench.results.table import load_run
 from haplobench.runner.evaluate import NEEDS_TRAIN, Evaluation, evaluate
 from haplobench.runner.given_panels import Panels, SiteSettings, fit_together
 

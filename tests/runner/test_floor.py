@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from haplobench import Panel
-from haplobench.report.load import SubmetricInfo
 from haplobench.report.model import Floor, place
+from haplobench.results.description import SubmetricInfo
 from haplobench.runner.floor import (
     dealt_cohort,
     floor_cohort,

@@ -14,11 +14,11 @@ import pytest
 
 from haplobench import BenchError, Panel
 from haplobench.plugin.hooks import StageEvent
-from haplobench.report.load import load_run
 from haplobench.report.model import Cell
 from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
+from haplobench.results.table import load_run
 from haplobench.runner.progress import SilentReporter
 from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.suite.load import load_suite

@@ -246,7 +246,7 @@ def test_figures_are_drawn_and_projections_labelled(tmp_path: Path) -> None:
     write(
         tmp_path, [cost(p) for p in (1, 2, 4)] + [cost(p, mode="weak", label="w") for p in (1, 2)]
     )
-    from haplobench.report.load import load_run
+    from haplobench.results.table import load_run
     from haplobench.scaling.figures import draw_scaling
 
     figures = {figure.name: figure for figure in draw_scaling(load_run(tmp_path))}
@@ -266,7 +266,7 @@ def test_memory_is_drawn_against_batch_size(tmp_path: Path) -> None:
             for size in (32, 64)
         ],
     )
-    from haplobench.report.load import load_run
+    from haplobench.results.table import load_run
     from haplobench.scaling.figures import draw_scaling
 
     assert [figure.name for figure in draw_scaling(load_run(tmp_path))] == ["memory"]
@@ -325,7 +325,7 @@ def test_a_gpu_has_a_column_where_there_is_one(tmp_path: Path) -> None:
 
 def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
-    from haplobench.report.load import load_run
+    from haplobench.results.table import load_run
     from haplobench.scaling.figures import draw_scaling
     from haplobench.scaling.profiles import print_profiles, profiles_of
 

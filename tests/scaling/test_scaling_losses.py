@@ -153,7 +153,7 @@ def test_another_number_of_epochs_is_infinitely_far() -> None:
 
 def test_losses_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
-    from haplobench.report.load import load_run
+    from haplobench.results.table import load_run
     from haplobench.scaling.figures import draw_scaling
 
     costs = [

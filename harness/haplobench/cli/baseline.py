@@ -122,8 +122,8 @@ def show(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from haplobench.compare.show import describe_side
     from haplobench.compare.sources import open_side
-    from haplobench.compare.wording import describe_side
     from haplobench.report.formatting import format_spread, format_value
 
     measured = open_side(name, baselines=baselines)

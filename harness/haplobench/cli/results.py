@@ -64,9 +64,9 @@ def compare(
     on a mistake in the call, 3 if nothing could be compared.
     """
     from haplobench.compare.compare import compare as compare_sides
+    from haplobench.compare.exchange import render, write_comparison
+    from haplobench.compare.show import print_comparison
     from haplobench.compare.sources import open_side
-    from haplobench.compare.wording import print_comparison
-    from haplobench.compare.write import render, write_comparison
     from haplobench.errors import BenchError
     from haplobench.suite.load import load_settings
 
@@ -182,10 +182,12 @@ class Format(StrEnum):
 
 def show(run: RunArgument, out: OutOption = Path("results")) -> None:
     """Print a run's tables."""
-    from haplobench.report import print_run
+    from haplobench.report.summary import summarise
+    from haplobench.report.terminal import print_summary
     from haplobench.results.run_folder import resolve_run
+    from haplobench.results.table import load_run
 
-    print_run(resolve_run(run, out), make_console())
+    print_summary(summarise(load_run(resolve_run(run, out))), make_console())
 
 
 def report(
@@ -199,7 +201,7 @@ def report(
     ] = None,
 ) -> None:
     """Write a run's report: Markdown, CSV, figures, and one self-contained HTML page."""
-    from haplobench.report import write_report
+    from haplobench.report.write import write_report
     from haplobench.results.run_folder import resolve_run
 
     chosen = tuple(str(item) for item in formats) if formats else tuple(str(f) for f in Format)

@@ -271,20 +271,28 @@ def report_on(run_folder: Path, console: Console, *, write: bool) -> None:
     warning here.
     """
     from haplobench.errors import BenchError
-    from haplobench.report import print_run, write_report
+    from haplobench.report.leaderboard.board import leaderboards
+    from haplobench.report.summary import summarise
+    from haplobench.report.terminal import print_summary
+    from haplobench.results.table import load_run
 
     echo(f"run: {run_folder}")
     try:
-        print_run(run_folder, console)
-        paths = write_report(run_folder) if write else None
+        summary = summarise(load_run(run_folder))
+        boards = leaderboards(summary)
+        print_summary(summary, console, boards)
+        if not write:
+            return
+        from haplobench.report.write import write_summary
+
+        paths = write_summary(summary, boards)
     except BenchError as error:
         echo(f"warning: no report: {error}", err=True)
         return
-    if paths is not None:
-        for path in paths:
-            echo(f"written: {path}")
-        for problem in paths.problems:
-            echo(f"warning: {problem}", err=True)
+    for path in paths:
+        echo(f"written: {path}")
+    for problem in paths.problems:
+        echo(f"warning: {problem}", err=True)
 
 
 def validate(suite: SuiteArgument, settings: SetOption = None) -> None:

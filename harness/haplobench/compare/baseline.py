@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from haplobench.compare.measured import Cohort, Definition, Key, Measured, Number
-from haplobench.compare.model import Side
+from haplobench.compare.side import Cohort, Key, Number, Side, SideData
 from haplobench.errors import FormatError
 from haplobench.files import parse_json
-from haplobench.results.description import check_baseline_line
+from haplobench.results.description import SubmetricInfo, check_baseline_line
 from haplobench.results.records import check_schema, current_name
 
 SCHEMA = 1
@@ -28,17 +28,17 @@ _DEFINED = ("title", "unit", "direction", "ideal", "min_effect", "headline", "fa
 _SIDE = ("suite", "run_id", "git_sha", "git_dirty", "hardware", "machine", "started")
 
 
-def render_baseline(measured: Measured, name: str) -> str:
+def render_baseline(data: SideData, name: str) -> str:
     """The text of a baseline; numbers for information only are left out."""
-    side = measured.side
+    side = data.side
     head: dict[str, Any] = {"baseline": name, "schema": SCHEMA}
     head |= {key: getattr(side, key) for key in _SIDE}
     head["seeds"] = list(side.seeds)
-    if measured.settings:
-        head["compare"] = dict(measured.settings)
+    if data.settings:
+        head["compare"] = dict(data.settings)
     lines: list[Mapping[str, Any]] = [head]
-    lines += [{"dataset": k, "digest": v} for k, v in sorted(measured.datasets.items())]
-    for (dataset, generator), cohort in sorted(measured.cohorts.items()):
+    lines += [{"dataset": k, "digest": v} for k, v in sorted(data.datasets.items())]
+    for (dataset, generator), cohort in sorted(data.cohorts.items()):
         lines.append(
             {
                 "dataset": dataset,
@@ -54,11 +54,13 @@ def render_baseline(measured: Measured, name: str) -> str:
         )
     kept = {
         key: number
-        for key, number in measured.numbers.items()
-        if number.values and _definition(measured, key, number).direction != "info"
+        for key, number in data.numbers.items()
+        if number.values
+        and (known := data.submetric(key)) is not None
+        and known.direction != "info"
     }
-    lines += _numbers(measured, kept)
-    for (dataset, generator, metric), seeds in sorted(measured.failures.items()):
+    lines += _numbers(data, kept)
+    for (dataset, generator, metric), seeds in sorted(data.failures.items()):
         failed = {str(seed): reason for seed, reason in sorted(seeds.items())}
         lines.append(
             {"dataset": dataset, "generator": generator, "metric": metric, "failed": failed}
@@ -80,20 +82,15 @@ def render_baseline(measured: Measured, name: str) -> str:
     return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
 
 
-def _numbers(measured: Measured, kept: Mapping[Key, Number]) -> list[Mapping[str, Any]]:
-    """A line for each metric's number: what it means, and by which version it was measured."""
+def _numbers(data: SideData, kept: Mapping[Key, Number]) -> list[Mapping[str, Any]]:
+    """A line for each metric's number: what it means, and by which version it was data."""
     found = {}
     for key, number in kept.items():
-        definition = _definition(measured, key, number)
+        definition = data.submetric(key)
         line = {"metric": key.metric, "submetric": key.submetric, "version": number.version}
         line |= {name: getattr(definition, name) for name in _DEFINED}
         found[key.metric, key.submetric] = line
     return [found[key] for key in sorted(found)]
-
-
-def _definition(measured: Measured, key: Key, number: Number) -> Definition:
-    known = measured.definitions.get((key.metric, key.submetric))
-    return known or Definition(key.submetric, number.unit, number.direction, family=number.family)
 
 
 def _order(key: Key) -> tuple[Any, ...]:
@@ -115,12 +112,12 @@ def is_baseline(first_line: bytes | str) -> bool:
     return isinstance(row, dict) and "baseline" in row
 
 
-def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
+def parse_baseline(lines: Iterable[str], place: str, side: Side) -> SideData:
     """Read a baseline's lines.
 
     Raises FormatError, naming place and line, on what is no baseline or a newer program's.
     """
-    measured = Measured(side)
+    data = SideData(side)
     versions: dict[tuple[str, str], Mapping[str, Any]] = {}
     for at, line in enumerate(lines, 1):
         try:
@@ -130,12 +127,12 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
             if at == 1:
                 schema = row.get("schema") if isinstance(row, dict) else None
                 check_schema(schema, f"{place}:{at}", SCHEMA)
-                measured.side = _side(side, row)
-                measured.settings = row.get("compare")
+                data.side = _side(side, row)
+                data.settings = row.get("compare")
             elif "digest" in row:
-                measured.datasets[row["dataset"]] = row["digest"]
+                data.datasets[row["dataset"]] = row["digest"]
             elif "cells" in row:
-                measured.cohorts[row["dataset"], row["generator"]] = Cohort(
+                data.cohorts[row["dataset"], row["generator"]] = Cohort(
                     role=row["role"],
                     generator=row["plugin"],
                     params=row["params"],
@@ -147,30 +144,28 @@ def parse_baseline(lines: Iterable[str], place: str, side: Side) -> Measured:
             elif "version" in row:
                 versions[row["metric"], row["submetric"]] = row
             elif "failed" in row:
-                measured.failures[row["dataset"], row["generator"], row["metric"]] = {
+                data.failures[row["dataset"], row["generator"], row["metric"]] = {
                     int(seed): reason for seed, reason in row["failed"].items()
                 }
             else:
                 key, number = _number(row, versions)
-                measured.numbers[key] = number
+                data.numbers[key] = number
         except FormatError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FormatError(
                 f"{place}:{at}: not a line of a baseline: {type(error).__name__}: {error}"
             ) from None
-    measured.definitions = {
-        key: Definition(**{name: row[name] for name in _DEFINED if name in row})
+    data.definitions = {
+        key: SubmetricInfo(key[1], **{name: row[name] for name in _DEFINED if name in row})
         for key, row in versions.items()
     }
-    return measured
+    return data
 
 
 def _side(side: Side, row: Mapping[str, Any]) -> Side:
-    given = {name: getattr(side, name) for name in Side.__dataclass_fields__}
-    given |= {name: row[name] for name in _SIDE if name in row}
-    given["seeds"] = tuple(row.get("seeds") or ())
-    return Side(**given)
+    known = {name: row[name] for name in _SIDE if name in row}
+    return replace(side, **known, seeds=tuple(row.get("seeds") or ()))
 
 
 def _number(

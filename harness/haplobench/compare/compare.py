@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from haplobench.compare.measured import FLOOR, Cohort, Definition, Key, Measured, Number
 from haplobench.compare.model import Comparison, Row, Status
-from haplobench.compare.numbers import Judged, benjamini_hochberg, compare_numbers, holm
+from haplobench.compare.side import Cohort, Key, Number, SideData
+from haplobench.compare.statistics import Outcome, benjamini_hochberg, compare_numbers, holm
 from haplobench.errors import BenchError
+from haplobench.results.description import SubmetricInfo
+from haplobench.results.records import FAILED, FLOOR
 from haplobench.suite.schema import CompareSettings
 from haplobench.suite.source import key_text, structural_problems
 
@@ -20,8 +22,8 @@ NOT_AVAILABLE = "not available: "
 
 
 def compare(
-    base: Measured,
-    head: Measured,
+    base: SideData,
+    head: SideData,
     settings: CompareSettings | None = None,
     *,
     allow_missing: bool = False,
@@ -61,7 +63,7 @@ def compare(
     )
 
 
-def _places(base: Measured, head: Measured) -> list[tuple[str, str]]:
+def _places(base: SideData, head: SideData) -> list[tuple[str, str]]:
     """Datasets and generators of both sides; floor and controls first."""
     places = list(dict.fromkeys([*head.cohorts, *base.cohorts]))
     datasets = list(dict.fromkeys(dataset for dataset, _ in places))
@@ -74,7 +76,7 @@ def _places(base: Measured, head: Measured) -> list[tuple[str, str]]:
     return sorted(places, key=order)
 
 
-def _warnings(base: Measured, head: Measured) -> Iterable[str]:
+def _warnings(base: SideData, head: SideData) -> Iterable[str]:
     first, second = base.side, head.side
     if first.suite and second.suite and first.suite != second.suite:
         yield f"base is a run of suite {first.suite}, head of {second.suite}"
@@ -99,7 +101,7 @@ def _listed(seeds: Iterable[int]) -> str:
 
 
 def _cohort_rows(
-    base: Measured, head: Measured, place: tuple[str, str], settings: CompareSettings
+    base: SideData, head: SideData, place: tuple[str, str], settings: CompareSettings
 ) -> list[Row]:
     """Rows of one generator: itself, if it failed or is on one side only; or its numbers."""
     dataset, generator = place
@@ -165,7 +167,7 @@ def _gates_role(role: str, settings: CompareSettings) -> bool:
 
 
 def _failure(
-    base: Measured, head: Measured, where: tuple[str, str, str], old: Cohort, new: Cohort
+    base: SideData, head: SideData, where: tuple[str, str, str], old: Cohort, new: Cohort
 ) -> dict[str, Any]:
     """What a row says of a cell or metric that fails in head; empty where none does newly."""
     failed, before = head.failures.get(where, {}), base.failures.get(where, {})
@@ -180,14 +182,14 @@ def _failure(
         return {"status": "incomparable", "reason": f"failed in base too; {reason}"}
     if before and not set(newly) & set(old.cells):
         return {"status": "incomparable", "reason": f"failed in base too; {reason}"}
-    if not any(text.startswith(("failed", "timeout", "memory")) for text in failed.values()):
+    if not any(text.startswith(tuple(FAILED)) for text in failed.values()):
         # Left out, as the suite allows: this machine lacks what it needs.
         return {"status": "missing", "reason": reason, "gated": False}
     return {"status": "failed", "reason": reason}
 
 
 def _obstacle(
-    base: Measured, head: Measured, place: tuple[str, str], old: Cohort, new: Cohort
+    base: SideData, head: SideData, place: tuple[str, str], old: Cohort, new: Cohort
 ) -> str:
     """Why no number of a generator can be compared, or what a reader should know, after `~`."""
     first, second = base.datasets.get(place[0], ""), head.datasets.get(place[0], "")
@@ -206,15 +208,15 @@ def _obstacle(
 # --- one number -----------------------------------------------------------------------------
 
 
-def _unrepeatable(base: Measured, head: Measured, key: Key) -> str:
+def _unrepeatable(base: SideData, head: SideData, key: Key) -> str:
     """Why fits of a number's generator differ from run to run, on one side at least; or empty."""
     cohorts = (side.cohorts.get((key.dataset, key.generator)) for side in (base, head))
     return next((one.unrepeatable for one in cohorts if one and one.unrepeatable), "")
 
 
 def _number_row(
-    base: Measured,
-    head: Measured,
+    base: SideData,
+    head: SideData,
     key: Key,
     numbers: tuple[Number, Number],
     obstacle: str,
@@ -224,8 +226,12 @@ def _number_row(
     old, new = numbers
     if not old.values and not new.values:
         return None
-    definition = _definition(base, head, key, new if new.values else old)
-    definition, ignored = _overridden(definition, key, settings)
+    # Head's, since its code is the newer; or base's; or what the records say.
+    name = (key.metric, key.submetric)
+    known = head.definitions.get(name) or base.definitions.get(name)
+    known = known or (head if new.values else base).submetric(key)
+    assert known is not None
+    definition, ignored = _overridden(known, key, settings)
     if definition.direction == "info" and not (old.values and new.values):
         return None  # baselines leave them out
     family = new.family or old.family or definition.family
@@ -257,7 +263,7 @@ def _number_row(
         gated=gated,
         headline=definition.headline,
     )
-    judged = compare_numbers(
+    outcome = compare_numbers(
         old.values,
         new.values,
         definition,
@@ -266,7 +272,7 @@ def _number_row(
         noise=_floor(base, head, key),
         unrepeatable=_unrepeatable(base, head, key),
     )
-    row = replace(row, **judged.shown())
+    row = replace(row, **outcome.shown())
     if not new.values:
         lacking = new.note.startswith(NOT_AVAILABLE)
         why = new.note or "no value in head"
@@ -281,34 +287,27 @@ def _number_row(
         trouble = trouble or _other_machine(base.cohorts[place], head.cohorts[place])
     if trouble:
         return replace(_untested(row), status="incomparable", reason=trouble)
-    if judged.untestable:
-        return replace(_untested(row), status="incomparable", reason=judged.untestable)
+    if outcome.untestable:
+        return replace(_untested(row), status="incomparable", reason=outcome.untestable)
     note = obstacle.removeprefix("~")
-    reason = "; ".join(text for text in (note, judged.reason) if text)
-    return replace(row, status=_provisional(judged), reason=reason)
+    reason = "; ".join(text for text in (note, outcome.reason) if text)
+    return replace(row, status=_provisional(outcome), reason=reason)
 
 
 def _untested(row: Row) -> Row:
     return replace(row, low=None, high=None, p_value=None, test="")
 
 
-def _provisional(judged: Judged) -> Status:
+def _provisional(outcome: Outcome) -> Status:
     """What a row is called if its test holds against all the others."""
-    if not judged.beyond:
+    if not outcome.beyond:
         return "unchanged"
-    return "regressed" if judged.worse else "improved"
-
-
-def _definition(base: Measured, head: Measured, key: Key, number: Number) -> Definition:
-    """Head's, since its code is the newer; or base's; or what the record says."""
-    name = (key.metric, key.submetric)
-    known = head.definitions.get(name) or base.definitions.get(name)
-    return known or Definition(key.submetric, number.unit, number.direction, family=number.family)
+    return "regressed" if outcome.worse else "improved"
 
 
 def _overridden(
-    definition: Definition, key: Key, settings: CompareSettings
-) -> tuple[Definition, bool]:
+    definition: SubmetricInfo, key: Key, settings: CompareSettings
+) -> tuple[SubmetricInfo, bool]:
     family = definition.family
     if family == PERFORMANCE:
         definition = replace(definition, min_effect=settings.slower)
@@ -334,7 +333,7 @@ def _other_machine(old: Cohort, new: Cohort) -> str:
     return ""
 
 
-def _floor(base: Measured, head: Measured, key: Key) -> list[list[float]]:
+def _floor(base: SideData, head: SideData, key: Key) -> list[list[float]]:
     """Values of the number over draws of real people: each side's, where it has any."""
     found = []
     for side in (head, base):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
 
+from haplobench.compare.side import Side
+
 Status = Literal[
     "failed", "regressed", "missing", "incomparable", "new", "improved", "unchanged"
 ]  # fmt: skip
@@ -19,47 +21,6 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 Test = Literal["", "identical", "paired", "two-sample", "draws", "floor", "ranks"]
 """How a difference was tested, see `Row.test`."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison.
-
-    Attributes
-    ----------
-    name : str
-        As the user named it: a folder, a file, a suite's run, a git reference, a baseline.
-    source : str
-        Where that was found: a path, or `main:results/baselines/smoke.jsonl`.
-    suite, run_id : str
-    git_sha : str
-        Commit of the code that ran; empty where unknown.
-    git_dirty : bool
-    hardware : str
-        Fingerprint of the machine (16 hex digits).
-    started : str
-        ISO 8601, UTC; of the earliest record.
-    seeds : tuple of int
-        Seeds of its generators and controls.
-    n_records : int
-    machine : str
-        The machine in words (`AMD EPYC 7B13, 8 cores`); empty where unknown.
-    complete : bool
-        False for a run that was interrupted or killed, or is still running.
-    """
-
-    name: str
-    source: str = ""
-    suite: str = ""
-    run_id: str = ""
-    git_sha: str = ""
-    git_dirty: bool = False
-    hardware: str = ""
-    started: str = ""
-    seeds: tuple[int, ...] = ()
-    n_records: int = 0
-    machine: str = ""
-    complete: bool = True
 
 
 @dataclass(frozen=True)

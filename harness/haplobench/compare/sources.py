@@ -2,157 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from haplobench.compare.baseline import FOLDER, is_baseline, parse_baseline
-from haplobench.compare.measured import Measured, define, gather
-from haplobench.compare.model import Side
+from haplobench.compare.side import Side, SideData, gather
 from haplobench.errors import BenchError, FormatError, SuiteError
-from haplobench.files import near_names, parse_json
-from haplobench.results.records import check_record, check_schema, current_name
-from haplobench.results.run_folder import RECORDS, resolve_run
-
-_RUN = re.compile(rb'"run_id": ?"((?:[^"\\]|\\.)*)"')
-
-
-def runs_in(stream: BinaryIO) -> dict[str, list[tuple[int, int]]]:
-    """Ids of the runs in a file of records, in their order, with the byte ranges they lie in.
-
-    Looks for the key alone and parses nothing: some hundreds of MB a second.
-    """
-    found: dict[bytes, list[tuple[int, int]]] = {}
-    start = 0
-    marker, last = b"", b""
-    spans: list[tuple[int, int]] = []
-    for line in stream:
-        end = start + len(line)
-        # Neighbouring lines nearly always belong to the same run: then one look is enough.
-        if not (marker and line.startswith(marker)):
-            match = _RUN.search(line)
-            if match is None:
-                start = end
-                continue
-            last = match[1]
-            # Only at a line's beginning is the text sure to be the key and not part of a value.
-            marker = line[: match.end()] if match.start() == 1 else b""
-            spans = found.setdefault(last, [])
-        if spans and spans[-1][1] == start:
-            spans[-1] = (spans[-1][0], end)
-        else:
-            spans.append((start, end))
-        start = end
-    named = {}
-    for name, value in found.items():
-        with contextlib.suppress(ValueError):  # torn, or no text at all
-            named[str(parse_json(b'"' + name + b'"'))] = value
-    return named
+from haplobench.files import near_names
+from haplobench.results.description import SubmetricInfo
+from haplobench.results.run_folder import RECORDS, RunFolder, resolve_run
+from haplobench.results.table import read_run
 
 
-def read_run(path: Path, run: str, side: Side) -> Measured:
-    """Read one run of a file of records.
-
-    Parameters
-    ----------
-    path : Path
-    run : str
-        A run's id or its beginning, `-2` for the last but one, or empty for the newest.
-    side : Side
-        What is known already; the rest is filled in from the records.
-
-    Raises
-    ------
-    BenchError
-        If the file holds no such run.
-    FormatError
-        If a line is JSON but no record, or its schema is newer than this program's.
-    """
-    with path.open("rb") as stream:
-        found = runs_in(stream)
-        name = _choose(list(found), run, path)
-        rows = _rows(_lines(stream, found[name]), str(path))
-        return gather(rows, side)
-
-
-def _choose(names: list[str], run: str, path: Path) -> str:
-    if not names:
-        raise BenchError(f"{path}: no records")
-    # Ids begin with the time of their start.
-    names = sorted(names)
-    if not run:
-        return names[-1]
-    if re.fullmatch(r"-\d+", run) and 1 <= -int(run) <= len(names):
-        return names[int(run)]
-    fitting = [name for name in names if name == run] or [n for n in names if n.startswith(run)]
-    if len(fitting) != 1:
-        listed = ", ".join(fitting[:5] or names[-5:])
-        raise BenchError(
-            f"{path}: {run!r} fits {len(fitting)} of {len(names)} runs", hint=f"runs: {listed}"
-        )
-    return fitting[0]
-
-
-def _lines(stream: BinaryIO, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    for start, end in spans:
-        stream.seek(start)
-        while stream.tell() < end:
-            yield stream.readline()
-
-
-def _rows(lines: Iterable[bytes], place: str) -> Iterator[Mapping[str, Any]]:
-    for line in lines:
-        try:
-            row = parse_json(line)
-        except ValueError:
-            continue  # torn by a killed writer
-        check_schema(row.get("schema") if isinstance(row, dict) else None, place)
-        check_record(row, place)
-        try:
-            row["dataset"], row["generator"], row["seed"]
-        except KeyError as error:
-            raise FormatError(f"{place}: not a whole record: no {error}") from None
-        row["submetric"] = current_name(row.get("metric", ""), row.get("submetric", ""))
-        yield row
-
-
-def read_folder(folder: Path, side: Side) -> Measured:
+def read_folder(folder: Path, side: Side) -> SideData:
     """Read a run folder: its records, what its metrics mean, its suite's `compare`."""
-    from haplobench.results.run_folder import RunFolder
     from haplobench.suite.source import read_marked
 
     run = RunFolder(folder)
     if not run.records_path.is_file():
         raise BenchError(f"{folder}: no records.jsonl", hint="see `bench run`")
-    measured = read_run(run.records_path, "", side)
-    describe(measured, run.info())
+    data = gather(read_run(run.records_path), side)
+    data.describe(run.info())
     try:
         tree = read_marked(folder / "suite.yaml", str(folder / "suite.yaml"))
     except SuiteError:
-        return measured
+        return data
     settings = tree.root.get("compare")
-    measured.settings = settings if isinstance(settings, dict) else None
-    return measured
-
-
-def describe(measured: Measured, info: Mapping[str, Any]) -> None:
-    """Add what a run.json says: definitions of the metrics, what can't repeat, the machine."""
-    measured.definitions = define(info.get("metrics") or {})
-    generators = info.get("generators") or {}
-    for (_, label), cohort in measured.cohorts.items():
-        plain = label.removesuffix(f" ({cohort.world_size} ranks)")
-        cohort.unrepeatable = str((generators.get(plain) or {}).get("unrepeatable") or "")
-    status = info.get("status") or "complete"
-    measured.side = replace(measured.side, complete=status == "complete")
-    hardware = info.get("hardware") or {}
-    if hardware.get("cpu"):
-        gpus = "".join(f", {gpu.get('name')}" for gpu in hardware.get("gpus") or ())
-        machine = f"{hardware['cpu']}, {hardware.get('cores')} cores{gpus}"
-        measured.side = replace(measured.side, machine=measured.side.machine or machine)
+    data.settings = settings if isinstance(settings, dict) else None
+    return data
 
 
 _LONGEST = 64 << 20
@@ -166,7 +44,7 @@ def open_side(
     baselines: Path = FOLDER,
     suite: str = "",
     prefer: str = "baseline",
-) -> Measured:
+) -> SideData:
     """Read the side that a user means.
 
     Parameters
@@ -219,7 +97,7 @@ def _hint(text: str, out: Path, baselines: Path) -> str:
 # --- files and folders ----------------------------------------------------------------------
 
 
-def _path(text: str) -> Measured | None:
+def _path(text: str) -> SideData | None:
     path = Path(text)
     if path.is_dir() and (path / RECORDS).is_file():
         return read_folder(path, Side(text, str(path)))
@@ -233,7 +111,7 @@ def _path(text: str) -> Measured | None:
     return None
 
 
-def read_file(path: Path, run: str, side: Side) -> Measured:
+def read_file(path: Path, run: str, side: Side) -> SideData:
     """Read a baseline, or one run of a file of records (see `read_run`).
 
     What a file of records doesn't say of its metrics is taken from a run.json beside it or, if
@@ -244,33 +122,31 @@ def read_file(path: Path, run: str, side: Side) -> Measured:
     if is_baseline(first):
         with path.open(encoding="utf-8", errors="replace") as lines:
             return parse_baseline(lines, str(path), side)
-    measured = read_run(path, run, side)
+    data = gather(read_run(path, run), side)
     if path.name == RECORDS and (path.parent / "run.json").is_file():
-        from haplobench.results.run_folder import RunFolder
-
-        describe(measured, RunFolder(path.parent).info())
+        data.describe(RunFolder(path.parent).info())
     else:
-        define_installed(measured)
-    return measured
+        define_installed(data)
+    return data
 
 
-def define_installed(measured: Measured) -> None:
+def define_installed(data: SideData) -> None:
     """Take the definitions of the numbers from the metrics that are installed."""
     from dataclasses import asdict
 
     from haplobench.registry import load_registry
 
-    entries = {
-        name: {"family": spec.family, "submetrics": [asdict(item) for item in spec.submetrics]}
+    data.definitions = {
+        (name, item.name): SubmetricInfo(**asdict(item), family=spec.family)
         for name, spec in load_registry().metrics.items()
+        for item in spec.submetrics
     }
-    measured.definitions = define(entries)
 
 
 # --- names ----------------------------------------------------------------------------------
 
 
-def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measured | None:
+def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
     name, _, run = text.rpartition("@")
     if name:
         return _run_of_suite(name, run, shown, out)
@@ -283,7 +159,7 @@ def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measu
     return read_folder(folder, Side(shown, str(folder)))
 
 
-def _run_of_suite(suite: str, run: str, shown: str, out: Path) -> Measured | None:
+def _run_of_suite(suite: str, run: str, shown: str, out: Path) -> SideData | None:
     if not (out / suite).is_dir():
         return None
     folders = sorted(path for path in (out / suite).iterdir() if (path / RECORDS).is_file())
@@ -299,7 +175,7 @@ def _run_of_suite(suite: str, run: str, shown: str, out: Path) -> Measured | Non
     )
 
 
-def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measured | None:
+def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
     path = baselines / f"{text}.jsonl"
     if "/" in text or not path.is_file():
         return None
@@ -309,7 +185,7 @@ def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> 
 # --- git ------------------------------------------------------------------------------------
 
 
-def _git(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measured | None:
+def _git(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
     reference, _, name = text.partition(":")
     if _ask("rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}") is None:
         return None
@@ -337,7 +213,7 @@ def _git(text: str, shown: str, out: Path, baselines: Path, suite: str) -> Measu
     return parse_baseline(lines, place, Side(shown, place))
 
 
-def _records(content: str, place: str, side: Side) -> Measured:
+def _records(content: str, place: str, side: Side) -> SideData:
     """Records that were committed as they are."""
     import tempfile
 
@@ -345,11 +221,11 @@ def _records(content: str, place: str, side: Side) -> Measured:
         path = Path(folder) / Path(place).name
         path.write_text(content, encoding="utf-8")
         try:
-            measured = read_run(path, "", side)
+            data = gather(read_run(path), side)
         except FormatError as error:
             raise FormatError(str(error).replace(str(path), place)) from None
-    define_installed(measured)
-    return measured
+    define_installed(data)
+    return data
 
 
 def _inside(baselines: Path) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from haplobench.errors import BenchError
-from haplobench.results.records import Record, parse_record
+from haplobench.results.records import Record, read_records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Rows held in memory at a time.
 ROWS = 50_000
-_INTEGERS = ("schema", "seed", "replicate", "world_size", "n")
-_NUMBERS = ("value", "standard_error", "wall_s")
 
 
 def write_parquet(records: Iterable[Path], to: Path) -> int:
@@ -60,31 +58,17 @@ def write_parquet(records: Iterable[Path], to: Path) -> int:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    def kind(name: str) -> pa.DataType:
-        if name in _INTEGERS:
-            return pa.int64()
-        if name in _NUMBERS:
-            return pa.float64()
-        if name == "git_dirty":
-            return pa.bool_()
-        return pa.map_(pa.string(), pa.string()) if name == "labels" else pa.string()
-
-    return pa.schema([(name, kind(name)) for name in Record.__dataclass_fields__])
+    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    kinds["Mapping[str, str]"] = pa.map_(pa.string(), pa.string())
+    return pa.schema(
+        [
+            (column.name, kinds.get(str(column.type).removesuffix(" | None"), pa.string()))
+            for column in fields(Record)
+        ]
+    )
 
 
 def _batches(records: Iterable[Path]) -> Iterator[list[Record]]:
-    rows: list[Record] = []
-    decode = msgspec.json.Decoder(dict).decode
-    for path in records:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    row = decode(line)
-                except msgspec.DecodeError:
-                    continue
-                rows.append(parse_record(row, f"{path}:{number}"))
-                if len(rows) >= ROWS:
-                    yield rows
-                    rows = []
-    if rows:
-        yield rows
+    rows = (row for path in records for row in read_records(path))
+    while batch := list(islice(rows, ROWS)):
+        yield batch

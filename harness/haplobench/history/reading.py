@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import msgspec
 import numpy as np
-from msgspec.structs import astuple
 
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import parse_json, read_regular
 from haplobench.history.model import Change, History, Point, Series, SeriesKey
-from haplobench.results.records import SCHEMA, check_schema, current_name
-from haplobench.results.run_folder import DESCRIPTION, RECORDS, RunFolder
+from haplobench.results.description import SubmetricInfo, machine_text, submetrics_of
+from haplobench.results.records import FAILED, Record, current_name
+from haplobench.results.run_folder import RECORDS, RunFolder
+from haplobench.results.table import labels_of, read_runs
 
 # Fewer points hold no level to leave.
 LEAST_POINTS = 5
@@ -100,120 +99,72 @@ def _verdict(before: float, after: float, direction: str, ideal: float | None) -
 # What the machine does to these is most of what they say.
 MACHINE_FAMILIES = ("performance",)
 DIGEST_SHOWN = 8
-# Of `_Line`: the columns that tell one value of a run from another, but for the labels.
-KEYS = 10
 _LARGEST = 256 << 20
-
-
-class _Line(msgspec.Struct, gc=False):
-    """The columns of a record that a history needs; the others are passed over unparsed.
-
-    The first ten are the key of a run's value, in this order: taken as one slice, since the time
-    that a history takes is the time of this loop.
-    """
-
-    suite: str = ""
-    dataset: str = ""
-    generator: str = ""
-    metric: str = ""
-    submetric: str = ""
-    world_size: int = 1
-    hardware: str = ""
-    metric_version: str = ""
-    dataset_digest: str = ""
-    run_id: str = ""
-    schema: int = 0
-    labels: dict[str, str] | None = None
-    family: str = ""
-    git_sha: str = ""
-    git_dirty: bool = False
-    status: str = ""
-    started: str = ""
-    value: float | None = None
-    unit: str = ""
-    direction: str = "info"
-
-
-@dataclass
-class _Run:
-    git_sha: str
-    dirty: bool
-    started: str
 
 
 @dataclass
 class Collector:
-    """Values by series and run.
+    """Points by series, run by run, so that no more than one run's records are held.
 
     Feed it with `add_records` and `add_benchmarks`, then take `history()`.
     """
 
-    keys: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    which: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-    families: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, _Run] = field(default_factory=dict)
-    definitions: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    series: dict[SeriesKey, list[Point]] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
+    definitions: dict[tuple[str, str], SubmetricInfo] = field(default_factory=dict)
     units: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     machines: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
 
-    def add_records(self, path: Path) -> None:
-        """Take a file of records, of one run or of many.
+    def add_records(self, paths: Sequence[Path]) -> None:
+        """Take files of records, each of one run or of many.
 
         Raises FormatError if a whole line is JSON but no record, or of a newer schema.
         """
-        decode, keys = msgspec.json.Decoder(_Line).decode, self.keys
-        note, keep = self.which.append, self.values.append
-        with path.open("rb") as stream:
-            for number, text in enumerate(stream, 1):
-                try:
-                    line = decode(text)
-                except msgspec.ValidationError as error:
-                    raise FormatError(f"{path}, line {number}: not a record: {error}") from None
-                except msgspec.DecodeError:
-                    if text.strip():
-                        self._skip("torn lines")
-                    continue
-                if not 1 <= line.schema <= SCHEMA:
-                    check_schema(line.schema, f"{path}, line {number}")
-                value = line.value
-                if value is None:
-                    fine = line.status in ("ok", "not-applicable")
-                    self._skip("values not applicable" if fine else "failed")
-                    continue
-                labels = tuple(sorted(line.labels.items())) if line.labels else ()
-                key = (*astuple(line)[:KEYS], labels)
-                found = keys.get(key)
-                if found is None:
-                    found = keys[key] = len(keys)
-                    self._meet(line)
-                note(found)
-                keep(value)
+        for table in read_runs(paths):
+            if table.torn:
+                self._skip("torn lines", table.torn)
+            self._take(table.records)
 
-    def _meet(self, line: _Line) -> None:
-        """Note what is the same for all values of a metric, and of a run."""
-        name = current_name(line.metric, line.submetric)
-        self.units[line.metric, name] = (line.unit, line.direction)
-        self.families[line.metric] = line.family
-        run = self.runs.setdefault(line.run_id, _Run(line.git_sha, line.git_dirty, line.started))
-        run.started = min(run.started, line.started)
+    def _take(self, records: Sequence[Record]) -> None:
+        """Take the records of a run that count."""
+        # Keyed by plain tuples: a run has many more values than numbers.
+        values: dict[tuple[Any, ...], dict[int, list[float]]] = {}
+        for row in records:
+            if row.value is None:
+                self._skip("failed" if row.status in FAILED else "values not applicable")
+                continue
+            key = (
+                row.suite, row.dataset, row.generator, row.metric, row.submetric, labels_of(row),
+                row.world_size, row.hardware if row.family in MACHINE_FAMILIES else "",
+                f"{row.metric_version} {row.dataset_digest[:DIGEST_SHOWN]}".strip(),
+            )  # fmt: skip
+            values.setdefault(key, {}).setdefault(row.seed, []).append(row.value)
+            self.units[row.metric, row.submetric] = (row.unit, row.direction)
+        if not values:
+            return
+        first = records[0]
+        started = min(row.started for row in records)
+        self.started[first.run_id] = min(started, self.started.get(first.run_id, started))
+        for key, seeds in values.items():
+            draws = [value for several in seeds.values() for value in several]
+            point = Point(
+                first.run_id, first.git_sha, first.git_dirty, started,
+                fmean(map(fmean, seeds.values())), _deviation(draws), len(draws),
+            )  # fmt: skip
+            self.series.setdefault(SeriesKey(*key), []).append(point)
 
-    def add_description(self, path: Path) -> None:
+    def add_description(self, folder: RunFolder) -> None:
         """Take from a run.json what its metrics' numbers mean, and the machine in words."""
         try:
-            info = RunFolder(path.parent).info()
+            info = folder.info()
         except FormatError:
             return  # its numbers stand without titles
-        for name, metric in (info.get("metrics") or {}).items():
-            for submetric in metric.get("submetrics") or ():
-                self.definitions[name, submetric.get("name", "")] = submetric
+        self.definitions |= submetrics_of(info)
         hardware = info.get("hardware") or {}
-        if hardware.get("fingerprint") and hardware.get("cpu"):
-            gpus = "".join(f", {gpu.get('name')}" for gpu in hardware.get("gpus") or ())
-            self.machines[hardware["fingerprint"]] = (
-                f"{hardware['cpu']}, {hardware.get('cores')} cores{gpus}"
-            )
+        machine = machine_text(hardware)
+        if hardware.get("fingerprint") and machine:
+            self.machines[hardware["fingerprint"]] = machine
 
     def add_benchmarks(self, path: Path) -> None:
         """Take a file of pytest-benchmark: the median seconds of each benchmark.
@@ -237,89 +188,64 @@ class Collector:
         brand = cpu.get("brand_raw") or machine.get("machine", "unknown")
         words = f"{brand}, {cpu.get('count')} cores"
         run = f"benchmarks {name}"
-        self.runs[run] = _Run(str(commit.get("id") or ""), bool(commit.get("dirty")), started)
+        self.started[run] = started
         self.machines[words] = words
         for item in benchmarks:
             test = str(item["fullname"]).rpartition("/")[2]
             self.units["benchmark", test] = ("s", "lower")
-            self.families["benchmark"] = MACHINE_FAMILIES[0]
-            key = ("", "", "", "benchmark", test, 1, words, "", "", run, ())
-            self.which.append(self.keys.setdefault(key, len(self.keys)))
-            self.values.append(float(item["stats"]["median"]))
+            key = SeriesKey("", "", "", "benchmark", test, hardware=words)
+            point = Point(
+                run, str(commit.get("id") or ""), bool(commit.get("dirty")), started,
+                float(item["stats"]["median"]),
+            )  # fmt: skip
+            self.series.setdefault(key, []).append(point)
 
     def history(self, *, last: int | None = None) -> History:
         """Everything taken so far, with its change points; of the newest `last` runs only."""
-        order = sorted(self.runs, key=lambda run: (self.runs[run].started, run))
+        order = sorted(self.started, key=lambda run: (self.started[run], run))
         if last is not None:
             order = order[-last:]
-        place = {run: index for index, run in enumerate(order)}
-        n, means, deviations = self._moments()
-        # Keyed by plain tuples: building and hashing 100,000 objects takes a second.
-        lines: dict[tuple[Any, ...], list[tuple[int, Point]]] = {}
-        for key, index in self.keys.items():
-            run = key[KEYS - 1]
-            if run in place:
-                known = self.runs[run]
-                point = Point(
-                    run, known.git_sha, known.dirty, known.started,
-                    means[index], deviations[index], n[index],
-                )  # fmt: skip
-                lines.setdefault((*key[: KEYS - 1], key[KEYS]), []).append((place[run], point))
-        series: dict[SeriesKey, list[tuple[int, Point]]] = {}
-        for raw, line in lines.items():
-            series.setdefault(self._key(raw), []).extend(line)
-        return History(
-            tuple(
-                self._series(key, [point for _, point in sorted(line, key=itemgetter(0))])
-                for key, line in sorted(series.items())
-            ),
-            dict(self.machines),
-            dict(self.skipped),
-        )
-
-    def _key(self, raw: tuple[Any, ...]) -> SeriesKey:
-        """A series' key; of the same numbers on several machines, where that doesn't matter."""
-        suite, dataset, generator, metric, submetric, world, hardware, version, digest, labels = raw
-        if self.families[metric] not in MACHINE_FAMILIES:
-            hardware = ""
-        what = " ".join(part for part in (version, digest[:DIGEST_SHOWN]) if part)
-        submetric = current_name(metric, submetric)
-        return SeriesKey(
-            suite, dataset, generator, metric, submetric, labels, world, hardware, what
-        )
-
-    def _moments(self) -> tuple[list[int], list[float], list[float]]:
-        """How many values each key has, their mean and standard deviation."""
-        which, values = np.asarray(self.which), np.asarray(self.values)
-        n = np.bincount(which)
-        means = np.bincount(which, values) / n
-        squares = np.bincount(which, (values - means[which]) ** 2)
-        return n.tolist(), means.tolist(), np.sqrt(squares / np.maximum(n - 1, 1)).tolist()
+        place = {run: at for at, run in enumerate(order)}
+        series = []
+        for key, points in sorted(self.series.items()):
+            shown = [point for point in points if point.run_id in place]
+            if shown:
+                shown.sort(key=lambda point: place[point.run_id])
+                series.append(self._series(key, shown))
+        return History(tuple(series), dict(self.machines), dict(self.skipped))
 
     def _series(self, key: SeriesKey, points: Sequence[Point]) -> Series:
         unit, direction = self.units[key.metric, key.submetric]
-        known = self.definitions.get((key.metric, key.submetric), {})
-        ideal, least = known.get("ideal"), float(known.get("min_effect") or 0.0)
-        direction = str(known.get("direction") or direction)
+        known = self.definitions.get((key.metric, key.submetric)) or SubmetricInfo(
+            key.submetric,
+            key.submetric,
+            direction=direction,
+            headline=key.metric == "benchmark" or not self.definitions,
+        )
         return Series(
             key=key,
             points=tuple(points),
             unit=unit,
-            direction=direction,
-            ideal=ideal,
-            min_effect=least,
-            headline=bool(known.get("headline", key.metric == "benchmark" or not self.definitions)),
-            title=str(known.get("title") or key.submetric),
+            direction=known.direction,
+            ideal=known.ideal,
+            min_effect=known.min_effect,
+            headline=known.headline,
+            title=known.title,
             changes=find_changes(
                 [point.value for point in points],
-                direction=direction,
-                ideal=ideal,
-                min_effect=least,
+                direction=known.direction,
+                ideal=known.ideal,
+                min_effect=known.min_effect,
             ),
         )
 
-    def _skip(self, why: str) -> None:
-        self.skipped[why] = self.skipped.get(why, 0) + 1
+    def _skip(self, reason: str, count: int = 1) -> None:
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation of values, 0 of one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def sources_of(texts: Iterable[str], out: Path) -> tuple[list[Path], list[Path]]:
@@ -381,9 +307,10 @@ def read_history(
 ) -> History:
     """Read files of records and of pytest-benchmark into one history."""
     collector = Collector()
-    for path in records:
-        collector.add_records(path)
-        collector.add_description(path.parent / DESCRIPTION)
+    paths = list(records)
+    collector.add_records(paths)
+    for path in paths:
+        collector.add_description(RunFolder(path.parent))
     for path in benchmarks:
         collector.add_benchmarks(path)
     return collector.history(last=last)

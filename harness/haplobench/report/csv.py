@@ -8,7 +8,6 @@ from typing import Any
 
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
 from haplobench.report.privacy_claims import Total, claim_rows, claim_totals
-from haplobench.report.records_table import parse_labels
 
 TIDY = (
     "dataset", "generator", "role", "family", "metric", "submetric", "labels", "title", "unit",
@@ -93,7 +92,7 @@ def _column_name(column: Column) -> str:
 
 
 def _labels(column: Column) -> str:
-    return ";".join(f"{key}={value}" for key, value in parse_labels(column.labels))
+    return ";".join(f"{key}={value}" for key, value in column.labels)
 
 
 def _row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,14 @@ from haplobench.plugin import CohortSeries
 from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_front
-from haplobench.report.load import FigureInfo, Run
-from haplobench.report.records_table import iterate
 from haplobench.report.style import FigureStyle, theme
-from haplobench.report.summary import one_line
 from haplobench.report.svg import annotate
+from haplobench.results.description import FigureInfo
+from haplobench.results.records import SUBSAMPLE, Record
+from haplobench.results.table import Run, row_label, why
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pandas as pd
 
 _THEME = "haplobench"
 
@@ -85,8 +83,11 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     """
     style = figure_style(run)
     installed, current = installed_targets(), current_targets()
-    rows = run.records[run.records["series"] != ""]
-    rows = rows.drop_duplicates(["dataset", "metric", "series"])
+    rows: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in run.records:
+        if record.series:
+            here = rows.setdefault((record.dataset, record.metric), {})
+            here.setdefault(record.series, record)
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
     own = (
@@ -114,10 +115,9 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
         for metric in run.metrics.values():
             if not metric.figures:
                 continue
-            here = rows[(rows["dataset"] == dataset) & (rows["metric"] == metric.name)]
-            if here.empty:
+            if (dataset, metric.name) not in rows:
                 continue
-            cohorts, missing = read_series(run, here)
+            cohorts, missing = read_series(run, rows[dataset, metric.name].values())
             if missing:
                 reason = f"{len(missing)} series missing or unreadable, first {missing[0]}"
                 problems.append(FigureProblem(dataset, metric.name, "(all)", reason))
@@ -176,7 +176,7 @@ def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> s
             raise TypeError(f"expected an altair chart, found {type(chart).__name__}")
         return render_chart(chart, style)
     except Exception as error:
-        raise BenchError(one_line(type(error).__name__, str(error))) from error
+        raise BenchError(why(type(error).__name__, str(error))) from error
 
 
 def render_chart(chart: Any, style: FigureStyle) -> str:
@@ -195,29 +195,21 @@ def render_chart(chart: Any, style: FigureStyle) -> str:
     return annotate(svg, scene.get("scenegraph", scene), style.order)
 
 
-def read_series(run: Run, rows: pd.DataFrame) -> tuple[list[CohortSeries], list[str]]:
+def read_series(run: Run, records: Iterable[Record]) -> tuple[list[CohortSeries], list[str]]:
     """Series named by these records, in the order of the tables, and paths that can't be read."""
-    order = {label: i for i, label in enumerate(run.cohorts)}
-    entries = sorted(
-        (row for row in iterate(rows) if row.cohort in order),
-        key=lambda row: (order[row.cohort], row.seed, row.replicate),
-    )
-    found, missing = [], []
-    for row in entries:
+    order = {label: at for at, label in enumerate(run.cohorts)}
+    entries = [(row_label(row.generator, row.world_size), row) for row in records]
+    series, missing = [], []
+    for label, row in sorted(
+        (entry for entry in entries if entry[0] in order),
+        key=lambda entry: (order[entry[0]], entry[1].seed, entry[1].replicate),
+    ):
         tables = _read_tables(run.folder, row.series)
         if tables is None:
             missing.append(row.series)
-            continue
-        found.append(
-            CohortSeries(
-                label=row.cohort,
-                role=row.role,
-                seed=int(row.seed),
-                replicate=int(row.replicate),
-                tables=tables,
-            )
-        )
-    return found, missing
+        elif row.role != SUBSAMPLE:
+            series.append(CohortSeries(label, row.role, row.seed, row.replicate, tables))
+    return series, missing
 
 
 def _read_tables(folder: Path, series: str) -> Mapping[str, Mapping[str, Any]] | None:

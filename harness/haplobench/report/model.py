@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from haplobench.report.load import CohortInfo, Run, SubmetricInfo
-from haplobench.report.records_table import parse_labels
+from haplobench.results.description import CohortInfo, SubmetricInfo
+from haplobench.results.table import Labels, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,9 +75,11 @@ def badness(value: float | None, submetric: SubmetricInfo) -> float | None:
 
 State = Literal["ok", "not-applicable", "failed", "timeout", "memory", "missing"]
 Place = Literal["", "better", "within", "outside", "far"]
-Key = tuple[str, str, str]
-"""Metric, submetric and labels (as one text, see `load.parse_labels`)."""
+Key = tuple[str, str, Labels]
+"""Metric, submetric and labels."""
 Interval = tuple[float, float]
+
+Number = TypeVar("Number")
 
 FLOOR_RANGE = (0.05, 0.95)
 LIKELY, POSSIBLE = 0.95, 0.99
@@ -91,7 +93,7 @@ class Column:
     metric: str
     family: str
     submetric: SubmetricInfo
-    labels: str = ""
+    labels: Labels = ()
 
     @property
     def key(self) -> Key:
@@ -101,12 +103,12 @@ class Column:
     @property
     def label_text(self) -> str:
         """Labels for a reader: `superpopulation EUR, maf 0.05-0.1`; empty if none."""
-        return ", ".join(f"{key} {value}" for key, value in parse_labels(self.labels))
+        return ", ".join(f"{key} {value}" for key, value in self.labels)
 
     @property
     def title(self) -> str:
         """Title for table heads, with label values where there are any."""
-        values = ", ".join(value for _, value in parse_labels(self.labels))
+        values = ", ".join(value for _, value in self.labels)
         return f"{self.submetric.title} ({values})" if values else self.submetric.title
 
 
@@ -129,34 +131,42 @@ class Floor:
     possible: Interval | None = None
 
     @classmethod
-    def of(cls, draws: NDArray[np.float64], ideal: float | None) -> Self:
-        """The floor of one number from its values in (n,) draws of real people."""
+    def of_each(
+        cls, draws: Mapping[Number, tuple[Sequence[float], float | None]]
+    ) -> dict[Number, Self]:
+        """Floors of numbers, each from its values in draws of real people, and its ideal."""
         import numpy as np
 
-        low, median, high = np.quantile(draws, [FLOOR_RANGE[0], 0.5, FLOOR_RANGE[1]]).tolist()
-        return cls(
-            median=median,
-            low=low,
-            high=high,
-            n=draws.size,
-            distance=None if ideal is None else float(np.median(np.abs(draws - ideal))),
-            likely=_prediction(LIKELY, draws),
-            possible=_prediction(POSSIBLE, draws),
-        )
+        by_size: dict[int, list[Number]] = {}
+        for place, (several, _) in draws.items():
+            by_size.setdefault(len(several), []).append(place)
+        floors = {}
+        for n, places in by_size.items():
+            values = np.array([draws[place][0] for place in places], np.float64)
+            quantiles = np.quantile(values, [FLOOR_RANGE[0], 0.5, FLOOR_RANGE[1]], axis=1).T
+            likely, possible = (_predictions(share, values) for share in (LIKELY, POSSIBLE))
+            ideals = [draws[place][1] for place in places]
+            away = np.abs(values - np.array([[ideal or 0.0] for ideal in ideals]))
+            distances = np.median(away, axis=1).tolist()
+            for at, (low, median, high) in enumerate(quantiles.tolist()):
+                distance = None if ideals[at] is None else distances[at]
+                floors[places[at]] = cls(median, low, high, n, distance, likely[at], possible[at])
+        return floors
 
 
-def _prediction(share: float, draws: NDArray[np.float64]) -> Interval | None:
-    """Where `share` of further draws lie: Student's prediction interval.
+def _predictions(share: float, draws: NDArray[np.float64]) -> list[Interval | None]:
+    """Where `share` of further draws of (numbers, n) lie: Student's prediction intervals.
 
     Of one normal distribution (Geisser, Predictive Inference, 1993, chapter 2).
     """
-    if draws.size < 2:
-        return None
+    count, n = draws.shape
+    if n < 2:
+        return [None] * count
     from scipy.special import stdtrit
 
-    n, mean = draws.size, float(draws.mean())
-    reach = float(stdtrit(n - 1, (1 + share) / 2) * draws.std(ddof=1) * (1 + 1 / n) ** 0.5)
-    return mean - reach, mean + reach
+    mean = draws.mean(axis=1)
+    reach = stdtrit(n - 1, (1 + share) / 2) * draws.std(axis=1, ddof=1) * (1 + 1 / n) ** 0.5
+    return list(zip((mean - reach).tolist(), (mean + reach).tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from haplobench.plugin.privacy import PrivacyStatement, delta_words
 from haplobench.report.figures import Figure, render_chart, slug
-from haplobench.report.load import Run
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
 from haplobench.report.style import FLOOR_COLOUR, FigureStyle
+from haplobench.results.table import Run, row_label
 
 if TYPE_CHECKING:
     import altair
@@ -215,9 +215,7 @@ def claim_sentences(run: Run) -> list[str]:
 
 
 def _row_label(entry: Mapping[str, Any]) -> str:
-    label = str(entry.get("generator", ""))
-    ranks = int(entry.get("world_size") or 1)
-    return f"{label} ({ranks} ranks)" if ranks > 1 else label
+    return row_label(str(entry.get("generator", "")), int(entry.get("world_size") or 1))
 
 
 def _total(entry: Mapping[str, Any]) -> Total:

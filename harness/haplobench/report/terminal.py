@@ -21,6 +21,7 @@ from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
+from haplobench.results.records import FAILED
 
 _WIDE = 120
 EXPLANATION = (
@@ -78,11 +79,13 @@ _ASCII = str.maketrans(
      "–": "-", "…": "...", "≥": ">=", "·": "-", "ε": "epsilon", "δ": "delta", "∞": "inf"}
 )  # fmt: skip
 _GAP = 3
-_FAILED = ("failed", "timeout", "memory")
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(
+    summary: Summary, console: Console, boards: Sequence[Leaderboard] | None = None
+) -> None:
     """Print headline tables per dataset, what their marks mean, and what failed."""
+    boards = leaderboards(summary) if boards is None else boards
     info = summary.run.info
     facts = [
         str(info.get("title") or info.get("suite") or summary.run.folder.name),
@@ -91,18 +94,18 @@ def print_summary(summary: Summary, console: Console) -> None:
     if info.get("status"):
         facts.append(str(info["status"]))
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
-    boards = {board.dataset: board for board in leaderboards(summary)}
+    ranked = {board.dataset: board for board in boards}
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
         if counts := summary.run.datasets[label].get("withdrawn"):
             _print(console, Text(f"{label}: {withdrawal_text(counts)}", style="dim"))
         if (kin := summary.run.datasets[label].get("relatives")) and (text := noteworthy(kin)):
             _print(console, Text(f"{label}: {text}", style="dim"))
-        if label in boards:
-            for part in board_parts(boards[label], console):
+        if label in ranked:
+            for part in board_parts(ranked[label], console):
                 _print(console, part)
     print_claims(summary, console)
-    if any(board.rows for board in boards.values()):
+    if any(board.rows for board in boards):
         _print(console, Text(EXPLANATION, style="dim"))
     _print(console, Text(f"value ± {spread_words(info)}", style="dim"))
     marks = (
@@ -206,7 +209,7 @@ def _floor_texts(floor: Floor | None, decimals: int | None) -> tuple[Text, Text]
 def _text(cell: Cell, decimals: int | None, notes: Notes) -> Text:
     if cell.state == "not-applicable":
         return Text(f"n/a {notes.code(cell.reason or 'no reason given')}  ", style="dim")
-    if cell.state in _FAILED:
+    if cell.state in FAILED:
         return Text(f"{cell.state}  ", style="red")
     if cell.value is None:
         return Text("–  ", style="dim")

@@ -8,8 +8,9 @@ from typing import Any
 
 from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
 from haplobench.report.leaderboard.board import Leaderboard
-from haplobench.report.load import CohortInfo, SubmetricInfo
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
+from haplobench.results.description import CohortInfo, SubmetricInfo
+from haplobench.results.records import FAILED
 
 MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
 PLACES = {
@@ -19,9 +20,7 @@ PLACES = {
     "far": "far outside the floor's 5–95 % range",
 }
 STATES = {
-    "failed": "failed",
-    "timeout": "timed out",
-    "memory": "out of memory",
+    **FAILED,
     "missing": "–",
     "not-applicable": "n/a",
 }
@@ -397,7 +396,6 @@ def _plain(value: Any) -> str:
 
 
 _WORST = 5
-_FAILED = ("failed", "timeout", "memory")
 
 
 @dataclass(frozen=True)
@@ -479,7 +477,7 @@ def _lacking(
         cell = dataset.cell(label, column)
         if cell.value is not None:
             continue
-        failed = cell.state in _FAILED and cell.phase
+        failed = cell.state in FAILED and cell.phase
         state = "not measured" if cell.state == "missing" else STATES[cell.state]
         key = (f"{state} in {cell.phase}" if failed else state, cell.reason)
         counts[key] = counts.get(key, 0) + 1

@@ -1,7 +1,9 @@
-"""Types that readers of results rest on, where the results may be somebody else's."""
+"""What run.json, costs and baselines hold: typed and checked, for they may be anybody's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +11,118 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from haplobench.errors import FormatError
 from haplobench.suite.source import explain, key_text
+
+
+@dataclass(frozen=True)
+class SubmetricInfo:
+    """One number that a metric reports, as run.json or a baseline describes it (`SubmetricSpec`).
+
+    `family` is its metric's.
+    """
+
+    name: str
+    title: str
+    definition: str = ""
+    unit: str = ""
+    direction: str = "info"
+    ideal: float | None = None
+    min_effect: float = 0.0
+    headline: bool = False
+    family: str = ""
+
+
+@dataclass(frozen=True)
+class FigureInfo:
+    """A figure of a metric, as run.json describes it (see `FigureSpec`)."""
+
+    name: str
+    title: str
+    caption: str
+    target: str
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric, as run.json describes it (see `MetricSpec`)."""
+
+    name: str
+    family: str
+    version: str = ""
+    distribution: str = ""
+    summary: str = ""
+    citations: tuple[str, ...] = ()
+    submetrics: tuple[SubmetricInfo, ...] = ()
+    figures: tuple[FigureInfo, ...] = ()
+    floor: str = ""
+
+
+@dataclass(frozen=True)
+class CohortInfo:
+    """A row of the tables: a generator, a control, or the floor.
+
+    `label` is the suite's label, with the number of ranks where it ran on more than one;
+    `control` says why the harness added it, `missing` what it needs that the machine lacks.
+    """
+
+    label: str
+    role: str
+    name: str = ""
+    version: str = ""
+    distribution: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    citations: tuple[str, ...] = ()
+    site_matched: bool | None = None
+    conditional: bool | None = None
+    control: str = ""
+    missing: tuple[str, ...] = ()
+
+
+def metrics_of(info: Mapping[str, Any]) -> dict[str, MetricInfo]:
+    """The metrics that a run.json describes, by name; what is null or left out has its default."""
+    return {
+        name: _build(
+            MetricInfo,
+            entry,
+            name=name,
+            family=entry.get("family") or "other",
+            citations=tuple(entry.get("citations") or ()),
+            submetrics=tuple(
+                _build(SubmetricInfo, item, family=entry.get("family") or "")
+                for item in entry.get("submetrics") or ()
+            ),
+            figures=tuple(_build(FigureInfo, item) for item in entry.get("figures") or ()),
+        )
+        for name, entry in (info.get("metrics") or {}).items()
+    }
+
+
+def submetrics_of(info: Mapping[str, Any]) -> dict[tuple[str, str], SubmetricInfo]:
+    """What the numbers of all metrics of a run.json mean, by metric and name."""
+    return {
+        (metric.name, item.name): item
+        for metric in metrics_of(info).values()
+        for item in metric.submetrics
+    }
+
+
+def _build(kind: type[Any], entry: Mapping[str, Any], **more: Any) -> Any:
+    names = {item.name for item in fields(kind)}
+    values = {key: value for key, value in entry.items() if key in names and value is not None}
+    for name in names & {"title", "caption", "target"}:
+        values.setdefault(name, values.get("name", ""))
+    return kind(**values | more)
+
+
+def machine_text(hardware: Mapping[str, Any]) -> str:
+    """A machine of run.json in words: `AMD EPYC 7B13, 8 cores, H100`; empty where unknown."""
+    if not hardware.get("cpu"):
+        return ""
+    gpus = "".join(f", {gpu.get('name')}" for gpu in hardware.get("gpus") or ())
+    return f"{hardware['cpu']}, {hardware.get('cores')} cores{gpus}"
+
+
+# --- checks ---------------------------------------------------------------------------------
 
 Numbers = dict[str, int | float]
 

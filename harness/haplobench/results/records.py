@@ -7,18 +7,24 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import filelock
+import msgspec
 
 from haplobench.errors import FormatError
 
 SCHEMA = 1
 
 Role = Literal["generator", "control", "floor", "subsample"]
+FLOOR: Final = "floor"
+SUBSAMPLE: Final = "subsample"
 Status = Literal["ok", "not-applicable", "failed", "timeout", "memory"]
+FAILED: dict[str, str] = {"memory": "out of memory", "timeout": "timed out", "failed": "failed"}
+"""Statuses of what should have a value and has none, in words; the gravest first."""
 Phase = Literal["prepare", "fit", "sample", "measure"]
 
 
@@ -197,12 +203,30 @@ def read_records(path: Path) -> Iterator[Record]:
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                # A line may be torn inside a character, too.
-                continue
-            yield parse_record(row, f"{path}:{number}")
+            if (record := parse_line(line, path, number)) is not None:
+                yield record
+
+
+def parse_line(line: bytes, path: Path, number: int) -> Record | None:
+    """A record of a line of a file, None if the line is torn; FormatError as `read_records`."""
+    try:
+        record: Record = _decoder().decode(line)
+        if 1 <= record.schema <= SCHEMA:
+            return _as_today(record)
+    except msgspec.MsgspecError:
+        pass
+    # Torn, no record, a newer program's, or one that only the standard library's parser takes.
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        # A line may be torn inside a character, too.
+        return None
+    return parse_record(row, f"{path}:{number}")
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[Record]:
+    return msgspec.json.Decoder(Record)
 
 
 def parse_record(row: dict[str, Any], place: str) -> Record:
@@ -216,7 +240,12 @@ def parse_record(row: dict[str, Any], place: str) -> Record:
     except TypeError as error:
         raise FormatError(f"{place}: not a whole record: {error}") from None
     check_record(row, place)
-    return replace(record, submetric=current_name(record.metric, record.submetric))
+    return _as_today(record)
+
+
+def _as_today(record: Record) -> Record:
+    name = current_name(record.metric, record.submetric)
+    return record if name == record.submetric else replace(record, submetric=name)
 
 
 def check_record(row: Mapping[str, Any], place: str) -> None:

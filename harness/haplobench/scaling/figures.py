@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from haplobench.distributed.training import PARTS
 from haplobench.report.figures import Figure, figure_style, render_chart, slug
-from haplobench.report.load import Run, load_run
 from haplobench.results.costs import read_costs
 from haplobench.results.run_folder import RunFolder
+from haplobench.results.table import Run, load_run
 from haplobench.scaling.curves import (
     STAGES,
     Curve,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from haplobench.report.leaderboard.dominance import Scores, Standing, stand
-from haplobench.report.load import FLOOR, SUBSAMPLE
 from haplobench.report.model import Column, DatasetSummary, Summary
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from haplobench.results.records import FLOOR, SUBSAMPLE, Record
+from haplobench.results.table import labels_of, row_label
 
 AXES = ("fidelity", "privacy", "cost")
 _AXIS_OF = {"fidelity": 0, "utility": 0, "privacy": 1, "performance": 2}
@@ -175,25 +173,21 @@ def _too_little(columns: list[Judged], rivals: int, n_units: int, over_seeds: bo
 
 
 def _values(
-    records: pd.DataFrame, dataset: DatasetSummary, columns: list[Judged]
+    records: Sequence[Record], dataset: DatasetSummary, columns: list[Judged]
 ) -> dict[tuple[str, int, int, int], float]:
     """Values by row label, column, seed and draw."""
-    place = {judged.column.key: i for i, judged in enumerate(columns)}
-    rows = records[
-        (records["dataset"] == dataset.label)
-        & ~records["role"].isin([FLOOR, SUBSAMPLE])
-        & (records["status"] == "ok")
-        & records["value"].notna()
-        & records["metric"].isin({key[0] for key in place})
-        & records["submetric"].isin({key[1] for key in place})
-    ]
-    found = {}
-    names = ("cohort", "metric", "submetric", "labels", "seed", "replicate", "value")
-    for cohort, *key, seed, draw, value in zip(*(rows[name] for name in names), strict=True):
-        column = place.get((str(key[0]), str(key[1]), str(key[2])))
-        if column is not None:
-            found[str(cohort), column, int(seed), int(draw)] = float(value)
-    return found
+    place = {judged.column.key: at for at, judged in enumerate(columns)}
+    metrics = {metric for metric, *_ in place}
+    return {
+        (row_label(row.generator, row.world_size), column, row.seed, row.replicate): row.value
+        for row in records
+        if row.metric in metrics
+        and row.value is not None
+        and row.status == "ok"
+        and row.dataset == dataset.label
+        and row.role not in (FLOOR, SUBSAMPLE)
+        and (column := place.get((row.metric, row.submetric, labels_of(row)))) is not None
+    }
 
 
 def _why(dataset: DatasetSummary, label: str, columns: list[Judged], missing: list[int]) -> str:

@@ -60,7 +60,7 @@ def half_widths(scores: Scores) -> Floats:
     Student's t on the differences paired by unit, or Welch's for unpaired units; infinite with
     one unit.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     values = scores.values
     n = values.shape[1]
@@ -74,7 +74,7 @@ def half_widths(scores: Scores) -> Floats:
         gaps = values[None] - values[:, None]
         deviation = gaps.std(axis=2, ddof=1)
         deviation[deviation <= noise] = 0
-        return np.asarray(stats.t.ppf(level, n - 1) * deviation / np.sqrt(n), np.float64)
+        return np.asarray(stdtrit(n - 1, level) * deviation / np.sqrt(n), np.float64)
     share = values.var(axis=1, ddof=1) / n
     total = share[:, None] + share[None]
     freedom = np.divide(
@@ -83,7 +83,7 @@ def half_widths(scores: Scores) -> Floats:
         out=np.full_like(total, n - 1.0),
         where=total > 0,
     )
-    return np.asarray(stats.t.ppf(level, freedom) * np.sqrt(total), np.float64)
+    return np.asarray(stdtrit(freedom, level) * np.sqrt(total), np.float64)
 
 
 def dominance(means: Floats, threshold: Floats, safe: Bools) -> NDArray[np.int8]:

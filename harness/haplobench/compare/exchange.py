@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-from haplobench.compare import wording
+from haplobench.compare import show
 from haplobench.compare.model import Comparison, Row
-from haplobench.compare.wording import render_markdown
+from haplobench.compare.show import render_markdown
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
 
@@ -29,7 +29,7 @@ def render_junit(comparison: Comparison) -> str:
     """
     top = ElementTree.Element("testsuites", name="bench compare")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
-    for place, rows in wording.groups(list(comparison.rows)):
+    for place, rows in show.groups(list(comparison.rows)):
         suite = ElementTree.SubElement(top, "testsuite", name=_xml(place))
         counts = dict.fromkeys(totals, 0)
         for row in rows:
@@ -70,7 +70,7 @@ def _message(row: Row) -> str:
     parts: list[str] = [row.status]
     if row.base is not None and row.head is not None:
         parts.append(f"{row.base:.6g} -> {row.head:.6g} {row.unit}".rstrip())
-        parts += [text for text in (wording.change(row), wording.evidence(row)) if text]
+        parts += [text for text in (show.change(row), show.evidence(row)) if text]
     if row.reason:
         parts.append(row.reason)
     return _xml("; ".join(parts))
@@ -139,7 +139,7 @@ def render_json(comparison: Comparison) -> str:
     value = asdict(comparison)
     value["counts"] = dict(comparison.counts)
     value["exit_code"] = comparison.exit_code
-    value["verdict"] = wording.verdict(comparison)
+    value["verdict"] = show.verdict(comparison)
     return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -180,7 +180,7 @@ def render(comparison: Comparison, form: str, *, everything: bool = False) -> st
     if form == "json":
         return render_json(comparison)
     if form == "html":
-        from haplobench.report import render_comparison
+        from haplobench.compare.page import render_comparison
 
         return render_comparison(comparison)
     raise BenchError(f"no format {form!r}", hint=f"one of {', '.join(FILES)}")

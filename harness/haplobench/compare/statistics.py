@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.compare.measured import Definition
 from haplobench.compare.model import Test
+from haplobench.results.description import SubmetricInfo
 from haplobench.suite.schema import CompareSettings
 
 Floats = Sequence[float] | NDArray[np.float64]
@@ -144,7 +144,7 @@ ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
-class Judged:
+class Outcome:
     """What was found of one number.
 
     `beyond`: the difference is larger than the least effect and than its noise, before the
@@ -179,20 +179,20 @@ class Judged:
 def compare_numbers(
     base: Values,
     head: Values,
-    definition: Definition,
+    definition: SubmetricInfo,
     settings: CompareSettings,
     *,
     timed: bool,
     noise: Sequence[Sequence[float]] = (),
     unrepeatable: str = "",
-) -> Judged:
+) -> Outcome:
     """Compare the values of one number.
 
     Parameters
     ----------
     base, head : mapping
         Values by seed and draw.
-    definition : Definition
+    definition : SubmetricInfo
         `min_effect` is a ratio less one where `timed`.
     settings : CompareSettings
     timed : bool
@@ -206,7 +206,7 @@ def compare_numbers(
     if timed:
         return _ranked(base, head, definition, settings)
     first, second = _by_seed(base), _by_seed(head)
-    shown = Judged(
+    shown = Outcome(
         base=plain.fmean(first.values()) if first else None,
         head=plain.fmean(second.values()) if second else None,
         base_n=len(first),
@@ -236,7 +236,7 @@ def compare_numbers(
     excludes = tested.low is not None and tested.high is not None and (
         tested.low > 0 or tested.high < 0
     )  # fmt: skip
-    return Judged(
+    return Outcome(
         base=shown.base,
         head=shown.head,
         base_n=len(first),
@@ -310,8 +310,8 @@ def _losses(values: Mapping[int, float], ideal: float | None) -> dict[int, float
 
 
 def _ranked(
-    base: Values, head: Values, definition: Definition, settings: CompareSettings
-) -> Judged:
+    base: Values, head: Values, definition: SubmetricInfo, settings: CompareSettings
+) -> Outcome:
     first, second = _repeats(base), _repeats(head)
     shown = {
         "base": plain.median(first) if first else None,
@@ -321,7 +321,7 @@ def _ranked(
     }
     old, new = shown["base"], shown["head"]
     if old is None or new is None:
-        return Judged(**shown)  # type: ignore[arg-type]
+        return Outcome(**shown)  # type: ignore[arg-type]
     enough = min(len(first), len(second)) >= MIN_REPEATS
     tested = ranks(first, second, settings.confidence) if enough else Estimate(new - old)
     ratio = max(old, new) / min(old, new) if min(old, new) > 0 else float("inf")
@@ -336,7 +336,7 @@ def _ranked(
     worse = new < old if definition.direction == "higher" else new > old
     if definition.direction == "closer" and definition.ideal is not None:
         worse = abs(new - definition.ideal) > abs(old - definition.ideal)
-    return Judged(
+    return Outcome(
         **shown,  # type: ignore[arg-type]
         difference=new - old,
         relative=(new - old) / abs(old) if old else None,

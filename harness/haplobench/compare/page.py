@@ -12,7 +12,8 @@ from haplobench.report.formatting import ARROWS, format_count, format_value
 from haplobench.report.style import FigureStyle
 
 if TYPE_CHECKING:
-    from haplobench.compare.model import Comparison, Row, Side
+    from haplobench.compare.model import Comparison, Row
+    from haplobench.compare.side import Side
 
 
 TITLE = "What became of the headline numbers"

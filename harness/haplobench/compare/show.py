@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from haplobench.compare.model import STATUSES, Comparison, Row, Side, Status
+from haplobench.compare.model import STATUSES, Comparison, Row, Status
+from haplobench.compare.side import Side
 from haplobench.report.formatting import ARROWS, format_value
 
 if TYPE_CHECKING:
