@@ -26,6 +26,8 @@ from haplobench import Binary, GeneratorSpec, Module, Params
 from haplobench.files import near_names
 from haplobench.plugin import Need
 
+_LARGE = 64 << 20
+_TARGET = "haplobench_command.generator:CommandGenerator"
 # What each stands for. Documentation and error messages are made of this.
 COMMON = {
     "train": "file of the training people, in `input_format`",
@@ -91,7 +93,6 @@ def fill(text: str, values: Mapping[str, object], *, quoted: bool = False) -> st
 
 InputFormat = Literal["vcf.gz", "vcf", "bcf", "pgen", "bed", "hapt", "matrix"]
 OutputFormat = Literal["vcf.gz", "vcf", "bcf", "pgen", "hapt", "matrix"]
-_LARGE = 64 << 20
 
 
 def _in_fit(text: str) -> str:
@@ -284,7 +285,6 @@ class OwnSitesCommandParams(CommandLines):
     output_format: OutputFormat | Literal["ms"] = "vcf.gz"
 
 
-_TARGET = "haplobench_command.generator:CommandGenerator"
 SPECS = (
     GeneratorSpec(
         name="command",

@@ -1,6 +1,7 @@
 """`reads`, `reads-art`, `reads-dwgsim`: people by site frequency, and reads of their genomes.
 
-Reads come from the built-in simulator, or from the real ART or DWGSIM, run once per haplotype."""
+Reads come from the built-in simulator, or from the real ART or DWGSIM, run once per haplotype.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Qualities follow curves drawn for the shape of 2 × 150 bp HiSeq 2500 data: a few poor first
 cycles, a plateau near 39, and a slow decline towards the 3' end, steeper in second reads. They
 lie below the instrument's top quality by a gamma-distributed amount, which gives the long lower
-tail that base callers show and a normal distribution would not."""
+tail that base callers show and a normal distribution would not.
+"""
 
 from __future__ import annotations
 

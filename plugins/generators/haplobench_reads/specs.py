@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from haplobench import Binary, GeneratorSpec, Params
 
+_TARGET = "haplobench_reads.generator:ReadSimulator"
+_ART = "Huang et al. 2012, ART, Bioinformatics 28:593-594, doi:10.1093/bioinformatics/btr708"
 PROGRAMS = {
     "art_illumina": Binary("art_illumina", "apt-get install art-nextgen-simulation-tools"),
     "dwgsim": Binary("dwgsim", "apt-get install dwgsim"),
 }
-
-
 # Longest read of each of ART's built-in profiles, bp (art_illumina --help, 2.5.8).
 ART_READ_LENGTHS = {
     "GA1": 44,
@@ -134,9 +134,6 @@ class DwgsimReadsParams(ReadsParams):
 class RandomSequenceParams(Params):
     """Parameters of `random-sequence`: none."""
 
-
-_TARGET = "haplobench_reads.generator:ReadSimulator"
-_ART = "Huang et al. 2012, ART, Bioinformatics 28:593-594, doi:10.1093/bioinformatics/btr708"
 
 SPECS = (
     GeneratorSpec(

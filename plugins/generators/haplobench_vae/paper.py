@@ -2,7 +2,8 @@
 
 No window shares a parameter with another: every weight of the network has a leading window
 axis, and every layer is one batched matrix product over it. So windows stop early one by one,
-and ranks train disjoint ones without communication."""
+and ranks train disjoint ones without communication.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Haplotypes are the last axis wherever the transformer is concerned, so that a loop over them is
 one of vector instructions. Arrays of compiled functions are float32 and contiguous where nothing
 else is said. All these functions live in this one module, because numba's disk cache notices a
-change of the file that a function is in, but not of a function it calls elsewhere."""
+change of the file that a function is in, but not of a function it calls elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from haplobench import GeneratorSpec, Module, Params
 
+_NEEDS = (Module("torch", "haplobench[vae]"), Module("safetensors", "haplobench[vae]"))
 _FEWEST_STEPS = 400
 # By the least number of training haplotypes. Few are soon known by heart, and a code's table
 # then shows whose they are; where they are many, the learning rate must fall before the
@@ -18,10 +19,8 @@ _SUITED: dict[int, dict[str, Any]] = {
     600: {"codes": 64, "smoothing": 1.0, "dropout": 0.2, "epochs": 48},
     2000: {"codes": 128, "smoothing": 0.1, "dropout": 0.1, "epochs": 24},
 }
-
 # Options of earlier versions, at which they did nothing.
 _REMOVED: dict[str, object] = {"accumulate": 1, "hierarchical": False}
-
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
@@ -164,9 +163,6 @@ class VAEParams(Params):
         return self
 
 
-_NEEDS = (Module("torch", "haplobench[vae]"), Module("safetensors", "haplobench[vae]"))
-_COMPILED = Module("numba", "haplobench[vae]")
-
 SPECS = (
     GeneratorSpec(
         name="vae",
@@ -177,7 +173,7 @@ SPECS = (
             "prior, conditioned on population, and a decoder that knows the windows before."
         ),
         params=VAEParams,
-        needs=(*_NEEDS, _COMPILED),
+        needs=(*_NEEDS, Module("numba", "haplobench[vae]")),
         conditional=True,
         distributed=True,
         citations=(

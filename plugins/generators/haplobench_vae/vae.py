@@ -1,7 +1,8 @@
 """`vae`: discrete window codes with a causal prior along the chromosome.
 
 Fitting (codebooks, prior, the temperature of samples), then the fitted model: sampling,
-probabilities, encoding, walks through the latent space."""
+probabilities, encoding, walks through the latent space.
+"""
 
 from __future__ import annotations
 
