@@ -221,10 +221,12 @@ def replacing(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; text as UTF-8."""
+def write_whole(path: Path, content: str | bytes, mode: int = 0o666) -> None:
+    """Write a file whole or not at all; text as UTF-8; `mode` as for `os.open`."""
     with replacing(path) as scratch:
-        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def new_folder(parent: Path, prefix: str) -> Path:

@@ -26,6 +26,7 @@ from haplobench.data.formats.options import BGZF_END, Region, require_whole
 from haplobench.datasets.file import read_surroundings
 from haplobench.datasets.params import IgsrParams
 from haplobench.errors import BenchError, FormatError
+from haplobench.files import write_json
 from haplobench.plugin import LoadedDataset, RunContext
 
 PAUSE_S = 0.5
@@ -178,7 +179,7 @@ class Remote:
                 "size": partial.size,
                 "validator": partial.validator,
             }
-            _write_whole(record, json.dumps(facts, indent=1) + "\n")
+            write_json(record, facts)
             partial.path.replace(path)
             partial.notes.unlink(missing_ok=True)
         return path
@@ -284,12 +285,6 @@ def _agrees(path: Path, record: Path) -> bool:
 def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    scratch = path.with_name(path.name + ".new")
-    scratch.write_text(text)
-    scratch.replace(path)
 
 
 PANEL_FILE = "integrated_call_samples_v3.20130502.ALL.panel"

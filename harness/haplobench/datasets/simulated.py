@@ -5,7 +5,6 @@ Adrian et al., eLife 9, e54967 (2020); msprime: Baumdicker et al., Genetics 220,
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.metadata
 import warnings
@@ -27,6 +26,7 @@ from haplobench.data.genome import RecombinationMap
 from haplobench.data.panel import Panel
 from haplobench.datasets.params import SimulatedParams
 from haplobench.errors import BenchError, FormatError
+from haplobench.files import near_names
 from haplobench.plugin import LoadedDataset, RunContext
 
 _BLOCK = 1024
@@ -126,8 +126,7 @@ def _samples(model: Any, params: SimulatedParams) -> dict[str, int]:
 
 
 def _unknown(kind: str, name: str, known: Collection[str], key: str) -> BenchError:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+    hint = near_names(name, known, lead="") or f"there are {', '.join(sorted(known))}"
     return BenchError(f"{key}: no {kind} is named {name!r}", hint=hint)
 
 

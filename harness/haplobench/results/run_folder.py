@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.errors import BenchError, FormatError
-from haplobench.files import parse_json, read_regular
+from haplobench.files import near_names, parse_json, read_regular
 from haplobench.results.description import check_description
 from haplobench.results.records import Record, append_records, current_name, read_records
 
@@ -133,8 +132,7 @@ def resolve_run(text: str | Path, out: Path | str = Path("results")) -> Path:
         listed = ", ".join(str(run.path) for run in fitting[:5])
         raise BenchError(f"{name!r} fits {len(fitting)} runs: {listed}", hint="name one of them")
     names = [run.run_id for run in runs] + [run.path.parent.name for run in runs]
-    near = list(dict.fromkeys(difflib.get_close_matches(name, names, n=3, cutoff=0.5)))
     raise BenchError(
         f"no run folder, run id or suite with runs is called {name!r} under {out}",
-        hint=f"did you mean {', '.join(near)}?" if near else "see `bench run`",
+        hint=near_names(name, names, lead="") or "see `bench run`",
     )

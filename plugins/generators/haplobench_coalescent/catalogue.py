@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.data.panel import synthetic_names
+from haplobench.files import near_names
 from haplobench_coalescent.simulation import (
     Region,
     Simulated,
@@ -294,7 +294,5 @@ def find_name(kind: str, name: str, known: Sequence[str]) -> str:
     """`name` if it is among `known`; else PluginError with near names."""
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(known)
-    raise PluginError(
-        f"generator stdpopsim: no {kind} is named {name!r}", hint=f"did you mean {', '.join(near)}?"
-    )
+    hint = near_names(name, known, lead="") or f"there are {', '.join(known)}"
+    raise PluginError(f"generator stdpopsim: no {kind} is named {name!r}", hint=hint)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from haplobench import BenchError, PrivacyCharge, PrivacyStatement
+from haplobench.files import write_whole
 from haplobench.plugin.privacy import NoiseSource, greatest_charges
 from haplobench_federated.params import GREATEST_NOISE, Accountant, FederatedParams
 from haplobench_federated.shared_noise import least_clients
@@ -73,18 +73,7 @@ class Ledger:
 
     def save(self, path: Path) -> None:
         """Replace the file, whole or not at all."""
-        write_durably(path, self.to_json().encode() + b"\n")
-
-
-def write_durably(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Replace a file, whole or not at all, and not before its content is on the disk."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(handle)
-    scratch.replace(path)
+        write_whole(path, self.to_json() + "\n")
 
 
 def least_delta(people: int) -> float:

@@ -29,7 +29,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from haplobench_federated.accounting import Ledger, write_durably
+from haplobench.files import write_whole
+from haplobench_federated.accounting import Ledger
 from haplobench_federated.aggregation import (
     Quarantined,
     central_charge,
@@ -353,7 +354,7 @@ class FederationCheckpoint:
 
     def write(self, progress: Progress, contexts: Mapping[int, Context]) -> None:
         """Replace both files."""
-        write_durably(self.folder / "costs.json", json.dumps(progress.costs).encode())
+        write_whole(self.folder / "costs.json", json.dumps(progress.costs))
         tensors = {f"weights/{name}": value for name, value in progress.weights.items()}
         tensors |= {f"average/{name}": value for name, value in progress.average.items()}
         tensors |= {
@@ -376,7 +377,7 @@ class FederationCheckpoint:
         held = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         # Clients' state, and a model that is not released yet: readable by its owner only.
         content = save(held, metadata={_KEY: json.dumps(said, sort_keys=True)})
-        write_durably(self.folder / "federation.safetensors", content, 0o600)
+        write_whole(self.folder / "federation.safetensors", content, 0o600)
 
     def read(self, contexts: Mapping[int, Context]) -> Progress | None:
         """Progress, the clients' state put into `contexts`; None where there is none."""

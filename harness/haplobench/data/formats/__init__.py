@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haplobench.data.formats.options import ReadOptions, Region
 from haplobench.errors import FormatError
+from haplobench.files import near_names
 
 if TYPE_CHECKING:
     from haplobench.data.panel import Panel
@@ -77,10 +77,9 @@ def write_panel(panel: Panel, path: Path | str) -> None:
 def _format(path: Path) -> Any:
     fitting = [ending for ending in ENDINGS if path.name.endswith(ending)]
     if not fitting:
-        near = difflib.get_close_matches("".join(path.suffixes[-2:]), ENDINGS, n=1, cutoff=0.7)
         raise FormatError(
             f"{path}: unknown ending; expected one of {', '.join(ENDINGS)}",
-            hint=f"did you mean {near[0]}?" if near else "",
+            hint=near_names("".join(path.suffixes[-2:]), ENDINGS, lead=""),
         )
     module = ENDINGS[max(fitting, key=len)]
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from haplobench.data.formats.options import ReadOptions
 from haplobench.data.labels import Label, match_labels, read_labels, read_pedigree
 from haplobench.data.split import declared_families
 from haplobench.errors import FormatError
+from haplobench.files import near_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +157,7 @@ def _check_known(kind: str, asked: Sequence[str], known: Collection[str], where:
     for name in asked:
         if name not in known:
             listed = sorted(filter(None, known))
-            near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(near)}?" if near else ""
+            hint = near_names(name, listed, lead="")
             if not hint and len(listed) <= 30:
                 hint = f"there are {', '.join(listed)}"
             raise FormatError(f"{where}: no {kind} is named {name!r}", hint=hint)

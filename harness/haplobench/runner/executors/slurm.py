@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from haplobench.errors import BenchError
+from haplobench.files import write_json
 from haplobench.runner.executors.local import LocalExecutor, StageTask
 from haplobench.runner.executors.process import (
     Ending,
@@ -71,9 +71,7 @@ class NodeTask:
 
     def tell(self, node: int, outcome: Outcome) -> None:
         """Say how a node's ranks ended."""
-        scratch = self._path(node).with_suffix(".new")
-        scratch.write_text(json.dumps(asdict(outcome)))
-        os.replace(scratch, self._path(node))
+        write_json(self._path(node), asdict(outcome))
 
     def _path(self, node: int) -> Path:
         return Path(self.heartbeat).with_name(f"node{node}.json")
