@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from haplobench.compare.compare import _control_false_alarms
+from haplobench.compare.model import Row
 from haplobench.compare.statistics import (
     against_noise,
-    benjamini_hochberg,
     holm,
     paired,
     ranks,
     two_sample,
 )
+from haplobench.suite.schema import CompareSettings
 
 SAMPLES = [
     np.random.default_rng(seed).normal(0.3, 1, size=(2, n)) for seed, n in enumerate((2, 5, 9))
@@ -101,9 +103,20 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         assert stats.binomtest(count, 400, 0.9).pvalue > 1e-4 or count > 360
 
 
-def test_benjamini_hochberg_is_scipys() -> None:
-    p_values = np.random.default_rng(2).random(40) ** 3
-    assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values))
+@pytest.mark.parametrize(
+    ("timed", "expected"), [(True, [0.02, 0.04, 0.04, 0.02]), (False, [0.03, 0.06, 0.06, 0.02])]
+)
+def test_times_are_corrected_after_benjamini_and_hochberg_and_all_else_after_holm(
+    timed: bool, expected: list[float]
+) -> None:
+    """By hand: the ordered p-values times 4/1, 4/2, 4/3, 4/4; Holm's times 4, 3, 2, 1."""
+    rows = [
+        Row("chr20", "markov", "regressed", direction="lower", p_value=p, relative_threshold=timed)
+        for p in (0.01, 0.04, 0.03, 0.005)
+    ]
+    corrected, _ = _control_false_alarms(rows, CompareSettings(alpha=0.035))
+    assert [row.q_value for row in corrected] == pytest.approx(expected)
+    assert [row.status for row in corrected] == ["regressed", "unchanged", "unchanged", "regressed"]
 
 
 def test_holm_by_hand() -> None:
@@ -114,7 +127,7 @@ def test_holm_by_hand() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_corrections_keep_the_order_and_holm_is_the_stricter(p_values: list[float]) -> None:
     values = np.array(p_values)
-    strict, loose = holm(values), benjamini_hochberg(values)
+    strict, loose = holm(values), stats.false_discovery_control(values)
     assert (strict >= loose - 1e-12).all()
     assert (loose >= values - 1e-12).all()
     assert (strict <= np.minimum(1, values * len(values)) + 1e-12).all()  # Bonferroni's

@@ -9,7 +9,7 @@ from typing import Any
 
 from haplobench.compare.model import Comparison, Row, Status
 from haplobench.compare.side import Cohort, Key, Number, SideData
-from haplobench.compare.statistics import Outcome, benjamini_hochberg, compare_numbers, holm
+from haplobench.compare.statistics import Outcome, compare_numbers, holm
 from haplobench.errors import BenchError
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FAILED, FLOOR
@@ -358,12 +358,14 @@ def _control_false_alarms(rows: list[Row], settings: CompareSettings) -> tuple[l
     repeats have no p-values that small, but a slow-down shows in several times and rates at once,
     which is what Benjamini and Hochberg's makes use of.
     """
+    from scipy.stats import false_discovery_control
+
     groups: dict[tuple[bool, bool], list[int]] = {}
     for at, row in enumerate(rows):
         if row.p_value is not None and row.direction != "info":
             groups.setdefault((row.gated, row.relative_threshold), []).append(at)
     for (_, timed), places in groups.items():
-        adjust = benjamini_hochberg if timed else holm
+        adjust = false_discovery_control if timed else holm
         adjusted = adjust([rows[at].p_value or 0.0 for at in places])
         for at, q_value in zip(places, adjusted, strict=True):
             row = replace(rows[at], q_value=float(q_value))

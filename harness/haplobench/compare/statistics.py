@@ -105,20 +105,6 @@ def ranks(base: Floats, head: Floats, confidence: float = 0.95) -> Estimate:
     return Estimate(difference, min(low, difference), max(high, difference), p_value)
 
 
-def benjamini_hochberg(p_values: Floats) -> NDArray[np.float64]:
-    """P-values (n,) adjusted so that those up to q hold a share of at most q false alarms.
-
-    Benjamini, Y. & Hochberg, Y. Journal of the Royal Statistical Society B 57, 289-300 (1995).
-    Where nothing has changed at all, the probability of any alarm is at most q.
-    """
-    values = np.asarray(p_values, np.float64)
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * values.size / np.arange(1, values.size + 1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
-    return adjusted
-
-
 def holm(p_values: Floats) -> NDArray[np.float64]:
     """P-values (n,) adjusted so that the probability of any false alarm up to q is at most q.
 
