@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,19 @@ def federate(
     facts = public_facts(train, params, ctx, populations)
     simulated = simulation or Simulation()
     people, harmonised = _clients(train, params, ctx, populations, simulated)
-    names = list(people)
-    checkpoint = _checkpoint(train, params, ctx)
+    checkpoint = None
+    if ctx.checkpoint is not None:
+        # Names of people who withdrew are kept nowhere.
+        kept = params.model_dump(mode="json", exclude={"federation": {"withdrawn"}})
+        identity = {"generator": "vae-federated", "params": kept, "seed": ctx.seed}
+        checkpoint = FederationCheckpoint(ctx.checkpoint, identity | {"train": train.digest})
     # A round that was broken off may have been seen, and with noise of its own the next one is
     # another release: charges outlive the process. Repeated noise gives the same release again.
     ledgers_kept = checkpoint.ledgers() if checkpoint and params.unrepeatable() else None
     sites = [
         ClientSite(
             name=name,
-            people=people[name],
+            people=own,
             facts=facts,
             params=params,
             family=family,
@@ -112,7 +116,7 @@ def federate(
             device=ctx.device,
             ledger_file=ledgers_kept / f"client-{client}.json" if ledgers_kept else None,
         )
-        for client, name in enumerate(names)
+        for client, (name, own) in enumerate(people.items())
     ]
     contexts = {client: new_context(client, {}) for client in range(len(sites))}
 
@@ -197,10 +201,11 @@ def federate(
         "clients": {
             site.name: {
                 "people": len(site.people),
-                "epsilon": _finite(statement.per_client[site.name]),
+                "epsilon": spent if math.isfinite(spent) else None,
                 **({"sites": asdict(harmonised[site.name])} if harmonised else {}),
             }
             for site in sites
+            for spent in (statement.per_client[site.name],)
         },
         "random": _random(params),
         "rounds_asked": params.training.rounds,
@@ -238,10 +243,6 @@ def _quarantined(costs: list[dict[str, Any]], names: list[str]) -> dict[str, dic
             of_client = counts.setdefault(names[one["client"]], {})
             of_client[one["reason"]] = of_client.get(one["reason"], 0) + 1
     return counts
-
-
-def _finite(epsilon: float) -> float | None:
-    return epsilon if math.isfinite(epsilon) else None
 
 
 def _size(model: nn.Module) -> int:
@@ -294,10 +295,18 @@ def public_frequencies(
 def first_model(
     family: ModelFamily, facts: PublicFacts, params: FederatedParams, seed: int
 ) -> nn.Module:
-    """The model that a federation begins with."""
+    """The model that a federation begins with: new, or with the weights of a saved one.
+
+    Raises BenchError if there is no saved one, or it is of another shape.
+    """
     model = family.build(facts, params.training.model, derive(seed, "federated", "weights"))
     if params.training.initial is not None:
-        load_initial(model, Path(params.training.initial))
+        path = Path(params.training.initial) / "model.safetensors"
+        try:
+            model.load_state_dict(load_file(path))
+        except (OSError, RuntimeError, ValueError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise BenchError(f"initial: {path}: not a checkpoint of this model: {said}") from None
     return model
 
 
@@ -324,19 +333,6 @@ def read_frequencies(path: Path, positions: NDArray[np.int64]) -> NDArray[np.flo
     return np.array([known.get(int(position), 0.5) for position in positions])
 
 
-def load_initial(model: nn.Module, folder: Path) -> None:
-    """Start from a saved model's weights.
-
-    Raises BenchError if there is none, or it is of another shape.
-    """
-    path = folder / "model.safetensors"
-    try:
-        model.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise BenchError(f"initial: {path}: not a checkpoint of this model: {said}") from None
-
-
 def _clients(
     train: Panel,
     params: FederatedParams,
@@ -361,18 +357,3 @@ def people_of(panel: Panel, populations: Populations) -> People:
     """A panel's people as a client trains on them."""
     haplotypes = np.asarray(panel.haplotypes).reshape(panel.n_samples, panel.ploidy, panel.n_sites)
     return People(np.ascontiguousarray(haplotypes), populations.index(panel.population))
-
-
-def _checkpoint(
-    train: Panel, params: FederatedParams, ctx: RunContext
-) -> FederationCheckpoint | None:
-    if ctx.checkpoint is None:
-        return None
-    identity: Mapping[str, Any] = {
-        "generator": "vae-federated",
-        # Names of people who withdrew are kept nowhere.
-        "params": params.model_dump(mode="json", exclude={"federation": {"withdrawn"}}),
-        "seed": ctx.seed,
-        "train": train.digest,
-    }
-    return FederationCheckpoint(ctx.checkpoint, identity)
