@@ -16,8 +16,14 @@ from scipy.spatial.distance import jensenshannon
 from haplobench import Panel, PanelError, Reference, ReferenceSequence, RunContext
 from haplobench_fidelity import kmers
 from haplobench_fidelity.haplotype_words import align, jensen_shannon
-from haplobench_fidelity.kmers import invariant_spectrum, kmer_spectra, variant_spectrum
-from haplobench_fidelity.sequences import place, place_real, place_synthetic
+from haplobench_fidelity.kmers import (
+    invariant_spectrum,
+    kmer_spectra,
+    place,
+    place_real,
+    place_synthetic,
+    variant_spectrum,
+)
 from haplobench_fidelity.specs.haplotypes import KmerParams
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")

@@ -15,6 +15,7 @@ import pytest
 
 from haplobench import Panel, Reference, ReferenceSequence, RunContext
 from haplobench_fidelity import kmers
+from haplobench_fidelity.kmers import PlacedCohort, place
 from haplobench_fidelity.minhash import (
     hash_kmers,
     mash,
@@ -22,7 +23,6 @@ from haplobench_fidelity.minhash import (
     sketch,
     sketch_jaccard,
 )
-from haplobench_fidelity.sequences import PlacedCohort, place
 from haplobench_fidelity.specs.haplotypes import MashParams
 
 needs_mash = pytest.mark.skipif(shutil.which("mash") is None, reason="program mash is absent")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from haplobench import Reference
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.leak_list import EVIDENCE, find_leaks, leak_list
-from haplobench_privacy.specs.audit import LeakListParams
+from haplobench_privacy.specs.attacks import LeakListParams
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))

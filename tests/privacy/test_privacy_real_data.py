@@ -9,8 +9,13 @@ import pytest
 from haplobench import Panel, Reference
 from haplobench.registry import resolve
 from haplobench.testing import example_context
-from haplobench_privacy.specs.attacks import KINSHIP, MEMBERSHIP_INFERENCE, MEMBERSHIP_LIKELIHOOD
-from haplobench_privacy.specs.audit import AUDIT, LEAK_LIST
+from haplobench_privacy.specs.attacks import (
+    AUDIT,
+    KINSHIP,
+    LEAK_LIST,
+    MEMBERSHIP_INFERENCE,
+    MEMBERSHIP_LIKELIHOOD,
+)
 from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, NEAREST_NEIGHBOURS
 
 

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
 from haplobench_fidelity.cohorts import remember, require_complete
-from haplobench_fidelity.kmers import invariant_chunks, variant_spectrum
-from haplobench_fidelity.sequences import PlacedCohort, digest, place_real, place_synthetic
+from haplobench_fidelity.kmers import (
+    PlacedCohort,
+    digest,
+    invariant_chunks,
+    place_real,
+    place_synthetic,
+    variant_spectrum,
+)
 from haplobench_fidelity.specs.haplotypes import MASH, MashParams
 
 _SEED = 42

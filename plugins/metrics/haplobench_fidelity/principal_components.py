@@ -15,6 +15,8 @@ from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
 from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
+# Scores of people, and their labels.
+_Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]
 _FIGURE_PEOPLE = 160
 
 
@@ -167,9 +169,6 @@ def _by_superpopulation(
         value = float(_distances(real[others], scores[rows], spread).mean())
         found.append(Measurement(value, int(rows.sum()), labels={"superpopulation": str(name)}))
     return found
-
-
-_Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]
 
 
 def _matches(

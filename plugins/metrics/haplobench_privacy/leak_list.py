@@ -17,7 +17,7 @@ from haplobench_privacy.evidence import (
     frequency_ratios,
     longest_tracts,
 )
-from haplobench_privacy.specs.audit import LeakListParams
+from haplobench_privacy.specs.attacks import LeakListParams
 
 EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
 _NO_KIN = -1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haplobench_privacy.specs import attacks, audit, distances
+from haplobench_privacy.specs import attacks, distances
 
 # In the order of the report.
-SPECS = (*distances.SPECS, *attacks.SPECS, *audit.SPECS)
+SPECS = (*distances.SPECS, *attacks.SPECS)
