@@ -14,7 +14,7 @@ from haplobench.files import digest_of, expand_path, expand_variables, near_name
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
 
-CASE = Path(__file__).parent / "datasets" / "cases" / "split_star.vcf"
+CASE = Path(__file__).parent / "data" / "cases" / "split_star.vcf"
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from haplobench import FormatError, Panel
 from haplobench.data.formats import ReadOptions, read_panel, write_panel
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 PEOPLE = [f"P{i}" for i in range(8)]
 MEN = tuple(PEOPLE[::2])
 WOMEN = tuple(PEOPLE[1::2])

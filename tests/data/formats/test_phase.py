@@ -11,7 +11,7 @@ from haplobench import FormatError
 from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.errors import UnphasedError
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 ANY = ReadOptions(allow_unphased=True)
 
 

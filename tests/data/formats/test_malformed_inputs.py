@@ -128,7 +128,7 @@ def test_vcf_kinds_of_records_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "left_out"), [("multi", "multi-allelic"), ("star", "indel")])
 def test_split_sites_whose_other_record_is_no_snp(name: str, left_out: str) -> None:
-    path = Path(__file__).parent / "cases" / f"split_{name}.vcf"
+    path = Path(__file__).parents[1] / "cases" / f"split_{name}.vcf"
     panel, skipped = read_panel(path)
     assert panel.positions.tolist() == [100, 300]
     assert skipped == {"duplicate position": 1, left_out: 1}
@@ -167,7 +167,7 @@ def test_alleles_in_lower_case_are_the_same(tmp_path: Path) -> None:
 
 
 def test_alleles_that_are_no_bases_are_named_and_can_be_read() -> None:
-    path = Path(__file__).parent / "cases" / "ts_binary.vcf.gz"
+    path = Path(__file__).parents[1] / "cases" / "ts_binary.vcf.gz"
     with pytest.raises(FormatError, match="574 alleles that aren't bases"):
         read_panel(path)
     panel, skipped = read_panel(path, ReadOptions(snps_only=False))

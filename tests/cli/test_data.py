@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from haplobench.cli.main import app
 
-CASES = Path(__file__).parents[1] / "datasets" / "cases"
+CASES = Path(__file__).parents[1] / "data" / "cases"
 
 
 def info(*words: str) -> str:

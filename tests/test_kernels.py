@@ -14,7 +14,7 @@ import pytest
 
 from haplobench.kernels import compiled
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # As in a container with `--user`, HOME=/ and a read-only installation: numba may write nowhere.
 # Refused by hand, because a test that runs as root may write anywhere.
 NOWHERE = """

@@ -102,7 +102,7 @@ def test_rates_are_summed_as_msprime_sums_them(tmp_path: Path) -> None:
 
 
 def test_bedgraph_holds_rates() -> None:
-    path = Path(__file__).parents[1] / "datasets" / "cases" / "map_bedgraph.txt"
+    path = Path(__file__).parent / "cases" / "map_bedgraph.txt"
     found = RecombinationMap.read(path, "20")
     # 10 kb each of 9.01, 9.02 and 9.03 cM/Mb.
     assert found.at(1_030_000) - found.at(1_000_000) == pytest.approx(0.2706)
