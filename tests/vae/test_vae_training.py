@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from haplobench import BenchError
-from haplobench.testing import example_panel
+from haplobench.testing import example_context, example_panel
+from haplobench_vae.paper import PaperVAE
+from haplobench_vae.specs import PaperVAEParams, VAEParams
 from haplobench_vae.training import reproducible, validation_haplotypes
+from haplobench_vae.vae import VAE
 
 
 def test_whole_people_are_held_out_for_validation() -> None:
@@ -34,6 +40,18 @@ def test_validation_leaves_someone_on_both_sides(share: float) -> None:
 def test_one_person_is_too_few() -> None:
     with pytest.raises(BenchError, match="found 1 people, expected at least 2"):
         validation_haplotypes(example_panel(n_samples=1), 0.1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("generator", "params"), [(VAE, VAEParams()), (PaperVAE, PaperVAEParams())]
+)
+def test_a_panel_without_sites_is_refused(
+    generator: type[VAE] | type[PaperVAE], params: Any, tmp_path: Path
+) -> None:
+    panel = example_panel(n_samples=4, n_sites=5)
+    bare = panel.select_sites(np.empty(0, np.int64))
+    with pytest.raises(BenchError, match="found 0 sites, expected at least 1"):
+        generator().fit(bare, params, example_context(tmp_path, panel))
 
 
 def test_reproducible_restores_what_it_found() -> None:

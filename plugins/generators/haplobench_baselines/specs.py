@@ -8,15 +8,6 @@ from pydantic import Field
 
 from haplobench import GeneratorSpec, Params
 
-_LI_STEPHENS = (
-    "Li, N. & Stephens, M. Modeling linkage disequilibrium and identifying recombination "
-    "hotspots using single-nucleotide polymorphism data. Genetics 165, 2213-2233 (2003)"
-)
-_MACKAY = (
-    "MacKay, D. J. C. & Peto, L. C. B. A hierarchical Dirichlet language model. "
-    "Natural Language Engineering 1, 289-308 (1995)"
-)
-
 
 class MarkovParams(Params):
     """Parameters of the Markov chain.
@@ -73,7 +64,10 @@ SPECS = (
             "towards shorter contexts; populations pooled."
         ),
         params=MarkovParams,
-        citations=(_MACKAY,),
+        citations=(
+            "MacKay, D. J. C. & Peto, L. C. B. A hierarchical Dirichlet language model. "
+            "Natural Language Engineering 1, 289-308 (1995)",
+        ),
     ),
     GeneratorSpec(
         name="li-stephens",
@@ -85,6 +79,9 @@ SPECS = (
         ),
         params=LiStephensParams,
         conditional=True,
-        citations=(_LI_STEPHENS,),
+        citations=(
+            "Li, N. & Stephens, M. Modeling linkage disequilibrium and identifying recombination "
+            "hotspots using single-nucleotide polymorphism data. Genetics 165, 2213-2233 (2003)",
+        ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import msprime
@@ -17,7 +17,6 @@ from haplobench.data.panel import synthetic_names
 from haplobench.files import near_names
 from haplobench_coalescent.simulation import (
     Region,
-    Simulated,
     load_state,
     region_of,
     save_state,
@@ -126,9 +125,7 @@ class FittedCatalogue:
         people[order] = np.arange(n_people)
         rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
         above = self.people.superpopulations
-        yield Simulated(
-            simulated.haplotypes[rows], simulated.positions, simulated.ref, simulated.alt
-        ).panel(
+        yield replace(simulated, haplotypes=simulated.haplotypes[rows]).panel(
             self.region,
             samples=synthetic_names(n_people),
             population=labels,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from haplobench import BenchError, Panel, RunContext, SampleRequest
+from haplobench import Panel, RunContext, SampleRequest
 from haplobench.distributed import shard
 from haplobench_vae.specs import PaperVAEParams
 from haplobench_vae.storage import reading_model, write_model
@@ -51,12 +51,10 @@ class PaperVAE:
 
         Raises BenchError if the panel has no sites or fewer than two people.
         """
-        if not train.n_sites:
-            raise BenchError("training panel: found 0 sites, expected at least 1")
-        tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites), STRIDE)
         held = validation_haplotypes(
             train, params.validation, ctx.rng("vae", "validation"), ctx.validation
         )
+        tiling = WindowTiling(train.n_sites, min(params.window, train.n_sites), STRIDE)
         groups = list(tiling.groups(params.windows_per_group))
         groups_here = groups[shard(len(groups), ctx.group.rank, ctx.group.size)]
         models: list[WindowVAEs] = []

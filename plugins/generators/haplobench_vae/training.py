@@ -58,8 +58,10 @@ def validation_haplotypes(
     `given` are people that the suite set apart, by index; where it set none apart, `share` of
     all are drawn, families whole.
 
-    Raises BenchError if the panel has fewer than two people.
+    Raises BenchError if the panel has no sites or fewer than two people.
     """
+    if not train.n_sites:
+        raise BenchError("training panel: found 0 sites, expected at least 1")
     if train.n_samples < 2:
         raise BenchError(
             f"training panel: found {train.n_samples} people, expected at least 2 "

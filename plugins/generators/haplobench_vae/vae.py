@@ -61,8 +61,6 @@ class VAE:
 
         Raises BenchError if the panel has no sites or fewer than two people.
         """
-        if not train.n_sites:
-            raise BenchError("training panel: found 0 sites, expected at least 1")
         held = validation_haplotypes(
             train, params.validation, ctx.rng("vae", "validation"), ctx.validation
         )
