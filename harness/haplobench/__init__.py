@@ -44,39 +44,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Loaded when asked for, so that a program that only prints its help loads no numpy.
+# Loaded when asked for, so that a program that only prints its help loads no numpy. What is named
+# nowhere here is of `haplobench.plugin`.
 _HOMES = {
     "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
     "haplobench.plugin.hooks": ("StageEvent", "hookimpl"),
     "haplobench.data.panel": ("Panel", "Populations"),
-    "haplobench.plugin": (
-        "Binary",
-        "CohortSeries",
-        "DatasetSpec",
-        "Explorable",
-        "FigureSpec",
-        "Fitted",
-        "GPU",
-        "Generator",
-        "GeneratorSpec",
-        "LoadedDataset",
-        "Measurement",
-        "Metric",
-        "MetricResult",
-        "MetricSpec",
-        "Module",
-        "Params",
-        "PrivacyCharge",
-        "PrivacyStatement",
-        "PrivacyTotal",
-        "Reference",
-        "RunContext",
-        "SampleRequest",
-        "Shadow",
-        "SubmetricSpec",
-        "Telemetry",
-        "compose_claims",
-    ),
     "haplobench.data.genome": ("RecombinationMap", "ReferenceSequence"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -124,9 +97,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    home = _HOME_OF.get(name, "haplobench.plugin")
+    value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 
 import click
@@ -31,7 +32,9 @@ def test_every_argument_and_option_is_explained(name: str, command: click.Comman
         pytest.skip("click >= 8.5 forgets the help of typer's arguments; haplobench asks for < 8.5")
     assert command.help
     for parameter in command.params:
-        assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
+        text = getattr(parameter, "help", None)
+        assert text, f"{name}: {parameter.name} has no help"
+        assert re.fullmatch(r"[A-Z][a-z]+( \S+){2,}\.", text), f"{name}: {text!r} isn't a sentence"
 
 
 @pytest.mark.parametrize("region", ["1:abc", "20:9-3", "20:0-5"])

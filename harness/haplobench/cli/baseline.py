@@ -9,21 +9,25 @@ import typer
 
 from haplobench.cli.output import echo, make_console
 
-app = typer.Typer(
-    help="Baselines: a run's numbers in a small text file to commit.", no_args_is_help=True
-)
+app = typer.Typer(help="Keep a run's numbers in a small text file to commit.", no_args_is_help=True)
 
-FolderOption = Annotated[Path, typer.Option("--baselines", help="Folder that holds the baselines.")]
+FolderOption = Annotated[
+    Path, typer.Option("--baselines", help="Look for baselines in this folder.")
+]
 _FOLDER = Path("results/baselines")
 
 
 @app.command("save")
 def save(
     run: Annotated[
-        str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
+        str,
+        typer.Argument(
+            help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
+        ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Of the baseline (default: the suite's).")
+        str | None,
+        typer.Option("--name", help="Call the baseline so (default: by the suite's name)."),
     ] = None,
     allow_missing: Annotated[
         bool,
@@ -31,7 +35,7 @@ def save(
             "--allow-missing", help="Save what there is of a run that was interrupted or has gaps."
         ),
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")] = Path(
         "results"
     ),
     baselines: FolderOption = _FOLDER,
@@ -110,9 +114,11 @@ def list_baselines(baselines: FolderOption = _FOLDER) -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A baseline's name, or REF:NAME of a git reference.")],
+    name: Annotated[
+        str, typer.Argument(help="Show the baseline of this name, or REF:NAME of a git reference.")
+    ],
     everything: Annotated[
-        bool, typer.Option("--all", help="All numbers, not only those of the main table.")
+        bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
     ] = False,
     baselines: FolderOption = _FOLDER,
 ) -> None:

@@ -24,22 +24,27 @@ app = typer.Typer(help="Fetch datasets, and say what is in a file.", no_args_is_
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A parameter of the dataset, as key=value (repeatable)."),
+    typer.Option("--set", help="Set a parameter of the dataset, as key=value (repeatable)."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed, for datasets that are simulated.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Seed datasets that are simulated with this number.")
+]
 WithdrawnOption = Annotated[
-    str, typer.Option("--withdrawn", help="List of people who withdrew: they are left out.")
+    str, typer.Option("--withdrawn", help="Leave out the people on this list, who withdrew.")
 ]
 AllowUnknownOption = Annotated[
-    bool, typer.Option("--allow-unknown", help="The list may name people of other panels.")
+    bool, typer.Option("--allow-unknown", help="Allow names on the list that aren't in the panel.")
 ]
 
 
 @app.command("get")
 def get(
-    name: Annotated[str, typer.Argument(help="A dataset's name; see `bench list datasets`.")],
+    name: Annotated[
+        str, typer.Argument(help="Load the dataset of this name; `bench list datasets` shows them.")
+    ],
     to: Annotated[
-        Path, typer.Option("--to", help="File to write: .vcf.gz .bcf .vcz .pgen .bed or .hapt.")
+        Path,
+        typer.Option("--to", help="Write this file: .vcf.gz, .bcf, .vcz, .pgen, .bed or .hapt."),
     ],
     settings: SetOption = None,
     seed: SeedOption = 1,
@@ -61,7 +66,9 @@ def get(
 
 @app.command("info")
 def info(
-    name: Annotated[str, typer.Argument(help="A file in any format, or a dataset's name.")],
+    name: Annotated[
+        str, typer.Argument(help="Look into this file of any format, or the dataset of this name.")
+    ],
     settings: SetOption = None,
     seed: SeedOption = 1,
     withdrawn: WithdrawnOption = "",

@@ -10,38 +10,59 @@ import typer
 from haplobench.cli.output import echo, make_console
 
 RunArgument = Annotated[
-    str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
+    str,
+    typer.Argument(
+        help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
+    ),
 ]
-GeneratorOption = Annotated[str, typer.Option("--generator", "-g", help="Its label in the suite.")]
-DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Its label in the suite.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Of the fit; the lowest if none.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of the runs.")]
+GeneratorOption = Annotated[
+    str, typer.Option("--generator", "-g", help="Take the generator of this label.")
+]
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", "-d", help="Take the dataset of this label.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Take the fit of this seed (default: the lowest).")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]
 
 
 def generate(
     run: RunArgument,
-    haplotypes: Annotated[int, typer.Option("--haplotypes", "-n", min=1, help="How many.")],
-    to: Annotated[Path, typer.Option("--to", help="The file: .vcz, .bcf, .vcf.gz or .pgen.")],
+    haplotypes: Annotated[
+        int, typer.Option("--haplotypes", "-n", min=1, help="Sample so many haplotypes.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", help="Write this file: .vcz, .bcf, .vcf.gz or .pgen.")
+    ],
     generator: GeneratorOption = "",
     dataset: DatasetOption = "",
     seed: SeedOption = None,
     population: Annotated[
         list[str] | None,
         typer.Option(
-            "--population", help="Only of this (super)population, for conditional generators."
+            "--population",
+            help="Sample only this (super)population (repeatable; conditional generators).",
         ),
     ] = None,
-    sampling_seed: Annotated[int, typer.Option("--sampling-seed", help="Of the draws.")] = 1,
+    sampling_seed: Annotated[
+        int, typer.Option("--sampling-seed", help="Seed the draws with this number.")
+    ] = 1,
     start: Annotated[
         int, typer.Option("--start", min=0, help="Go on from this haplotype of the same draws.")
     ] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Haplotypes held at once.")] = 1024,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda:N.")] = "cpu",
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, help="Hold so many haplotypes in memory at once.")
+    ] = 1024,
+    device: Annotated[
+        str, typer.Option("--device", help="Compute on this device: cpu or cuda:N.")
+    ] = "cpu",
     programs: Annotated[
         bool,
         typer.Option(
             "--run-programs",
-            help="Run the command lines in a model of `command`: only from runs you trust.",
+            help="Run the command lines that a model of `command` holds; do so only for runs "
+            "that you trust.",
         ),
     ] = False,
     out: OutOption = Path("results"),
@@ -78,22 +99,29 @@ def generate(
 
 def explore(
     run: RunArgument,
-    to: Annotated[Path, typer.Option("--to", help="Folder for haplotypes, latents and plot.")],
-    first: Annotated[str, typer.Option("--from", help="A person: where the way begins.")],
+    to: Annotated[
+        Path, typer.Option("--to", help="Write haplotypes, latents and plot into this folder.")
+    ],
+    first: Annotated[str, typer.Option("--from", help="Begin the path at this person.")],
     second: Annotated[
-        str, typer.Option("--until", help="Another: where it ends. Or give --latent.")
+        str, typer.Option("--until", help="End the path at this person, or else give --latent.")
     ] = "",
     latent: Annotated[
         int | None, typer.Option("--latent", min=0, help="Change this latent, from end to end.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Points on the path.")] = 9,
+    steps: Annotated[
+        int, typer.Option("--steps", min=2, help="Take so many points on the path.")
+    ] = 9,
     generator: GeneratorOption = "",
     dataset: DatasetOption = "",
     seed: SeedOption = None,
     format_: Annotated[
-        str, typer.Option("--format", help="Of the haplotypes: vcf.gz, bcf, vcz, pgen …")
+        str,
+        typer.Option("--format", help="Write haplotypes in this format: vcf.gz, bcf, vcz, pgen …."),
     ] = "vcf.gz",
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda:N.")] = "cpu",
+    device: Annotated[
+        str, typer.Option("--device", help="Compute on this device: cpu or cuda:N.")
+    ] = "cpu",
     out: OutOption = Path("results"),
 ) -> None:
     """Look into a fitted generator's latent space: a path between two people, or one latent's."""

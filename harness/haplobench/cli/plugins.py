@@ -1,4 +1,4 @@
-"""`bench check`: does a plugin keep its contract?"""
+"""Plugins from the command line: list, write, describe as a schema, and check them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
 OURS = "haplobench"
 
 
-class ListedKind(StrEnum):
-    """What can be listed."""
+class Kind(StrEnum):
+    """What a plugin declares, one of its kind."""
 
-    generators = "generators"
-    metrics = "metrics"
-    datasets = "datasets"
-    suites = "suites"
+    generator = "generator"
+    metric = "metric"
+    dataset = "dataset"
+
+
+# What can be listed: the same in the plural, and suites.
+Section = StrEnum("Section", ["generators", "metrics", "datasets", "suites"])
 
 
 def list_plugins(
     kind: Annotated[
-        ListedKind | None, typer.Argument(help="What to list (default: everything).")
+        Section | None, typer.Argument(help="List these only (default: everything).")
     ] = None,
 ) -> None:
     """List generators, metrics, datasets and suites with their status."""
@@ -44,16 +47,16 @@ def list_plugins(
 
     console = make_console(highlight=False, markup=True)
     registry = load_registry()
-    kinds = [kind] if kind else list(ListedKind)
+    kinds = [kind] if kind else list(Section)
     for each in kinds:
-        if each is ListedKind.suites:
+        if each is Section.suites:
             _print_suites(console, registry)
         else:
             _print_specs(console, registry, each)
     _print_trouble(console, registry)
 
 
-def _print_specs(console: Console, registry: Registry, kind: ListedKind) -> None:
+def _print_specs(console: Console, registry: Registry, kind: Section) -> None:
     from rich.markup import escape
 
     from haplobench.registry import missing_needs
@@ -131,19 +134,11 @@ def _first_sentence(text: str) -> str:
     return head + (dot.strip() or "")
 
 
-class NewKind(StrEnum):
-    """What a plugin can be."""
-
-    generator = "generator"
-    metric = "metric"
-    dataset = "dataset"
-
-
 def new(
-    kind: Annotated[NewKind, typer.Argument(help="What to write.")],
-    name: Annotated[str, typer.Argument(help="Its name in suites and tables: my-generator.")],
+    kind: Annotated[Kind, typer.Argument(help="Write a plugin of this kind.")],
+    name: Annotated[str, typer.Argument(help="Call it so in suites and tables: my-generator.")],
     to: Annotated[
-        Path, typer.Option("--to", help="Folder in which the new folder NAME is made.")
+        Path, typer.Option("--to", help="Make the new folder NAME in this folder.")
     ] = Path(),
 ) -> None:
     """Write a plugin of your own: package, test, suite and README, complete and working.
@@ -169,10 +164,13 @@ def new(
 
 def schema(
     to: Annotated[
-        Path | None, typer.Option("--to", help="File to write (default: print it).")
+        Path | None, typer.Option("--to", help="Write this file (default: print).")
     ] = None,
     plugins: Annotated[
-        str, typer.Option("--plugins", help="Of these modules only, comma-separated.")
+        str,
+        typer.Option(
+            "--plugins", help="Include only plugins in these modules, separated by commas."
+        ),
     ] = "",
 ) -> None:
     """Print the JSON Schema of suites, parameters of all installed plugins included.
@@ -197,32 +195,32 @@ def schema(
 EXIT_BREACH = 1
 
 
-class Kind(StrEnum):
-    """What a plugin can declare."""
-
-    generator = "generator"
-    metric = "metric"
-    dataset = "dataset"
-
-
 def check(
     name: Annotated[
         str,
         typer.Argument(
-            help="A generator's, metric's or dataset's name; or FILE.py, or FILE.py:NAME, of a "
-            "plugin that isn't installed."
+            help="Check the generator, metric or dataset of this name; or FILE.py, or "
+            "FILE.py:NAME, of a plugin that isn't installed."
         ),
     ],
     params: Annotated[
-        str, typer.Option("--params", help="Parameters as YAML: '{epochs: 2}'. Choose quick ones.")
+        str,
+        typer.Option(
+            "--params",
+            help="Check with these parameters, as YAML: '{epochs: 2}'. Choose quick ones.",
+        ),
     ] = "",
     plugin: Annotated[
-        str, typer.Option("--plugin", help="Look in this module only, installed or not.")
+        str,
+        typer.Option("--plugin", help="Look in this module only, whether it is installed or not."),
     ] = "",
     kind: Annotated[
-        Kind | None, typer.Option("--kind", help="Where several kinds have the name.")
+        Kind | None,
+        typer.Option("--kind", help="Say which is meant where several kinds have the name."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the checks.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed the checks with this number.")
+    ] = 0,
 ) -> None:
     """Check that a plugin keeps its contract, on a small made-up panel; say why each part matters.
 

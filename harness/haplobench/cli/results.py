@@ -25,21 +25,24 @@ class ComparisonFormat(StrEnum):
 
 
 SIDE_HELP = (
-    "A run folder, a JSONL file (FILE@RUN), a baseline's name, a run's id, a suite's name "
+    "Take a run folder, a JSONL file (FILE@RUN), a baseline's name, a run's id, a suite's name "
     "(SUITE@RUN) or a git reference (REF:NAME); run:, baseline: or git: says which is meant."
 )
 
 
 def compare(
     base: Annotated[str, typer.Argument(help=SIDE_HELP)],
-    head: Annotated[str, typer.Argument(help="As BASE.")],
-    everything: Annotated[bool, typer.Option("--all", help="Unchanged numbers too.")] = False,
+    head: Annotated[
+        str, typer.Argument(help="Take what is compared with BASE, named in the same ways.")
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="Show unchanged numbers too.")] = False,
     formats: Annotated[
         list[ComparisonFormat] | None,
         typer.Option("--format", "-f", help="Print this form, or write it with --to (repeatable)."),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="File for the form, or folder for several.")
+        Path | None,
+        typer.Option("--to", help="Write the form into this file, or several into this folder."),
     ] = None,
     allow_missing: Annotated[
         bool,
@@ -49,13 +52,15 @@ def compare(
     ] = False,
     suite: Annotated[
         str | None,
-        typer.Option("--suite", help="Suite whose section `compare` counts (default: head's)."),
+        typer.Option(
+            "--suite", help="Follow the section `compare` of this suite (default: that of HEAD's)."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")] = Path(
         "results"
     ),
     baselines: Annotated[
-        Path, typer.Option("--baselines", help="Folder that holds the baselines.")
+        Path, typer.Option("--baselines", help="Look for baselines in this folder.")
     ] = Path("results/baselines"),
 ) -> None:
     """Compare two runs, number by number, with tests and thresholds.
@@ -95,27 +100,31 @@ def history(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Suites, run folders, folders of runs, .jsonl files, or pytest-benchmark's "
+            help="Take suites, run folders, folders of runs, .jsonl files, or pytest-benchmark's "
             ".json files (default: every run)."
         ),
     ] = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", "-m", help="Only this metric, name or name/number (repeatable); plotted."
+            "--metric",
+            "-m",
+            help="Show and plot this metric only, as name or name/number (repeatable).",
         ),
     ] = None,
     generators: Annotated[
-        list[str] | None, typer.Option("--generator", "-g", help="Only this one (repeatable).")
+        list[str] | None,
+        typer.Option("--generator", "-g", help="Show this generator only (repeatable)."),
     ] = None,
     datasets: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="Only this one (repeatable).")
+        list[str] | None,
+        typer.Option("--dataset", "-d", help="Show this dataset only (repeatable)."),
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--last", min=1, help="Only the newest N runs.")
+        int | None, typer.Option("--last", min=1, help="Take the newest N runs only.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All numbers, not only those of the main table.")
+        bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
     ] = False,
     to: Annotated[
         list[Path] | None,
@@ -125,7 +134,7 @@ def history(
             "repeatable.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")] = Path(
         "results"
     ),
 ) -> None:
@@ -166,9 +175,12 @@ def history(
 
 
 RunArgument = Annotated[
-    str, typer.Argument(help="A run folder, a run's id, or a suite's name for its newest run.")
+    str,
+    typer.Argument(
+        help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
+    ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]
 
 
 class Format(StrEnum):
@@ -194,10 +206,12 @@ def report(
     run: RunArgument,
     out: OutOption = Path("results"),
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for the report (default: in the run's).")
+        Path | None,
+        typer.Option("--to", help="Write the report into this folder (default: in the run's)."),
     ] = None,
     formats: Annotated[
-        list[Format] | None, typer.Option("--format", "-f", help="Only this form (repeatable).")
+        list[Format] | None,
+        typer.Option("--format", "-f", help="Write this form only (repeatable)."),
     ] = None,
 ) -> None:
     """Write a run's report: Markdown, CSV, figures, and one self-contained HTML page."""
@@ -221,7 +235,9 @@ def scale(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="Folder for scaling.csv, losses.csv and figures (SVG)."),
+        typer.Option(
+            "--to", help="Write scaling.csv, losses.csv and figures (SVG) into this folder."
+        ),
     ] = None,
 ) -> None:
     """Print how time, memory and losses depend on ranks and back ends, measured and projected."""

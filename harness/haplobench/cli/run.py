@@ -19,23 +19,46 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    real: Annotated[Path, typer.Option("--real", help="Real people, unseen by the generator.")],
-    synthetic: Annotated[Path, typer.Option("--synthetic", help="The synthetic cohort.")],
+    real: Annotated[
+        Path,
+        typer.Option(
+            "--real", help="Read the real people, whom the generator hasn't seen, from this file."
+        ),
+    ],
+    synthetic: Annotated[
+        Path, typer.Option("--synthetic", help="Read the synthetic cohort from this file.")
+    ],
     train: Annotated[
         Path | None,
-        typer.Option("--train", help="The generator's training people; needed for privacy."),
+        typer.Option(
+            "--train",
+            help="Read the generator's training people from this file; privacy metrics need them.",
+        ),
     ] = None,
-    label: Annotated[str, typer.Option("--label", help="Name for the generator.")] = "synthetic",
+    label: Annotated[
+        str, typer.Option("--label", help="Call the generator so in tables.")
+    ] = "synthetic",
     panel_file: Annotated[
-        Path | None, typer.Option("--panel-file", help="Labels: sample, pop, super_pop.")
+        Path | None,
+        typer.Option(
+            "--panel-file", help="Read labels of people from this table: sample, pop, super_pop."
+        ),
     ] = None,
-    region: Annotated[str, typer.Option("--region", help="contig:start-end, in bp.")] = "",
+    region: Annotated[
+        str, typer.Option("--region", help="Use this region only, as contig:start-end in bp.")
+    ] = "",
     recombination_map: Annotated[
-        Path | None, typer.Option("--map", help="Recombination map.")
+        Path | None, typer.Option("--map", help="Read the recombination map from this file.")
     ] = None,
-    fasta: Annotated[Path | None, typer.Option("--fasta", help="Reference sequence.")] = None,
+    fasta: Annotated[
+        Path | None,
+        typer.Option("--fasta", help="Read the reference sequence from this FASTA file."),
+    ] = None,
     min_maf: Annotated[
-        float, typer.Option("--min-maf", min=0, max=0.5, help="MAF under which sites are left out.")
+        float,
+        typer.Option(
+            "--min-maf", min=0, max=0.5, help="Leave out sites of a smaller minor allele frequency."
+        ),
     ] = 0.01,
     max_missing: Annotated[
         float,
@@ -43,15 +66,15 @@ def evaluate(
             "--max-missing",
             min=0,
             max=1,
-            help="Share of missing alleles past which a site is left out, in any of the panels.",
+            help="Leave out sites with a larger share of missing alleles in any of the panels.",
         ),
     ] = 0.0,
     absent_sites: Annotated[
         str,
         typer.Option(
             "--absent-sites",
-            help="Real sites that the cohort's file lacks within its region: 'fixed' if its tool "
-            "leaves out sites at which nobody differs, 'leave-out' if it never had them.",
+            help="Take real sites that the cohort's file lacks within its region as 'fixed' if "
+            "its tool leaves out sites at which nobody differs; 'leave-out' if it never had them.",
         ),
     ] = "fixed",
     skip_unphased: Annotated[
@@ -64,22 +87,32 @@ def evaluate(
     snps_only: Annotated[
         bool,
         typer.Option(
-            "--snps-only/--no-snps-only", help="Leave out variants that aren't SNPs, or read them."
+            "--snps-only/--no-snps-only",
+            help="Leave out variants that aren't SNPs, or read them too.",
         ),
     ] = True,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="Only this metric (repeatable).")
+        list[str] | None, typer.Option("--metric", help="Measure this metric only (repeatable).")
     ] = None,
     withdrawn: Annotated[
         str,
-        typer.Option("--withdrawn", help="List of people who withdrew: they are left out first."),
+        typer.Option(
+            "--withdrawn",
+            help="Leave out the people on this list, who withdrew, before anything else.",
+        ),
     ] = "",
     allow_unknown: Annotated[
         bool,
-        typer.Option("--allow-unknown", help="The list may name people of other panels."),
+        typer.Option(
+            "--allow-unknown", help="Allow names on the list that are in none of the panels."
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of splits and subsamples.")] = 1,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the runs.")] = Path("results"),
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed splits and subsamples with this number.")
+    ] = 1,
+    out: Annotated[Path, typer.Option("--out", help="Write runs into this folder.")] = Path(
+        "results"
+    ),
 ) -> None:
     """Score a synthetic cohort against real people, from files; no plugin needed."""
     import tempfile
@@ -185,10 +218,15 @@ def _read(path: Path, options: ReadOptions, scratch: Path) -> tuple[Panel, dict[
     return read_panel(path, options.model_copy(update=unphased), scratch=scratch)
 
 
-SuiteArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped suite.")]
+SuiteArgument = Annotated[
+    str, typer.Argument(help="Take this suite: a YAML file, or the name of a shipped suite.")
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a value, as key=value: seeds=[1], sample.draws=1 …"),
+    typer.Option(
+        "--set",
+        help="Override a value, as key=value: seeds=[1], sample.draws=1 … (repeatable).",
+    ),
 ]
 
 
@@ -197,7 +235,10 @@ def run(
     settings: SetOption = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Only this generator, besides the controls (repeatable)."),
+        typer.Option(
+            "--only",
+            help="Run only the generator (besides controls) or dataset of this label (repeatable).",
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -208,31 +249,52 @@ def run(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", min=1, help="Processes side by side (default: 1; on a cluster 16 jobs)."
+            "--jobs",
+            "-j",
+            min=1,
+            help="Run so many processes side by side (default: 1; on a cluster 16 jobs).",
         ),
     ] = None,
     restart: Annotated[
         int | None,
         typer.Option(
-            "--restart", min=0, help="Begin a stage that died again, so often, from its checkpoint."
+            "--restart",
+            min=0,
+            help="Begin a stage that died again from its checkpoint, up to so many times.",
         ),
     ] = None,
     executor: Annotated[
-        str | None, typer.Option("--executor", help="Where stages run: local or slurm.")
+        str | None,
+        typer.Option("--executor", help="Run stages here (local) or as jobs of a cluster (slurm)."),
     ] = None,
-    partition: Annotated[str | None, typer.Option("--partition", help="Slurm's.")] = None,
+    partition: Annotated[
+        str | None, typer.Option("--partition", help="Submit to this partition of Slurm.")
+    ] = None,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", help="Slurm: nodes of one cell, at most.")
+        int | None,
+        typer.Option("--nodes", help="Spread a cell over at most so many nodes of Slurm."),
     ] = None,
-    gpus_per_node: Annotated[int | None, typer.Option("--gpus-per-node", help="Slurm's.")] = None,
+    gpus_per_node: Annotated[
+        int | None, typer.Option("--gpus-per-node", help="Ask Slurm for so many GPUs on each node.")
+    ] = None,
     time: Annotated[
-        str | None, typer.Option("--time", help="Slurm: of a job (default: by the limits).")
+        str | None,
+        typer.Option(
+            "--time", help="Ask Slurm for so much time for a job (default: by the limits)."
+        ),
     ] = None,
-    account: Annotated[str | None, typer.Option("--account", help="Slurm's.")] = None,
-    constraint: Annotated[str | None, typer.Option("--constraint", help="Slurm's.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the runs.")] = Path("results"),
+    account: Annotated[
+        str | None, typer.Option("--account", help="Charge this account of Slurm.")
+    ] = None,
+    constraint: Annotated[
+        str | None, typer.Option("--constraint", help="Ask Slurm for nodes with these features.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Write runs into this folder.")] = Path(
+        "results"
+    ),
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write the report at the end.")
+        bool,
+        typer.Option("--report/--no-report", help="Write the report at the end, or leave it out."),
     ] = True,
 ) -> None:
     """Run a suite: fit, sample and measure every generator on every dataset."""
