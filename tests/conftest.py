@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from toy_plugins import module_toys, shared_out, suite_text, toys
+
+__all__ = ["module_toys", "shared_out", "suite_text", "toys"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,4 +1,4 @@
-"""The floor: real people as many as a cohort has, and marks that real people earn."""
+"""The floor: real people in a cohort's place, as many as it has, and marks against it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,36 @@ from haplobench.runner.floor import (
     subsample,
     unmarked,
 )
+
+
+def labelled(n: int, seed: int = 0, **more: Any) -> Panel:
+    rng = np.random.default_rng(seed)
+    return Panel(
+        rng.integers(0, 2, (2 * n, 9)).astype(np.int8),
+        10 * np.arange(1, 10),
+        "20",
+        np.array([f"p{seed}_{i}" for i in range(n)]),
+        ref=np.full(9, "A"),
+        alt=np.full(9, "G"),
+        population=np.array(["FIN", "GBR", "GBR"] * n)[:n],
+        **more,
+    )
+
+
+@pytest.mark.parametrize("kind", ["train", "holdout"])
+def test_floors_are_real_people_apart_from_those_they_are_measured_against(kind: str) -> None:
+    train, holdout = labelled(30, 1), labelled(9, 2)
+    reference, cohort = floor_cohort(train, holdout, kind, 0, 0)
+    source = train if kind == "train" else holdout
+    assert genomes(cohort) <= genomes(source)
+    assert not genomes(cohort) & genomes(reference.holdout)
+    assert set(cohort.samples) & set(source.samples) == set()  # nobody is named
+    assert cohort.n_samples == (9 if kind == "train" else 4)
+    assert reference.train is train
+    _, again = floor_cohort(train, holdout, kind, 0, 0)
+    _, other = floor_cohort(train, holdout, kind, 1, 0)
+    assert again.digest == cohort.digest
+    assert other.digest != cohort.digest
 
 
 def people(n: int, seed: int, n_sites: int = 40, prefix: str = "p") -> Panel:

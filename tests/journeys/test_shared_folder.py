@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_resume import HARNESS
+from toy_runs import HARNESS
 
 from haplobench import Panel
 from haplobench.data.formats import write_panel

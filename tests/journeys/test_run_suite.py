@@ -11,62 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toy_runs import Events, bad, records_of, run, values
 
 from haplobench import BenchError, Panel
-from haplobench.plugin.hooks import StageEvent
 from haplobench.report.model import Cell
 from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
 from haplobench.runner.progress import SilentReporter
-from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.suite.load import load_suite
-
-
-def run(toys: Any, text: str, out: Path, *overrides: str, **more: Any) -> RunOutcome:
-    registry = more.pop("registry", None) or toys.registry()
-    suite = load_suite(toys.suite_file(text), overrides, registry)
-    return run_suite(suite, registry, out, **more)
-
-
-def records_of(outcome: RunOutcome) -> list[Record]:
-    return RunFolder(outcome.run_folder).records()
-
-
-def values(records: list[Record]) -> dict[tuple[Any, ...], Any]:
-    """Everything in records that must not depend on when and where they were made."""
-    return {
-        (r.dataset, r.generator, r.seed, r.replicate, r.metric, r.submetric, str(dict(r.labels))): (
-            r.value,
-            r.standard_error,
-            r.n,
-            r.status,
-            r.note,
-            r.error_type,
-        )
-        for r in records
-        if r.family != "performance"
-    }
-
-
-def bad(records: list[Record]) -> list[Record]:
-    return [r for r in records if r.status in ("failed", "timeout", "memory")]
-
-
-class Events(SilentReporter):
-    def __init__(self) -> None:
-        self.events: list[StageEvent] = []
-        self.messages: list[str] = []
-
-    def stage_finished(self, event: StageEvent) -> None:
-        self.events.append(event)
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-    def ran(self) -> set[tuple[str, str]]:
-        return {(e.cell, e.stage) for e in self.events if e.status != "cached"}
 
 
 def test_a_run_leaves_records_series_and_a_description(

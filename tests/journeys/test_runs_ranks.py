@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from rank_toys import RANKS
+from toy_plugins import RANKS
 
 from haplobench import SuiteError
 from haplobench.results.records import Record

@@ -1,4 +1,4 @@
-"""GPUs and slots are handed out in order, each GPU to one stage only."""
+"""Slots and GPUs of this machine, and who gets them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from haplobench.runner.executors.local import (
 )
 from haplobench.runner.executors.process import Outcome
 from haplobench.runner.worker.job import Job
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 1000])
+def test_jobs_are_cells_side_by_side(jobs: int) -> None:
+    assert LocalExecutor(jobs).slots == jobs
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,58 @@
-"""What NVML says of a stage's GPU, with a stand-in for NVML where there is none."""
+"""What a stage costs, by its meter and the GPU's watch, and how far it says it is."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from haplobench.runner.worker.cost import GPUWatch
+from haplobench.runner.worker.cost import Beat, GPUWatch, Heartbeat, Meter
+
+
+def test_the_meter_counts_time_and_memory_of_the_work_alone() -> None:
+    before = np.ones(40_000_000)  # 320 MB, freed before the work: not the work's own peak
+    base = before.nbytes
+    del before
+    with Meter() as meter:
+        block = np.ones(10_000_000)
+        total = 0.0
+        for _ in range(20):
+            total += float(np.sqrt(block).sum())
+    work = meter.work()
+    assert work.wall > 0
+    assert work.cpu > 0
+    grown = work.peak_rss - work.base_rss
+    assert block.nbytes <= grown < 3 * block.nbytes < base
+    assert work.peak_gpu_memory is None
+
+
+def test_cpu_time_of_child_processes_counts() -> None:
+    with Meter() as meter:
+        burn = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+        subprocess.run([sys.executable, "-c", burn], check=True)
+    assert meter.work().cpu >= 0.3
+
+
+def test_beats(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    assert Beat.read(path) == Beat()
+    heart = Heartbeat(path)
+    heart.begin("ld-decay.0", 0.25)
+    beat = Beat.read(path)
+    assert (beat.item, beat.fraction) == ("ld-decay.0", 0.25)
+    heart.progress(0.9, "soon done")  # too soon after the last to be written
+    assert Beat.read(path) == beat
+    time.sleep(0.25)
+    heart.progress(0.9, "soon done")
+    assert Beat.read(path) == Beat("ld-decay.0", beat.since, 0.9, "soon done")
+    path.write_text("{")
+    assert Beat.read(path) == Beat()
 
 
 def test_without_a_gpu_nothing_is_watched() -> None:

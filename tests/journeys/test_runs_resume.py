@@ -14,28 +14,12 @@ from typing import Any
 
 import psutil
 import pytest
-from test_run_suite import Events, records_of, run, values
+from toy_runs import HARNESS, Events, records_of, run, values
 
 from haplobench import BenchError
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder, find_runs
 
-HARNESS = """
-import sys
-from pathlib import Path
-from haplobench.registry import load_registry
-from haplobench.runner.run import run_suite
-from haplobench.suite.load import load_suite
-
-suite, out, overrides = sys.argv[1], sys.argv[2], sys.argv[3:]
-registry = load_registry(["toy_datasets", "toy_generators", "toy_metrics"])
-try:
-    outcome = run_suite(load_suite(suite, overrides, registry), registry, Path(out))
-except KeyboardInterrupt:
-    sys.exit(130)
-print(outcome.run_folder)
-sys.exit(outcome.exit_code)
-"""
 SMALL = ("generators=[]", "metrics=[difference, spectrum]", "sample.draws=1", "floor.draws=1")
 
 

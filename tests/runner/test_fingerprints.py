@@ -1,0 +1,111 @@
+"""Which files and versions a stage's result rests on."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import haplobench
+from haplobench.runner import fingerprints
+from haplobench.runner.worker.job import Stage
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plugin with a package, one that imports it, and one that is a single file."""
+    folder = tmp_path / "toypackage"
+    (folder / "kernels").mkdir(parents=True)
+    (folder / "__init__.py").write_text('"""A package."""\nfrom toypackage import ld\n')
+    (folder / "ld.py").write_text("import numpy as np\nfrom . import kernels\n")
+    (folder / "kernels" / "__init__.py").write_text("count = 1\n")
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "__init__.py").write_text(
+        textwrap.dedent(
+            """
+            def fit():
+                try:
+                    from toypackage.ld import np
+                finally:
+                    from haplobench.data.formats import read_panel
+            """
+        )
+    )
+    (tmp_path / "lonely.py").write_text("y = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+TARGETS = ("toypackage.ld:np", "toypackage:ld", "user:fit", "lonely:y")
+
+
+def digests() -> list[str]:
+    fingerprints.forget()
+    return [fingerprints.plugin_code(target).digest for target in TARGETS]
+
+
+def test_a_plugin_is_its_package_and_those_it_imports(packages: Path) -> None:
+    before = digests()
+    assert before[0] == before[1]
+    assert len(set(before)) == 3
+
+    def changed(path: str, text: str) -> list[bool]:
+        file = packages / path
+        old = file.read_text() if file.exists() else None
+        file.write_text(text)
+        differs = [new != was for new, was in zip(digests(), before, strict=True)]
+        file.unlink() if old is None else file.write_text(old)
+        return differs
+
+    assert changed("toypackage/kernels/__init__.py", "count = 2\n") == [True, True, True, False]
+    assert changed("toypackage/ld.py", "import numpy as np\n") == [True, True, True, False]
+    assert changed("user/__init__.py", "import toypackage\n") == [False, False, True, False]
+    assert changed("lonely.py", "y = 2\n") == [False, False, False, True]
+    assert changed("lonely.py", '"""Doc."""\n# a comment\ny = 1\n') == [False] * 4
+    assert changed("toypackage/table.csv", "1,2\n") == [True, True, True, False]
+    assert changed("README.md", "beside a plugin of one file\n") == [False] * 4
+    assert changed("toypackage/kernels/cached.nbi", "numba's") == [False] * 4
+    assert digests() == before
+
+
+def test_versions_of_what_is_imported_count(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests()
+    code = fingerprints.plugin_code("toypackage.ld:r2")
+    assert code.versions["numpy"] == np.__version__
+    assert "numpy" in code.modules
+    assert "torch" not in code.modules
+    assert "numpy" not in fingerprints.plugin_code("lonely:y").modules
+    monkeypatch.setattr(fingerprints, "_versions", lambda modules: {"numpy": "0"})
+    after = digests()
+    assert all(new != was for new, was in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("stage", fingerprints.STAGES)
+def test_a_stage_rests_on_all_that_its_modules_import_of_the_harness(stage: Stage) -> None:
+    """Wherever in a function they import it; but for other stages' own modules."""
+    root = Path(haplobench.__file__).parent
+
+    def files_of(stage: Stage) -> set[Path]:
+        return {path for pattern in fingerprints.STAGES[stage] for path in root.glob(pattern)}
+
+    files, others = files_of(stage), set[Path]().union(*map(files_of, fingerprints.STAGES))
+    assert root / "runner" / "worker" / "main.py" in files
+    assert not any(path.is_relative_to(root / "report") for path in others)
+    for path in files:
+        names = {
+            name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            if name.startswith("haplobench.")
+        }
+        for name in names:
+            base = root.joinpath(*name.split(".")[1:])
+            module = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+            known = others if path.name == "main.py" else files
+            assert module in known or not module.is_file(), f"{path}: {name}"
