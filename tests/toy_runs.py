@@ -8,7 +8,7 @@ from typing import Any
 from haplobench.plugin.hooks import StageEvent
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner.progress import SilentReporter
+from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.suite.load import load_suite
 
@@ -60,7 +60,7 @@ def bad(records: list[Record]) -> list[Record]:
     return [r for r in records if r.status in ("failed", "timeout", "memory")]
 
 
-class Events(SilentReporter):
+class Events(ProgressReporter):
     def __init__(self) -> None:
         self.events: list[StageEvent] = []
         self.messages: list[str] = []

@@ -19,7 +19,7 @@ from haplobench.report.summary import summarise
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
-from haplobench.runner.progress import SilentReporter
+from haplobench.runner.progress import ProgressReporter
 from haplobench.suite.load import load_suite
 
 
@@ -422,7 +422,7 @@ def test_progress_of_a_plugin_reaches_the_reporter(
 ) -> None:
     told: list[tuple[str, float, str]] = []
 
-    class Watching(SilentReporter):
+    class Watching(ProgressReporter):
         def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
             told.append((stage, fraction, message))
 

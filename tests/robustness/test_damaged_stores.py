@@ -15,7 +15,7 @@ import pytest
 from haplobench import BenchError
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner.progress import SilentReporter
+from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.runner.store import StageStore
 from haplobench.suite.load import load_suite
@@ -30,7 +30,7 @@ limits: {time: 60s, memory: 2GiB}
 """
 
 
-class Listener(SilentReporter):
+class Listener(ProgressReporter):
     def __init__(self) -> None:
         self.messages: list[str] = []
 
@@ -121,7 +121,7 @@ def test_a_record_torn_inside_a_character_is_written_again(
 
 
 def test_a_run_whose_folder_vanishes_is_not_complete(module_toys: Any, tmp_path: Path) -> None:
-    class Vandal(SilentReporter):
+    class Vandal(ProgressReporter):
         done = 0
 
         def cell_finished(self, cell: str, failures: int) -> None:

@@ -19,7 +19,7 @@ from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.floor import most_people
 from haplobench.runner.given_panels import Panels, SiteSettings, fit_together
 from haplobench.runner.plan import Cell, Keys
-from haplobench.runner.progress import ProgressReporter, SilentReporter
+from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.run import RunOutcome, drive
 from haplobench.runner.stage import RunState
 from haplobench.runner.worker.facts import STAGE_FILE
@@ -109,7 +109,7 @@ def evaluate(
         real ones, too few sites in common; unknown metrics.
     """
     out = Path(out)
-    reporter = reporter or SilentReporter()
+    reporter = reporter or ProgressReporter()
     suite = _suite(evaluation, registry)
     panels = fit_together(
         evaluation.real,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from haplobench.plugin.hooks import StageEvent
 from haplobench.units import format_duration
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-class ProgressReporter(Protocol):
-    """Told how a run goes; called from several threads."""
+class ProgressReporter:
+    """Told how a run goes, from several threads; says nothing. Others override what they show."""
 
     def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
         """A run begins: its cells, each with the seconds expected of it, if that is known."""
@@ -39,31 +39,6 @@ class ProgressReporter(Protocol):
 
     def stop(self) -> None:
         """The run ended, however it did."""
-
-
-class SilentReporter:
-    """Says nothing."""
-
-    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
-        """Ignore."""
-
-    def message(self, text: str) -> None:
-        """Ignore."""
-
-    def stage_started(self, cell: str, stage: str) -> None:
-        """Ignore."""
-
-    def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
-        """Ignore."""
-
-    def stage_finished(self, event: StageEvent) -> None:
-        """Ignore."""
-
-    def cell_finished(self, cell: str, failures: int) -> None:
-        """Ignore."""
-
-    def stop(self) -> None:
-        """Ignore."""
 
 
 class Estimate:
@@ -107,7 +82,7 @@ class Estimate:
         return work / max(1, len(self.started))
 
 
-class LineReporter:
+class LineReporter(ProgressReporter):
     """Plain lines, for logs and pipes: cell, stage, seconds."""
 
     def __init__(self, console: Console) -> None:
@@ -133,9 +108,6 @@ class LineReporter:
         """Note the time."""
         self.estimate.begin(cell)
 
-    def stage_progress(self, cell: str, stage: str, fraction: float, message: str) -> None:
-        """Nothing: a log needs no moving bar."""
-
     def stage_finished(self, event: StageEvent) -> None:
         """One line, two where something went wrong."""
         self._print(stage_line(event))
@@ -150,9 +122,6 @@ class LineReporter:
             f"[{self.done}/{self.estimate.total}] {cell} done after "
             f"{format_duration(self.estimate.elapsed)}{left}"
         )
-
-    def stop(self) -> None:
-        """Nothing to clear."""
 
 
 def stage_line(event: StageEvent) -> str:
@@ -180,7 +149,7 @@ def _head(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
-class LiveReporter:
+class LiveReporter(ProgressReporter):
     """A terminal: a bar over all cells, and a line for each that is running."""
 
     def __init__(self, console: Console) -> None:

@@ -43,7 +43,7 @@ from haplobench.runner.executors import make_executor
 from haplobench.runner.executors.local import Executor, UserError, run_all
 from haplobench.runner.floor import unmarked
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
-from haplobench.runner.progress import ProgressReporter, SilentReporter
+from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.recording import Failure, Recorder, RecordLog
 from haplobench.runner.stage import RunState, StageFailedError, run_stage
 from haplobench.runner.store import open_run, open_store
@@ -142,7 +142,7 @@ def run_suite(
     """
     executor = executor or make_executor(suite.executor, jobs)
     source = SuiteSource(suite, registry)
-    return drive(source, registry, Path(out), fresh, reporter or SilentReporter(), executor)
+    return drive(source, registry, Path(out), fresh, reporter or ProgressReporter(), executor)
 
 
 def drive(
