@@ -6,13 +6,16 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from toy_runs import Events, bad, records_of, run, values
+from toy_runs import HARNESS, Events, bad, records_of, run, values
 
+import haplobench
 from haplobench import BenchError, Panel
 from haplobench.report.model import Cell
 from haplobench.report.summary import summarise
@@ -434,6 +437,27 @@ def test_progress_of_a_plugin_reaches_the_reporter(
         reporter=Watching(),
     )
     assert ("fit", 0.5, "half way") in told
+
+
+def test_a_run_needs_no_home_and_leaves_nothing_beside_its_results(
+    toys: Any, suite_text: str, tmp_path: Path
+) -> None:
+    """As in a container with `--user` and a read-only installation; metrics' kernels apart."""
+    package = Path(haplobench.__file__).parent
+    before = {path for path in package.rglob("*") if "__pycache__" not in path.parts}
+    settings = {"PYTHONPATH": str(toys.folder), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/proc/0"}
+    environment = {**os.environ, **settings}
+    for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", HARNESS, str(toys.suite_file(suite_text)), str(tmp_path / "out")],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path for path in package.rglob("*") if "__pycache__" not in path.parts} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "plugins"]
 
 
 # --- the store -----------------------------------------------------------------------------------
