@@ -99,16 +99,15 @@ def run_stage(
             with run.store.lock(stage, key, waiting, run.stop.is_set):
                 stored = _stored(run, cell, stage, key, facts)
                 if stored is None:
-                    _run_process(run, cell, stage, key, limits, job)
-                    return read_as(facts, _facts_path(run, stage, key))
+                    return _run_process(run, cell, stage, key, limits, job, facts)
         except InterruptedError:
             raise StoppedError from None
     run.event(cell, stage, "cached", 0.0)
     return stored
 
 
-def _facts_path(run: RunState, stage: Stage, key: str) -> Path:
-    return run.store.folder(stage, key) / (FACTS_FILE if stage == "prepare" else STAGE_FILE)
+def _read_facts(folder: Path, stage: Stage, facts: type[T]) -> T:
+    return read_as(facts, folder / (FACTS_FILE if stage == "prepare" else STAGE_FILE))
 
 
 def _stored(run: RunState, cell: str, stage: Stage, key: str, facts: type[T]) -> T | None:
@@ -120,7 +119,7 @@ def _stored(run: RunState, cell: str, stage: Stage, key: str, facts: type[T]) ->
         return None
     folder = run.store.folder(stage, key)
     try:
-        stored = read_as(facts, _facts_path(run, stage, key))
+        stored = _read_facts(folder, stage, facts)
         if stage == "prepare":
             verify_prepared(folder)
         elif isinstance(stored, SampleFacts):
@@ -134,14 +133,20 @@ def _stored(run: RunState, cell: str, stage: Stage, key: str, facts: type[T]) ->
 
 
 def _run_process(
-    run: RunState, cell: str, stage: Stage, key: str, limits: Limits, job: Mapping[str, Any]
-) -> None:
+    run: RunState,
+    cell: str,
+    stage: Stage,
+    key: str,
+    limits: Limits,
+    job: Mapping[str, Any],
+    facts: type[T],
+) -> T:
     """Run a stage's process until its output is stored, as often as the limits say."""
     checkpoint = run.store.checkpoint(stage, key) if stage in ("fit", "sample") else None
     job = {**job, "checkpoint": str(checkpoint.resolve()) if checkpoint else ""}
     for attempt in range(1 + limits.restart):
         try:
-            _attempt(run, cell, stage, key, limits, job)
+            told = _attempt(run, cell, stage, key, limits, job, facts)
             break
         except StageFailedError as error:
             if attempt == limits.restart or error.user:
@@ -154,37 +159,46 @@ def _run_process(
             )
     if checkpoint is not None:
         run.store.forget_checkpoint(stage, key)
+    return told
 
 
 def _attempt(
-    run: RunState, cell: str, stage: Stage, key: str, limits: Limits, job: Mapping[str, Any]
-) -> None:
+    run: RunState,
+    cell: str,
+    stage: Stage,
+    key: str,
+    limits: Limits,
+    job: Mapping[str, Any],
+    facts: type[T],
+) -> T:
     """Run a stage's process once, or raise StageFailedError."""
     with run.store.workspace(stage, key) as work:
         outcome, error, log = run_job(run, cell, stage, work, limits, job)
         failure = explain_failure(outcome, error, log, limits, int(job.get("world_size", 1)))
         if outcome.ending == "ok":
-            trouble = _publish(run, stage, key, work / "output")
-            if not trouble and run.store.finished(stage, key) is not None:
+            told = _publish(run, stage, key, work / "output", facts)
+            if not isinstance(told, str):
                 run.event(cell, stage, "ok", outcome.wall)
-                return
-            trouble = trouble or "its output vanished"
-            failure = Failure("failed", "OutputError", trouble, outcome.wall)
+                return told
+            failure = Failure("failed", "OutputError", told, outcome.wall)
     run.event(cell, stage, failure.status, outcome.wall, failure.error)
     raise StageFailedError(stage, failure, key, user=error is not None and error.user)
 
 
-def _publish(run: RunState, stage: Stage, key: str, output: Path) -> str:
-    """Store a stage's output; why that can't be, where a plugin has left what can't be stored."""
+def _publish(run: RunState, stage: Stage, key: str, output: Path, facts: type[T]) -> T | str:
+    """Store a stage's output: its facts; or why that can't be, after what a plugin has done."""
     try:
         if read_json(output / STAGE_FILE) is None:
             return "ended without saying that it was done"
+        told = _read_facts(output, stage, facts)
         if trouble := unstorable(output):
             return f"what it left can't be stored: {trouble}, expected files and folders"
         artifacts = output / "artifacts"
         if artifacts.is_dir() and not any(artifacts.iterdir()):
             artifacts.rmdir()
         run.store.publish(output, stage, key)
+    except FormatError as error:
+        return f"what it says of itself can't be read: {str(error).partition(': ')[2]}"
     except RecursionError:
         return "what it left can't be stored: folders nested too deep"
     except OSError as error:
@@ -192,7 +206,7 @@ def _publish(run: RunState, stage: Stage, key: str, output: Path) -> str:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return f"what it left can't be stored: {where}{error.strerror or error}"
-    return ""
+    return told
 
 
 def run_job(
