@@ -175,8 +175,8 @@ def _people(start: int, n: int, train: Panel, dealt: _Labels | None) -> Cohort:
         return dealt(low * ploidy, high * ploidy)[::ploidy]
 
     def superpopulation(low: int, high: int) -> NDArray[np.str_]:
-        names = population(low, high).tolist()
-        return np.array([above.get(name, name) for name in names], np.str_)
+        labels = population(low, high).tolist()
+        return np.array([above.get(label, label) for label in labels], np.str_)
 
     return Cohort(
         samples=TextsMade(n_people, names),

@@ -17,7 +17,7 @@ from haplobench.results.records import Phase, Status
 from haplobench.runner.fingerprints import plugin_code
 from haplobench.runner.plan import Cell
 from haplobench.runner.recording import Failure, Recorder
-from haplobench.runner.stage import RunState, StageFailedError, explain_failure, run_job, run_stage
+from haplobench.runner.stage import RunState, StageFailedError, StageWork, explain_failure, run_job
 from haplobench.runner.store import link_or_copy
 from haplobench.runner.worker.cost import Beat, most_gpu_memory
 from haplobench.runner.worker.facts import DrawFacts, FitFacts, MetricError, SampleFacts
@@ -90,7 +90,7 @@ def fit_and_sample(
         "torch_profile": entry.torch_profile and shadow is None,
     }
     job["settings"] = settings
-    fit = run_stage(run, name, "fit", fit_key, entry.limits, job, FitFacts)
+    fit = StageWork(run, name, "fit", fit_key, entry.limits, job, FitFacts).get()
     cohorts = cell.sample.model_dump() | {"train_cohort": _train_cohort(run)}
     if shadow is not None:
         cohorts |= {"draws": 0, "train_cohort": True}
@@ -98,7 +98,8 @@ def fit_and_sample(
     _refuse_known(run, cell, "sample", sample_key)
     model = run.store.folder("fit", fit_key) / "model"
     job["settings"] = {**settings, "model": str(model.resolve()), **cohorts}
-    draws = run_stage(run, name, "sample", sample_key, entry.limits, job, SampleFacts).draws
+    work = StageWork(run, name, "sample", sample_key, entry.limits, job, SampleFacts)
+    draws = work.get().draws
     if shadow is None:
         noted = {
             "dataset": cell.dataset.label,

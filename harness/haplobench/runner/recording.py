@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +58,8 @@ class Recorder:
     ) -> None:
         self.registry = registry
         generator = cell.generator
-        spec = registry.generators.get(generator.name) if generator else None
+        name = generator.name if generator else FLOOR
+        spec = registry.generators.get(name)
         self.common: dict[str, Any] = {
             "run_id": run_id,
             "suite": suite.name,
@@ -66,11 +67,9 @@ class Recorder:
             "dataset": cell.dataset.label,
             "dataset_digest": dataset_digest,
             "generator": cell.label,
-            "generator_name": generator.name if generator else FLOOR,
+            "generator_name": name,
             "generator_version": spec.version if spec else "",
-            "generator_distribution": distribution_of(registry, "generators", generator.name)
-            if generator
-            else "",
+            "generator_distribution": distribution_of(registry, "generators", name),
             "role": cell.role,
             "params_digest": digest_of(generator.params if generator else {})[:16],
             "seed": cell.seed,
@@ -84,17 +83,8 @@ class Recorder:
 
     def cell_failure(self, phase: Phase, failure: Failure, key: str) -> Record:
         """The one record of a cell whose stage gave nothing."""
-        return Record(
-            **self.common,
-            replicate=0,
-            run_key=key[:16],
-            status=failure.status,
-            phase=phase,
-            started=now(),
-            wall_s=failure.wall,
-            error_type=failure.error_type,
-            error=failure.error,
-        )
+        cell = {**self.common, "replicate": 0, "run_key": key[:16], "phase": phase}
+        return _failure(cell, failure)
 
     def cell_not_applicable(self, note: str) -> Record:
         """The one record of a cell that this machine can't run."""
@@ -129,14 +119,7 @@ class Recorder:
         self, spec: MetricSpec, replicate: int, failure: Failure, key: str
     ) -> Record:
         """A metric that raised, hung or died."""
-        return Record(
-            **self._metric(spec, replicate, key),
-            status=failure.status,
-            started=now(),
-            wall_s=failure.wall,
-            error_type=failure.error_type,
-            error=failure.error,
-        )
+        return _failure(self._metric(spec, replicate, key), failure)
 
     def measurements(
         self, spec: MetricSpec, replicate: int, stored: MeasureFacts, key: str, series: str
@@ -171,6 +154,17 @@ class Recorder:
                 )
             )
         return records
+
+
+def _failure(common: Mapping[str, Any], failure: Failure) -> Record:
+    return Record(
+        **common,
+        status=failure.status,
+        started=now(),
+        wall_s=failure.wall,
+        error_type=failure.error_type,
+        error=failure.error,
+    )
 
 
 Identity = tuple[Any, ...]

@@ -45,7 +45,7 @@ from haplobench.runner.floor import unmarked
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.recording import Failure, Recorder, RecordLog
-from haplobench.runner.stage import RunState, StageFailedError, run_stage
+from haplobench.runner.stage import RunState, StageFailedError, StageWork
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error
 from haplobench.suite.schema import Suite
@@ -391,7 +391,8 @@ class SuiteSource:
         }
         limits = run.suite.limits
         try:
-            told = run_stage(run, entry.label, "prepare", dataset.key, limits, job, PrepareFacts)
+            work = StageWork(run, entry.label, "prepare", dataset.key, limits, job, PrepareFacts)
+            told = work.get()
         except StageFailedError as error:
             if error.user:
                 raise UserError(f"dataset {entry.label}: {error.failure.error}") from None

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from haplobench.data.prepared import FACTS_FILE, verify_panel, verify_prepared
 from haplobench.errors import BenchError, FormatError, PanelError
@@ -71,142 +71,134 @@ class RunState:
         return tuple(dict.fromkeys(self.registry.source(kind, name).module for name in names))
 
 
-def run_stage(
-    run: RunState,
-    cell: str,
-    stage: Stage,
-    key: str,
-    limits: Limits,
-    job: Mapping[str, Any],
-    facts: type[T],
-) -> T:
-    """The facts that a stage hands back, from the store or after running it.
+@dataclass(frozen=True)
+class StageWork(Generic[T]):
+    """A stage of a cell (of a dataset, where it's the prepare stage) that is to be had.
 
-    Raises
-    ------
-    StageFailedError
-        If its process failed, ran out of time or out of memory.
-    StoppedError
-        If the run was stopped.
+    `key` is what it rests on, `job` what `Job` needs beside what the run knows, `facts` the
+    dataclass that its process hands back.
     """
-    stored = _stored(run, cell, stage, key, facts)
-    if stored is None:
 
-        def waiting(holder: str) -> None:
-            run.reporter.message(f"{cell} {stage}: waiting for {holder}, which is doing it")
+    run: RunState
+    cell: str
+    stage: Stage
+    key: str
+    limits: Limits
+    job: Mapping[str, Any]
+    facts: type[T]
 
+    def get(self) -> T:
+        """The facts that the stage hands back, from the store or after running it.
+
+        Raises
+        ------
+        StageFailedError
+            If its process failed, ran out of time or out of memory.
+        StoppedError
+            If the run was stopped.
+        """
+        run, stage, key = self.run, self.stage, self.key
+        stored = self._stored()
+        if stored is None:
+            try:
+                with run.store.lock(stage, key, self._waiting, run.stop.is_set):
+                    stored = self._stored()
+                    if stored is None:
+                        return self._made()
+            except InterruptedError:
+                raise StoppedError from None
+        run.event(self.cell, stage, "cached", 0.0)
+        return stored
+
+    def _tell(self, text: str) -> None:
+        self.run.reporter.message(f"{self.cell} {self.stage}: {text}")
+
+    def _waiting(self, holder: str) -> None:
+        self._tell(f"waiting for {holder}, which is doing it")
+
+    def _read(self, folder: Path) -> T:
+        return read_as(self.facts, folder / (FACTS_FILE if self.stage == "prepare" else STAGE_FILE))
+
+    def _stored(self) -> T | None:
+        """The facts of a finished stage; None if it isn't there, or isn't what it was.
+
+        What an earlier build stored under other facts is done again, too.
+        """
+        store = self.run.store
+        if store.finished(self.stage, self.key) is None:
+            return None
+        folder = store.folder(self.stage, self.key)
         try:
-            with run.store.lock(stage, key, waiting, run.stop.is_set):
-                stored = _stored(run, cell, stage, key, facts)
-                if stored is None:
-                    return _run_process(run, cell, stage, key, limits, job, facts)
-        except InterruptedError:
-            raise StoppedError from None
-    run.event(cell, stage, "cached", 0.0)
-    return stored
+            stored = self._read(folder)
+            if self.stage == "prepare":
+                verify_prepared(folder)
+            elif isinstance(stored, SampleFacts):
+                for number, draw in enumerate(stored.draws):
+                    verify_panel(folder / f"draw{number}", draw.digest)
+        except (FormatError, PanelError, FileNotFoundError) as error:
+            self._tell(f"{error}; done again")
+            store.discard(self.stage, self.key)
+            return None
+        return stored
 
+    def _made(self) -> T:
+        """Run the stage's process until its output is stored, as often as the limits say."""
+        store, stage, key = self.run.store, self.stage, self.key
+        checkpoint = store.checkpoint(stage, key) if stage in ("fit", "sample") else None
+        job = {**self.job, "checkpoint": str(checkpoint.resolve()) if checkpoint else ""}
+        for attempt in range(1 + self.limits.restart):
+            try:
+                told = self._attempt(job)
+                break
+            except StageFailedError as error:
+                if attempt == self.limits.restart or error.user:
+                    if checkpoint is not None and not any(checkpoint.glob("*")):
+                        store.forget_checkpoint(stage, key)
+                    raise
+                why = error.failure.error.splitlines()[0]
+                self._tell(f"{why}; restart {attempt + 1} of {self.limits.restart}")
+        if checkpoint is not None:
+            store.forget_checkpoint(stage, key)
+        return told
 
-def _read_facts(folder: Path, stage: Stage, facts: type[T]) -> T:
-    return read_as(facts, folder / (FACTS_FILE if stage == "prepare" else STAGE_FILE))
+    def _attempt(self, job: Mapping[str, Any]) -> T:
+        """Run the stage's process once, or raise StageFailedError."""
+        run, stage = self.run, self.stage
+        with run.store.workspace(stage, self.key) as work:
+            outcome, error, log = run_job(run, self.cell, stage, work, self.limits, job)
+            ranks = int(job.get("world_size", 1))
+            failure = explain_failure(outcome, error, log, self.limits, ranks)
+            if outcome.ending == "ok":
+                told = self._publish(work / "output")
+                if not isinstance(told, str):
+                    run.event(self.cell, stage, "ok", outcome.wall)
+                    return told
+                failure = Failure("failed", "OutputError", told, outcome.wall)
+        run.event(self.cell, stage, failure.status, outcome.wall, failure.error)
+        raise StageFailedError(stage, failure, self.key, user=error is not None and error.user)
 
-
-def _stored(run: RunState, cell: str, stage: Stage, key: str, facts: type[T]) -> T | None:
-    """The facts of a finished stage; None if it isn't there, or isn't what it was.
-
-    What an earlier build stored under other facts is done again, too.
-    """
-    if run.store.finished(stage, key) is None:
-        return None
-    folder = run.store.folder(stage, key)
-    try:
-        stored = _read_facts(folder, stage, facts)
-        if stage == "prepare":
-            verify_prepared(folder)
-        elif isinstance(stored, SampleFacts):
-            for number, draw in enumerate(stored.draws):
-                verify_panel(folder / f"draw{number}", draw.digest)
-    except (FormatError, PanelError, FileNotFoundError) as error:
-        run.reporter.message(f"{cell} {stage}: {error}; done again")
-        run.store.discard(stage, key)
-        return None
-    return stored
-
-
-def _run_process(
-    run: RunState,
-    cell: str,
-    stage: Stage,
-    key: str,
-    limits: Limits,
-    job: Mapping[str, Any],
-    facts: type[T],
-) -> T:
-    """Run a stage's process until its output is stored, as often as the limits say."""
-    checkpoint = run.store.checkpoint(stage, key) if stage in ("fit", "sample") else None
-    job = {**job, "checkpoint": str(checkpoint.resolve()) if checkpoint else ""}
-    for attempt in range(1 + limits.restart):
+    def _publish(self, output: Path) -> T | str:
+        """Store an output: its facts; or why that can't be, after what a plugin has done."""
         try:
-            told = _attempt(run, cell, stage, key, limits, job, facts)
-            break
-        except StageFailedError as error:
-            if attempt == limits.restart or error.user:
-                if checkpoint is not None and not any(checkpoint.glob("*")):
-                    run.store.forget_checkpoint(stage, key)
+            if read_json(output / STAGE_FILE) is None:
+                return "ended without saying that it was done"
+            told = self._read(output)
+            if trouble := unstorable(output):
+                return f"what it left can't be stored: {trouble}, expected files and folders"
+            artifacts = output / "artifacts"
+            if artifacts.is_dir() and not any(artifacts.iterdir()):
+                artifacts.rmdir()
+            self.run.store.publish(output, self.stage, self.key)
+        except FormatError as error:
+            return f"what it says of itself can't be read: {str(error).partition(': ')[2]}"
+        except RecursionError:
+            return "what it left can't be stored: folders nested too deep"
+        except OSError as error:
+            if is_no_space(error):
                 raise
-            run.reporter.message(
-                f"{cell} {stage}: {error.failure.error.splitlines()[0]}; restart "
-                f"{attempt + 1} of {limits.restart}"
-            )
-    if checkpoint is not None:
-        run.store.forget_checkpoint(stage, key)
-    return told
-
-
-def _attempt(
-    run: RunState,
-    cell: str,
-    stage: Stage,
-    key: str,
-    limits: Limits,
-    job: Mapping[str, Any],
-    facts: type[T],
-) -> T:
-    """Run a stage's process once, or raise StageFailedError."""
-    with run.store.workspace(stage, key) as work:
-        outcome, error, log = run_job(run, cell, stage, work, limits, job)
-        failure = explain_failure(outcome, error, log, limits, int(job.get("world_size", 1)))
-        if outcome.ending == "ok":
-            told = _publish(run, stage, key, work / "output", facts)
-            if not isinstance(told, str):
-                run.event(cell, stage, "ok", outcome.wall)
-                return told
-            failure = Failure("failed", "OutputError", told, outcome.wall)
-    run.event(cell, stage, failure.status, outcome.wall, failure.error)
-    raise StageFailedError(stage, failure, key, user=error is not None and error.user)
-
-
-def _publish(run: RunState, stage: Stage, key: str, output: Path, facts: type[T]) -> T | str:
-    """Store a stage's output: its facts; or why that can't be, after what a plugin has done."""
-    try:
-        if read_json(output / STAGE_FILE) is None:
-            return "ended without saying that it was done"
-        told = _read_facts(output, stage, facts)
-        if trouble := unstorable(output):
-            return f"what it left can't be stored: {trouble}, expected files and folders"
-        artifacts = output / "artifacts"
-        if artifacts.is_dir() and not any(artifacts.iterdir()):
-            artifacts.rmdir()
-        run.store.publish(output, stage, key)
-    except FormatError as error:
-        return f"what it says of itself can't be read: {str(error).partition(': ')[2]}"
-    except RecursionError:
-        return "what it left can't be stored: folders nested too deep"
-    except OSError as error:
-        if is_no_space(error):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        return f"what it left can't be stored: {where}{error.strerror or error}"
-    return told
+            where = f"{error.filename}: " if error.filename else ""
+            return f"what it left can't be stored: {where}{error.strerror or error}"
+        return told
 
 
 def run_job(

@@ -148,7 +148,7 @@ def test_waiting_ends_when_the_run_is_stopped() -> None:
     holding = devices.lease(1, 1, threading.Event())
     with holding, pytest.raises(InterruptedError), devices.lease(1, 1, stop):
         pass
-    with devices.lease(1, 1, threading.Event()) as lease:
-        assert lease.gpus == ("0",)
+    with devices.lease(1, 1, threading.Event()) as gpus:
+        assert gpus == ("0",)
     with pytest.raises(TooFewError), devices.lease(1, 2, threading.Event()):
         pass

@@ -15,9 +15,11 @@ from toy_plugins import RANKS
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.executors import slurm
+from haplobench.runner.executors.local import StageTask
 from haplobench.runner.executors.process import Outcome, RanksHere, run_limited, stage_environment
 from haplobench.runner.executors.slurm import SlurmExecutor
 from haplobench.runner.run import run_suite
+from haplobench.runner.worker.job import Job
 from haplobench.suite.load import load_suite
 from haplobench.suite.schema import ExecutorSettings
 
@@ -94,7 +96,7 @@ def test_what_slurm_says_of_a_job(
 def test_a_job_whose_nodes_are_silent_ends_as_slurm_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, ending: str
 ) -> None:
-    class Job:
+    class Submitted:
         job_id = 7
 
         def cancel(self, check: bool) -> None:
@@ -105,11 +107,14 @@ def test_a_job_whose_nodes_are_silent_ends_as_slurm_says(
     executor = SlurmExecutor(ExecutorSettings(), poll=0.0)
     monkeypatch.setattr(slurm, "_GRACE", 2.0)
     monkeypatch.setattr(executor, "_state", lambda job: slurm.JobState(state, "Why"))
-    task = slurm.NodeTask(
-        job="", log="", heartbeat=str(tmp_path / "heartbeat"), status=str(tmp_path / "status.json"),
-        per_item=False, memory_limit=1, time_limit=1.0, threads=1, world_size=2, nodes=1, gpus=0,
+    status = str(tmp_path / "status.json")
+    job = Job(
+        stage="fit", plugins=(), output="", scratch="", artifacts="", status=status, error="",
+        time_limit=1.0, world_size=2,
     )  # fmt: skip
-    outcome = executor._wait(Job(), task, tmp_path, threading.Event(), lambda beat: None)
+    stage = StageTask(job, tmp_path / "job.json", tmp_path / "log", memory_limit=1)
+    task = slurm.NodeTask(stage, tmp_path / "heartbeat", nodes=1, gpus=0)
+    outcome = executor._wait(Submitted(), task, tmp_path, threading.Event(), lambda beat: None)
     assert outcome.ending == ending
     assert outcome.detail == f"job 7 ended as {state} (Why)\nslurmstepd: error: gone"
 

@@ -82,13 +82,6 @@ class TooFewError(Exception):
     """More GPUs are asked for than there are."""
 
 
-@dataclass(frozen=True)
-class Lease:
-    """What a stage holds: names of its GPUs."""
-
-    gpus: tuple[str, ...]
-
-
 class Devices:
     """Hands out slots and GPUs in the order in which they are asked for.
 
@@ -109,8 +102,8 @@ class Devices:
         self._change = threading.Condition()
 
     @contextlib.contextmanager
-    def lease(self, ranks: int, gpus: int, stop: threading.Event) -> Iterator[Lease]:
-        """Hold slots for `ranks` processes, and `gpus` GPUs; wait for them if need be.
+    def lease(self, ranks: int, gpus: int, stop: threading.Event) -> Iterator[tuple[str, ...]]:
+        """Hold slots for `ranks` processes, and GPUs of these names; wait for them if need be.
 
         Raises TooFewError if there never will be so many GPUs, InterruptedError when `stop` is
         set while waiting.
@@ -124,7 +117,7 @@ class Devices:
         slots = min(ranks, self.slots)
         held = self._wait(slots, gpus, stop)
         try:
-            yield Lease(held)
+            yield held
         finally:
             with self._change:
                 self._free_slots += slots
@@ -204,9 +197,9 @@ class LocalExecutor:
         size = task.job.world_size
         wanted = size if task.job.gpu and self.devices.gpus else 0
         try:
-            with self.devices.lease(size, wanted, stop) as lease:
+            with self.devices.lease(size, wanted, stop) as gpus:
                 environment = stage_environment(task.job.threads)
-                environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.gpus)
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
                 return run_limited(
                     task.path,
                     log=task.log,

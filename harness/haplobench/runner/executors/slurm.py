@@ -9,19 +9,18 @@ compute nodes often have no network.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from haplobench.errors import BenchError
-from haplobench.files import write_json
+from haplobench.errors import BenchError, FormatError
+from haplobench.files import read_as, write_json
 from haplobench.runner.executors.local import LocalExecutor, StageTask
 from haplobench.runner.executors.process import (
     Ending,
@@ -41,32 +40,25 @@ ABANDONED = 120.0
 class NodeTask:
     """A stage as each node is told it; paths are absolute, on a file system they share.
 
-    `heartbeat` is a file that the harness touches while it lives; `memory_limit` bytes and `gpus`
-    are a node's; other fields as `Job` and `StageTask` have them.
+    `heartbeat` is a file that the harness touches while it lives; the stage's memory limit, and
+    `gpus`, are a node's.
     """
 
-    job: str
-    log: str
-    heartbeat: str
-    status: str
-    per_item: bool
-    memory_limit: int
-    time_limit: float
-    threads: int
-    world_size: int
+    stage: StageTask
+    heartbeat: Path
     nodes: int
     gpus: int
 
     @property
     def ranks_here(self) -> int:
         """Ranks of each node."""
-        return self.world_size // self.nodes
+        return self.stage.job.world_size // self.nodes
 
     def outcome(self, node: int) -> Outcome | None:
         """What a node has said of its end; None if it hasn't yet."""
         try:
-            return Outcome(**json.loads(self._path(node).read_text()))
-        except (OSError, ValueError, TypeError):
+            return read_as(Outcome, self._path(node))
+        except (FileNotFoundError, FormatError):
             return None
 
     def tell(self, node: int, outcome: Outcome) -> None:
@@ -74,7 +66,7 @@ class NodeTask:
         write_json(self._path(node), asdict(outcome))
 
     def _path(self, node: int) -> Path:
-        return Path(self.heartbeat).with_name(f"node{node}.json")
+        return self.heartbeat.with_name(f"node{node}.json")
 
 
 def run_node(task: NodeTask) -> None:
@@ -95,22 +87,21 @@ def run_node(task: NodeTask) -> None:
     signal.signal(signal.SIGTERM, cancelled)
     # Slurm's warning before a job's time is up, as submitit asks for it.
     signal.signal(getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}"), time_is_up)
-    threading.Thread(
-        target=_watch_heartbeat, args=(Path(task.heartbeat), stop), daemon=True
-    ).start()
-    environment = stage_environment(task.threads)
+    watcher = threading.Thread(target=_watch_heartbeat, args=(task.heartbeat, stop), daemon=True)
+    watcher.start()
+    stage, job = task.stage, task.stage.job
+    environment = stage_environment(job.threads)
     if not task.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    status = Path(task.status)
     outcome = run_limited(
-        Path(task.job),
-        log=Path(task.log),
-        memory_limit=task.memory_limit,
-        time_limit=task.time_limit,
+        stage.path,
+        log=stage.log,
+        memory_limit=stage.memory_limit,
+        time_limit=job.time_limit,
         environment=environment,
         stop=stop,
-        ranks=RanksHere(node * task.ranks_here, task.ranks_here, task.world_size),
-        since=lambda: Beat.read(status).since if task.per_item else None,
+        ranks=RanksHere(node * task.ranks_here, task.ranks_here, job.world_size),
+        since=lambda: Beat.read(Path(job.status)).since if stage.per_item else None,
     )
     if out_of_time.is_set():
         outcome = Outcome("timeout", outcome.wall, outcome.peak, "the job's time was up")
@@ -198,37 +189,29 @@ class SlurmExecutor:
         folder.mkdir()
         heartbeat = folder / "heartbeat"
         heartbeat.touch()
-        node_task = NodeTask(
-            job=str(task.path.resolve()),
-            log=str(task.log.resolve()),
-            heartbeat=str(heartbeat.resolve()),
-            status=str(Path(task.job.status).resolve()),
-            per_item=task.per_item,
+        stage = replace(
+            task,
+            path=task.path.resolve(),
+            log=task.log.resolve(),
             memory_limit=task.memory_limit // nodes,
-            time_limit=task.job.time_limit,
-            threads=task.job.threads,
-            world_size=size,
-            nodes=nodes,
-            gpus=gpus,
         )
-        job = self._submit(task, node_task, folder, nodes, gpus)
+        node_task = NodeTask(stage, heartbeat.resolve(), nodes, gpus)
+        job = self._submit(node_task, folder)
         return self._wait(job, node_task, folder, stop, watch)
 
-    def _submit(
-        self, task: StageTask, node_task: NodeTask, folder: Path, nodes: int, gpus: int
-    ) -> Any:
+    def _submit(self, task: NodeTask, folder: Path) -> Any:
         import submitit
 
-        settings = self.settings
-        memory = task.memory_limit / nodes * _MEMORY_MARGIN / (1 << 30)
+        settings, stage = self.settings, task.stage
+        memory = stage.memory_limit * _MEMORY_MARGIN / (1 << 30)
         parameters: dict[str, Any] = {
-            "name": f"haplobench-{task.log.stem}",
-            "nodes": nodes,
+            "name": f"haplobench-{stage.log.stem}",
+            "nodes": task.nodes,
             "tasks_per_node": 1,
-            "cpus_per_task": task.job.threads * node_task.ranks_here,
-            "gpus_per_node": gpus,
+            "cpus_per_task": stage.job.threads * task.ranks_here,
+            "gpus_per_node": task.gpus,
             "mem_gb": round(memory, 2),
-            "timeout_min": _minutes(task)
+            "timeout_min": _minutes(stage)
             if settings.time is None
             else max(1, int(settings.time // 60)),
         }
@@ -247,7 +230,7 @@ class SlurmExecutor:
             try:
                 executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=self.cluster)
                 executor.update_parameters(**parameters)
-                return executor.submit(run_node, node_task)
+                return executor.submit(run_node, task)
             except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                 lines = str(getattr(error, "output", "") or error).strip().splitlines()
                 raise BenchError(
@@ -282,18 +265,18 @@ class SlurmExecutor:
                 if time.monotonic() - polled > self.poll:
                     polled = time.monotonic()
                     with contextlib.suppress(OSError):
-                        Path(task.heartbeat).touch()
+                        task.heartbeat.touch()
                     state = self._state(job)
                     if state.over and ended is None:
                         # What a node wrote may take a while to be seen here.
                         ended = polled if state.state == "COMPLETED" else polled - _GRACE + 2.0
-                beat = Beat.read(Path(task.status))
+                beat = Beat.read(Path(task.stage.job.status))
                 if state.state == "PENDING" and beat == Beat():
                     why = f": {state.reason}" if state.reason not in ("", "None") else ""
                     beat = Beat(message=f"job {job.job_id} is pending{why}")
                 watch(beat)
         finally:
-            Path(task.heartbeat).unlink(missing_ok=True)
+            task.heartbeat.unlink(missing_ok=True)
             self._cancel(job)
 
     def _state(self, job: Any) -> JobState:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 from haplobench.distributed.group import ProcessGroup
@@ -61,12 +60,7 @@ class GPUWatch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._nvml is None:
             return
         self._stop.set()
@@ -200,12 +194,7 @@ class Meter:
         self._wall = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.wall = time.perf_counter() - self._wall
         self.cpu = _cpu() - self._cpu
         children = _children_peak()

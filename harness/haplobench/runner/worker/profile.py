@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 _WAIT, _WARM, _ACTIVE = 3, 2, 10
@@ -84,16 +83,11 @@ class Profile:
             self._undo.append(handle.remove)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         for undo in self._undo:
             undo()
         if self._profiler is not None:
-            self._profiler.__exit__(kind, error, trace)
+            self._profiler.__exit__(*raised)
 
     def step(self) -> None:
         """One step is done."""
