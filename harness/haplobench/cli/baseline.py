@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from haplobench.cli.output import echo, make_console
+from haplobench.cli.output import (
+    BASELINES,
+    RUNS,
+    BaselinesOption,
+    RunArgument,
+    RunsOption,
+    echo,
+    make_console,
+)
 
 app = typer.Typer(help="Keep a run's numbers in a small text file to commit.", no_args_is_help=True)
-
-FolderOption = Annotated[
-    Path, typer.Option("--baselines", help="Look for baselines in this folder.")
-]
-_FOLDER = Path("results/baselines")
 
 
 @app.command("save")
 def save(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
-        ),
-    ],
+    run: RunArgument,
     name: Annotated[
         str | None,
         typer.Option("--name", help="Call the baseline so (default: by the suite's name)."),
@@ -35,10 +32,8 @@ def save(
             "--allow-missing", help="Save what there is of a run that was interrupted or has gaps."
         ),
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")] = Path(
-        "results"
-    ),
-    baselines: FolderOption = _FOLDER,
+    out: RunsOption = RUNS,
+    baselines: BaselinesOption = BASELINES,
 ) -> None:
     """Save a run's numbers as a baseline, in place of one of the same name."""
     import re
@@ -82,7 +77,7 @@ def save(
 
 
 @app.command("list")
-def list_baselines(baselines: FolderOption = _FOLDER) -> None:
+def list_baselines(baselines: BaselinesOption = BASELINES) -> None:
     """List the baselines."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -120,7 +115,7 @@ def show(
     everything: Annotated[
         bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
     ] = False,
-    baselines: FolderOption = _FOLDER,
+    baselines: BaselinesOption = BASELINES,
 ) -> None:
     """Print a baseline's numbers: the mean over seeds, and their standard deviation."""
     import statistics

@@ -7,14 +7,8 @@ from typing import Annotated
 
 import typer
 
-from haplobench.cli.output import echo, make_console
+from haplobench.cli.output import RUNS, RunArgument, RunsOption, echo, make_console
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
-    ),
-]
 GeneratorOption = Annotated[
     str, typer.Option("--generator", "-g", help="Take the generator of this label.")
 ]
@@ -24,7 +18,6 @@ DatasetOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option("--seed", help="Take the fit of this seed (default: the lowest).")
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]
 
 
 def generate(
@@ -65,7 +58,7 @@ def generate(
             "that you trust.",
         ),
     ] = False,
-    out: OutOption = Path("results"),
+    out: RunsOption = RUNS,
 ) -> None:
     """Sample a fitted generator of a run into a file, in memory that doesn't grow with it."""
     import time
@@ -122,7 +115,7 @@ def explore(
     device: Annotated[
         str, typer.Option("--device", help="Compute on this device: cpu or cuda:N.")
     ] = "cpu",
-    out: OutOption = Path("results"),
+    out: RunsOption = RUNS,
 ) -> None:
     """Look into a fitted generator's latent space: a path between two people, or one latent's."""
     from haplobench.errors import BenchError

@@ -1,9 +1,13 @@
-"""What the commands print with: nothing that a file holds can command the terminal."""
+"""What the commands share: arguments that name runs, and output.
+
+Nothing that a file holds can command the terminal.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +15,20 @@ from haplobench.files import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
+    ),
+]
+RunsOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]
+RUNS = Path("results")
+BaselinesOption = Annotated[
+    Path, typer.Option("--baselines", help="Keep baselines in this folder.")
+]
+BASELINES = Path("results/baselines")
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:

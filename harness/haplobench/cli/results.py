@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from haplobench.cli.output import echo, make_console
+from haplobench.cli.output import (
+    BASELINES,
+    RUNS,
+    BaselinesOption,
+    RunArgument,
+    RunsOption,
+    echo,
+    make_console,
+)
 
 
 class ComparisonFormat(StrEnum):
@@ -56,12 +64,8 @@ def compare(
             "--suite", help="Follow the section `compare` of this suite (default: that of HEAD's)."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")] = Path(
-        "results"
-    ),
-    baselines: Annotated[
-        Path, typer.Option("--baselines", help="Look for baselines in this folder.")
-    ] = Path("results/baselines"),
+    out: RunsOption = RUNS,
+    baselines: BaselinesOption = BASELINES,
 ) -> None:
     """Compare two runs, number by number, with tests and thresholds.
 
@@ -134,9 +138,7 @@ def history(
             "repeatable.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")] = Path(
-        "results"
-    ),
+    out: RunsOption = RUNS,
 ) -> None:
     """Show how each number went from commit to commit, with its changes of level marked."""
     from haplobench.errors import BenchError
@@ -174,15 +176,6 @@ def history(
         print_history(found, make_console(), plots=bool(metrics))
 
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
-    ),
-]
-OutOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]
-
-
 class Format(StrEnum):
     """A form of the report."""
 
@@ -192,7 +185,7 @@ class Format(StrEnum):
     svg = "svg"
 
 
-def show(run: RunArgument, out: OutOption = Path("results")) -> None:
+def show(run: RunArgument, out: RunsOption = RUNS) -> None:
     """Print a run's tables."""
     from haplobench.report.summary import summarise
     from haplobench.report.terminal import print_summary
@@ -204,7 +197,7 @@ def show(run: RunArgument, out: OutOption = Path("results")) -> None:
 
 def report(
     run: RunArgument,
-    out: OutOption = Path("results"),
+    out: RunsOption = RUNS,
     to: Annotated[
         Path | None,
         typer.Option("--to", help="Write the report into this folder (default: in the run's)."),
@@ -228,7 +221,7 @@ def report(
 
 def scale(
     run: RunArgument,
-    out: OutOption = Path("results"),
+    out: RunsOption = RUNS,
     ranks: Annotated[
         list[int] | None,
         typer.Option("--ranks", min=1, help="Project to this world size (repeatable)."),
