@@ -16,6 +16,7 @@ from haplobench_federated.federation import people_of
 from haplobench_federated.noise import NoiseSource
 from haplobench_federated.params import ModelParams, PrivacyParams
 from haplobench_federated.private_steps import PrivateSteps
+from haplobench_federated.seeds import RepeatableNoise
 
 MODES = ["flat", "per_layer", "adaptive", "ghost"]
 
@@ -135,7 +136,7 @@ def test_adaptive_clipping_follows_its_quantile(people: Panel) -> None:
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
     clipping = bound("adaptive", 1.0, clipping_learning_rate=0.5)
     steps: Any = PrivateSteps(
-        model, optimiser, clipping, 1e-3, float(people.n_samples), NoiseSource()
+        model, optimiser, clipping, 1e-3, float(people.n_samples), RepeatableNoise(0)
     )
     for _ in range(40):
         steps.step(haplotypes, population, 64)
@@ -143,5 +144,6 @@ def test_adaptive_clipping_follows_its_quantile(people: Panel) -> None:
     for person in range(people.n_samples):
         alone = haplotypes[person : person + 1], population[person : person + 1]
         lengths.append(np.linalg.norm(summed(steps_of(built(people), "flat", 1e9), *alone)))
-    # From 1.0; the noised count leaves it within some percent of the median.
+    # From 1.0. By the noised count it goes round the median, by 9 % over sources of noise: one in
+    # fifty is a fifth away, so that the source is a fixed one here.
     assert steps.clipping_norm == pytest.approx(np.median(lengths), rel=0.2)
