@@ -26,7 +26,7 @@ from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.datasets.file import read_surroundings
 from haplobench.plugin import MetricSpec
 from haplobench.registry import load_registry, resolve
-from haplobench.report.model import Floor, place
+from haplobench.report.model import Floor, band
 from haplobench.results.description import SubmetricInfo
 from haplobench.runner.floor import dealt_cohort, most_people, subsample
 from haplobench.runner.worker.prepare import make_prepared
@@ -126,7 +126,7 @@ def _marks(
                     info = infos[key[:2]]
                     if key in floor_values:
                         floor = Floor.of(np.array(floor_values[key]), info.ideal)
-                        mark = place(value, floor, info)
+                        mark = band(value, floor, info)
                         marks[n].update([mark] if mark else [])
     return marks
 

@@ -16,14 +16,14 @@ from rich.console import Console
 
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import (
-    Claim,
+    PrivacyClaim,
     _is_the_claim,
     claim_cells,
     claim_rows,
     claim_sentences,
     distinct,
     draw_claims,
-    lines,
+    epsilon_series,
     read_claims,
 )
 from haplobench.report.summary import summarise
@@ -102,7 +102,7 @@ def test_one_seed_without_a_bound_leaves_none(claimed_run: Path, tmp_path: Path)
 
 
 def test_lines_join_who_differs_in_the_budget_alone(claimed: Summary) -> None:
-    found = lines(claimed.run, read_claims(claimed.run)["chr1"])
+    found = epsilon_series(claimed.run, read_claims(claimed.run)["chr1"])
     assert {line.label: line.cohorts for line in found} == {
         f"clients {clients}": tuple(_label(clients, epsilon) for epsilon in EPSILONS)
         for clients in CLIENTS
@@ -110,8 +110,8 @@ def test_lines_join_who_differs_in_the_budget_alone(claimed: Summary) -> None:
 
 
 def test_generators_with_nothing_in_common_stand_alone(claimed: Summary) -> None:
-    claims = {"chain": Claim(2.0, 1e-3), _label(1, 1.0): Claim(1.0, 1e-3)}
-    found = lines(claimed.run, claims)
+    claims = {"chain": PrivacyClaim(2.0, 1e-3), _label(1, 1.0): PrivacyClaim(1.0, 1e-3)}
+    found = epsilon_series(claimed.run, claims)
     assert sorted(line.cohorts for line in found) == [("chain",), (_label(1, 1.0),)]
     assert len({line.label for line in found}) == 2
 

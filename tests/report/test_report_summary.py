@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from report_fixture import SEEDS, build_run
 
 from haplobench.errors import BenchError, FormatError
-from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary, place, score
+from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary, band, score
 from haplobench.report.summary import summarise
 from haplobench.report.view import spread_words
 from haplobench.results.description import CohortInfo, SubmetricInfo
@@ -163,21 +163,21 @@ FLOOR = Floor(median=0.10, low=0.08, high=0.12, n=10, distance=0.10)
 )
 def test_place(direction: str, ideal: float | None, value: float, expected: str) -> None:
     info = SubmetricInfo("x", "X", direction=direction, ideal=ideal)
-    assert place(value, FLOOR, info) == expected
+    assert band(value, FLOOR, info) == expected
 
 
 def test_place_forgives_the_smallest_effect_and_needs_a_floor() -> None:
     info = SubmetricInfo("x", "X", direction="lower", ideal=0.0, min_effect=0.02)
-    assert place(0.135, FLOOR, info) == "within"
-    assert place(0.145, FLOOR, info) == "outside"
-    assert place(0.135, None, info) == ""
+    assert band(0.135, FLOOR, info) == "within"
+    assert band(0.145, FLOOR, info) == "outside"
+    assert band(0.135, None, info) == ""
 
 
 def test_far_needs_distance_as_well_as_separation() -> None:
     narrow = Floor(median=0.1, low=0.0999, high=0.1001, n=10, distance=0.1)
     info = SubmetricInfo("x", "X", direction="lower", ideal=0.0)
-    assert place(0.14, narrow, info) == "outside"  # 200 widths away, but 1.4 times the floor
-    assert place(0.21, narrow, info) == "far"
+    assert band(0.14, narrow, info) == "outside"  # 200 widths away, but 1.4 times the floor
+    assert band(0.21, narrow, info) == "far"
 
 
 def test_score() -> None:

@@ -16,7 +16,7 @@ from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import read
 from haplobench.suite.schema import CompareSettings
 
-COMPARISON = Path(__file__).parents[1] / "comparison" / "fixtures"
+COMPARISON = Path(__file__).parents[1] / "compare" / "fixtures"
 BASELINE = Path(__file__).parents[2] / "results" / "baselines" / "smoke.jsonl"
 OLD = ("allele-frequency", "rmse-by-superpopulation")
 

@@ -154,7 +154,7 @@ def mutate_json_or_bytes(content: bytes, rng: random.Random) -> bytes:
 
 def test_baselines(tmp_path: Path) -> None:
     path = tmp_path / "baseline.jsonl"
-    source = ROOT / "tests/comparison/fixtures/baseline-schema1.jsonl"
+    source = ROOT / "tests/compare/fixtures/baseline-schema1.jsonl"
     path.write_bytes(source.read_bytes())
     whole = open_side(str(source))
 

@@ -166,7 +166,7 @@ def marks(out: Path, *panels: Panel | None, metrics: list[str]) -> dict[tuple[st
     (dataset,) = summarise(load_run(outcome.run_folder)).datasets.values()
     assert [cohort.label for cohort in dataset.cohorts] == ["floor", "synthetic"]
     cells = {column.key: dataset.cell("synthetic", column) for column in dataset.columns}
-    return {key: cell.place for key, cell in cells.items() if cell.place}
+    return {key: cell.band for key, cell in cells.items() if cell.band}
 
 
 FIDELITY = ["allele-frequency", "allele-frequency-spectrum", "haplotype-words", "ld-decay"]

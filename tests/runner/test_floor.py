@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from haplobench import Panel
-from haplobench.report.model import Floor, place
+from haplobench.report.model import Floor, band
 from haplobench.results.description import SubmetricInfo
 from haplobench.runner.floor import (
     dealt_cohort,
@@ -132,7 +132,7 @@ def test_real_people_of_any_number_are_within_the_floor(n_train: int, n: int) ->
         for other in range(5):
             cohort = people(n, 30_000 + 100 * trial + other)
             against = real if train else dealt_cohort(None, real, n, 99, trial)[0].holdout
-            marks.append(place(rmse(against, cohort), floor, info))
+            marks.append(band(rmse(against, cohort), floor, info))
     share: dict[str, Any] = {mark: marks.count(mark) / len(marks) for mark in set(marks)}
     assert share["within"] >= 0.9, share
     assert share.get("better", 0) <= 0.02, share
@@ -159,5 +159,5 @@ def test_marks_allow_for_few_draws() -> None:
     assert floor.possible is not None
     above, below = floor.likely[1], floor.possible[0]
     assert floor.high < above
-    assert [place(v, floor, info) for v in (above - 1e-6, above + 1e-6)] == ["within", "outside"]
-    assert [place(v, floor, info) for v in (below + 1e-6, below - 1e-6)] == ["within", "better"]
+    assert [band(v, floor, info) for v in (above - 1e-6, above + 1e-6)] == ["within", "outside"]
+    assert [band(v, floor, info) for v in (below + 1e-6, below - 1e-6)] == ["within", "better"]

@@ -248,8 +248,8 @@ def scale(
     )
 
     folder = RunFolder(resolve_run(run, out))
-    curves = require_curves(folder.path, ranks or ())
     costs = read_costs(folder)
+    curves = require_curves(folder.path, ranks or (), costs)
     console = make_console()
     print_curves(curves, console)
     groups = same_trainings(folder, costs)
@@ -267,5 +267,6 @@ def scale(
     for name, text in tables.items():
         (to / name).write_text(text, encoding="utf-8")
     paths = [to / name for name in tables]
-    for written in (*paths, *write_scaling_figures(folder.path, to / "figures", ranks or ())):
+    figures = write_scaling_figures(folder.path, to / "figures", ranks or (), costs)
+    for written in (*paths, *figures):
         echo(str(written))

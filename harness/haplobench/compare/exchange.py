@@ -167,23 +167,17 @@ FILES = {
 
 def render(comparison: Comparison, form: str, *, everything: bool = False) -> str:
     """The text of a comparison in one of `FILES`' formats; BenchError if it is none of them."""
+    if form not in FILES:
+        raise BenchError(f"no format {form!r}", hint=f"one of {', '.join(FILES)}")
     if form == "md":
         return render_markdown(comparison, everything=everything)
-    if form == "junit":
-        return render_junit(comparison)
-    if form == "github-smaller":
-        return render_github(comparison, "smaller")
-    if form == "github-bigger":
-        return render_github(comparison, "bigger")
-    if form == "bencher":
-        return render_bencher(comparison)
-    if form == "json":
-        return render_json(comparison)
+    if form.startswith("github-"):
+        return render_github(comparison, "smaller" if form == "github-smaller" else "bigger")
     if form == "html":
         from haplobench.compare.page import render_comparison
 
         return render_comparison(comparison)
-    raise BenchError(f"no format {form!r}", hint=f"one of {', '.join(FILES)}")
+    return {"junit": render_junit, "bencher": render_bencher, "json": render_json}[form](comparison)
 
 
 def write_comparison(

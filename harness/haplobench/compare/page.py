@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from haplobench.compare.show import signed
 from haplobench.report import page
 from haplobench.report.figures import render_chart
 from haplobench.report.formatting import ARROWS, format_count, format_value
@@ -252,11 +253,11 @@ def show_row(row: Row) -> ShownRow:
     relative = row.relative_threshold and row.relative is not None and row.difference is not None
     difference, interval = "", ""
     if row.difference is not None:
-        difference = _signed(row.difference)
+        difference = signed(row.difference)
         if relative and row.relative is not None:
             difference = f"{100 * row.relative:+.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
         if row.low is not None and row.high is not None:
-            interval = f"{_signed(row.low)} to {_signed(row.high)}"
+            interval = f"{signed(row.low)} to {signed(row.high)}"
     p = row.q_value if row.q_value is not None else row.p_value
     return ShownRow(
         dataset=row.dataset,
@@ -280,10 +281,6 @@ def show_row(row: Row) -> ShownRow:
         bar=_bar(row),
         reason=row.reason,
     )
-
-
-def _signed(value: float) -> str:
-    return f"+{format_value(value)}" if value > 0 else format_value(value)
 
 
 def _bar(row: Row) -> tuple[float, float, float, float] | None:

@@ -22,7 +22,6 @@ from haplobench.plugin.generators import (
 from haplobench.plugin.metrics import (
     CohortSeries,
     Direction,
-    Family,
     FigureSpec,
     Measurement,
     Metric,
@@ -38,6 +37,7 @@ from haplobench.plugin.privacy import (
     PrivacyTotal,
     compose_claims,
 )
+from haplobench.results.records import Family
 
 __all__ = [
     "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable", "Family",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from haplobench.errors import PluginError
 from haplobench.plugin.context import Need, Params
+from haplobench.results.records import Family
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from haplobench.data.panel import Panel
     from haplobench.plugin.context import RunContext
 
-Family = Literal["fidelity", "privacy", "utility", "performance"]
 Direction = Literal["lower", "higher", "closer", "info"]
 
 

@@ -128,7 +128,7 @@ def _row(
         "floor_p95": floor and floor.high,
         "floor_draws": floor and floor.n,
         "floor_score": cell.score,
-        "place": cell.place,
+        "place": cell.band,
         "phase": cell.phase,
         "reason": cell.reason,
     }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _THEME = "haplobench"
+_OWN = re.compile(r"leaderboard$|claims-|scaling-", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -90,27 +91,7 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
             here.setdefault(record.series, record)
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
-    own = (
-        "leaderboard",
-        *(f"claims-{family}" for family in ("fidelity", "privacy", "performance")),
-        *(
-            f"scaling-{name}"
-            for name in (
-                "speed-up",
-                "efficiency",
-                "rates",
-                "step-shares",
-                "all-reduce",
-                "losses",
-                "memory",
-                "profile",
-                "utilisation",
-            )
-        ),
-    )
-    files: set[str] = {
-        f"{slug(dataset)}/{name}".lower() for dataset in run.datasets for name in own
-    }
+    files: set[str] = set()
     for dataset in run.datasets:
         for metric in run.metrics.values():
             if not metric.figures:
@@ -251,7 +232,8 @@ def _file(dataset: str, name: str, taken: set[str]) -> str:
     """`<dataset>/<metric>-<name>`, numbered where labels differ only in what a slug loses."""
     base = file = f"{slug(dataset)}/{slug(name)}"
     number = 2
-    while file.lower() in taken:
+    # Those of the leaderboard, of claims and of scaling are the report's own.
+    while file.lower() in taken or (file == base and _OWN.match(slug(name))):
         file, number = f"{base}-{number}", number + 1
     taken.add(file.lower())
     return file

@@ -139,7 +139,7 @@ def _context(
         ),
         "slugs": slugs(run.metrics),
         "generator_ids": ids,
-        "places": view.PLACES,
+        "bands": view.BANDS,
         "states": view.STATES,
         "far_widths": f"{FAR_WIDTHS:g}",
         "far_score": f"{FAR_SCORE:g}",

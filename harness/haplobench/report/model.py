@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from haplobench.results.description import CohortInfo, SubmetricInfo
+from haplobench.results.records import Status
 from haplobench.results.table import Labels, Run
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ FAR_WIDTHS, FAR_SCORE = 3.0, 1.5
 range, and, where there is an ideal, at least so many times as far from it as the floor."""
 
 
-def place(value: float, floor: Floor | None, submetric: SubmetricInfo) -> Place:
-    """Where a value lies against the floor, see `Cell.place`; empty if there's no floor."""
+def band(value: float, floor: Floor | None, submetric: SubmetricInfo) -> Band:
+    """Where a value lies against the floor, see `Cell.band`; empty if there's no floor."""
     if floor is None or submetric.direction == "info":
         return ""
     if submetric.direction == "closer" and submetric.ideal is None:
@@ -73,8 +74,8 @@ def badness(value: float | None, submetric: SubmetricInfo) -> float | None:
     return value if submetric.direction == "lower" else -value
 
 
-State = Literal["ok", "not-applicable", "failed", "timeout", "memory", "missing"]
-Place = Literal["", "better", "within", "outside", "far"]
+State = Status | Literal["missing"]
+Band = Literal["", "better", "within", "outside", "far"]
 Key = tuple[str, str, Labels]
 """Metric, submetric and labels."""
 Interval = tuple[float, float]
@@ -186,7 +187,7 @@ class Cell:
         Least and greatest of what `spread` is taken over.
     n_seeds, n_values : int
         Seeds, and draws of all seeds together.
-    place : str
+    band : str
         Against the floor: `within` its 5-95 % range, where one more draw of real people is
         likely to lie, or nearer to these than the metric's smallest effect; `outside`, `far`
         (see `FAR_WIDTHS`); `better` than one more draw of real people may possibly be.
@@ -209,7 +210,7 @@ class Cell:
     high: float | None = None
     n_seeds: int = 0
     n_values: int = 0
-    place: Place = ""
+    band: Band = ""
     score: float | None = None
     mark_note: str = ""
     mark_value: float | None = None
@@ -309,9 +310,9 @@ class DatasetSummary:
 
     def tally(self, cohort: str, family: str | None = None) -> tuple[int, int]:
         """Headline numbers within the floor's range or better, and those compared with a floor."""
-        places = [self.cell(cohort, column).place for column in self.headline(family)]
-        judged = [place for place in places if place]
-        return sum(place in ("within", "better") for place in judged), len(judged)
+        bands = [self.cell(cohort, column).band for column in self.headline(family)]
+        judged = [band for band in bands if band]
+        return sum(band in ("within", "better") for band in judged), len(judged)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from haplobench.plugin.privacy import PrivacyStatement, delta_words
-from haplobench.report.figures import Figure, render_chart, slug
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
 from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 from haplobench.results.table import Run, row_label
@@ -17,9 +15,12 @@ from haplobench.results.table import Run, row_label
 if TYPE_CHECKING:
     import altair
 
+    from haplobench.plugin.privacy import PrivacyStatement
+    from haplobench.report.figures import Figure
+
 
 @dataclass(frozen=True)
-class Claim:
+class PrivacyClaim:
     """What a row of the tables claims.
 
     Attributes
@@ -51,6 +52,8 @@ class Claim:
         """For a reader: `ε 7.99, δ 0.0005 per person, for one fit; PRV (opacus 1.6)`."""
         if math.isinf(self.epsilon):
             return f"ε\N{NO-BREAK SPACE}∞: {self.no_bound or 'trained without noise: no claim'}"
+        from haplobench.plugin.privacy import delta_words
+
         unit = f" per {self.unit}" if self.unit else ""
         head = f"ε\N{NO-BREAK SPACE}{self.epsilon:.3g}, δ\N{NO-BREAK SPACE}{self.delta:.2g}{unit}"
         parts = [
@@ -109,7 +112,7 @@ class Total:
 
 
 @dataclass(frozen=True)
-class Line:
+class EpsilonSeries:
     """Generators that differ only in the parameter that their ε goes by.
 
     `label` names what they share and other lines don't; `cohorts` are in order of ε.
@@ -119,7 +122,7 @@ class Line:
     cohorts: tuple[str, ...]
 
 
-def read_claims(run: Run) -> dict[str, dict[str, Claim]]:
+def read_claims(run: Run) -> dict[str, dict[str, PrivacyClaim]]:
     """Claims by dataset and row label, of run.json; rows that claim nothing are left out."""
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for entry in run.info.get("claims") or ():
@@ -138,7 +141,7 @@ def read_claims(run: Run) -> dict[str, dict[str, Claim]]:
     }
 
 
-def claim_rows(run: Run) -> list[tuple[str, str, Claim]]:
+def claim_rows(run: Run) -> list[tuple[str, str, PrivacyClaim]]:
     """Dataset, row label and claim, of rows that claim something, in the order of the tables."""
     claims = read_claims(run)
     return [
@@ -159,7 +162,7 @@ CLAIM_HEADS = ("ε of one fit", "δ", "Fits + shadows", "ε of all", "δ of all"
 """Heads of the table of claims, after dataset and generator."""
 
 
-def claim_cells(claim: Claim) -> tuple[str, str, str, str, str]:
+def claim_cells(claim: PrivacyClaim) -> tuple[str, str, str, str, str]:
     """A row of the table of claims."""
     total = claim.total
     return (
@@ -180,6 +183,8 @@ def claim_sentences(run: Run) -> list[str]:
     rows = claim_rows(run)
     if not rows:
         return []
+    from haplobench.plugin.privacy import delta_words
+
     bounded = [(label, claim) for _, label, claim in rows if math.isfinite(claim.epsilon)]
     sentences = []
     if bounded:
@@ -231,10 +236,10 @@ def _total(entry: Mapping[str, Any]) -> Total:
     )
 
 
-def _claim(entries: Sequence[Mapping[str, Any]], total: Total | None) -> Claim:
+def _claim(entries: Sequence[Mapping[str, Any]], total: Total | None) -> PrivacyClaim:
     stated = [_statement(entry) for entry in entries]
     worst = max(stated, key=lambda one: one.epsilon)
-    return Claim(
+    return PrivacyClaim(
         epsilon=worst.epsilon,
         delta=max(one.delta for one in stated),
         **{name: getattr(stated[0], name) for name in ("unit", "accountant", "mechanism")},
@@ -247,32 +252,34 @@ def _claim(entries: Sequence[Mapping[str, Any]], total: Total | None) -> Claim:
 
 def _statement(entry: Mapping[str, Any]) -> PrivacyStatement:
     """A claim of run.json as what it was made of; older runs' lack some of it."""
+    from haplobench.plugin.privacy import PrivacyStatement
+
     known = {one.name for one in fields(PrivacyStatement)}
     given = {"unit": "record", "accountant": "unnamed", "sampling": "unstated", "delta": 0.0}
     given |= {key: value for key, value in entry.items() if key in known}
     return PrivacyStatement.from_json(json.dumps(given))
 
 
-def lines(run: Run, claims: Mapping[str, Claim]) -> list[Line]:
+def epsilon_series(run: Run, claims: Mapping[str, PrivacyClaim]) -> list[EpsilonSeries]:
     """Rows that claim privacy, joined to lines along which only ε's parameter changes.
 
     Which parameter that is, is found: the one without which the most generators of a plugin
     agree in all others while their ε differ. A generator that agrees with no other is a line by
     itself.
     """
-    result: list[Line] = []
+    result: list[EpsilonSeries] = []
     for name in dict.fromkeys(run.cohorts[label].name for label in claims if label in run.cohorts):
         cohorts = [c for c in run.cohorts.values() if c.name == name and c.label in claims]
         params = {
             c.label: {**flat(c.params), "ranks": c.label.removeprefix(_plain_label(c.label))}
             for c in cohorts
         }
-        result += _lines(name, params, {label: claims[label].epsilon for label in params})
+        result += _series(name, params, {label: claims[label].epsilon for label in params})
     names = [line.label for line in result]
     several = len({run.cohorts[line.cohorts[0]].name for line in result}) > 1
     if several or len(set(names)) < len(names):
         result = [
-            Line(", ".join(filter(None, (run.cohorts[line.cohorts[0]].name, line.label))),
+            EpsilonSeries(", ".join(filter(None, (run.cohorts[line.cohorts[0]].name, line.label))),
                  line.cohorts)
             for line in result
         ]  # fmt: skip
@@ -284,9 +291,9 @@ def _plain_label(label: str) -> str:
     return head if bracket and label.endswith(" ranks)") else label
 
 
-def _lines(
+def _series(
     name: str, params: Mapping[str, Mapping[str, Any]], epsilons: Mapping[str, float]
-) -> list[Line]:
+) -> list[EpsilonSeries]:
     keys = sorted({key for values in params.values() for key in values})
     varying = [key for key in keys if len({_text(p.get(key)) for p in params.values()}) > 1]
     best: dict[tuple[str, ...], list[str]] = {(label,): [label] for label in params}
@@ -312,7 +319,7 @@ def _lines(
         else:
             text = labels[0]
         ordered = sorted(labels, key=lambda label: epsilons[label])
-        found.append(Line(text or name, tuple(ordered)))
+        found.append(EpsilonSeries(text or name, tuple(ordered)))
     return found
 
 
@@ -363,6 +370,8 @@ NONE_GAP = 2.0
 
 def draw_claims(summary: Summary) -> list[Figure]:
     """Figures of datasets where two generators or more claim privacy, to different degrees."""
+    from haplobench.report.figures import Figure, render_chart, slug
+
     figures = []
     claims = read_claims(summary.run)
     order = FigureStyle(order=tuple(summary.run.cohorts))
@@ -371,7 +380,7 @@ def draw_claims(summary: Summary) -> list[Figure]:
         here = {name: claim for name, claim in claims.get(label, {}).items() if name in present}
         if len({claim.epsilon for claim in here.values()}) < 2:
             continue
-        joined = lines(summary.run, here)
+        joined = epsilon_series(summary.run, here)
         for name, (title, families) in _FAMILIES.items():
             columns = [c for family in families for c in dataset.headline(family)]
             chart = _chart(dataset, columns, here, joined)
@@ -395,8 +404,8 @@ def draw_claims(summary: Summary) -> list[Figure]:
 def _chart(
     dataset: DatasetSummary,
     columns: Sequence[Column],
-    claims: Mapping[str, Claim],
-    joined: Sequence[Line],
+    claims: Mapping[str, PrivacyClaim],
+    joined: Sequence[EpsilonSeries],
 ) -> altair.ConcatChart | None:
     import altair as alt
 
@@ -424,8 +433,8 @@ def _chart(
 def _rows(
     dataset: DatasetSummary,
     column: Column,
-    claims: Mapping[str, Claim],
-    joined: Sequence[Line],
+    claims: Mapping[str, PrivacyClaim],
+    joined: Sequence[EpsilonSeries],
     none: float,
 ) -> list[dict[str, Any]]:
     rows = []
@@ -464,7 +473,9 @@ def _interval(cell: Cell) -> tuple[float, float]:
     return cell.low, cell.high
 
 
-def _bars(dataset: DatasetSummary, columns: Sequence[Column], claims: Mapping[str, Claim]) -> str:
+def _bars(
+    dataset: DatasetSummary, columns: Sequence[Column], claims: Mapping[str, PrivacyClaim]
+) -> str:
     """What the bars of a figure stand for."""
     over = {
         cell.spread_over

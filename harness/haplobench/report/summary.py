@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
-from haplobench.plugin import Family
 from haplobench.report.model import (
     Cell,
     Column,
@@ -16,11 +15,11 @@ from haplobench.report.model import (
     Floor,
     Key,
     Summary,
-    place,
+    band,
     score,
 )
 from haplobench.results.description import MetricInfo, SubmetricInfo
-from haplobench.results.records import FAILED, FLOOR, Record
+from haplobench.results.records import FAILED, FAMILIES, FLOOR, Record
 from haplobench.results.table import Labels, Run, labels_of, row_label, why
 
 _GRAVEST = (*FAILED, "not-applicable")
@@ -104,7 +103,7 @@ def _cell(
         high=max(units),
         n_seeds=len(values),
         n_values=sum(map(len, values)),
-        place=place(value, floor, submetric),
+        band=band(value, floor, submetric),
         score=score(value, floor, submetric),
     )
 
@@ -138,7 +137,7 @@ def _mark(cells: dict[tuple[str, str, Key], Cell], run: Run) -> None:
         other = cells.get((dataset, str(marks.get("cohort")), key), Cell("missing"))
         cells[dataset, cohort, key] = replace(
             cell,
-            place=other.place,
+            band=other.band,
             score=other.score,
             mark_value=other.value,
             mark_note=str(marks.get("note", "")),
@@ -267,5 +266,5 @@ def _columns(
 
 def _by_family(metrics: Iterable[MetricInfo]) -> list[MetricInfo]:
     metrics = list(metrics)
-    families = list(dict.fromkeys([*get_args(Family), *(metric.family for metric in metrics)]))
+    families = list(dict.fromkeys([*FAMILIES, *(metric.family for metric in metrics)]))
     return sorted(metrics, key=lambda metric: families.index(metric.family))

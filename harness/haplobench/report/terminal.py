@@ -13,8 +13,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from haplobench.data.consent import withdrawal_text
-from haplobench.data.relatives import noteworthy
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
@@ -98,9 +96,14 @@ def print_summary(
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
         if counts := summary.run.datasets[label].get("withdrawn"):
+            from haplobench.data.consent import withdrawal_text
+
             _print(console, Text(f"{label}: {withdrawal_text(counts)}", style="dim"))
-        if (kin := summary.run.datasets[label].get("relatives")) and (text := noteworthy(kin)):
-            _print(console, Text(f"{label}: {text}", style="dim"))
+        if kin := summary.run.datasets[label].get("relatives"):
+            from haplobench.data.relatives import noteworthy
+
+            if text := noteworthy(kin):
+                _print(console, Text(f"{label}: {text}", style="dim"))
         if label in ranked:
             for part in board_parts(ranked[label], console):
                 _print(console, part)
@@ -213,11 +216,11 @@ def _text(cell: Cell, decimals: int | None, notes: Notes) -> Text:
         return Text(f"{cell.state}  ", style="red")
     if cell.value is None:
         return Text("–  ", style="dim")
-    text = Text(format_value(cell.value, decimals), style=_STYLES[cell.place])
+    text = Text(format_value(cell.value, decimals), style=_STYLES[cell.band])
     if cell.spread is not None:
         text.append(f" ±{format_spread(cell.spread, cell.value, decimals)}", style="dim")
     text.append("! " if cell.failed_seeds else " ", style="red")
-    text.append(MARKS.get(cell.place, " "), style=_STYLES[cell.place])
+    text.append(MARKS.get(cell.band, " "), style=_STYLES[cell.band])
     return text
 
 

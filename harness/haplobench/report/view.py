@@ -13,7 +13,7 @@ from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import FAILED
 
 MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
-PLACES = {
+BANDS = {
     "better": "better than the floor's 5–95 % range and than 99 % of further draws would be",
     "within": "within the floor's 5–95 % range, or where 95 % of further draws would lie",
     "outside": "outside the floor's 5–95 % range and of where 95 % of further draws would lie",
@@ -30,7 +30,7 @@ STATES = {
 class Shown:
     """One table cell as texts.
 
-    `kind` is a place (`within`, …), a state (`failed`, …), `floor`, or empty; `note` the code of
+    `kind` is a band (`within`, …), a state (`failed`, …), `floor`, or empty; `note` the code of
     a reason beneath the table; `tip` the whole story; `sort` the number to sort by.
     """
 
@@ -167,8 +167,8 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
         parts.append(f"± {cell.spread:.2g} (standard deviation over {cell.spread_over})")
         if cell.spread_over == "standard error":
             parts[-1] = f"± {cell.spread:.2g} (standard error)"
-    if cell.place:
-        parts.append(PLACES[cell.place])
+    if cell.band:
+        parts.append(BANDS[cell.band])
     if cell.mark_note:
         at = "" if cell.mark_value is None else f": {cell.mark_value:.4g}"
         parts.append(f"{cell.mark_note}{at}")
@@ -181,8 +181,8 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
     return Shown(
         format_value(cell.value, decimals),
         spread=spread,
-        kind=cell.place,
-        mark=MARKS.get(cell.place, ""),
+        kind=cell.band,
+        mark=MARKS.get(cell.band, ""),
         note=notes.code(note) if note else "",
         tip="; ".join(parts),
         sort=float(f"{cell.value:.9g}"),
@@ -459,7 +459,7 @@ def _worst(
     found = []
     for column in columns:
         cell = dataset.cell(label, column)
-        if cell.place in ("outside", "far") and cell.score is not None:
+        if cell.band in ("outside", "far") and cell.score is not None:
             found.append((cell.score, column.title))
     found.sort(key=lambda item: -item[0])
     texts = [

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
 
 from haplobench.errors import FormatError
-from haplobench.suite.source import explain, key_text
 
 
 @dataclass(frozen=True)
@@ -127,17 +126,17 @@ def machine_text(hardware: Mapping[str, Any]) -> str:
 Numbers = dict[str, int | float]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+class _Part(msgspec.Struct, kw_only=True):
+    """Keys that readers know; others may stand beside them."""
 
 
-class _GPU(_Part):
+class _GPU(_Part, kw_only=True):
     name: str | None = None
     memory: float | None = None
     driver: str | None = None
 
 
-class _Hardware(_Part):
+class _Hardware(_Part, kw_only=True):
     cpu: str | None = None
     cores: int | None = None
     memory: float | None = None
@@ -146,26 +145,26 @@ class _Hardware(_Part):
     fingerprint: str | None = None
 
 
-class _Git(_Part):
+class _Git(_Part, kw_only=True):
     sha: str | None = None
     dirty: bool | None = None
 
 
-class _Plugin(_Part):
+class _Plugin(_Part, kw_only=True):
     version: str | None = None
     distribution: str | None = None
     summary: str | None = None
     citations: list[str] | None = None
 
 
-class _Evidence(_Part):
+class _Evidence(_Part, kw_only=True):
     kind: str
     told: bool
     pairs: int
     chance: float | None
 
 
-class _Relatives(_Part):
+class _Relatives(_Part, kw_only=True):
     setting: str
     declared: int
     families: int
@@ -175,7 +174,7 @@ class _Relatives(_Part):
     evidence: list[_Evidence]
 
 
-class _Dataset(_Plugin):
+class _Dataset(_Plugin, kw_only=True):
     name: str | None = None
     digest: str | None = None
     contig: str | None = None
@@ -197,7 +196,7 @@ class _Dataset(_Plugin):
     provenance: dict[str, Any] | None = None
 
 
-class _Generator(_Plugin):
+class _Generator(_Plugin, kw_only=True):
     name: str | None = None
     role: str | None = None
     params: dict[str, Any] | None = None
@@ -207,7 +206,7 @@ class _Generator(_Plugin):
     missing: list[str] | None = None
 
 
-class _Submetric(_Part):
+class _Submetric(_Part, kw_only=True):
     name: str
     title: str | None = None
     definition: str | None = None
@@ -218,21 +217,21 @@ class _Submetric(_Part):
     headline: bool | None = None
 
 
-class _Figure(_Part):
+class _Figure(_Part, kw_only=True):
     name: str
     title: str | None = None
     caption: str | None = None
     target: str | None = None
 
 
-class _Metric(_Plugin):
+class _Metric(_Plugin, kw_only=True):
     family: str | None = None
     floor: str | None = None
     submetrics: list[_Submetric] | None = None
     figures: list[_Figure] | None = None
 
 
-class _Claim(_Part):
+class _Claim(_Part, kw_only=True):
     dataset: str
     generator: str
     seed: int | None = None
@@ -241,7 +240,7 @@ class _Claim(_Part):
     delta: float | None = None
 
 
-class _Description(_Part):
+class _Description(_Part, kw_only=True):
     run_id: str | None = None
     suite: str | None = None
     title: str | None = None
@@ -276,18 +275,18 @@ def check_description(value: object, path: Path) -> dict[str, Any]:
     return _checked(_Description, value, str(path))
 
 
-class _Operation(_Part):
+class _Operation(_Part, kw_only=True):
     calls: float = 0
     bytes: float = 0
 
 
-class _Communication(_Part):
+class _Communication(_Part, kw_only=True):
     seconds: float = 0
     operations: dict[str, _Operation] | None = None
     steps: dict[str, float] | None = None
 
 
-class _Work(_Part):
+class _Work(_Part, kw_only=True):
     wall: float | None = None
     cpu: float
     peak_rss: float
@@ -295,37 +294,37 @@ class _Work(_Part):
     peak_gpu_memory: float | None = None
 
 
-class _RankWork(_Work):
+class _RankWork(_Work, kw_only=True):
     communication: _Communication
     gpu_utilisation: float | None = None
 
 
-class _Row(_Part):
+class _Row(_Part, kw_only=True):
     name: str
     calls: float
     seconds: float
     device_seconds: float | None
 
 
-class _Profile(_Part):
+class _Profile(_Part, kw_only=True):
     operators: list[_Row] = []
     parts: list[_Row] = []
     wall: float = 0.0
 
 
-class _StageWork(_Work):
+class _StageWork(_Work, kw_only=True):
     wall: float
-    ranks: Annotated[list[_RankWork], Field(min_length=1)]
+    ranks: Annotated[list[_RankWork], msgspec.Meta(min_length=1)]
     profile: _Profile | None = None
 
 
-class _DrawWork(_StageWork):
+class _DrawWork(_StageWork, kw_only=True):
     n_haplotypes: int
     n_sites: int
     span: int
 
 
-class _Cost(_Part):
+class _Cost(_Part, kw_only=True):
     dataset: str
     generator: str
     name: str
@@ -344,7 +343,7 @@ def check_cost(value: object, path: Path) -> dict[str, Any]:
     return _checked(_Cost, value, str(path))
 
 
-class _BaselineHead(_Part):
+class _BaselineHead(_Part, kw_only=True):
     baseline: str
     suite: str = ""
     run_id: str = ""
@@ -357,12 +356,12 @@ class _BaselineHead(_Part):
     compare: dict[str, Any] | None = None
 
 
-class _BaselineDataset(_Part):
+class _BaselineDataset(_Part, kw_only=True):
     dataset: str
     digest: str
 
 
-class _BaselineCohort(_Part):
+class _BaselineCohort(_Part, kw_only=True):
     dataset: str
     generator: str
     role: str
@@ -373,7 +372,7 @@ class _BaselineCohort(_Part):
     cells: dict[str, str]
 
 
-class _BaselineMeaning(_Part):
+class _BaselineMeaning(_Part, kw_only=True):
     metric: str
     submetric: str
     version: str
@@ -386,14 +385,14 @@ class _BaselineMeaning(_Part):
     headline: bool = False
 
 
-class _BaselineFailure(_Part):
+class _BaselineFailure(_Part, kw_only=True):
     dataset: str
     generator: str
     metric: str
     failed: dict[str, str]
 
 
-class _BaselineNumber(_Part):
+class _BaselineNumber(_Part, kw_only=True):
     dataset: str
     generator: str
     metric: str
@@ -424,8 +423,10 @@ def _checked(model: type[_Part], value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"{place}: expected an object, found {type(value).__name__}")
     try:
-        model.model_validate(value)
-    except ValidationError as error:
-        key, message = explain(error, model)[0]
-        raise FormatError(f"{place}: {key_text(key)}: {message}") from None
+        msgspec.convert(value, model)
+    except msgspec.ValidationError as error:
+        # "Expected `str`, got `int` - at `$.hardware.cpu`"
+        what, _, key = str(error).replace("`", "").partition(" - at ")
+        where = f"{place}: {key.removeprefix('$').removeprefix('.')}" if key else place
+        raise FormatError(f"{where}: {what[:1].lower()}{what[1:]}") from None
     return value

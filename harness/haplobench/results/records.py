@@ -6,11 +6,11 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import filelock
 import msgspec
@@ -25,6 +25,9 @@ SUBSAMPLE: Final = "subsample"
 Status = Literal["ok", "not-applicable", "failed", "timeout", "memory"]
 FAILED: dict[str, str] = {"memory": "out of memory", "timeout": "timed out", "failed": "failed"}
 """Statuses of what should have a value and has none, in words; the gravest first."""
+Family = Literal["fidelity", "privacy", "utility", "performance"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+"""Families of metrics, in the order of tables."""
 Phase = Literal["prepare", "fit", "sample", "measure"]
 
 
@@ -245,7 +248,9 @@ def parse_record(row: dict[str, Any], place: str) -> Record:
 
 def _as_today(record: Record) -> Record:
     name = current_name(record.metric, record.submetric)
-    return record if name == record.submetric else replace(record, submetric=name)
+    if name != record.submetric:
+        vars(record)["submetric"] = name  # just read, and nobody else's: a copy would cost more
+    return record
 
 
 def check_record(row: Mapping[str, Any], place: str) -> None:

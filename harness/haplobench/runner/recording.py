@@ -13,13 +13,11 @@ from haplobench.files import digest_of
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
-from haplobench.results.records import Phase, Record, Status
+from haplobench.results.records import FAILED, Phase, Record, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
 from haplobench.runner.worker.facts import MeasureFacts
 from haplobench.suite.schema import FLOOR, Suite
-
-BAD = ("failed", "timeout", "memory")
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,7 @@ class RecordLog:
         self._failures = {
             (record.cell_id, record.metric, record.replicate, record.run_key): record
             for record in records
-            if record.status in BAD and not record.submetric
+            if record.status in FAILED and not record.submetric
         }
         self._bad: dict[str, int] = {}
         for record in records:
@@ -204,7 +202,7 @@ class RecordLog:
             )
 
     def _count(self, record: Record) -> None:
-        if record.status in BAD:
+        if record.status in FAILED:
             self._bad[record.cell_id] = self._bad.get(record.cell_id, 0) + 1
 
     def append(self, records: Iterable[Record]) -> None:

@@ -421,28 +421,32 @@ class Curve:
         return f"takes {_FEWEST} world sizes of a core for each thread, here is room for {cores}"
 
 
-def scaling_curves(folder: Path, ranks: Sequence[int] = ()) -> list[Curve]:
+def scaling_curves(
+    folder: Path, ranks: Sequence[int] = (), costs: Sequence[CellCost] | None = None
+) -> list[Curve]:
     """Curves of every generator of a run that was measured at two world sizes or more.
 
     `ranks` are the world sizes to project to; none: powers of two up to 8 times the largest that
-    had a core for each thread. Those that were measured so are left out.
+    had a core for each thread. Those that were measured so are left out. `costs` are the run's,
+    where they were read already.
     """
     run = RunFolder(folder)
+    costs = read_costs(run) if costs is None else costs
     room = _room(run)
     curves = []
-    for (dataset, generator), costs in by_generator(read_costs(run)).items():
+    for (dataset, generator), cells in by_generator(costs).items():
         for stage in STAGES:
-            points = points_of(costs, stage)
+            points = points_of(cells, stage)
             if len(points) < 2 or any(not point.seconds for point in points):
                 continue
             sound = [point for point in points if room is None or point.ranks <= room]
-            weak = costs[0].mode == "weak"
+            weak = cells[0].mode == "weak"
             curves.append(
                 Curve(
                     dataset,
                     generator,
                     stage,
-                    costs[0].mode,
+                    cells[0].mode,
                     tuple(points),
                     room,
                     fit_model(sound) if sound else None,
@@ -482,9 +486,11 @@ def by_generator(costs: Sequence[CellCost]) -> dict[tuple[str, str], list[CellCo
     return found
 
 
-def require_curves(folder: Path, ranks: Sequence[int]) -> list[Curve]:
+def require_curves(
+    folder: Path, ranks: Sequence[int], costs: Sequence[CellCost] | None = None
+) -> list[Curve]:
     """As `scaling_curves`; BenchError where there are none."""
-    curves = scaling_curves(folder, ranks)
+    curves = scaling_curves(folder, ranks, costs)
     if not curves:
         raise BenchError(
             f"{folder}: no generator was run at two world sizes or more",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from haplobench.distributed.training import PARTS
 from haplobench.report.figures import Figure, figure_style, render_chart, slug
-from haplobench.results.costs import read_costs
+from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, load_run
 from haplobench.scaling.curves import (
@@ -325,16 +325,19 @@ _TEXTS = {
 }
 
 
-def draw_scaling(run: Run, ranks: Sequence[int] = ()) -> list[Figure]:
+def draw_scaling(
+    run: Run, ranks: Sequence[int] = (), costs: Sequence[CellCost] | None = None
+) -> list[Figure]:
     """Figures of every dataset on which a generator ran at several world sizes or batch sizes.
 
-    Raises BenchError if altair or vl-convert are not installed.
+    `costs` are the run's, where they were read already. Raises BenchError if altair or vl-convert
+    are not installed.
     """
     folder = RunFolder(run.folder)
-    costs = read_costs(folder)
+    costs = read_costs(folder) if costs is None else costs
     if not costs:
         return []
-    curves = scaling_curves(run.folder, ranks)
+    curves = scaling_curves(run.folder, ranks, costs)
     style = figure_style(run)
     figures = []
     for dataset in run.datasets:
@@ -371,12 +374,14 @@ def draw_scaling(run: Run, ranks: Sequence[int] = ()) -> list[Figure]:
     return figures
 
 
-def write_scaling_figures(folder: Path, to: Path, ranks: Sequence[int] = ()) -> list[Path]:
+def write_scaling_figures(
+    folder: Path, to: Path, ranks: Sequence[int] = (), costs: Sequence[CellCost] | None = None
+) -> list[Path]:
     """Write the figures as SVG into `to`; the files."""
     from haplobench.report.svg import clean
 
     written = []
-    for figure in draw_scaling(load_run(folder), ranks):
+    for figure in draw_scaling(load_run(folder), ranks, costs):
         path = to / f"{figure.file}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(clean(figure.svg, label=figure.title), encoding="utf-8")

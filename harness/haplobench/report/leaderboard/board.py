@@ -23,7 +23,7 @@ _RANGE_WIDTHS = 3.29
 
 
 @dataclass(frozen=True)
-class Judged:
+class RankedColumn:
     """A headline number that counts: `origin` and `unit` make values scores (cost: logarithms)."""
 
     column: Column
@@ -56,14 +56,14 @@ class DatasetScores:
     """
 
     labels: tuple[str, ...]
-    columns: tuple[Judged, ...]
+    columns: tuple[RankedColumn, ...]
     scores: Scores | None
     units: tuple[int, ...]
     refused: tuple[tuple[str, str], ...]
     reason: str = ""
 
 
-def judged_columns(dataset: DatasetSummary) -> list[Judged]:
+def judged_columns(dataset: DatasetSummary) -> list[RankedColumn]:
     """The headline numbers that have a better and a worse, and something to measure it by.
 
     The unit is the floor's standard deviation (from its 5-95 % range), or the metric's smallest
@@ -77,7 +77,7 @@ def judged_columns(dataset: DatasetSummary) -> list[Judged]:
             continue
         if AXES[axis] == "cost":
             if not closer:
-                found.append(Judged(column, axis, 0.0, 1.0, float(np.log1p(COST_MARGIN))))
+                found.append(RankedColumn(column, axis, 0.0, 1.0, float(np.log1p(COST_MARGIN))))
             continue
         floor = dataset.floors.get(column.key)
         unit = info.min_effect
@@ -90,23 +90,23 @@ def judged_columns(dataset: DatasetSummary) -> list[Judged]:
         else:
             continue
         if unit > 0:
-            found.append(Judged(column, axis, origin, unit, info.min_effect / unit))
+            found.append(RankedColumn(column, axis, origin, unit, info.min_effect / unit))
     return found
 
 
 def score_dataset(summary: Summary, dataset: DatasetSummary) -> DatasetScores:
     """Scores of a dataset's generators and controls.
 
-    A generator that lacks any judged number, or any seed of one, is refused: it would be
+    A generator that lacks any ranked number, or any seed of one, is refused: it would be
     compared on other grounds than its rivals.
     """
     cohorts = [cohort for cohort in dataset.cohorts if cohort.role != "floor"]
     generators = [cohort.label for cohort in cohorts if cohort.role == "generator"]
     columns = []
-    for judged in judged_columns(dataset):
-        cells = [dataset.cell(label, judged.column) for label in generators]
+    for ranked in judged_columns(dataset):
+        cells = [dataset.cell(label, ranked.column) for label in generators]
         if sum(cell.value is not None for cell in cells) >= min(2, len(generators)):
-            columns.append(judged)
+            columns.append(ranked)
     values = _values(summary.run.records, dataset, columns)
     seeds = tuple(sorted({seed for _, _, seed, _ in values}))
     over_seeds = len(seeds) > 1
@@ -132,27 +132,27 @@ def score_dataset(summary: Summary, dataset: DatasetSummary) -> DatasetScores:
     reason = _too_little(columns, sum(roles), len(units), over_seeds)
     if reason:
         return DatasetScores(labels, tuple(columns), None, units, tuple(refused), reason)
-    metrics = list(dict.fromkeys(judged.column.metric for judged in columns))
-    axis_of = {judged.column.metric: judged.axis for judged in columns}
+    metrics = list(dict.fromkeys(ranked.column.metric for ranked in columns))
+    axis_of = {ranked.column.metric: ranked.axis for ranked in columns}
     array = np.array(
         [
             [
-                [float(np.mean(judged.badness(table[label, i, unit])))
-                 for i, judged in enumerate(columns)]
+                [float(np.mean(ranked.badness(table[label, i, unit])))
+                 for i, ranked in enumerate(columns)]
                 for unit in units
             ]
             for label in labels
         ]
     )  # fmt: skip
     # A cost counts from the cheapest of the generators: what it is measured in drops out.
-    cost = np.array([AXES[judged.axis] == "cost" for judged in columns])
+    cost = np.array([AXES[ranked.axis] == "cost" for ranked in columns])
     array[..., cost] -= array[np.array(roles)][..., cost].mean(axis=1).min(axis=0)
-    places = [[dataset.cell(label, judged.column).place for judged in columns] for label in labels]
+    bands = [[dataset.cell(label, ranked.column).band for ranked in columns] for label in labels]
     scores = Scores(
         values=array,
-        margin=np.array([judged.margin for judged in columns]),
-        safe=np.isin(np.array(places), ("within", "better")),
-        metric=np.array([metrics.index(judged.column.metric) for judged in columns]),
+        margin=np.array([ranked.margin for ranked in columns]),
+        safe=np.isin(np.array(bands), ("within", "better")),
+        metric=np.array([metrics.index(ranked.column.metric) for ranked in columns]),
         axis=np.array([axis_of[name] for name in metrics]),
         logarithm=cost,
         rival=np.array(roles),
@@ -161,8 +161,8 @@ def score_dataset(summary: Summary, dataset: DatasetSummary) -> DatasetScores:
     return DatasetScores(labels, tuple(columns), scores, units, tuple(refused))
 
 
-def _too_little(columns: list[Judged], rivals: int, n_units: int, over_seeds: bool) -> str:
-    if not any(AXES[judged.axis] != "cost" for judged in columns):
+def _too_little(columns: list[RankedColumn], rivals: int, n_units: int, over_seeds: bool) -> str:
+    if not any(AXES[ranked.axis] != "cost" for ranked in columns):
         return "no headline number of fidelity or privacy has a floor or a smallest effect"
     if rivals < 2:
         have = f"{rivals} generator{'' if rivals == 1 else 's'}"
@@ -173,10 +173,10 @@ def _too_little(columns: list[Judged], rivals: int, n_units: int, over_seeds: bo
 
 
 def _values(
-    records: Sequence[Record], dataset: DatasetSummary, columns: list[Judged]
+    records: Sequence[Record], dataset: DatasetSummary, columns: list[RankedColumn]
 ) -> dict[tuple[str, int, int, int], float]:
     """Values by row label, column, seed and draw."""
-    place = {judged.column.key: at for at, judged in enumerate(columns)}
+    place = {ranked.column.key: at for at, ranked in enumerate(columns)}
     metrics = {metric for metric, *_ in place}
     return {
         (row_label(row.generator, row.world_size), column, row.seed, row.replicate): row.value
@@ -190,7 +190,9 @@ def _values(
     }
 
 
-def _why(dataset: DatasetSummary, label: str, columns: list[Judged], missing: list[int]) -> str:
+def _why(
+    dataset: DatasetSummary, label: str, columns: list[RankedColumn], missing: list[int]
+) -> str:
     """Why a generator is not ranked, one line: how many numbers it lacks, and the main reason."""
     if not columns:
         return "no number to rank by"
@@ -273,14 +275,14 @@ class Leaderboard:
     dataset: str
     rows: tuple[BoardRow, ...]
     unranked: tuple[tuple[str, str], ...]
-    columns: tuple[Judged, ...]
+    columns: tuple[RankedColumn, ...]
     over: str
     reason: str = ""
 
     @property
     def axes(self) -> tuple[str, ...]:
         """Axes that something was measured on."""
-        used = {AXES[judged.axis] for judged in self.columns}
+        used = {AXES[ranked.axis] for ranked in self.columns}
         return tuple(axis for axis in AXES if axis in used)
 
     @property
