@@ -5,6 +5,9 @@ Nothing that a file holds can command the terminal.
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,3 +58,15 @@ def _console_class() -> type[Console]:
                 yield segment if text is segment.text else segment._replace(text=text)
 
     return SafeConsole
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no circular garbage meanwhile: records hold none, and are many."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -16,6 +16,7 @@ from haplobench.cli.output import (
     RunsOption,
     echo,
     make_console,
+    uncollected,
 )
 
 
@@ -192,7 +193,8 @@ def show(run: RunArgument, out: RunsOption = RUNS) -> None:
     from haplobench.results.run_folder import resolve_run
     from haplobench.results.table import load_run
 
-    print_summary(summarise(load_run(resolve_run(run, out))), make_console())
+    with uncollected():
+        print_summary(summarise(load_run(resolve_run(run, out))), make_console())
 
 
 def report(
