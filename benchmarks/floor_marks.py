@@ -125,7 +125,7 @@ def _marks(
                 for key, value in found.items():
                     info = infos[key[:2]]
                     if key in floor_values:
-                        floor = Floor.of(np.array(floor_values[key]), info.ideal)
+                        floor = Floor.of_each({"": (np.array(floor_values[key]), info.ideal)})[""]
                         mark = band(value, floor, info)
                         marks[n].update([mark] if mark else [])
     return marks

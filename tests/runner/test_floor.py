@@ -118,17 +118,21 @@ def test_real_people_of_any_number_are_within_the_floor(n_train: int, n: int) ->
     for trial in range(40):
         real = people(40, 10_000 + trial)
         train = people(n_train, 20_000 + trial) if n_train else None
-        floor = Floor.of(
-            np.array(
-                [
-                    rmse(reference.holdout, cohort)
-                    for reference, cohort in (
-                        dealt_cohort(train, real, n, draw, trial) for draw in range(10)
-                    )
-                ]
-            ),
-            0.0,
-        )
+        floor = Floor.of_each(
+            {
+                "": (
+                    np.array(
+                        [
+                            rmse(reference.holdout, cohort)
+                            for reference, cohort in (
+                                dealt_cohort(train, real, n, draw, trial) for draw in range(10)
+                            )
+                        ]
+                    ),
+                    0.0,
+                )
+            }
+        )[""]
         for other in range(5):
             cohort = people(n, 30_000 + 100 * trial + other)
             against = real if train else dealt_cohort(None, real, n, 99, trial)[0].holdout
@@ -144,7 +148,7 @@ def test_prediction_intervals_hold_what_they_say() -> None:
     hits = {"likely": 0, "possible": 0}
     for _ in range(4000):
         draws = rng.normal(3, 2, 11)
-        floor = Floor.of(draws[:10], None)
+        floor = Floor.of_each({"": (draws[:10], None)})[""]
         for name in hits:
             low, high = getattr(floor, name)
             hits[name] += low <= draws[10] <= high
@@ -153,7 +157,7 @@ def test_prediction_intervals_hold_what_they_say() -> None:
 
 
 def test_marks_allow_for_few_draws() -> None:
-    floor = Floor.of(np.linspace(0.08, 0.12, 10), 0.0)
+    floor = Floor.of_each({"": (np.linspace(0.08, 0.12, 10), 0.0)})[""]
     info = SubmetricInfo("x", "X", direction="lower", ideal=0.0)
     assert floor.likely is not None
     assert floor.possible is not None
