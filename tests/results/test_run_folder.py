@@ -89,3 +89,16 @@ def test_provenance_of_this_machine() -> None:
     assert len(found.fingerprint) == 16
     assert found.fingerprint == provenance().fingerprint
     json.dumps([found.git, found.versions, found.hardware])
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_a_description_with_a_number_that_is_none_is_refused_by_its_key(
+    tmp_path: Path, number: str
+) -> None:
+    (tmp_path / "run.json").write_text(
+        '{"metrics": {"m": {"submetrics": [{"name": "x", "ideal": NUMBER}]}}}'.replace(
+            "NUMBER", number
+        )
+    )
+    with pytest.raises(FormatError, match=r"run\.json: metrics\.m\.submetrics\.0\.ideal: expected"):
+        RunFolder(tmp_path).info()

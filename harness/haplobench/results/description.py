@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -423,10 +424,24 @@ def _checked(model: type[_Part], value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"{place}: expected an object, found {type(value).__name__}")
     try:
-        msgspec.convert(value, model)
+        known = msgspec.convert(value, model)
     except msgspec.ValidationError as error:
         # "Expected `str`, got `int` - at `$.hardware.cpu`"
         what, _, key = str(error).replace("`", "").partition(" - at ")
         where = f"{place}: {key.removeprefix('$').removeprefix('.')}" if key else place
         raise FormatError(f"{where}: {what[:1].lower()}{what[1:]}") from None
+    if (infinite := _infinite(known)) is not None:
+        raise FormatError(f"{place}: {infinite[1:]}: expected a finite number")
     return value
+
+
+def _infinite(value: object, key: str = "") -> str | None:
+    """The key of the first number that isn't finite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else key
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    keys = (_infinite(item, f"{key}.{name}") for name, item in items)
+    return next((found for found in keys if found is not None), None)
