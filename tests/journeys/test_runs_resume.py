@@ -52,7 +52,7 @@ def stage_processes(out: Path) -> list[psutil.Process]:
             alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             continue
-        if alive and "launch.py" in line and str(out) in line:
+        if alive and "entry.py" in line and str(out) in line:
             found.append(process)
     return found
 

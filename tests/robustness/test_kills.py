@@ -19,7 +19,7 @@ import pytest
 
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder, find_runs
-from haplobench.runner.recording import identity
+from haplobench.runner.record_log import identity
 
 KILLS = int(os.environ.get("KILLS", "10"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))

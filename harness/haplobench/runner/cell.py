@@ -16,7 +16,7 @@ from haplobench.results.costs import note_cost
 from haplobench.results.records import Phase, Status
 from haplobench.runner.fingerprints import plugin_code
 from haplobench.runner.plan import Cell
-from haplobench.runner.recording import Failure, Recorder
+from haplobench.runner.record_log import Failure, Recorder
 from haplobench.runner.stage import RunState, StageFailedError, StageWork, explain_failure, run_job
 from haplobench.runner.store import link_or_copy
 from haplobench.runner.worker.cost import Beat, most_gpu_memory

@@ -20,7 +20,7 @@ from haplobench.plugin.privacy import PrivacyStatement, compose_claims, either_c
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
 from haplobench.runner.plan import Cell
-from haplobench.runner.recording import distribution_of
+from haplobench.runner.record_log import distribution_of
 from haplobench.suite.schema import Suite
 
 

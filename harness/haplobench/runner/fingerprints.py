@@ -27,7 +27,7 @@ from haplobench.runner.worker.job import Stage
 
 HARNESS = "haplobench"
 _HERE = Path(__file__).parents[1]
-_WORKER = ("cost", "facts", "job", "launch", "main", "prepare")
+_WORKER = ("cost", "entry", "facts", "job", "main", "prepare")
 _ALL = ("*.py", *(f"{folder}/*.py" for folder in ("data", "distributed", "plugin")))
 _ALL += tuple(f"runner/worker/{name}.py" for name in _WORKER)
 _FIT = (*_ALL, "runner/worker/sample.py", "runner/worker/profile.py")

@@ -44,7 +44,7 @@ from haplobench.runner.executors.local import Executor, UserError, run_all
 from haplobench.runner.floor import unmarked
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
 from haplobench.runner.progress import ProgressReporter
-from haplobench.runner.recording import Failure, Recorder, RecordLog
+from haplobench.runner.record_log import Failure, Recorder, RecordLog
 from haplobench.runner.stage import RunState, StageFailedError, StageWork
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error

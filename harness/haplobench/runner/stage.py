@@ -21,12 +21,12 @@ from haplobench.runner.executors.local import Executor, StageTask, StoppedError
 from haplobench.runner.executors.process import Outcome
 from haplobench.runner.plan import Keys
 from haplobench.runner.progress import ProgressReporter
-from haplobench.runner.recording import Failure, RecordLog
+from haplobench.runner.record_log import Failure, RecordLog
 from haplobench.runner.store import StageStore, unstorable
 from haplobench.runner.worker.cost import Beat
+from haplobench.runner.worker.entry import log_of_rank
 from haplobench.runner.worker.facts import STAGE_FILE, SampleFacts
 from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, last_lines
-from haplobench.runner.worker.launch import log_of_rank
 from haplobench.suite.schema import Limits, Suite
 from haplobench.units import format_duration, format_size
 

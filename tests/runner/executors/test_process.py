@@ -131,9 +131,9 @@ def test_a_stage_is_stopped_on_request(toys: Any, tmp_path: Path) -> None:
 
 def test_a_stage_of_a_harness_that_is_gone_does_not_start(toys: Any, tmp_path: Path) -> None:
     path, _ = job_file(tmp_path / "job", toys)
-    launch = Path(fingerprints.__file__).with_name("worker") / "launch.py"
+    entry = Path(fingerprints.__file__).with_name("worker") / "entry.py"
     done = subprocess.run(
-        [sys.executable, "-P", str(launch), str(path), "1"], timeout=20, check=False
+        [sys.executable, "-P", str(entry), str(path), "1"], timeout=20, check=False
     )
     assert done.returncode == 1
     assert not (tmp_path / "job/output/train").exists()

@@ -17,10 +17,10 @@ from typing import Literal
 
 import psutil
 
+from haplobench.runner.worker.entry import EXIT_EARLY, log_of_rank
 from haplobench.runner.worker.job import EXIT_NO_SPACE, is_full, shorten_log
-from haplobench.runner.worker.launch import EXIT_EARLY, log_of_rank
 
-LAUNCH = Path(__file__).parents[1] / "worker" / "launch.py"
+ENTRY = Path(__file__).parents[1] / "worker" / "entry.py"
 _POLL = 0.1
 _TRACE = 0.3
 # Seconds for the guardian to end what a plugin has left, before it is ended itself.
@@ -70,7 +70,7 @@ def run_limited(
     since: Callable[[], float | None] = lambda: None,
     watch: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Run `launch.py JOB` in a session of its own until it ends or must be ended.
+    """Run `entry.py JOB` in a session of its own until it ends or must be ended.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def run_limited(
     start = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(LAUNCH), str(job), str(os.getpid()), str(log)]
+            [sys.executable, "-P", str(ENTRY), str(job), str(os.getpid()), str(log)]
             + [str(number) for number in (ranks.first, ranks.here, ranks.size)],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,4 +1,4 @@
-"""Script that a stage's process starts as: bound to the harness's life, then `stage.main`.
+"""Script that a stage's process starts as: bound to the harness's life, then `worker.main`.
 
 Run as a file, so that nothing heavy is imported before the fork. The process that the
 harness started stays behind as a guardian: when the harness dies, however suddenly, the
@@ -8,7 +8,7 @@ each rank on this machine, with torchrun's environment variables, and when one d
 the others and writes which was first. What a plugin starts and leaves behind, however detached,
 becomes the guardian's child and is killed with the stage.
 
-Usage: launch.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE]
+Usage: entry.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE]
 """
 
 from __future__ import annotations
