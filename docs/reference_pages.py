@@ -16,8 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from haplobench import DatasetSpec, GeneratorSpec, MetricSpec, SubmetricSpec
 from haplobench.cli.main import app
-from haplobench.plugin.metrics import Family
 from haplobench.registry import load_registry
+from haplobench.results.records import Family
 from haplobench.suite.schema import SuiteFile
 
 DIRECTIONS = {"lower": "lower", "higher": "higher", "info": "for information"}

@@ -10,8 +10,7 @@ import pytest
 from history_records import record, write_run
 
 from haplobench.errors import BenchError, FormatError
-from haplobench.history.model import History
-from haplobench.history.reading import read_history, select, sources_of
+from haplobench.history.reading import History, read_history, select, sources_of
 
 
 def history(root: Path, *words: str) -> History:

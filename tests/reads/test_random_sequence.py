@@ -12,7 +12,7 @@ from scipy import stats
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context, example_panel
 from haplobench_reads import haplobench_generators
-from haplobench_reads.random_sequence import RandomSequence
+from haplobench_reads.genome import RandomSequence
 
 SPECS = {spec.name: spec for spec in haplobench_generators()}
 

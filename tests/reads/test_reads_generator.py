@@ -18,8 +18,7 @@ from haplobench.registry import load_registry, missing_needs
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_reads import haplobench_generators
 from haplobench_reads.generator import FittedReadSimulator, ReadSimulator
-from haplobench_reads.genome import Genomes, Sites
-from haplobench_reads.random_sequence import RandomSequence
+from haplobench_reads.genome import Genomes, RandomSequence, Sites
 from haplobench_reads.specs import (
     ArtReadsParams,
     BuiltinReadsParams,

@@ -29,7 +29,7 @@ from haplobench_vae.paper import (
     transposed_convolve,
 )
 from haplobench_vae.specs import PaperVAEParams
-from haplobench_vae.training import cpu_generator, reproducible, validation_haplotypes
+from haplobench_vae.vae import cpu_generator, reproducible, validation_haplotypes
 
 QUICK = {"epochs": 6, "window": 64, "windows_per_group": 3, "warm_up": 2, "latent": 4}
 WIDTH = 40

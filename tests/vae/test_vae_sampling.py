@@ -28,8 +28,7 @@ from haplobench_vae.sampling import (
 )
 from haplobench_vae.sampling_compiled import CompiledSampler
 from haplobench_vae.specs import VAEParams
-from haplobench_vae.training import reproducible
-from haplobench_vae.vae import VAE, FittedVAE
+from haplobench_vae.vae import VAE, FittedVAE, reproducible
 
 QUICK = {"window": 16, "codes": 12, "dimension": 16, "heads": 2, "reach": 3, "epochs": 2}
 

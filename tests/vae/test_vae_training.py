@@ -13,8 +13,7 @@ from haplobench import BenchError
 from haplobench.testing import example_context, example_panel
 from haplobench_vae.paper import PaperVAE
 from haplobench_vae.specs import PaperVAEParams, VAEParams
-from haplobench_vae.training import reproducible, validation_haplotypes
-from haplobench_vae.vae import VAE
+from haplobench_vae.vae import VAE, reproducible, validation_haplotypes
 
 
 def test_whole_people_are_held_out_for_validation() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haplobench_vae.windows import WindowTiling
+from haplobench_vae.codebooks import WindowTiling
 
 
 @settings(deadline=None)

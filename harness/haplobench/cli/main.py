@@ -10,7 +10,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import baseline, data, generate, plugins, results, run
+from haplobench.cli import data, generate, plugins, results, run
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -38,7 +38,7 @@ app.command("scale")(results.scale)
 app.command("check")(plugins.check)
 app.command("new")(plugins.new)
 app.command("schema")(plugins.schema)
-app.add_typer(baseline.app, name="baseline")
+app.add_typer(results.baselines_app, name="baseline")
 app.add_typer(data.app, name="data")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from haplobench.compare.show import signed
-from haplobench.report import page
+from haplobench.report import html
 from haplobench.report.figures import render_chart
 from haplobench.report.formatting import ARROWS, format_count, format_value
 from haplobench.report.style import FigureStyle
@@ -166,7 +166,7 @@ def render_comparison(comparison: Comparison, limit: int = LIMIT) -> str:
         if len(kept) * _BYTES_PER_ROW / 2 > limit and keep is not _changed:
             continue
         context |= {"datasets": _by_dataset(kept), "left_out": len(rows) - len(kept)}
-        text = page.render("comparison.html.jinja", context)
+        text = html.render("comparison.html.jinja", context)
         if len(text.encode()) <= limit:
             return text
     # Even what changed is too much: the gravest rows, as many as fit.
@@ -175,7 +175,7 @@ def render_comparison(comparison: Comparison, limit: int = LIMIT) -> str:
         most //= 2
         changed = context["changed"][:most]
         context |= {"changed": changed, "datasets": [], "left_out": len(rows) - most}
-        text = page.render("comparison.html.jinja", context)
+        text = html.render("comparison.html.jinja", context)
         if len(text.encode()) <= limit:
             break
     return text

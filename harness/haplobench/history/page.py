@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haplobench.files import write_whole
-from haplobench.history.model import History, Series
+from haplobench.history.reading import History, Series
 from haplobench.history.terminal import described, grouped, name_of, number, ranks
 
 LIMIT = 2_000_000
@@ -30,7 +30,7 @@ def write_page(history: History, to: Path) -> None:
 
 def render_history(history: History, limit: int = LIMIT) -> str:
     """The page as text, of at most `limit` bytes as long as any plot is left to drop."""
-    from haplobench.report import page
+    from haplobench.report import html
 
     groups = [
         _group(history, head, series, number)
@@ -47,13 +47,13 @@ def render_history(history: History, limit: int = LIMIT) -> str:
         "skipped": ", ".join(f"{n:,} {why}" for why, n in sorted(history.skipped.items())),
         "groups": groups,
     }
-    text = page.render("history.html.jinja", context)
+    text = html.render("history.html.jinja", context)
     while len(text.encode()) > limit and any(group["figures"] for group in groups):
         most = max(groups, key=lambda group: len(group["figures"]))
         cut = max(1, len(most["figures"]) // 4)
         del most["figures"][-cut:]
         most["undrawn"] += cut
-        text = page.render("history.html.jinja", context)
+        text = html.render("history.html.jinja", context)
     return text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from haplobench.history.model import Change, History, Series
+from haplobench.history.reading import Change, History, Series
 
 if TYPE_CHECKING:
     from rich.console import Console

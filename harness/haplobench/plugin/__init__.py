@@ -37,10 +37,9 @@ from haplobench.plugin.privacy import (
     PrivacyTotal,
     compose_claims,
 )
-from haplobench.results.records import Family
 
 __all__ = [
-    "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable", "Family",
+    "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable",
     "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
     "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyCharge", "PrivacyStatement",
     "PrivacyTotal", "Reference", "RunContext", "SampleRequest", "Shadow",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from haplobench.errors import PluginError
 from haplobench.plugin.context import Need, Params
-from haplobench.results.records import Family
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from haplobench.data.panel import Panel
     from haplobench.plugin.context import RunContext
+    from haplobench.results.records import Family
 
 Direction = Literal["lower", "higher", "closer", "info"]
 

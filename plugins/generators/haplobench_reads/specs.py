@@ -169,7 +169,7 @@ SPECS = (
     GeneratorSpec(
         name="random-sequence",
         version="1",
-        target="haplobench_reads.random_sequence:RandomSequence",
+        target="haplobench_reads.genome:RandomSequence",
         summary=(
             "Uniform A, C, G and T under uniform alleles: the strawman that synthetic genomes are "
             "still compared with in print."

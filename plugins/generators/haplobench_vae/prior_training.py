@@ -20,11 +20,10 @@ from torch import Tensor
 
 from haplobench import BenchError, RecombinationMap, RunContext
 from haplobench.distributed import ProcessGroup, data_parallel, shard
-from haplobench_vae.codebooks import Codebooks
+from haplobench_vae.codebooks import Codebooks, WindowTiling
 from haplobench_vae.prior import WindowPrior, dropout
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.storage import CheckpointFile, load_optimiser, nested, optimiser_tensors, under
-from haplobench_vae.windows import WindowTiling
 
 _VALIDATION_BATCH = 256
 _VALIDATION_CELLS = 1 << 22  # scores held at once
