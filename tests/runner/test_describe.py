@@ -33,7 +33,7 @@ def cell(dataset: str, label: str, seed: int) -> Cell:
     made = SimpleNamespace(
         name=f"{dataset}/{label}/seed{seed}",
         dataset=SimpleNamespace(label=dataset),
-        generator=SimpleNamespace(world_size=1),
+        generator=SimpleNamespace(ranks=1),
         label=label,
         seed=seed,
     )
