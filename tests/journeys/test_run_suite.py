@@ -558,10 +558,10 @@ def test_the_floor_is_as_large_as_the_cohorts_or_there_is_no_mark(
     assert seen == {4.0}
     assert "marks" not in info
     assert cell.value is not None
-    assert cell.place
+    assert cell.band
     n_train = info["n_train_haplotypes"]
     _, info, cell = marks(2 * n_train)
     assert "no mark: the cohorts have" in info["marks"]["note"]
     assert cell.value is not None
-    assert (cell.place, cell.score) == ("", None)
+    assert (cell.band, cell.score) == ("", None)
     assert cell.mark_note == info["marks"]["note"]

@@ -112,7 +112,7 @@ def list_baselines(baselines: BaselinesOption = BASELINES) -> None:
     make_console().print(table)
 
 
-@baselines_app.command("show_baseline")
+@baselines_app.command("show")
 def show_baseline(
     name: Annotated[
         str, typer.Argument(help="Show the baseline of this name, or REF:NAME of a git reference.")
