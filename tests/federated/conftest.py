@@ -6,11 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from haplobench import Panel
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.generator import Federated, FittedFederated
+from haplobench_federated.family import WindowCodeFamily
+from haplobench_federated.federation import Federated, Simulation, federate
+from haplobench_federated.generator import Federated as Generator
+from haplobench_federated.generator import FittedFederated
+from haplobench_federated.noise import NoiseSource
 from haplobench_federated.params import FederatedParams
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -48,8 +54,43 @@ def fit(
 ) -> FittedFederated:
     folder.mkdir(parents=True, exist_ok=True)
     ctx = example_context(folder, panel, seed, checkpoint=checkpoint)
-    return Federated(simulation=simulation).fit(panel, params(**changes), ctx)
+    return Generator(simulation=simulation).fit(panel, params(**changes), ctx)
 
 
 def weights(fitted: FittedFederated) -> bytes:
     return b"".join(value.numpy().tobytes() for value in fitted.model.state_dict().values())
+
+
+def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = example_context(folder, panel, 0)
+    simulation = Simulation(failures=failures)
+    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
+
+
+class Witness:
+    """Keeps all that any source draws."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.noise: list[bytes] = []
+        self.batches: list[bytes] = []
+        gaussian, batch = NoiseSource.discrete_gaussian, NoiseSource.batch
+
+        def seen(source: NoiseSource, deviation: float, n: int) -> NDArray[np.int64]:
+            values = gaussian(source, deviation, n)
+            if n > 8:
+                self.noise.append(values.tobytes())
+            return values
+
+        def seen_batch(source: NoiseSource, people: int, rate: float) -> NDArray[np.int64]:
+            chosen = batch(source, people, rate)
+            self.batches.append(chosen.tobytes())
+            return chosen
+
+        monkeypatch.setattr(NoiseSource, "discrete_gaussian", seen)
+        monkeypatch.setattr(NoiseSource, "batch", seen_batch)
+
+    def taken(self) -> tuple[list[bytes], list[bytes]]:
+        taken = self.noise, self.batches
+        self.noise, self.batches = [], []
+        return taken

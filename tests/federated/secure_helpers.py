@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from haplobench_federated.grid import InProcessGrid, client_of, new_context, node_id
 from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages, homomorphic_sum
+from haplobench_federated.noise import (
+    NoiseSource,
+)
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secagg import secagg_mod, secagg_stages, secagg_sum
 from haplobench_federated.secure_round import SecureRound
@@ -173,3 +176,61 @@ def average_update(found: SecureRound, size: int) -> Vector:
 def drawn(clients: int, size: int = 60, seed: int = 0, scale: float = 0.5) -> list[Vector]:
     rng = np.random.default_rng(seed)
     return [scale * rng.standard_normal(size) for _ in range(clients)]
+
+
+class Silent(NoiseSource):
+    """Adds nothing, and keeps how wide the noise was to be."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.sums: list[Any] = []
+
+    def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:
+        self.asked.append(deviation)
+        return np.zeros(n, np.int64)
+
+
+SIZE = 60
+
+
+def reply_of(client: int, update: Any, number: int = 1, **metrics: Any) -> Message:
+    begun = start(SIZE)
+    values = np.split(np.asarray(update, np.float64), [SIZE // 2])
+    arrays = {
+        name: Array(np.asarray(array.numpy() + change.reshape(array.shape), np.float32))
+        for (name, array), change in zip(begun.items(), values, strict=True)
+    }
+    said = {"num-examples": 10, "epsilon": 0.0, "server-round": number} | metrics
+    content = RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord(said)})
+    message = Message(content, 1, "train")
+    message.metadata.__dict__["_src_node_id"] = node_id(client)
+    return message
+
+
+def honest(clients: int, seed: int = 0) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal(SIZE)
+    return [common + 0.3 * rng.standard_normal(SIZE) for _ in range(clients)]
+
+
+# Weights of up to 3 as float32, once on the client's side and once on the server's.
+ROUNDING = 2 * 3 * 2.0**-24
+
+
+KEYS, SHARES, TRAIN, UNMASK = STAGES
+
+
+PEOPLE = [3, 17, 1, 40, 8, 5, 9]
+
+
+def plain(updates: list[Any], people: list[int], clients: list[int]) -> Any:
+    return np.average([updates[c] for c in clients], axis=0, weights=[people[c] for c in clients])
+
+
+def bound(people: list[int], bits: int = 20, clipping_range: float = 4.0) -> float:
+    """Half a step a client, over all people; rounding to float32 comes on top."""
+    return clipping_range / (2**bits - 1) * len(people) / sum(people) + ROUNDING
+
+
+def weights(clients: list[int]) -> list[int]:
+    return [PEOPLE[client] for client in clients]

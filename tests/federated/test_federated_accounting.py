@@ -6,11 +6,10 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import dp_accounting
 import pytest
-from conftest import fit, params
+from conftest import fit, run
 from dp_accounting import get_epsilon_gaussian
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
@@ -19,10 +18,7 @@ from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
 from haplobench import BenchError, Panel, PrivacyCharge
-from haplobench.testing import example_context
 from haplobench_federated.accounting import Accountant, Ledger, epsilon, noise_for
-from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, Simulation, federate
 
 DELTA = 1 / 2003
 
@@ -50,13 +46,6 @@ def _composed(
         event = dp_accounting.GaussianDpEvent(noise)
         accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, event), n)
     return float(accountant.get_epsilon(delta))
-
-
-def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx = example_context(folder, panel, 0)
-    simulation = Simulation(failures=failures)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 # Opacus takes the logarithm of 0 on its way where everybody is in the batch.

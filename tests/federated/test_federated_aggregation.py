@@ -7,59 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
-from secure_helpers import parameters, start
+from secure_helpers import SIZE, Silent, honest, parameters, reply_of, start
 
 from haplobench_federated import aggregation
 from haplobench_federated.aggregation import Quarantined, combine, screen
-from haplobench_federated.grid import node_id
 from haplobench_federated.noise import (
-    NoiseSource,
     deviation,
     fine_step,
 )
 from haplobench_federated.seeds import RepeatableNoise
 from haplobench_federated.updates import arrays_of, message_of, update_of
-
-
-class Silent(NoiseSource):
-    """Adds nothing, and keeps how wide the noise was to be."""
-
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-        self.sums: list[Any] = []
-
-    def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:
-        self.asked.append(deviation)
-        return np.zeros(n, np.int64)
-
-
-SIZE = 60
-
-
-def reply_of(client: int, update: Any, number: int = 1, **metrics: Any) -> Message:
-    begun = start(SIZE)
-    values = np.split(np.asarray(update, np.float64), [SIZE // 2])
-    arrays = {
-        name: Array(np.asarray(array.numpy() + change.reshape(array.shape), np.float32))
-        for (name, array), change in zip(begun.items(), values, strict=True)
-    }
-    said = {"num-examples": 10, "epsilon": 0.0, "server-round": number} | metrics
-    content = RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord(said)})
-    message = Message(content, 1, "train")
-    message.metadata.__dict__["_src_node_id"] = node_id(client)
-    return message
-
-
-def honest(clients: int, seed: int = 0) -> list[Any]:
-    rng = np.random.default_rng(seed)
-    common = rng.standard_normal(SIZE)
-    return [common + 0.3 * rng.standard_normal(SIZE) for _ in range(clients)]
 
 
 def screened(replies: list[Message], **changes: Any) -> tuple[list[Message], list[Quarantined]]:

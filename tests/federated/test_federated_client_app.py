@@ -8,70 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import params
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from conftest import run
+from flwr.app import Message, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from secure_helpers import parameters, start
+from secure_helpers import SIZE, Silent, honest, parameters, reply_of, start
 
 from haplobench import Panel
-from haplobench.testing import example_context
 from haplobench_federated import client_app
 from haplobench_federated.accounting import noise_for
 from haplobench_federated.aggregation import Quarantined, screen
 from haplobench_federated.client_app import update_norm_mod
-from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, Simulation, federate
 from haplobench_federated.grid import new_context, node_id
 from haplobench_federated.noise import (
-    NoiseSource,
     deviation,
     fine_step,
 )
 from haplobench_federated.updates import update_of
-
-
-def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx = example_context(folder, panel, 0)
-    simulation = Simulation(failures=failures)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
-
-
-class Silent(NoiseSource):
-    """Adds nothing, and keeps how wide the noise was to be."""
-
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-        self.sums: list[Any] = []
-
-    def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:
-        self.asked.append(deviation)
-        return np.zeros(n, np.int64)
-
-
-SIZE = 60
-
-
-def reply_of(client: int, update: Any, number: int = 1, **metrics: Any) -> Message:
-    begun = start(SIZE)
-    values = np.split(np.asarray(update, np.float64), [SIZE // 2])
-    arrays = {
-        name: Array(np.asarray(array.numpy() + change.reshape(array.shape), np.float32))
-        for (name, array), change in zip(begun.items(), values, strict=True)
-    }
-    said = {"num-examples": 10, "epsilon": 0.0, "server-round": number} | metrics
-    content = RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord(said)})
-    message = Message(content, 1, "train")
-    message.metadata.__dict__["_src_node_id"] = node_id(client)
-    return message
-
-
-def honest(clients: int, seed: int = 0) -> list[Any]:
-    rng = np.random.default_rng(seed)
-    common = rng.standard_normal(SIZE)
-    return [common + 0.3 * rng.standard_normal(SIZE) for _ in range(clients)]
 
 
 def screened(replies: list[Message], **changes: Any) -> list[Quarantined]:

@@ -10,25 +10,16 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from conftest import fit, params, weights
+from conftest import fit, params, run, weights
 from hostile_clients import uneven
 
 from haplobench import BenchError, FormatError, Panel, RunContext
 from haplobench.testing import example_context
 from haplobench_federated.accounting import least_delta
-from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, Simulation, federate
 
 
 class KilledError(Exception):
     """Stands for a process that dies."""
-
-
-def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx = example_context(folder, panel, 0)
-    simulation = Simulation(failures=failures)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 @pytest.mark.parametrize(

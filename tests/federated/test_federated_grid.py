@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from conftest import params
+from conftest import run
 
 from haplobench import Panel
-from haplobench.testing import example_context
-from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, Simulation, federate
-
-
-def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx = example_context(folder, panel, 0)
-    simulation = Simulation(failures=failures)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
+from haplobench_federated.federation import Federated
 
 
 def state(result: Federated) -> bytes:

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message
 from secure_helpers import (
+    KEYS,
+    PEOPLE,
     STAGES,
+    TRAIN,
     Network,
     average_update,
+    bound,
     drawn,
+    plain,
     secure_round,
+    weights,
 )
-
-# Weights of up to 3 as float32, once on the client's side and once on the server's.
-ROUNDING = 2 * 3 * 2.0**-24
-
-
-KEYS, SHARES, TRAIN, UNMASK = STAGES
-
-
-PEOPLE = [3, 17, 1, 40, 8, 5, 9]
-
-
-def plain(updates: list[Any], people: list[int], clients: list[int]) -> Any:
-    return np.average([updates[c] for c in clients], axis=0, weights=[people[c] for c in clients])
-
-
-def bound(people: list[int], bits: int = 20, clipping_range: float = 4.0) -> float:
-    """Half a step a client, over all people; rounding to float32 comes on top."""
-    return clipping_range / (2**bits - 1) * len(people) / sum(people) + ROUNDING
-
-
-def weights(clients: list[int]) -> list[int]:
-    return [PEOPLE[client] for client in clients]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK, fit, params, weights
-from numpy.typing import NDArray
+from conftest import QUICK, Witness, fit, params, weights
 
 import haplobench_federated
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context
-from haplobench_federated.noise import NoiseSource
 from haplobench_federated.seeds import RepeatableNoise
 
 PACKAGE = Path(haplobench_federated.__file__).parent
@@ -36,34 +34,6 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "secagg": {"secure": {"kind": "secagg"}, "edge": {"student": {"people": 20, "steps": 10}}},
 }
-
-
-class Witness:
-    """Keeps all that any source draws."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.noise: list[bytes] = []
-        self.batches: list[bytes] = []
-        gaussian, batch = NoiseSource.discrete_gaussian, NoiseSource.batch
-
-        def seen(source: NoiseSource, deviation: float, n: int) -> NDArray[np.int64]:
-            values = gaussian(source, deviation, n)
-            if n > 8:
-                self.noise.append(values.tobytes())
-            return values
-
-        def seen_batch(source: NoiseSource, people: int, rate: float) -> NDArray[np.int64]:
-            chosen = batch(source, people, rate)
-            self.batches.append(chosen.tobytes())
-            return chosen
-
-        monkeypatch.setattr(NoiseSource, "discrete_gaussian", seen)
-        monkeypatch.setattr(NoiseSource, "batch", seen_batch)
-
-    def taken(self) -> tuple[list[bytes], list[bytes]]:
-        taken = self.noise, self.batches
-        self.noise, self.batches = [], []
-        return taken
 
 
 def plant_seeds() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import params
-from numpy.typing import NDArray
+from conftest import Witness, params, run
 from safetensors import safe_open
 from secure_helpers import parameters
 
@@ -21,47 +20,11 @@ from haplobench_federated.accounting import epsilon
 from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, Simulation, federate
 from haplobench_federated.generator import Federated as Generator
-from haplobench_federated.noise import NoiseSource
 from haplobench_federated.server_app import FederationCheckpoint
-
-
-def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx = example_context(folder, panel, 0)
-    simulation = Simulation(failures=failures)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 def state(result: Federated) -> bytes:
     return b"".join(value.numpy().tobytes() for value in result.model.state_dict().values())
-
-
-class Witness:
-    """Keeps all that any source draws."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.noise: list[bytes] = []
-        self.batches: list[bytes] = []
-        gaussian, batch = NoiseSource.discrete_gaussian, NoiseSource.batch
-
-        def seen(source: NoiseSource, deviation: float, n: int) -> NDArray[np.int64]:
-            values = gaussian(source, deviation, n)
-            if n > 8:
-                self.noise.append(values.tobytes())
-            return values
-
-        def seen_batch(source: NoiseSource, people: int, rate: float) -> NDArray[np.int64]:
-            chosen = batch(source, people, rate)
-            self.batches.append(chosen.tobytes())
-            return chosen
-
-        monkeypatch.setattr(NoiseSource, "discrete_gaussian", seen)
-        monkeypatch.setattr(NoiseSource, "batch", seen_batch)
-
-    def taken(self) -> tuple[list[bytes], list[bytes]]:
-        taken = self.noise, self.batches
-        self.noise, self.batches = [], []
-        return taken
 
 
 class KilledError(Exception):

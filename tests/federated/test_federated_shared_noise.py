@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import params
+from conftest import params, run
 from flwr.app import Context, Message, RecordDict
 from torch import nn
 
@@ -18,7 +18,7 @@ from haplobench.testing import example_context
 from haplobench_federated.accounting import epsilon
 from haplobench_federated.deployment import HospitalApp
 from haplobench_federated.family import WindowCodeFamily
-from haplobench_federated.federation import Federated, Simulation, federate, people_of, public_facts
+from haplobench_federated.federation import people_of, public_facts
 from haplobench_federated.grid import InProcessGrid
 from haplobench_federated.secure_arithmetic import Quantisation
 from haplobench_federated.shared_noise import (
@@ -37,13 +37,6 @@ SHARED: dict[str, Any] = {
     # Few people make for much noise.
     "secure": {"kind": "secagg", "clipping_range": 16.0},
 }
-
-
-def run(folder: Path, panel: Panel, failures: Any = None, **changes: Any) -> Federated:
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx = example_context(folder, panel, 0)
-    simulation = Simulation(failures=failures)
-    return federate(panel, params(**changes), ctx, WindowCodeFamily(), simulation)
 
 
 def flat(model: nn.Module) -> torch.Tensor:

@@ -10,61 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_plugins import RANKS
+from slurm_jobs import GENERATORS, check, rows, run
 
-from haplobench.results.records import Record
-from haplobench.results.run_folder import RunFolder
 from haplobench.runner.executors import slurm
 from haplobench.runner.executors.local import StageTask
 from haplobench.runner.executors.process import Outcome, RanksHere, run_limited, stage_environment
 from haplobench.runner.executors.slurm import SlurmExecutor
-from haplobench.runner.run import run_suite
 from haplobench.runner.worker.job import Job
-from haplobench.suite.load import load_suite
 from haplobench.suite.schema import ExecutorSettings
 
 pytest.importorskip("submitit", reason="jobs are submitted through submitit")
 pytest.importorskip("torch", reason="ranks talk over torch.distributed")
-
-
-HEAD = """
-name: jobs
-datasets: [toy]
-metrics: [difference]
-sample: {haplotypes: 30}
-floor: {draws: 1}
-limits: {time: 2m, memory: 4GB}
-"""
-
-
-def run(toys: Any, generators: str, out: Path, **more: Any) -> list[Record]:
-    toys.write("toy_ranks", RANKS)
-    registry = toys.registry("toy_ranks")
-    suite = load_suite(toys.suite_file(HEAD + generators), [], registry, only=more.pop("only", []))
-    return RunFolder(run_suite(suite, registry, out, **more).run_folder).records()
-
-
-def rows(records: list[Record]) -> dict[tuple[str, int], Record]:
-    return {
-        (record.generator, record.world_size): record
-        for record in records
-        if record.role == "generator"
-    }
-
-
-GENERATORS = """
-generators:
-  - {name: shared, label: fine, world_size: [1, 2]}
-  - {name: shared, label: killed, world_size: 2, params: {misbehave: kill}}
-"""
-
-
-def check(records: list[Record]) -> None:
-    found = rows(records)
-    assert found["fine", 1].status == found["fine", 2].status == "ok"
-    assert found["fine", 1].value == found["fine", 2].value
-    assert found["killed", 2].status == "failed"
-    assert found["killed", 2].error.startswith("rank 1 of 2: killed by SIGKILL")
 
 
 def test_a_stage_is_a_job(toys: Any, tmp_path: Path) -> None:
