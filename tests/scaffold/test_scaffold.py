@@ -107,6 +107,8 @@ def test_its_suite_validates(
     written: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(written))
+    # Another test of this process may have imported a plugin of this name.
+    monkeypatch.delitem(sys.modules, module_of(written), raising=False)
     both = load_registry(
         [*dict.fromkeys(s.module for s in registry.sources.values()), module_of(written)]
     )
