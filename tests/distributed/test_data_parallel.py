@@ -2,71 +2,43 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rank_programs import ALONE, horovodrun, started, torchrun
 
 pytest.importorskip("torch", reason="torch trains")
 
 SCRIPT = Path(__file__).with_name("data_parallel_script.py")
-HOROVOD = importlib.util.find_spec("horovod") is not None
 
 
-def started(folder: Path, *launcher: str) -> dict[str, Any]:
-    out = folder / "found.json"
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    done = subprocess.run(
-        [*launcher, str(SCRIPT), str(out)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(out.read_text())
+def outcome(folder: Path, *launcher: str) -> dict[str, Any]:
+    started(SCRIPT, folder / "found.json", launcher)
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return found
-
-
-def torchrun(folder: Path, ranks: int) -> dict[str, Any]:
-    options = ["--standalone", "--nproc-per-node", str(ranks)]
-    return started(folder, sys.executable, "-m", "torch.distributed.run", *options)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return started(tmp_path_factory.mktemp("alone"), sys.executable)
+    return outcome(tmp_path_factory.mktemp("alone"), *ALONE)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return torchrun(tmp_path_factory.mktemp("two"), 2)
+    return outcome(tmp_path_factory.mktemp("two"), *torchrun(2))
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return torchrun(tmp_path_factory.mktemp("four"), 4)
+    return outcome(tmp_path_factory.mktemp("four"), *torchrun(4))
 
 
 @pytest.fixture(scope="module")
 def horovod(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    if not HOROVOD:
-        pytest.skip("Horovod is not installed (make horovod)")
-    program = shutil.which("horovodrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert program is not None
-    folder = tmp_path_factory.mktemp("horovod")
-    return started(folder, program, "--gloo", "-np", "2", sys.executable)
+    return outcome(tmp_path_factory.mktemp("horovod"), *horovodrun(2))
 
 
 def curve(found: dict[str, Any], case: str) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ from haplobench.compare.statistics import Outcome, compare_numbers, holm
 from haplobench.errors import BenchError
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FAILED, FLOOR
+from haplobench.results.table import role_order
 from haplobench.suite.schema import CompareSettings
 from haplobench.suite.source import key_text, structural_problems
 
@@ -67,11 +68,10 @@ def _places(base: SideData, head: SideData) -> list[tuple[str, str]]:
     """Datasets and generators of both sides; floor and controls first."""
     places = list(dict.fromkeys([*head.cohorts, *base.cohorts]))
     datasets = list(dict.fromkeys(dataset for dataset, _ in places))
-    rank = {FLOOR: 0, "control": 1}
 
     def order(place: tuple[str, str]) -> tuple[int, int]:
         cohort = head.cohorts.get(place) or base.cohorts[place]
-        return (datasets.index(place[0]), rank.get(cohort.role, 2))
+        return (datasets.index(place[0]), role_order(cohort.role))
 
     return sorted(places, key=order)
 

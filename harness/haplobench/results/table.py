@@ -25,6 +25,11 @@ def labels_of(record: Record) -> Labels:
     return tuple(sorted(record.labels.items())) if record.labels else ()
 
 
+def role_order(role: str) -> int:
+    """Where rows of a role stand in a table: the floor first, then controls, then others."""
+    return {FLOOR: 0, "control": 1}.get(role, 2)
+
+
 def row_label(generator: str, world_size: int) -> str:
     """A generator as a row of the tables: with its ranks where it ran on several."""
     return f"{generator} ({world_size} ranks)" if world_size > 1 else generator
@@ -325,8 +330,7 @@ def _cohorts(info: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Co
         values = {key: value for key, value in entry.items() if key in known}
         values |= {key: tuple(entry.get(key) or ()) for key in ("citations", "missing")}
         cohorts.append(CohortInfo(label=row_label(generator, world_size), role=role, **values))
-    rank = {FLOOR: 0, "control": 1}
-    cohorts.sort(key=lambda cohort: rank.get(cohort.role, 2))
+    cohorts.sort(key=lambda cohort: role_order(cohort.role))
     return {cohort.label: cohort for cohort in cohorts}
 
 

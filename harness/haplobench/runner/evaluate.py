@@ -14,6 +14,7 @@ from haplobench.errors import BenchError, SuiteError
 from haplobench.files import printable, shortened, write_json
 from haplobench.plugin import RunContext
 from haplobench.registry import Registry, missing_needs
+from haplobench.results.records import FLOOR
 from haplobench.runner.cell import Cohorts, DatasetStage, floor_cohorts
 from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.floor import most_people
@@ -24,7 +25,6 @@ from haplobench.runner.run import RunOutcome, drive
 from haplobench.runner.stage import RunState
 from haplobench.runner.worker.facts import STAGE_FILE
 from haplobench.suite.schema import (
-    FLOOR,
     DatasetEntry,
     Filters,
     FloorSettings,

@@ -8,10 +8,9 @@ from typing import Any
 
 from haplobench.files import digest_of
 from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec, Telemetry
-from haplobench.results.records import Role
+from haplobench.results.records import FLOOR, Role
 from haplobench.runner.fingerprints import harness_code, plugin_code
 from haplobench.suite.schema import (
-    FLOOR,
     DatasetEntry,
     GeneratorEntry,
     MetricEntry,

@@ -13,11 +13,11 @@ from haplobench.files import digest_of
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
-from haplobench.results.records import FAILED, Phase, Record, Status
+from haplobench.results.records import FAILED, FLOOR, Phase, Record, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
 from haplobench.runner.worker.facts import MeasureFacts
-from haplobench.suite.schema import FLOOR, Suite
+from haplobench.suite.schema import Suite
 
 
 @dataclass(frozen=True)

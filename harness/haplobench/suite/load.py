@@ -19,8 +19,8 @@ from haplobench.errors import FormatError, PluginError, SuiteError
 from haplobench.files import expand_path, expand_variables, near_names, printable
 from haplobench.plugin import Need, Params
 from haplobench.registry import Registry, missing_needs
+from haplobench.results.records import FLOOR
 from haplobench.suite.schema import (
-    FLOOR,
     CompareSettings,
     DatasetEntry,
     Filters,

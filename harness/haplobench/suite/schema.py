@@ -31,7 +31,6 @@ from haplobench.suite.source import write_yaml
 from haplobench.units import format_duration, format_size, parse_duration, parse_size
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-FLOOR = "floor"
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
