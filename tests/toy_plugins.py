@@ -266,7 +266,7 @@ class Spectrum:
         if self.params.misbehave == "nan":
             value = float("nan")
         measurements = {
-            "maf": Measurement(value, labels={"part": "all"}),
+            "maf": Measurement(value, n=self.cohort.n_sites, labels={"part": "all"}),
             "seen": Measurement(float(self.cohort.n_haplotypes)),
         }
         if self.params.misbehave == "undeclared":
@@ -329,7 +329,7 @@ def haplobench_metrics():
         ),
         MetricSpec(
             name="spectrum", target="toy_metrics:Spectrum", family="fidelity",
-            site_matched=False, phased=False, floor="holdout",
+            site_matched=False, phased=False, floor="holdout", sites="all",
             submetrics=(number("maf"), number("seen"), number("unreported")), **common,
         ),
         MetricSpec(

@@ -71,7 +71,9 @@ def test_a_parameter_per_rank_is_checked_for_every_world_size(tmp_path: Path) ->
 
 def test_a_part_of_the_people_has_all_populations_in_proportion() -> None:
     train, holdout = example_panel(n_samples=120), example_panel(n_samples=20, seed=1)
-    whole = Prepared(train, holdout, np.arange(0, 120, 10), None, None, {})
+    whole = Prepared(
+        train, holdout, np.arange(0, 120, 10), np.ones(train.n_sites, bool), None, None, {}
+    )
     part = part_prepared(whole, 0.25)
     assert part.train.n_samples == 30
     assert set(part.train.samples) <= set(train.samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from panel_cases import REAL, SYNTHETIC, TRAIN, case, panel
+from rich.console import Console
 from toy_runs import bad, records_of
 
 from haplobench import BenchError, Panel, SuiteError
 from haplobench.registry import load_registry
+from haplobench.report.facts import dataset_facts
 from haplobench.report.summary import summarise
+from haplobench.report.terminal import print_summary
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
@@ -88,7 +92,7 @@ def test_other_sites_refuse_what_compares_site_by_site(toys: Any, shared_out: Pa
     assert RunFolder(folder).info()["generators"]["synthetic"]["site_matched"] is False
 
 
-def test_missing_alleles_and_rare_sites_are_left_out_and_counted(
+def test_missing_alleles_are_left_out_and_rare_sites_from_what_asks_for_the_filter(
     toys: Any, shared_out: Path
 ) -> None:
     holes = SYNTHETIC.haplotypes.copy()
@@ -101,13 +105,21 @@ def test_missing_alleles_and_rare_sites_are_left_out_and_counted(
         REAL,
         replace(SYNTHETIC, haplotypes=holes),
         replace(TRAIN, haplotypes=rare),
-        metrics=["difference"],
+        metrics=["difference", "spectrum"],
     )
-    assert found(records, "synthetic", "difference")[0].n == 57
-    assert RunFolder(folder).info()["datasets"]["real"]["skipped"] == {
-        "missing alleles in the synthetic panel": 2,
-        "MAF below 0.01": 1,
-    }
+    for cohort in ("synthetic", "floor"):
+        assert {r.n for r in found(records, cohort, "difference")} == {57}
+        assert found(records, cohort, "spectrum")[0].n == 58  # "all": what would be released
+    told = RunFolder(folder).info()["datasets"]["real"]
+    assert told["skipped"] == {"missing alleles in the synthetic panel": 2}
+    assert (told["n_sites"], told["n_common_sites"]) == (58, 57)
+    assert told["family_sites"] == {"fidelity": [57, 58]}
+    facts = dict(dataset_facts(told))
+    assert facts["Variant sites"] == "57, MAF ≥ 0.01 among the training people, 1 rarer"
+    assert facts["Sites measured"] == "fidelity 57 or 58"
+    text = io.StringIO()
+    print_summary(summarise(load_run(folder)), Console(file=text, width=200))
+    assert "real: sites measured: fidelity 57 or 58" in text.getvalue()
 
 
 def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path) -> None:

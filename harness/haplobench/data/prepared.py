@@ -28,8 +28,9 @@ class PrepareFacts:
     `digest` identifies the panels' content, and `content` also map, sequence and validation
     people; `start`, `end` of the sites, in bp; `populations` and `superpopulations` how many
     people of each; `one_sided` how many populations have nobody on one side; `skipped` sites
-    by the reason. `withdrawn` as `PeopleList.leave_out` counts, None without a list;
-    `relatives` as `relatives_text` is told, None where nobody looked.
+    by the reason. `n_common_sites` of the `n_sites` have a MAF of `min_maf`. `withdrawn` as
+    `PeopleList.leave_out` counts, None without a list; `relatives` as `relatives_text` is told,
+    None where nobody looked.
     """
 
     digest: str
@@ -41,6 +42,7 @@ class PrepareFacts:
     ploidy: int
     phased: bool
     n_sites: int
+    n_common_sites: int
     n_train_haplotypes: int
     n_holdout_haplotypes: int
     n_validation_haplotypes: int
@@ -70,6 +72,8 @@ class Prepared:
         Same sites, chosen on `train`; haplotypes mapped into memory.
     validation : (n,) int64
         People of `train`, by index, set apart for early stopping.
+    common : (n_sites,) bool
+        Sites that pass the MAF filter; in a suite all, since a generator sees no others.
     recombination_map : RecombinationMap or None
     sequence : ReferenceSequence or None
     facts : PrepareFacts
@@ -78,6 +82,7 @@ class Prepared:
     train: Panel
     holdout: Panel
     validation: NDArray[np.int64]
+    common: NDArray[np.bool_]
     recombination_map: RecombinationMap | None
     sequence: ReferenceSequence | None
     facts: PrepareFacts
@@ -87,6 +92,7 @@ class Prepared:
         self.train.save(directory / "train")
         self.holdout.save(directory / "holdout")
         np.save(directory / "validation.npy", self.validation)
+        np.save(directory / "common.npy", self.common)
         if self.recombination_map is not None:
             np.savez_compressed(
                 directory / "map.npz",
@@ -105,6 +111,7 @@ class Prepared:
             train=Panel.load(directory / "train"),
             holdout=Panel.load(directory / "holdout"),
             validation=np.load(directory / "validation.npy"),
+            common=np.load(directory / "common.npy"),
             recombination_map=_load_map(directory / "map.npz"),
             sequence=load_sequence(directory / "sequence.npz"),
             facts=read_as(PrepareFacts, directory / FACTS_FILE),
@@ -115,6 +122,7 @@ def digests(
     train: Panel,
     holdout: Panel,
     validation: NDArray[np.int64],
+    common: NDArray[np.bool_],
     recombination_map: RecombinationMap | None,
     sequence: ReferenceSequence | None,
 ) -> tuple[str, str]:
@@ -122,6 +130,7 @@ def digests(
     digest = hashlib.sha256(f"{train.digest} {holdout.digest}".encode()).hexdigest()
     content = hashlib.sha256(digest.encode())
     content.update(validation.tobytes())
+    content.update(common.tobytes())
     if sequence is not None:
         content.update(sequence.bases.tobytes())
         content.update(f"{sequence.start} {sequence.surrogate}".encode())
@@ -137,7 +146,7 @@ def verify_prepared(directory: Path) -> None:
         verify_panel(directory / part)
     try:
         stored = Prepared.load(directory)
-        parts = (stored.train, stored.holdout, stored.validation)
+        parts = (stored.train, stored.holdout, stored.validation, stored.common)
         _, content = digests(*parts, stored.recombination_map, stored.sequence)
     except (FormatError, *UNREADABLE) as error:
         raise PanelError(f"{directory}: can't be read any more: {error}") from None

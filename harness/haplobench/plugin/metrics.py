@@ -214,6 +214,10 @@ class MetricSpec:
         How many synthetic haplotypes it is shown: a `draw` of the suite's size, each draw in
         turn, or `train`: one cohort of a generator as large as the panel it was trained on
         and of the same populations. An attack finds the more, the more it is shown.
+    sites : str
+        At which of a dataset's sites it is measured: `filter`, those that pass its MAF filter;
+        or `all`, rare ones too, as whoever is handed the cohort sees it. A suite's generators
+        are shown and release only what passes; `bench evaluate` is given all sites.
     shadows : bool
         True: needs shadow cohorts (`RunContext.shadows`), for which a suite must ask.
     """
@@ -230,6 +234,7 @@ class MetricSpec:
     phased: bool = True
     floor: Literal["train", "holdout"] = "train"
     cohort: Literal["draw", "train"] = "draw"
+    sites: Literal["filter", "all"] = "filter"
     shadows: bool = False
     needs: tuple[Need, ...] = ()
     figures: tuple[FigureSpec, ...] = ()

@@ -29,7 +29,10 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
     maf = info.get("min_maf")
     if sites is not None:
         limit = f", MAF ≥ {maf:.2g} among the training people" if maf else ""
-        add("Variant sites", f"{format_count(sites)}{limit}")
+        common = info.get("n_common_sites") or sites
+        rare = f", {format_count(sites - common)} rarer" if common < sites else ""
+        add("Variant sites", f"{format_count(common)}{limit}{rare}")
+    add("Sites measured", sites_by_family(info))
     train, holdout = info.get("n_train_haplotypes"), info.get("n_holdout_haplotypes")
     if train is not None and holdout is not None:
         counts = f"{format_count(train)} for training, {format_count(holdout)} held out"
@@ -55,6 +58,14 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
         add(_NAMES.get(key, key.replace("_", " ").capitalize()), text)
     add("Digest", str(info.get("digest") or "")[:16])
     return facts
+
+
+def sites_by_family(info: Mapping[str, Any]) -> str:
+    """How many sites the metrics of each family saw of a dataset of run.json; or empty."""
+    return ", ".join(
+        f"{family} {' or '.join(map(format_count, counts))}"
+        for family, counts in (info.get("family_sites") or {}).items()
+    )
 
 
 def _one_sided(counts: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from haplobench.report.facts import sites_by_family
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
@@ -95,6 +96,8 @@ def print_summary(
     ranked = {board.dataset: board for board in boards}
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
+        if text := sites_by_family(summary.run.datasets[label]):
+            _print(console, Text(f"{label}: sites measured: {text}", style="dim"))
         if counts := summary.run.datasets[label].get("withdrawn"):
             from haplobench.data.consent import withdrawal_text
 

@@ -180,6 +180,7 @@ def describe_run(
         "git": origin.git,
         "datasets": {
             entry.label: _dataset(registry, entry.name, facts[entry.label])
+            | _family_sites(suite, registry, facts[entry.label])
             for entry in suite.datasets
             if entry.label in facts
         },
@@ -226,6 +227,19 @@ def _dataset(registry: Registry, name: str, facts: PrepareFacts | None) -> dict[
     }
 
 
+def _family_sites(suite: Suite, registry: Registry, facts: PrepareFacts | None) -> dict[str, Any]:
+    """How many sites the metrics of each family see, by the family: one number, or two."""
+    if facts is None:
+        return {}
+    seen: dict[str, set[int]] = {}
+    for entry in suite.metrics:
+        spec = registry.metric(entry.name)
+        if spec.input != "telemetry":
+            n = facts.n_sites if spec.sites == "all" else facts.n_common_sites
+            seen.setdefault(spec.family, set()).add(n)
+    return {"family_sites": {family: sorted(counts) for family, counts in seen.items()}}
+
+
 def _generator(
     registry: Registry, name: str, role: str, params: Mapping[str, Any], missing: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -255,6 +269,7 @@ def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
         "phased": spec.phased,
         "floor": spec.floor,
         "cohort": spec.cohort,
+        "sites": spec.sites,
         "citations": list(spec.citations),
         "submetrics": [asdict(submetric) for submetric in spec.submetrics],
         "figures": [asdict(figure) for figure in spec.figures],

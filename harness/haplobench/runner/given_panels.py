@@ -138,11 +138,11 @@ def fit_together(
         skipped={reason: n for reason, n in skipped.items() if n},
         provenance={},
         ctx=ctx,
+        keep_rare=True,
     )
     if site_matched:
-        there = np.isin(real.positions, prepared.train.positions)
         cohort = replace(
-            cohort.select_sites(there),
+            cohort,
             ref=prepared.train.ref,
             alt=prepared.train.alt,
             contig=prepared.train.contig,

@@ -206,6 +206,7 @@ class Keys:
                     spec.input,
                     spec.floor,
                     spec.cohort,
+                    spec.sites,
                 ],
                 "shadows": list(shadows),
                 "submetrics": [submetric.name for submetric in spec.submetrics],

@@ -19,7 +19,7 @@ def test_everybody_is_in_half_of_the_shadows(n: int) -> None:
     assert (np.sum(drawn, axis=0) == 3).all()
     assert all(abs(int(members.sum()) - n / 2) <= 1 for members in drawn)
     assert not np.array_equal(drawn[0], drawn[2])
-    prepared = Prepared(train, holdout, np.arange(6), None, None, {})
+    prepared = Prepared(train, holdout, np.arange(6), np.ones(train.n_sites, bool), None, None, {})
     shadow = shadow_prepared(prepared, 3)
     names = {*train.samples[drawn[3][:31]], *holdout.samples[drawn[3][31:]]}
     assert set(shadow.train.samples) == names

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def measure(
     A metric that raises costs its own item: why is written to `<id>.error.json` in the output,
     and the others go on.
     """
-    items = sorted(job.settings["items"], key=lambda item: item["replicate"])
+    items = sorted(
+        job.settings["items"],
+        key=lambda item: (registry.metric(item["metric"]).sites, item["replicate"]),
+    )
     cohorts = _Cohorts(job.settings["cohort"], prepared, ctx)
     for i, item in enumerate(items):
         heartbeat.begin(item["id"], i / len(items))
@@ -111,7 +115,7 @@ class _Cohorts:
     source: Mapping[str, Any]
     prepared: Prepared
     ctx: RunContext
-    _key: tuple[str, str, int | None] | None = None
+    _key: tuple[str, str, int | None, bool] | None = None
     _held: tuple[Reference, Panel] | None = None
 
     def of(self, replicate: int, spec: MetricSpec) -> tuple[Reference, Panel]:
@@ -124,11 +128,26 @@ class _Cohorts:
             people = None
             if not kind and self._has_train_cohort:
                 name = TRAIN_COHORT
-        if self._key != (name, kind, people) or self._held is None:
+        everywhere = spec.sites == "all" or bool(self.prepared.common.all())
+        key = (name, kind, people, everywhere)
+        if self._key != key or self._held is None:
             self._held = None
-            self._held = self._make(name, kind, people, replicate)
-            self._key = (name, kind, people)
+            self._held = self._make(*key, replicate)
+            self._key = key
         return self._held
+
+    @cached_property
+    def _common(self) -> tuple[Panel, Panel]:
+        """Training and held-out people at the sites of the MAF filter."""
+        common = self.prepared.common
+        return self.prepared.train.select_sites(common), self.prepared.holdout.select_sites(common)
+
+    def _load(self, name: str, everywhere: bool) -> Panel:
+        """A cohort's draw; one that has sites of its own comes with those that are compared."""
+        cohort = Panel.load(Path(self.source["folder"]) / name)
+        if everywhere or not cohort.same_sites(self.prepared.train):
+            return cohort
+        return cohort.select_sites(self.prepared.common)
 
     @property
     def _has_train_cohort(self) -> bool:
@@ -136,9 +155,10 @@ class _Cohorts:
         return (Path(self.source["folder"]) / TRAIN_COHORT).is_dir()
 
     def _make(
-        self, name: str, kind: str, people: int | None, replicate: int
+        self, name: str, kind: str, people: int | None, everywhere: bool, replicate: int
     ) -> tuple[Reference, Panel]:
-        train, holdout = self.prepared.train, self.prepared.holdout
+        everybody = (self.prepared.train, self.prepared.holdout)
+        train, holdout = everybody if everywhere else self._common
         pool, seed = self.source.get("pool", ""), self.ctx.seed
         if kind == "train" and pool and people is not None:
             trained = train if pool == "all" else None
@@ -146,8 +166,8 @@ class _Cohorts:
         if kind:
             return floor_cohort(train, holdout, kind, replicate, seed, people)
         if people is None:
-            return Reference(train, holdout), Panel.load(Path(self.source["folder"]) / name)
-        cohort = Panel.load(Path(self.source["folder"]) / "draw0")
+            return Reference(train, holdout), self._load(name, everywhere)
+        cohort = self._load("draw0", everywhere)
         reference = Reference(train, holdout)
         if pool == "holdout":
             reference, _ = dealt_cohort(None, holdout, people, replicate, seed)

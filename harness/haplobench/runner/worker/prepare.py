@@ -230,29 +230,33 @@ def make_prepared(
     skipped: dict[str, int],
     provenance: dict[str, str],
     ctx: RunContext,
+    keep_rare: bool = False,
 ) -> Prepared:
     """Filter sites, lay a reference sequence under them, and state the facts.
 
     Sites stay whose minor allele frequency among the training people is at least `min_maf`
-    and whose share of missing alleles is at most `max_missing` on either side.
+    and whose share of missing alleles is at most `max_missing` on either side; with
+    `keep_rare` rarer ones stay, too, but aren't `common`.
     """
     n_sites = train.n_sites
     too_missing = np.zeros(n_sites, bool)
     for panel in (train, holdout):
         called = panel.allele_counts[1]
         too_missing |= panel.n_haplotypes - called > max_missing * panel.n_haplotypes
-    too_rare = ~(too_missing | train.common_sites(min_maf))
-    keep = ~(too_missing | too_rare)
+    common = ~too_missing & train.common_sites(min_maf)
+    too_rare = ~(too_missing | common)
+    keep = ~too_missing if keep_rare else common
     counts = Counter(skipped)
     counts["missing alleles"] += int(too_missing.sum())
-    counts[f"MAF below {min_maf:g}"] += int(too_rare.sum())
-    if not keep.any():
+    counts[f"MAF below {min_maf:g}"] += 0 if keep_rare else int(too_rare.sum())
+    if not common.any():
         raise BenchError(
             f"filters: none of {n_sites} sites is left: {int(too_missing.sum())} have too many "
             f"missing alleles, {int(too_rare.sum())} a MAF below {min_maf:g}"
         )
     if not keep.all():
         train, holdout = train.select_sites(keep), holdout.select_sites(keep)
+        common = common[keep]
     start, end = int(train.positions[0]), int(train.positions[-1])
     if sequence is None:
         sequence = surrogate_sequence(
@@ -268,7 +272,7 @@ def make_prepared(
             alt=train.alt[named],
         )
     )
-    digest, content = digests(train, holdout, validation, recombination_map, sequence)
+    digest, content = digests(train, holdout, validation, common, recombination_map, sequence)
     facts = PrepareFacts(
         digest=digest,
         content=content,
@@ -279,6 +283,7 @@ def make_prepared(
         ploidy=train.ploidy,
         phased=train.phased and holdout.phased,
         n_sites=train.n_sites,
+        n_common_sites=int(common.sum()),
         n_train_haplotypes=train.n_haplotypes,
         n_holdout_haplotypes=holdout.n_haplotypes,
         n_validation_haplotypes=int(validation.size) * train.ploidy,
@@ -291,7 +296,7 @@ def make_prepared(
         recombination_map=recombination_map is not None,
         surrogate_sequence=sequence.surrogate,
     )
-    return Prepared(train, holdout, validation, recombination_map, sequence, facts)
+    return Prepared(train, holdout, validation, common, recombination_map, sequence, facts)
 
 
 def _one_sided(train: NDArray[np.str_], holdout: NDArray[np.str_]) -> dict[str, int]:

@@ -114,6 +114,7 @@ PRIVACY_LOSS = MetricSpec(
     params=DistanceParams,
     needs=(NUMBA,),
     floor="holdout",
+    sites="all",
     citations=(_YALE,),
     submetrics=(
         _closer(
@@ -151,6 +152,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
     params=DistanceParams,
     needs=(NUMBA,),
     floor="holdout",
+    sites="all",
     citations=(_YALE, _YELMEN),
     figures=(
         FigureSpec(
@@ -253,6 +255,7 @@ COPIED_TRACTS = MetricSpec(
     params=TractParams,
     needs=(NUMBA,),
     floor="holdout",
+    sites="all",
     citations=(_DURBIN,),
     figures=(
         FigureSpec(
