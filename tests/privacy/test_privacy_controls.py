@@ -76,7 +76,13 @@ def test_a_copy_is_a_total_leak(people: tuple[Panel, Panel, Panel], tmp_path: Pa
     assert attack["auc"] > 0.99
     assert attack["tpr_at_low_fpr"] > 0.9
     assert attack["advantage"] > 0.95
-    assert attack["auc_low"] > 0.96
+    assert (
+        first(measure(SPECS["membership-inference"], reference, copy, tmp_path))["auc"].low > 0.96
+    )
+    assert nearest["copied_haplotypes"] > 0.5
+    assert attack["auc_tracts"] > 0.99
+    assert attack["auc_kinship"] > 0.99
+    assert found["kinship"]["duplicated_people"] > 0.9
     assert shadow["auc"] > 0.99
     assert shadow["calibrated_tpr"] > 0.9
     assert shadow["calibrated_fpr"] < 0.1
@@ -107,7 +113,9 @@ def test_unseen_people_leak_nothing(people: tuple[Panel, Panel, Panel], tmp_path
     for name, spec in SPECS.items():
         for submetric in spec.submetrics:
             excess = submetric.name.startswith("excess_")
-            if submetric.direction != "closer" and not excess:
+            if not (submetric.direction == "closer" or submetric.evidence or excess):
+                continue
+            if submetric.name in ("flagged", "claim_refuted"):
                 continue
             ideal = 0.0 if excess else submetric.ideal
             one = found[name][submetric.name]
@@ -117,7 +125,7 @@ def test_unseen_people_leak_nothing(people: tuple[Panel, Panel, Panel], tmp_path
             assert one.value == pytest.approx(ideal, abs=slack), submetric.name
             assert slack < 0.35, submetric.name
             checked += 1
-    assert checked == 27
+    assert checked == 22
 
 
 def test_independent_sites_fail_opposite_parts(

@@ -137,7 +137,7 @@ def define_installed(data: SideData) -> None:
     from haplobench.registry import load_registry
 
     data.definitions = {
-        (name, item.name): SubmetricInfo(**asdict(item), family=spec.family)
+        (name, item.name): SubmetricInfo(**{**asdict(item), "family": item.family or spec.family})
         for name, spec in load_registry().metrics.items()
         for item in spec.submetrics
     }

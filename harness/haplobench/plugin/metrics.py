@@ -87,7 +87,10 @@ class Measurement:
     """One number. `value` None means not applicable, and `note` says why.
 
     `labels` tell apart several numbers of one submetric, for example
-    `{"superpopulation": "EUR"}`; `n` is how many things the value rests on.
+    `{"superpopulation": "EUR"}`; `n` is how many things the value rests on. `low` and `high` are
+    its 95 % interval. Evidence of a leak (`SubmetricSpec.evidence`) has a `p`: how probable so
+    much or more is at most where training people are no other than held-out people are; and
+    `detectable`: the least value that so many people can tell from chance, for most draws of them.
     """
 
     value: float | None
@@ -95,6 +98,10 @@ class Measurement:
     standard_error: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    detectable: float | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,15 @@ class SubmetricSpec:
         Differences smaller than this are never called a regression.
     headline : bool
         Shown in the main table.
+    evidence : bool
+        True: evidence that training people are given away, one-sided: `lower` is better down to
+        `ideal`, which is chance, and no better below it. Its measurements have a `p`, and are
+        judged by it instead of by the floor.
+    material : float or None
+        For evidence: the least value that a data custodian must not overlook. "No leak seen" is
+        said only where it would have been seen.
+    family : str or None
+        Where it isn't the metric's.
     """
 
     name: str
@@ -152,6 +168,9 @@ class SubmetricSpec:
     ideal: float | None = None
     min_effect: float = 0.0
     headline: bool = False
+    evidence: bool = False
+    material: float | None = None
+    family: Family | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ TIDY = (
     "dataset", "generator", "role", "family", "metric", "submetric", "labels", "title", "unit",
     "direction", "ideal", "min_effect", "headline", "state", "value", "spread", "spread_over",
     "low", "high", "seeds", "draws", "failed_seeds", "floor_median", "floor_p5", "floor_p95",
-    "floor_draws", "floor_score", "place", "phase", "reason",
+    "floor_draws", "floor_score", "place", "attack_p", "attack_adjusted_p",
+    "attack_low", "attack_high", "attack_detectable", "phase", "reason",
 )  # fmt: skip
 
 CLAIMS = (
@@ -129,6 +130,11 @@ def _row(
         "floor_draws": floor and floor.n,
         "floor_score": cell.score,
         "place": cell.band,
+        "attack_p": cell.attack and cell.attack.p,
+        "attack_adjusted_p": cell.attack and cell.attack.adjusted,
+        "attack_low": cell.attack and cell.attack.low,
+        "attack_high": cell.attack and cell.attack.high,
+        "attack_detectable": cell.attack and cell.attack.detectable,
         "phase": cell.phase,
         "reason": cell.reason,
     }

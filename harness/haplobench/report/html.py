@@ -16,6 +16,7 @@ from typing import Any
 
 from haplobench.errors import BenchError
 from haplobench.report import facts, view
+from haplobench.report.evidence import FINDINGS
 from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
 from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
@@ -29,7 +30,7 @@ from haplobench.report.privacy_claims import (
 )
 from haplobench.report.style import FigureStyle
 from haplobench.report.svg import clean, size
-from haplobench.report.view import generator_views
+from haplobench.report.view import MARKS, generator_views
 
 _URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")
 _SCRIPTS = ("page.js", "figures.js")
@@ -224,6 +225,8 @@ def _context(
         "states": view.STATES,
         "far_widths": f"{FAR_WIDTHS:g}",
         "far_score": f"{FAR_SCORE:g}",
+        "findings": FINDINGS,
+        "marks": MARKS,
         "spread_words": view.spread_words(info),
         "ranking": texts.EXPLANATION,
         "labelled": True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from haplobench.report.evidence import Attack, Finding
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import Status
 from haplobench.results.table import Labels, Run
@@ -23,7 +24,7 @@ range, and, where there is an ideal, at least so many times as far from it as th
 
 def band(value: float, floor: Floor | None, submetric: SubmetricInfo) -> Band:
     """Where a value lies against the floor, see `Cell.band`; empty if there's no floor."""
-    if floor is None or submetric.direction == "info":
+    if floor is None or submetric.direction == "info" or submetric.evidence:
         return ""
     if submetric.direction == "closer" and submetric.ideal is None:
         return ""
@@ -61,6 +62,8 @@ def score(value: float, floor: Floor | None, submetric: SubmetricInfo) -> float 
     """
     if floor is None or submetric.ideal is None or submetric.direction == "info":
         return None
+    if submetric.evidence:
+        return None
     unit = max(floor.distance or 0.0, submetric.min_effect)
     return abs(value - submetric.ideal) / unit if unit else None
 
@@ -71,11 +74,13 @@ def badness(value: float | None, submetric: SubmetricInfo) -> float | None:
         return None
     if submetric.direction == "closer":
         return None if submetric.ideal is None else abs(value - submetric.ideal)
+    if submetric.evidence:
+        return max(0.0, value - (submetric.ideal or 0.0))
     return value if submetric.direction == "lower" else -value
 
 
 State = Status | Literal["missing"]
-Band = Literal["", "better", "within", "outside", "far"]
+Band = Literal["", "better", "within", "outside", "far"] | Finding
 Key = tuple[str, str, Labels]
 """Metric, submetric and labels."""
 Interval = tuple[float, float]
@@ -190,10 +195,13 @@ class Cell:
     band : str
         Against the floor: `within` its 5-95 % range, where one more draw of real people is
         likely to lie, or nearer to these than the metric's smallest effect; `outside`, `far`
-        (see `FAR_WIDTHS`); `better` than one more draw of real people may possibly be.
+        (see `FAR_WIDTHS`); `better` than one more draw of real people may possibly be. Of
+        evidence, what `attack` finds, which no floor takes part in.
     score : float or None
         Distance from the ideal over the floor's (or over the metric's smallest effect, where
         that is greater): 1 is as good as real people.
+    attack : Attack or None
+        Of numbers that are evidence of a leak.
     mark_note, mark_value : str, float or None
         Why there is no place and no score, or of what other cohort and value they are.
     reason, phase : str
@@ -212,6 +220,7 @@ class Cell:
     n_values: int = 0
     band: Band = ""
     score: float | None = None
+    attack: Attack | None = None
     mark_note: str = ""
     mark_value: float | None = None
     reason: str = ""
@@ -309,10 +318,10 @@ class DatasetSummary:
         return Best(column, near, ranked[0][2])
 
     def tally(self, cohort: str, family: str | None = None) -> tuple[int, int]:
-        """Headline numbers within the floor's range or better, and those compared with a floor."""
+        """Headline numbers as good as real people's (of evidence: `clear`), and those judged."""
         bands = [self.cell(cohort, column).band for column in self.headline(family)]
         judged = [band for band in bands if band]
-        return sum(band in ("within", "better") for band in judged), len(judged)
+        return sum(band in ("within", "better", "clear") for band in judged), len(judged)
 
 
 @dataclass(frozen=True)

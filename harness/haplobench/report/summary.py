@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from haplobench.report.evidence import judge_attacks
 from haplobench.report.model import (
     Cell,
     Column,
@@ -56,6 +57,11 @@ def summarise(run: Run) -> Summary:
         for (dataset, cohort, key), same in seeds.items()
     }
     _mark(cells, run)
+    for (dataset, cohort), attacks in judge_attacks(run).items():
+        for key, attack in attacks.items():
+            if (cell := cells.get((dataset, cohort, key))) is not None:
+                place = (dataset, cohort, key)
+                cells[place] = replace(cell, band=attack.finding, attack=attack)
     cells.update(_floor_cells(floors, run))
     bad = _bad(run.records)
     columns = _columns(labels, run)
@@ -254,9 +260,8 @@ def _columns(
     """Columns of each dataset: every known number unlabelled, and with the labels that occur."""
     return {
         dataset: tuple(
-            Column(metric.name, metric.family, submetric, text)
-            for metric in _by_family(run.metrics.values())
-            for submetric in metric.submetrics
+            Column(metric.name, submetric.family, submetric, text)
+            for metric, submetric in _by_family(run.metrics.values())
             # What nobody has without labels exists only with them.
             for text in sorted(labels.get((dataset, metric.name, submetric.name)) or [()], key=bool)
         )
@@ -264,7 +269,7 @@ def _columns(
     }
 
 
-def _by_family(metrics: Iterable[MetricInfo]) -> list[MetricInfo]:
-    metrics = list(metrics)
-    families = list(dict.fromkeys([*FAMILIES, *(metric.family for metric in metrics)]))
-    return sorted(metrics, key=lambda metric: families.index(metric.family))
+def _by_family(metrics: Iterable[MetricInfo]) -> list[tuple[MetricInfo, SubmetricInfo]]:
+    numbers = [(metric, number) for metric in metrics for number in metric.submetrics]
+    families = list(dict.fromkeys([*FAMILIES, *(number.family for _, number in numbers)]))
+    return sorted(numbers, key=lambda item: families.index(item[1].family))

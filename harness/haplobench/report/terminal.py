@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from haplobench.report.evidence import FINDINGS
 from haplobench.report.facts import sites_by_family
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard import texts
@@ -71,7 +72,10 @@ def _board_table(board: Leaderboard, console: Console) -> Table:
     return table
 
 
-_STYLES = {"": "", "better": "green", "within": "green", "outside": "yellow", "far": "red"}
+_STYLES = {
+    **{"": "", "better": "green", "within": "green", "outside": "yellow", "far": "red"},
+    **{"clear": "green", "unclear": "yellow", "unseen": "", "leak": "red"},
+}
 _ASCII = str.maketrans(
     {"\N{NO-BREAK SPACE}": " ",
      "◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
@@ -120,6 +124,9 @@ def print_summary(
         "ideal is better"
     )
     _print(console, Text(marks, style="dim"))
+    if any(cell.attack for one in summary.datasets.values() for cell in one.cells.values()):
+        attacks = "; ".join(f"{MARKS[name]} {words}" for name, words in FINDINGS.items())
+        _print(console, Text(f"attacks, none held against the floor: {attacks}", style="dim"))
     _print_failures(summary.failures, console)
 
 

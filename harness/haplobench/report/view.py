@@ -6,18 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from haplobench.report.evidence import FINDINGS, Attack
 from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import FAILED
 
-MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
-BANDS = {
+_FLOOR_MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
+MARKS = _FLOOR_MARKS | {"clear": "●", "unclear": "?", "unseen": "·", "leak": "×"}
+BANDS: Mapping[str, str] = {
     "better": "better than the floor's 5–95 % range and than 99 % of further draws would be",
     "within": "within the floor's 5–95 % range, or where 95 % of further draws would lie",
     "outside": "outside the floor's 5–95 % range and of where 95 % of further draws would lie",
     "far": "far outside the floor's 5–95 % range",
+    **{str(finding): words for finding, words in FINDINGS.items()},
 }
 STATES = {
     **FAILED,
@@ -169,6 +172,8 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
             parts[-1] = f"± {cell.spread:.2g} (standard error)"
     if cell.band:
         parts.append(BANDS[cell.band])
+    if cell.attack is not None:
+        parts.append(attack_text(cell.attack))
     if cell.mark_note:
         at = "" if cell.mark_value is None else f": {cell.mark_value:.4g}"
         parts.append(f"{cell.mark_note}{at}")
@@ -188,6 +193,18 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
         sort=float(f"{cell.value:.9g}"),
         best=best,
     )
+
+
+def attack_text(attack: Attack) -> str:
+    """An attack's interval, probability and power: `95 % interval 0.46-0.62; p 0.31, …`."""
+    parts = []
+    if attack.low is not None and attack.high is not None:
+        parts.append(f"95 % interval {attack.low:.3g}–{attack.high:.3g}")
+    parts.append(f"p {attack.p:.2g}, {attack.adjusted:.2g} adjusted for all attacks")
+    if attack.detectable is not None:
+        unit = f" {attack.info.unit}" if attack.info.unit else ""
+        parts.append(f"so many people can show {attack.detectable:.3g}{unit} or more")
+    return "; ".join(parts)
 
 
 def show_floor(floor: Floor | None, decimals: int | None) -> Shown:

@@ -17,7 +17,7 @@ from haplobench.errors import FormatError
 class SubmetricInfo:
     """One number that a metric reports, as run.json or a baseline describes it (`SubmetricSpec`).
 
-    `family` is its metric's.
+    `family` is its metric's, if it has none of its own.
     """
 
     name: str
@@ -29,6 +29,8 @@ class SubmetricInfo:
     min_effect: float = 0.0
     headline: bool = False
     family: str = ""
+    evidence: bool = False
+    material: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def metrics_of(info: Mapping[str, Any]) -> dict[str, MetricInfo]:
             family=entry.get("family") or "other",
             citations=tuple(entry.get("citations") or ()),
             submetrics=tuple(
-                _build(SubmetricInfo, item, family=entry.get("family") or "")
+                _build(SubmetricInfo, item, family=item.get("family") or entry.get("family") or "")
                 for item in entry.get("submetrics") or ()
             ),
             figures=tuple(_build(FigureInfo, item) for item in entry.get("figures") or ()),
@@ -218,6 +220,9 @@ class _Submetric(_Part, kw_only=True):
     ideal: float | None = None
     min_effect: float | None = None
     headline: bool | None = None
+    evidence: bool | None = None
+    material: float | None = None
+    family: str | None = None
 
 
 class _Figure(_Part, kw_only=True):

@@ -65,6 +65,8 @@ class Record:
     git_dirty : bool
     value, standard_error : float or None
     n : int or None
+    low, high, p, detectable : float or None
+        As a metric's `Measurement` has them.
     unit, direction : str
     status, phase : str
     wall_s : float or None
@@ -109,6 +111,10 @@ class Record:
     value: float | None = None
     standard_error: float | None = None
     n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    detectable: float | None = None
     unit: str = ""
     direction: str = "info"
     wall_s: float | None = None

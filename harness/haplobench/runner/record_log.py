@@ -127,6 +127,7 @@ class Recorder:
         records = []
         for row in stored.measurements:
             submetric = submetrics[row.submetric]
+            family = submetric.family or spec.family
             status: Status = "ok"
             if row.problem:
                 status = "failed"
@@ -134,7 +135,7 @@ class Recorder:
                 status = "not-applicable"
             records.append(
                 Record(
-                    **self._metric(spec, replicate, key),
+                    **self._metric(spec, replicate, key) | {"family": family},
                     status=status,
                     started=stored.started,
                     submetric=submetric.name,
@@ -142,6 +143,10 @@ class Recorder:
                     value=row.value,
                     standard_error=row.standard_error,
                     n=row.n,
+                    low=row.low,
+                    high=row.high,
+                    p=row.p,
+                    detectable=row.detectable,
                     unit=submetric.unit,
                     direction=submetric.direction,
                     wall_s=stored.wall,

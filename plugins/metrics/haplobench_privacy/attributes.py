@@ -13,6 +13,7 @@ from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts
 from haplobench_privacy.distances import four_rows
+from haplobench_privacy.roc import difference_evidence
 from haplobench_privacy.specs.attacks import ATTRIBUTE_INFERENCE, AttributeParams
 
 _WORD = 64
@@ -217,6 +218,4 @@ def _difference(
     note: str = "",
 ) -> Measurement:
     (a, error_a, n), (b, error_b, m) = train.mean(sites), holdout.mean(sites)
-    return Measurement(
-        a - b, n + m, float(np.hypot(error_a, error_b)), labels=labels or {}, note=note
-    )
+    return difference_evidence(a - b, float(np.hypot(error_a, error_b)), n + m, labels, note)

@@ -59,6 +59,13 @@ def audit(
         for margin in margins
         for share in params.guesses
     ]
+
+    def least_p(epsilon: float) -> float:
+        """Of all tests of an ε, Bonferroni's correction for their number made."""
+        steps = _exchanged(epsilon, delta) if replaced else (epsilon, delta)
+        p = [p_value(one.right, one.guesses, coins, *steps) for one in bounds]
+        return min(1.0, len(p) * min(p))
+
     best = max(bounds, key=lambda bound: bound.epsilon)
     # The first test guesses all pairs by distance.
     shown = best if best.epsilon > 0 else bounds[0]
@@ -77,7 +84,11 @@ def audit(
             ),
             "pairs": Measurement(float(coins)),
             "claimed_epsilon": Measurement(claimed, note=nothing),
-            "claim_refuted": Measurement(refuted, note=nothing),
+            "claim_refuted": Measurement(
+                refuted,
+                note=nothing,
+                p=None if claimed is None else least_p(claimed),
+            ),
         }
     )
 
@@ -137,6 +148,11 @@ def p_value(right: int, guesses: int, coins: int, epsilon: float, delta: float) 
     return min(1.0, tail + 2 * coins * delta * worst)
 
 
+def _exchanged(epsilon: float, delta: float) -> tuple[float, float]:
+    """What (ε, δ) for adding or removing a record is for exchanging one for another."""
+    return 2 * epsilon, min(1.0, float(1 + np.exp(epsilon)) * delta)
+
+
 def lower_bound(
     right: int, guesses: int, coins: int, delta: float, level: float, *, replaced: bool
 ) -> float:
@@ -147,10 +163,8 @@ def lower_bound(
     """
 
     def excess(epsilon: float) -> float:
-        if replaced:
-            steps = 2 * epsilon, min(1.0, (1 + np.exp(epsilon)) * delta)
-            return p_value(right, guesses, coins, *steps) - level
-        return p_value(right, guesses, coins, epsilon, delta) - level
+        steps = _exchanged(epsilon, delta) if replaced else (epsilon, delta)
+        return p_value(right, guesses, coins, *steps) - level
 
     if excess(0.0) >= 0:
         return 0.0

@@ -12,16 +12,18 @@ from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import (
     centred,
     closeness,
+    closest_kin,
     folds,
     frequency_ratios,
     homer_statistics,
     likelihood_ratios,
+    longest_tracts,
     nearest_distances,
     nearest_people,
     real_thinned_sites,
     smoothed,
 )
-from haplobench_privacy.roc import FALSE_POSITIVE_RATE, auc, curve, judged
+from haplobench_privacy.roc import FALSE_POSITIVE_RATE, area_evidence, auc, curve, judged
 from haplobench_privacy.specs.attacks import LikelihoodParams, MembershipParams
 
 Scores = NDArray[np.float64]
@@ -43,6 +45,13 @@ def by_distance(
     measurements = judged(members, others, params.bootstraps, rng, data.size_note)
     area, error = auc(-train[:, 0], -holdout[:, 0])
     measurements["auc_nearest_haplotype"] = Measurement(area, members.size + others.size, error)
+    sides = data.train, data.holdout
+    measurements["auc_tracts"] = area_evidence(*(longest_tracts(data, one) for one in sides))
+    measurements["auc_kinship"] = (
+        area_evidence(*(closest_kin(data, one) for one in sides))
+        if data.train.ploidy == 2
+        else Measurement(None, note="people aren't diploid")
+    )
     return MetricResult(measurements, {"roc": curve(members, others)})
 
 
@@ -86,7 +95,6 @@ def by_frequencies(
     measurements = judged(*scored, params.bootstraps, boot, note)
     ploidy = train.ploidy
     variants = {
-        "auc_candidates": auc(*within(known[0], known[1])),
         "auc_all_sites": auc(*within(members.every, others.every)),
         "auc_homer": auc(*within(members.homer, others.homer)),
         "auc_haplotype": auc(*within(members.haplotype, others.haplotype, ploidy), ploidy),
@@ -94,6 +102,7 @@ def by_frequencies(
     }
     for name, (area, error) in variants.items():
         measurements[name] = Measurement(area, people, error)
+    measurements["auc_candidates"] = area_evidence(*within(known[0], known[1]))
     measurements["independent_sites"] = Measurement(float(thinned.size))
     return MetricResult(measurements, {"roc": curve(*scored)})
 

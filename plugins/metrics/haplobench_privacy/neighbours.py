@@ -18,7 +18,8 @@ from haplobench_privacy.cohorts import (
     share,
     share_error,
 )
-from haplobench_privacy.roc import auc
+from haplobench_privacy.evidence import closest_kin
+from haplobench_privacy.roc import auc, difference_evidence, share_evidence
 from haplobench_privacy.specs.attacks import KINSHIP
 from haplobench_privacy.specs.distances import DistanceParams
 
@@ -48,6 +49,7 @@ def nearest_neighbours(
             "exact_copies": share(to_train == 0),
             "holdout_exact_copies": share(unseen == 0),
             "excess_copies": excess(to_train == 0, unseen == 0),
+            "copied_haplotypes": _copied(data),
             "near_share": share(to_train <= near),
             "excess_near": excess(to_train <= near, unseen <= near),
             "train_distance": Measurement(float(np.median(to_train)), n),
@@ -58,6 +60,22 @@ def nearest_neighbours(
             "real": {"holdout_to_train": unseen.astype(np.int32)},
         },
     )
+
+
+def _copied(data: Cohorts) -> Measurement:
+    """People one of whose haplotypes is in the cohort: of training people, less of held-out."""
+    cohort = _keys(data.packed(data.synthetic))
+    copied: list[NDArray[np.bool_]] = []
+    for panel in (data.train, data.holdout):
+        same = np.isin(_keys(data.packed(panel)), cohort)
+        copied.append(np.asarray(same.reshape(-1, panel.ploidy).any(axis=1)))
+    return share_evidence(copied[0], copied[1], note=data.note)
+
+
+def _keys(rows: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Packed haplotypes as one value each: equal where they are."""
+    rows = np.ascontiguousarray(rows)
+    return rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
 
 
 def _unseen_ratio(synthetic: NDArray[np.int64], unseen: NDArray[np.int64]) -> Measurement:
@@ -156,7 +174,7 @@ def privacy_loss(
     error = float(np.sqrt(np.square(errors).sum())) / 2
     return MetricResult(
         {
-            "privacy_loss": Measurement(float(loss), test.size, error, note=data.note),
+            "privacy_loss": difference_evidence(float(loss), error, test.size, note=data.note),
             "train_aa_truth": _mean(train.truth, train.size),
             "train_aa_syn": _mean(train.synthetic, train.size),
         }
@@ -193,6 +211,9 @@ def kinship(
         upper = least
     related = DEGREES["second"]
     measurements["excess_related"] = excess(synthetic >= related, unseen >= related, data.note)
+    kin = [closest_kin(data, panel) for panel in (data.train, data.holdout)]
+    for name, degree in (("duplicated_people", "duplicate"), ("related_people", "second")):
+        measurements[name] = share_evidence(*(k >= DEGREES[degree] for k in kin))
     area, error = auc(synthetic, unseen)
     measurements["closer_than_unseen"] = Measurement(area, synthetic.size + unseen.size, error)
     tables = {

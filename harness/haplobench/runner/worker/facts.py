@@ -81,6 +81,10 @@ class MeasurementFacts:
     value: float | None
     n: int | None
     standard_error: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    detectable: float | None = None
     labels: Mapping[str, str]
     note: str
     problem: str

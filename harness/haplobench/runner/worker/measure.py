@@ -232,16 +232,24 @@ def _row(spec: MetricSpec, submetric: str, measurement: object) -> MeasurementFa
     value, problem = _number(measurement.value), ""
     if value is not None and not math.isfinite(value):
         value, problem = None, f"metric {spec.name}: {submetric} is {value}, expected a number"
-    error = _number(measurement.standard_error)
     return MeasurementFacts(
         submetric=submetric,
         value=value,
         n=None if measurement.n is None else int(measurement.n),
-        standard_error=error if error is not None and math.isfinite(error) else None,
+        standard_error=_finite(measurement.standard_error),
+        low=_finite(measurement.low),
+        high=_finite(measurement.high),
+        p=_finite(measurement.p),
+        detectable=_finite(measurement.detectable),
         labels={str(key): str(label) for key, label in measurement.labels.items()},
         note=shortened(str(measurement.note), _NOTE),
         problem=problem,
     )
+
+
+def _finite(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _number(value: object) -> float | None:

@@ -10,7 +10,11 @@ from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
 from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
 
 _lower = partial(SubmetricSpec, direction="lower")
-_closer = partial(SubmetricSpec, direction="closer")
+_evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
+# An attack that finds a training person before a held-out one two times of three matters.
+area = partial(
+    SubmetricSpec, direction="lower", ideal=0.5, min_effect=0.02, evidence=True, material=0.65
+)
 _info = partial(SubmetricSpec, direction="info")
 
 _VOVK = (
@@ -100,40 +104,19 @@ def _roc_figure(name: str) -> FigureSpec:
 def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
     """What every attack reports: `kind` for titles, `score` what it scores people by, in words."""
     return (
-        _closer(
+        area(
             "auc",
             f"AUC ({kind})",
             f"Probability that a training person scores above a held-out one (ties 1/2); "
-            f"{score} Standard error after DeLong.",
-            ideal=0.5,
-            min_effect=0.02,
+            f"{score} Standard error and interval after DeLong, p-value after Mann and Whitney.",
             headline=True,
         ),
         _info(
-            "auc_low",
-            f"AUC ({kind}), lower bound",
-            "Lower end of the AUC's 95 % interval, normal on the logit scale (Clopper-Pearson "
-            "where the AUC is 0 or 1).",
-        ),
-        _info("auc_high", f"AUC ({kind}), upper bound", "Upper end of the same interval."),
-        _closer(
             "tpr_at_low_fpr",
             f"TPR at 1 % FPR ({kind})",
             "Share of training people found where 1 % of held-out people are called members (ROC "
-            "interpolated between tied scores). Standard error by bootstrap over people.",
-            ideal=0.01,
-            min_effect=0.01,
-            headline=True,
-        ),
-        _info(
-            "tpr_low",
-            f"TPR at 1 % FPR ({kind}), lower bound",
-            "2.5th percentile of the same bootstrap.",
-        ),
-        _info(
-            "tpr_high",
-            f"TPR at 1 % FPR ({kind}), upper bound",
-            "97.5th percentile of the same bootstrap.",
+            "interpolated between tied scores). Standard error and interval by bootstrap over "
+            "people. With fewer than some hundreds of held-out people it says little.",
         ),
         _info(
             "advantage",
@@ -146,7 +129,7 @@ def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
 
 MEMBERSHIP_INFERENCE = MetricSpec(
     name="membership-inference",
-    version="2",
+    version="3",
     target="haplobench_privacy.membership:by_distance",
     summary=(
         "Whether an attacker who holds a synthetic cohort of the training panel's size and a "
@@ -173,12 +156,25 @@ MEMBERSHIP_INFERENCE = MetricSpec(
             "AUC by nearer haplotype",
             "AUC where a person's score is minus the least d of their haplotypes.",
         ),
+        area(
+            "auc_tracts",
+            "AUC (tracts)",
+            "AUC where a person's score is the longest exact match, in sites, of either haplotype "
+            "with a synthetic one.",
+            headline=True,
+        ),
+        area(
+            "auc_kinship",
+            "AUC (kinship)",
+            "AUC where a person's score is the KING-robust kinship with the closest synthetic "
+            "person.",
+        ),
     ),
 )
 
 MEMBERSHIP_LIKELIHOOD = MetricSpec(
     name="membership-likelihood",
-    version="1",
+    version="2",
     target="haplobench_privacy.membership:by_frequencies",
     summary=(
         "Whether allele frequencies of the synthetic cohort give training people away, as those "
@@ -201,38 +197,30 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "q that of held-out people of other folds, minus the population's mean score, so that "
             "ancestry isn't mistaken for membership.",
         ),
-        _closer(
+        area(
             "auc_candidates",
             "AUC, all candidates known",
             "The same with q the frequency among all real people together: an attacker who knows "
             "every candidate, and not which of them were trained on. The strongest of these "
             "attacks: exact frequencies of a small panel give its people away.",
-            ideal=0.5,
-            min_effect=0.02,
         ),
-        _closer(
+        _info(
             "auc_all_sites",
             "AUC, all sites",
             "The AUC at all sites, linked ones taken as independent, which weighs long haplotypes "
             "by their length.",
-            ideal=0.5,
-            min_effect=0.02,
         ),
-        _closer(
+        _info(
             "auc_homer",
             "AUC, Homer's statistic",
             "The AUC at all sites by T = mean(D) / (sd(D) / sqrt(sites)), D = |y - q| - |y - p|, "
             "y the person's own frequency (0, 1/2, 1) at a site.",
-            ideal=0.5,
-            min_effect=0.02,
         ),
-        _closer(
+        _info(
             "auc_haplotype",
             "AUC, single haplotypes",
             "The AUC of the likelihood ratio where single haplotypes are attacked; standard error "
             "over people, whose haplotypes aren't independent (Obuchowski 1997).",
-            ideal=0.5,
-            min_effect=0.02,
         ),
         _info(
             "auc_uncentred",
@@ -245,7 +233,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
 
 MEMBERSHIP_SHADOW = MetricSpec(
     name="membership-shadow",
-    version="1",
+    version="2",
     target="haplobench_privacy.membership:with_shadows",
     summary=(
         "Membership inference by an attacker who can fit the same generator to other people, and "
@@ -269,20 +257,16 @@ MEMBERSHIP_SHADOW = MetricSpec(
             "fitted on random halves of all people (each person's own gain shrunk to "
             "everybody's), variances pooled.",
         ),
-        _closer(
+        _info(
             "calibrated_tpr",
             "TPR at the shadows' threshold",
             "Share of training people above the score that 1 % of people exceed in shadow cohorts "
             "they weren't fitted on, each scored by the other shadows.",
-            ideal=0.01,
-            min_effect=0.01,
         ),
-        _closer(
+        _info(
             "calibrated_fpr",
             "FPR at the shadows' threshold",
             "Share of held-out people above that score: 1 % if the threshold carries over.",
-            ideal=0.01,
-            min_effect=0.01,
         ),
     ),
 )
@@ -303,7 +287,7 @@ class AttributeParams(DistanceParams):
 
 ATTRIBUTE_INFERENCE = MetricSpec(
     name="attribute-inference",
-    version="1",
+    version="2",
     target="haplobench_privacy.attributes:attribute_inference",
     summary=(
         "Whether an attacker who knows most of a person's genome can fill in the rest from the "
@@ -318,14 +302,14 @@ ATTRIBUTE_INFERENCE = MetricSpec(
     cohort="train",
     citations=(_STADLER,),
     submetrics=(
-        _closer(
+        _evidence(
             "leak",
             "Attribute leak",
             "Balanced accuracy (both alleles of a site weigh the same) of hidden alleles, by vote "
             "of the synthetic haplotypes nearest at the shown sites around, of training people "
             "minus that of held-out people; also by MAF. Standard error over people.",
-            ideal=0.0,
             min_effect=0.01,
+            material=0.05,
             headline=True,
         ),
         _info(
@@ -359,30 +343,25 @@ ATTRIBUTE_INFERENCE = MetricSpec(
 )
 
 
-def _degree(
-    name: str, words: str, range_: str, *, headline: bool = False
-) -> tuple[SubmetricSpec, ...]:
+def _degree(name: str, words: str, range_: str) -> tuple[SubmetricSpec, ...]:
     return (
-        SubmetricSpec(
+        _info(
             name,
             words,
             f"Share of synthetic people whose closest training relative has a kinship {range_}.",
-            "info",
         ),
         _info(f"holdout_{name}", f"{words}, held-out people", "The same share of held-out people."),
-        _lower(
+        _info(
             f"excess_{name}",
             f"{words}, excess",
             f"{words}: the share of synthetic people minus that of held-out people.",
-            min_effect=0.02,
-            headline=headline,
         ),
     )
 
 
 KINSHIP = MetricSpec(
     name="kinship",
-    version="1",
+    version="2",
     target="haplobench_privacy.neighbours:kinship",
     summary=(
         "Whether synthetic people look like relatives of training people, beyond how unseen "
@@ -406,15 +385,31 @@ KINSHIP = MetricSpec(
         ),
     ),
     submetrics=(
-        _lower(
+        _evidence(
+            "duplicated_people",
+            "People with a double",
+            "Share of training people with a synthetic person (rows 2i and 2i + 1) of KING-robust "
+            "kinship of at least 2^-1.5 = .354, minus the held-out people's share; p-value after "
+            "Fisher.",
+            min_effect=0.02,
+            material=0.1,
+            headline=True,
+        ),
+        _evidence(
+            "related_people",
+            "People with a relative",
+            "The same with a kinship of at least 2^-3.5 = .0884: duplicates, first and second "
+            "degree.",
+            min_effect=0.02,
+            material=0.1,
+        ),
+        _info(
             "excess_related",
             "Excess of relatives",
-            "Share of synthetic people (rows 2i and 2i + 1) with a duplicate or a first- or "
-            "second-degree relative in train (KING-robust kinship of at least 2^-3.5 = .0884), "
-            "minus the held-out people's share.",
-            min_effect=0.02,
+            "Share of synthetic people with a duplicate or a first- or second-degree relative in "
+            "train, minus the held-out people's share.",
         ),
-        *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354", headline=True),
+        *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354"),
         *_degree("first_degree", "First degree", "of .177 to .354"),
         *_degree("second_degree", "Second degree", "of .0884 to .177"),
         _info(
@@ -506,7 +501,7 @@ class AuditParams(DistanceParams):
 
 AUDIT = MetricSpec(
     name="audit",
-    version="2",
+    version="3",
     target="haplobench_privacy.audit:audit",
     summary=(
         "A lower bound on ε from attacks on this one run: no (ε, δ)-differentially private "
@@ -521,14 +516,13 @@ AUDIT = MetricSpec(
     cohort="train",
     citations=(_STEINKE,),
     submetrics=(
-        _lower(
+        _info(
             "epsilon_lower",
             "Audited ε",
             "Largest ε that right guesses of who of a pair (one training, one held-out person of "
             "a population; the split's fair coin) was trained on refute with 95 % confidence over "
             "all scores and numbers of guesses tried (Bonferroni): theorem 5.2 of Steinke et al.; "
             "for adding or removing a person, of which an exchange is two.",
-            min_effect=0.1,
             headline=True,
         ),
         _info(
@@ -547,10 +541,11 @@ AUDIT = MetricSpec(
             "Claimed ε",
             "The ε that the generator claims; none where its noise can be repeated.",
         ),
-        _lower(
+        _evidence(
             "claim_refuted",
             "Claim refuted",
-            "1 where the audited ε exceeds the claimed one, else 0.",
+            "1 where the audited ε exceeds the claimed one, else 0; the p-value is that of the "
+            "claimed ε.",
         ),
     ),
 )

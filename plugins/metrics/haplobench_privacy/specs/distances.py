@@ -8,7 +8,7 @@ from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
 
-_lower = partial(SubmetricSpec, direction="lower")
+_evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
 _closer = partial(SubmetricSpec, direction="closer")
 _info = partial(SubmetricSpec, direction="info")
 
@@ -50,7 +50,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
         "covered, AA synthetic above it that synthetic ones are unlike real ones, below it that "
         "they crowd around real ones or into the middle; their mean hides opposite failures."
     ),
-    family="privacy",
+    family="fidelity",
     params=DistanceParams,
     needs=(NUMBA,),
     floor="train",
@@ -103,7 +103,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
 
 PRIVACY_LOSS = MetricSpec(
     name="privacy-loss",
-    version="1",
+    version="2",
     target="haplobench_privacy.neighbours:privacy_loss",
     summary=(
         "How much harder it is to tell synthetic haplotypes from training ones than from held-out "
@@ -117,13 +117,13 @@ PRIVACY_LOSS = MetricSpec(
     sites="all",
     citations=(_YALE,),
     submetrics=(
-        _closer(
+        _evidence(
             "privacy_loss",
             "Privacy loss",
             "Mean of AA truth and AA synthetic against the holdout, minus the same against the "
             "training haplotypes at the same size (exact expectation over subsamples).",
-            ideal=0.0,
             min_effect=0.02,
+            material=0.1,
             headline=True,
         ),
         _info(
@@ -141,7 +141,7 @@ PRIVACY_LOSS = MetricSpec(
 
 NEAREST_NEIGHBOURS = MetricSpec(
     name="nearest-neighbours",
-    version="1",
+    version="2",
     target="haplobench_privacy.neighbours:nearest_neighbours",
     summary=(
         "How near synthetic haplotypes lie to training ones, against how near they lie to "
@@ -174,33 +174,39 @@ NEAREST_NEIGHBOURS = MetricSpec(
             ideal=1.0,
             min_effect=0.05,
             headline=True,
+            family="fidelity",
         ),
-        _closer(
+        _info(
             "distance_ratio",
             "Nearest distance, train/holdout",
             "Mean Hamming distance of a synthetic haplotype to its nearest training haplotype "
             "over that to its nearest held-out one; the larger side counts as subsampled to the "
             "size of the smaller (exact expectation over all subsamples). A copy of N training "
             "haplotypes scores 1 - n / N with n held-out ones.",
-            ideal=1.0,
-            min_effect=0.05,
+        ),
+        _evidence(
+            "copied_haplotypes",
+            "People copied verbatim",
+            "Share of training people of whom a haplotype is in the cohort, identical at every "
+            "site, minus the held-out people's share; p-value after Fisher.",
+            min_effect=0.01,
+            material=0.1,
+            headline=True,
         ),
         _info(
             "exact_copies",
             "Exact copies",
             "Share of synthetic haplotypes identical to a training haplotype at every site.",
-            headline=True,
         ),
         _info(
             "holdout_exact_copies",
             "Exact copies, held-out people",
             "Share of held-out haplotypes identical to a training haplotype.",
         ),
-        _lower(
+        _info(
             "excess_copies",
             "Excess of exact copies",
             "Exact copies minus the held-out people's own share.",
-            min_effect=0.01,
         ),
         _info(
             "near_share",
@@ -208,13 +214,12 @@ NEAREST_NEIGHBOURS = MetricSpec(
             "Share of synthetic haplotypes whose nearest training haplotype is at most as far as "
             "the 1st percentile of the held-out haplotypes' nearest training distances.",
         ),
-        _lower(
+        _info(
             "excess_near",
             "Excess within 1st percentile",
             "That share minus the held-out haplotypes' own (above 1 % where distances tie). Where "
             "1 % of held-out haplotypes or more are exact copies this is the excess of exact "
             "copies again, and near copies show in the nearest distance.",
-            min_effect=0.01,
         ),
         _info(
             "train_distance",
@@ -244,7 +249,7 @@ class TractParams(DistanceParams):
 
 COPIED_TRACTS = MetricSpec(
     name="copied-tracts",
-    version="1",
+    version="2",
     target="haplobench_privacy.tracts:copied_tracts",
     summary=(
         "The longest stretch that a synthetic haplotype shares, allele for allele, with a "
@@ -277,23 +282,21 @@ COPIED_TRACTS = MetricSpec(
             ideal=1.0,
             min_effect=0.1,
             headline=True,
+            family="fidelity",
         ),
-        _closer(
+        _info(
             "matched_ratio",
             "Longest tract, train/holdout",
             "Mean longest exact match of a synthetic haplotype, in sites, with training "
             "haplotypes over that with held-out ones, at equal numbers of both (disjoint seeded "
             "parts of the larger side, averaged).",
-            ideal=1.0,
-            min_effect=0.1,
         ),
-        _lower(
+        _info(
             "excess_long",
             "Excess of long tracts",
             "Share of synthetic haplotypes whose longest match with a training haplotype is at "
             "least as long as the 99th percentile of the held-out haplotypes', minus their own "
             "share (above 1 % where lengths tie).",
-            min_effect=0.01,
         ),
         _info(
             "tract_sites",

@@ -1,0 +1,127 @@
+"""Evidence of leaks: what all attacks together say of a generator, errors of many bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from haplobench.results.description import SubmetricInfo
+from haplobench.results.records import FLOOR, SUBSAMPLE, Record
+from haplobench.results.table import Labels, Run, labels_of, row_label
+
+LEVEL = 0.05
+"""Probability with which a generator that gives nobody away is said to leak, at most."""
+
+Finding = Literal["leak", "unseen", "clear", "unclear"]
+FINDINGS: Mapping[Finding, str] = {
+    "leak": "training people are given away beyond what held-out people are",
+    "unseen": "not seen by this attack; others find a leak",
+    "clear": "no leak seen; one of the size that matters would have been",
+    "unclear": "can't tell: no leak seen, but these people are too few to see one that matters",
+}
+"""What an attack's numbers mean, in words."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One number that is evidence, over all cohorts of a generator on a dataset.
+
+    Attributes
+    ----------
+    p : float
+        Least p-value of its cohorts, times their number (Bonferroni).
+    adjusted : float
+        `p` adjusted for all attacks on the generator (Holm 1979).
+    low, high : float or None
+        The least lower and the greatest upper bound of the cohorts' 95 % intervals.
+    detectable : float or None
+        The greatest of what the cohorts' people could show.
+    finding : str
+        A key of `FINDINGS`.
+    """
+
+    info: SubmetricInfo
+    p: float
+    adjusted: float
+    low: float | None
+    high: float | None
+    detectable: float | None
+    finding: Finding
+
+
+AttackKey = tuple[str, str, Labels]
+
+
+def judge_attacks(run: Run, level: float = LEVEL) -> dict[tuple[str, str], dict[AttackKey, Attack]]:
+    """Attacks by dataset and row of the tables, then by metric, submetric and labels.
+
+    The chance that any attack on a row finds a leak where there is none is at most `level`:
+    p-values hold for one cohort each, and whatever depends on what, Bonferroni's and Holm's
+    corrections hold. A row's attacks are `clear` only if none of them finds a leak.
+    """
+    known = {(m.name, item.name): item for m in run.metrics.values() for item in m.submetrics}
+    rows: dict[tuple[str, str], dict[AttackKey, list[Record]]] = {}
+    for record in run.records:
+        info = known.get((record.metric, record.submetric))
+        if info is None or not info.evidence or record.p is None or record.value is None:
+            continue
+        if record.role in (FLOOR, SUBSAMPLE):
+            continue
+        place = (record.dataset, row_label(record.generator, record.world_size))
+        key = (record.metric, record.submetric, labels_of(record))
+        rows.setdefault(place, {}).setdefault(key, []).append(record)
+    return {place: _judge(attacks, known, level) for place, attacks in rows.items()}
+
+
+def _judge(
+    attacks: Mapping[AttackKey, Sequence[Record]],
+    known: Mapping[tuple[str, str], SubmetricInfo],
+    level: float,
+) -> dict[AttackKey, Attack]:
+    p = {
+        key: min(1.0, len(records) * min(record.p or 0.0 for record in records))
+        for key, records in attacks.items()
+    }
+    adjusted = dict(zip(p, holm(list(p.values())), strict=True))
+    leaks = any(value <= level for value in adjusted.values())
+    judged = {}
+    for key, records in attacks.items():
+        info = known[key[:2]]
+        lows, highs, detectable = (
+            [value for record in records if (value := getattr(record, name)) is not None]
+            for name in ("low", "high", "detectable")
+        )
+        high, least = max(highs, default=None), max(detectable, default=None)
+        judged[key] = Attack(
+            info,
+            p[key],
+            adjusted[key],
+            min(lows, default=None),
+            high,
+            least,
+            "leak"
+            if adjusted[key] <= level
+            else "unseen"
+            if leaks
+            else "clear"
+            if _shown_absent(info, high, least)
+            else "unclear",
+        )
+    return judged
+
+
+def _shown_absent(info: SubmetricInfo, high: float | None, detectable: float | None) -> bool:
+    """Whether what matters would have been seen: by the interval, else by the power."""
+    bound = detectable if high is None else high
+    return info.material is not None and bound is not None and bound <= info.material
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values adjusted so that the chance of any false one is bounded (Holm 1979)."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted
