@@ -1,13 +1,73 @@
 """What all attacks together say: Holm's correction, and when "no leak seen" may be said."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import pytest
-from statsmodels.stats.multitest import multipletests
 
-from haplobench.report.evidence import holm
+from haplobench.report.evidence import holm, judge_attacks
+from haplobench.results.description import MetricInfo, SubmetricInfo
+from haplobench.results.records import Record
+from haplobench.results.table import Run
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_holm_is_statsmodels(seed: int) -> None:
-    p = np.random.default_rng(seed).random(12) ** 3
-    assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])
+def test_holm_of_a_worked_example() -> None:
+    # Least times 4, next times 3, next times 2, last times 1; never less than one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_bounds_the_chance_of_any_false_alarm() -> None:
+    rng = np.random.default_rng(1)
+    alarms = [min(holm(list(rng.random(12)))) <= 0.05 for _ in range(4000)]
+    assert 0.035 < np.mean(alarms) <= 0.06
+
+
+NUMBERS = {
+    name: SubmetricInfo(name, name, evidence=True, ideal=0.5, material=0.65)
+    for name in ("distance", "tracts", "kinship")
+}
+ATTACK = MetricInfo("attack", "privacy", submetrics=tuple(NUMBERS.values()))
+
+
+def _record(number: str, p: float, high: float, seed: int = 1) -> Record:
+    row = cast(Record, object.__new__(Record))
+    vars(row).update({name: getattr(Record, name, "") for name in Record.__dataclass_fields__})
+    return replace(
+        row,
+        dataset="d",
+        generator="g",
+        role="generator",
+        world_size=1,
+        labels={},
+        metric="attack",
+        submetric=number,
+        seed=seed,
+        value=0.6,
+        p=p,
+        low=0.4,
+        high=high,
+        detectable=0.7,
+    )
+
+
+def _findings(*records: Record) -> dict[str, str]:
+    run = Run(Path(), {}, {}, {}, {"attack": ATTACK}, list(records))
+    return {key[1]: one.finding for key, one in judge_attacks(run)["d", "g"].items()}
+
+
+def test_a_leak_takes_green_from_all_attacks() -> None:
+    calm = _record("distance", 0.4, 0.6), _record("tracts", 0.4, 0.7)
+    assert _findings(*calm) == {"distance": "clear", "tracts": "unclear"}
+    found = _findings(*calm, _record("kinship", 0.001, 0.9))
+    assert found == {"distance": "unseen", "tracts": "unseen", "kinship": "leak"}
+
+
+def test_any_cohort_may_leak_and_many_are_corrected_for() -> None:
+    seeds = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.01, 0.9))]
+    assert _findings(*seeds) == {"distance": "leak"}
+    more = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.02, 0.9))]
+    assert _findings(*more) == {"distance": "clear"}
