@@ -66,6 +66,16 @@ def test_what_is_no_number_is_not_written(tmp_path: Path, value: float) -> None:
     assert not (tmp_path / "records.jsonl").exists()
 
 
+@pytest.mark.parametrize("place", ["markov", "generator_name", "dataset_digest"])
+def test_a_line_that_is_not_text_is_passed_over(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "records.jsonl"
+    append_records(path, [record(seed=1), record(seed=2)])
+    first, second = path.read_bytes().splitlines(keepends=True)
+    torn = first.replace(place.encode(), place.encode()[:-1] + b"\xa2")
+    path.write_bytes(torn + second)
+    assert [found.seed for found in read_records(path)] == [2]
+
+
 def test_a_torn_last_line_spoils_neither_what_came_before_nor_what_comes_after(
     tmp_path: Path,
 ) -> None:

@@ -144,7 +144,7 @@ def test_results(run: Path, tmp_path: Path) -> None:
         "resume": resumed,
     }
     files = (here / "records.jsonl", here / "run.json", here / "suite.yaml")
-    costs = (*here.glob("costs/*.json"), *here.glob("series/*/0/*.npz"))
+    costs = sorted((*here.glob("costs/*.json"), *here.glob("series/*/0/*.npz")))
     fuzz("results", contents(*files[:2], *files, *costs), readers, mutate_json_or_bytes)
 
 
@@ -182,9 +182,9 @@ def test_models(run: Path, tmp_path: Path, module_toys: Any) -> None:
     )
     folder = run_suite(suite, registry, tmp_path / "results").run_folder
     store = folder.parent / "stages"
-    fitted = [path for path in store.glob("fit/*/model/**/*") if path.is_file()]
-    panels = [path for path in store.glob("prepare/*/**/*") if path.is_file()]
-    notes = list(folder.glob("models/*.json"))
+    fitted = sorted(path for path in store.glob("fit/*/model/**/*") if path.is_file())
+    panels = sorted(path for path in store.glob("prepare/*/**/*") if path.is_file())
+    notes = sorted(folder.glob("models/*.json"))
 
     def generate(label: str) -> Callable[[], object]:
         def read() -> None:
@@ -237,5 +237,5 @@ def test_command_outputs(tmp_path: Path, form: str) -> None:
             assert rows.shape == (8, 30)
             assert set(np.unique(rows)) <= {0, 1}
 
-    beside = [other for other in tmp_path.iterdir() if other.is_file()]
+    beside = sorted(other for other in tmp_path.iterdir() if other.is_file())
     fuzz(f"command {form}", contents(*beside), {"read": read})

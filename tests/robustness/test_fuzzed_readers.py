@@ -287,7 +287,7 @@ def test_plink(name: str, others: tuple[str, ...], panel: Panel, tmp_path: Path)
 
 def test_vcf_zarr(panel: Panel, tmp_path: Path) -> None:
     write_panel(panel, tmp_path / "a.vcz")
-    files = [path for path in (tmp_path / "a.vcz").rglob("*") if path.is_file()]
+    files = sorted(path for path in (tmp_path / "a.vcz").rglob("*") if path.is_file())
     fuzz(
         "readers vcz",
         {path: path.read_bytes() for path in files},
@@ -306,7 +306,9 @@ SHAPEIT = "pos\tchr\tcM\n" + "".join(f"{1000 + 50 * i}\t20\t{i / 100}\n" for i i
 HAPMAP = "Chromosome\tPosition(bp)\tRate(cM/Mb)\tMap(cM)\n" + "".join(
     f"chr20\t{1000 + 50 * i}\t200\t{i / 100}\n" for i in range(30)
 )
-BEDGRAPH = "".join(f"20\t{1000 + 50 * i}\t{1050 + 50 * i}\t200\n" for i in range(30))
+BEDGRAPH = "chrom\tchromStart\tchromEnd\tvalue\n" + "".join(
+    f"20\t{1000 + 50 * i}\t{1050 + 50 * i}\t200\n" for i in range(30)
+)
 
 
 @pytest.mark.parametrize("text", [SHAPEIT, HAPMAP, BEDGRAPH])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from haplobench.files import owner
 from haplobench.runner.store import StageStore
 
 
@@ -42,3 +43,21 @@ def test_work_of_processes_that_are_gone_is_swept(tmp_path: Path) -> None:
     assert not gone.exists()
     assert ours.exists()
     assert foreign.exists()
+
+
+def test_scratch_files_of_processes_that_are_gone_are_swept(tmp_path: Path) -> None:
+    places = [
+        tmp_path,
+        tmp_path / "measure" / "ab",
+        tmp_path / "checkpoints",
+        tmp_path / "checkpoints" / "fit-key",
+        tmp_path / "checkpoints" / "fit-key" / "deep" / "er",
+    ]
+    gone, ours = f".new.{os.uname().nodename}.999999999.ab", f".new.{owner()}.ab"
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / gone).touch()
+        (place / ours).touch()
+    StageStore(tmp_path).sweep()
+    assert not [place for place in places if (place / gone).exists()]
+    assert all((place / ours).exists() for place in places)

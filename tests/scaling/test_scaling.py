@@ -351,3 +351,16 @@ def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
     assert "25%" in use.svg or "20%" in use.svg
     assert "aten::11" in figure.svg
     assert "aten::12" not in figure.svg
+
+
+def test_costs_that_tell_nothing_of_gpus_are_read(tmp_path: Path) -> None:
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: without(v) for k, v in value.items() if k != "peak_gpu_memory"}
+        return [without(item) for item in value] if isinstance(value, list | tuple) else value
+
+    costs = [cost(p) for p in (1, 2)]
+    bare = [CellCost(**{**without(vars(one)), "draws": tuple(without(one.draws))}) for one in costs]
+    found = curve(write(tmp_path, bare))
+    assert [point.peak_gpu_memory for point in found.points] == [None, None]
+    assert [point.seconds for point in found.points] == [one.fit["wall"] for one in costs]

@@ -222,7 +222,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Record | None:
         record: Record = _decoder().decode(line)
         if 1 <= record.schema <= SCHEMA:
             return _as_today(record)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
     # Torn, no record, a newer program's, or one that only the standard library's parser takes.
     try:

@@ -193,8 +193,8 @@ class StageStore:
             with contextlib.suppress(OSError):
                 if gone or folder.stat().st_mtime < time.time() - _ABANDONED:
                     remove_tree(folder)
-        for scratch in (*self.root.glob(".*"), *self.root.glob("measure/*/.*")):
-            if is_abandoned(scratch):
+        for places in (".*", "measure/*/.*", "checkpoints/**/.*"):
+            for scratch in filter(is_abandoned, self.root.glob(places)):
                 scratch.unlink(missing_ok=True)
 
 

@@ -190,7 +190,7 @@ def _memory_point(
     dataset: str, name: str, ranks: int, batch: int, costs: Sequence[CellCost]
 ) -> MemoryPoint:
     peaks = [max(rank["peak_rss"] for rank in cost.fit["ranks"]) for cost in costs]
-    gpu = [cost.fit["peak_gpu_memory"] for cost in costs]
+    gpu = [cost.fit.get("peak_gpu_memory") for cost in costs]
     known = [float(peak) for peak in gpu if peak is not None]
     return MemoryPoint(dataset, name, ranks, batch, fmean(peaks), fmean(known) if known else None)
 
@@ -279,7 +279,8 @@ def _point(costs: Sequence[CellCost], stage: Stage) -> Point:
     def middle(of: Callable[[Mapping[str, Any]], float]) -> float:
         return median(of(work) for work in works)
 
-    gpu = [work["peak_gpu_memory"] for work in works if work["peak_gpu_memory"] is not None]
+    peaks = [work.get("peak_gpu_memory") for work in works]
+    gpu = [peak for peak in peaks if peak is not None]
     use = [rank.get("gpu_utilisation") for work in works for rank in work["ranks"]]
     used = [share for share in use if share is not None]
     parts = {name: middle(lambda work, name=name: _step(work, name)) for name in PARTS}  # type: ignore[misc]

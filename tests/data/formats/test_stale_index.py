@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,34 @@ def test_damaged_csi(tmp_path: Path) -> None:
     made.write_bytes(made.read_bytes()[:-30])
     with pytest.raises(FormatError, match=r"a.bcf.csi: not a whole index.*bcftools index -f"):
         read_panel(path, ReadOptions(contig="20"))
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "counts"),
+    [
+        # Places of counts in the text of an index of one contig, of which one bin has records: of
+        # contigs, of bytes of names or more, of bins, of the bin's chunks, of windows.
+        ("a.vcf.gz", ".tbi", (4, 32, 39, 47, 107)),
+        ("a.vcf.gz", ".csi", (8, 12, 47, 51, 67)),
+        ("a.bcf", ".csi", (8, 12, 16, 20, 36)),
+    ],
+)
+@pytest.mark.parametrize("region", ["20:1-1,000,000", ""])
+def test_an_index_that_counts_more_than_it_holds(
+    name: str, ending: str, counts: tuple[int, ...], region: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    write(path, text(20))
+    made = index(path, ending)
+    whole = gzip.decompress(made.read_bytes())
+    for place in counts:
+        assert 0 <= struct.unpack_from("<i", whole, place)[0] < 100
+        for count in (1 << 24, (1 << 31) - 1, -1):
+            content = bytearray(whole)
+            struct.pack_into("<i", content, place, count)
+            made.write_bytes(gzip.compress(content))
+            if name == "a.bcf" and not region:  # nothing reads it
+                assert read_panel(path)[0].n_sites == 20
+                continue
+            with pytest.raises(FormatError, match=f"{made.name}: not a whole index"):
+                read_panel(path, ReadOptions(region=region))

@@ -253,3 +253,24 @@ def test_zarr_format_3(shards: tuple[int, ...] | None, panel: Panel, tmp_path: P
     (tmp_path / "b.vcz" / "call_genotype" / "c" / "1" / "0" / "0").unlink()
     with pytest.raises(FormatError, match="array call_genotype.*the chunk c/1/0/0 is not there"):
         read_panel(tmp_path / "b.vcz", allowed)
+
+
+@pytest.mark.parametrize("chunk", ["contig_id/0", "sample_id/0", "variant_allele/1.0"])
+@pytest.mark.parametrize("more", [1, 1 << 24, (1 << 32) - 100])
+def test_a_chunk_of_texts_that_counts_more_than_it_holds(
+    chunk: str, more: int, written: Path
+) -> None:
+    """numcodecs would ask for 8 bytes of memory for each text, 34 GB in the last case."""
+    array = zarr.open_group(str(written), mode="r")[chunk.split("/")[0]]
+    assert isinstance(array, zarr.Array)
+    path = written / chunk
+    content = path.read_bytes()
+    for codec in array.compressors:
+        content = bytes(codec.decode(content))  # type: ignore[union-attr, arg-type]
+    count = int.from_bytes(content[:4], "little") + more + len(content) // 4
+    content = count.to_bytes(4, "little") + content[4:]
+    for codec in array.compressors:
+        content = bytes(codec.encode(content))  # type: ignore[union-attr, arg-type]
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=rf"{chunk}: counts {count:,} texts, and there is room"):
+        read_panel(written, ReadOptions(max_missing=0.5))

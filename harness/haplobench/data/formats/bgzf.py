@@ -14,6 +14,7 @@ from haplobench.errors import FormatError
 
 MAX_BLOCK = 1 << 16
 _BINS = 37449
+_DEEPEST = 10  # levels below the coarsest: the numbers of their bins fit 32 bits
 _BLOCK_MAGIC = b"\x1f\x8b\x08\x04"
 # Bins of the levels, coarsest first: 1 of 512 Mb, 8 of 64 Mb, … 32,768 of 16 kb.
 _LEVELS = tuple((((1 << 3 * level) - 1) // 7, 1 << (29 - 3 * level)) for level in range(6))
@@ -62,9 +63,10 @@ class Tabix:
     @classmethod
     def parse(cls, data: bytes) -> Tabix:
         """From a `.tbi` file's text; raises ValueError or struct.error if it isn't a whole one."""
-        magic, n_contigs, *_, length = struct.unpack_from("<4s8i", data)
+        magic, n_contigs = struct.unpack_from("<4si", data)
         if magic != b"TBI\x01":
             raise ValueError(f"starts with {magic!r}")
+        length = _count(data, 32, 1)
         place = 36
         contigs = tuple(data[place : place + length].decode().rstrip("\0").split("\0"))
         if len(contigs) != n_contigs:
@@ -73,18 +75,18 @@ class Tabix:
         chunks: dict[str, list[tuple[int, int, int]]] = {}
         for contig in contigs:
             mine = chunks.setdefault(contig, [])
-            (n_bins,) = struct.unpack_from("<i", data, place)
+            n_bins = _count(data, place, 8)
             place += 4
             for _ in range(n_bins):
-                number, n_chunks = struct.unpack_from("<Ii", data, place)
+                (number,) = struct.unpack_from("<I", data, place)
+                n_chunks = _count(data, place + 4, 16)
                 place += 8
                 for _ in range(n_chunks):
                     begin, end = struct.unpack_from("<QQ", data, place)
                     place += 16
                     if number < _BINS:  # past them: counts, not places
                         mine.append((number, begin, end))
-            (n_windows,) = struct.unpack_from("<i", data, place)
-            place += 4 + 8 * n_windows
+            place += 4 + 8 * _count(data, place, 8)
         begins = [begin for mine in chunks.values() for _, begin, _ in mine]
         if not begins:
             raise ValueError("no records")
@@ -110,6 +112,19 @@ class Tabix:
         return None if begin >= stop else (Offset.of(begin), Offset.of(stop))
 
 
+def _count(data: bytes, place: int, size: int) -> int:
+    """The int32 at a place, which counts items of `size` bytes or more that come after it.
+
+    Raises ValueError, or struct.error, if there isn't room for them: htslib would ask for the
+    memory first.
+    """
+    (n,) = struct.unpack_from("<i", data, place)
+    room = (len(data) - place - 4) // size
+    if not 0 <= n <= room:
+        raise ValueError(f"counts {n} items at byte {place}, where there is room for {room}")
+    return int(n)
+
+
 def check_index(path: Path, index: Path) -> None:
     """Raise FormatError unless a tabix or CSI index is of this BGZF file, and of all of it.
 
@@ -119,7 +134,7 @@ def check_index(path: Path, index: Path) -> None:
     with path.open("rb") as handle:
         if handle.read(4) != _BLOCK_MAGIC:
             return
-    offsets = _index_offsets(index)
+    offsets = index_offsets(index)
     if not offsets:
         return
     begins = sorted({begin >> 16 for begin, _ in offsets})
@@ -155,7 +170,7 @@ def _block_at(handle: BinaryIO, offset: int) -> tuple[int, int] | None:
     return (size, struct.unpack("<I", tail)[0]) if len(tail) == 4 else None
 
 
-def _index_offsets(path: Path) -> list[tuple[int, int]]:
+def index_offsets(path: Path) -> list[tuple[int, int]]:
     """Virtual begin and end of every chunk of a `.tbi` or `.csi` file.
 
     Raises FormatError if it isn't a whole one.
@@ -167,17 +182,20 @@ def _index_offsets(path: Path) -> list[tuple[int, int]]:
             return [(begin, end) for mine in chunks for _, begin, end in mine]
         if data[:4] != b"CSI\x01":
             raise ValueError(f"starts with {data[:4]!r}")
-        depth, length = struct.unpack_from("<ii", data, 8)
+        (depth,) = struct.unpack_from("<i", data, 8)
+        if not 0 <= depth <= _DEEPEST:
+            raise ValueError(f"has bins of {depth} levels")
         places = ((1 << 3 * (depth + 1)) - 1) // 7  # bins past them hold counts
-        at = 16 + length
-        (n_contigs,) = struct.unpack_from("<i", data, at)
+        at = 16 + _count(data, 12, 1)
+        n_contigs = _count(data, at, 4)
         at += 4
         offsets: list[tuple[int, int]] = []
         for _ in range(n_contigs):
-            (n_bins,) = struct.unpack_from("<i", data, at)
+            n_bins = _count(data, at, 16)
             at += 4
             for _ in range(n_bins):
-                number, _, n_chunks = struct.unpack_from("<IQi", data, at)
+                (number,) = struct.unpack_from("<I", data, at)
+                n_chunks = _count(data, at + 12, 16)
                 at += 16
                 if number < places:
                     offsets += struct.iter_unpack("<QQ", data[at : at + 16 * n_chunks])

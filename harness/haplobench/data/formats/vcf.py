@@ -25,7 +25,7 @@ import pysam
 from numpy.typing import NDArray
 
 from haplobench.data.contigs import same_contig
-from haplobench.data.formats.bgzf import check_index
+from haplobench.data.formats.bgzf import check_index, index_offsets
 from haplobench.data.formats.collector import NO_ALLELE, Collector
 from haplobench.data.formats.options import (
     ReadOptions,
@@ -166,6 +166,10 @@ def read(
     """
     require_file(path)
     require_whole(path)
+    index = _index(path)
+    if index is not None and path.suffix != ".bcf":
+        # htslib reads a VCF's index with the header, whether it is asked for a region or not.
+        index_offsets(index)
     return read_apart(lambda: _read(path, options, scratch), path, scratch)
 
 
@@ -200,6 +204,12 @@ def _drop_marks(path: Path, plain: Path) -> None:
             if not line.startswith(b"#") and len(head) == 10:
                 line = b"\t".join(head[:9]) + _MARKED.sub(unmarked, b"\t" + head[9])
             out.write(line)
+
+
+def _index(path: Path) -> Path | None:
+    """The index that htslib reads beside a file; None if there is none."""
+    indices = [Path(f"{path}{ending}") for ending in (".csi", ".tbi")]
+    return next((each for each in indices if each.exists()), None)
 
 
 def _open(path: Path, file: Path) -> Any:
@@ -276,8 +286,7 @@ class _Reader:
     def _records(self) -> Iterator[Any]:
         """Records of the wanted contig and region, in the file's order."""
         wanted = self.options.wanted
-        indices = [Path(f"{self.file}{ending}") for ending in (".csi", ".tbi")]
-        index = next((each for each in indices if each.exists()), None)
+        index = _index(self.file)
         if wanted is not None and index is not None:
             check_index(self.file, index)
             yield from self._indexed(wanted)

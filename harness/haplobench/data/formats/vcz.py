@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,6 +118,7 @@ class _Store:
 
     path: Path
     group: Any
+    opened: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path) -> _Store:
@@ -142,6 +143,8 @@ class _Store:
 
     def array(self, name: str) -> Any:
         """An array, unread; FormatError where its description can't be read."""
+        if name in self.opened:
+            return self.opened[name]
         try:
             array = self.group[name]
         except Exception as error:  # damaged JSON, unknown codecs, wrong types
@@ -151,6 +154,7 @@ class _Store:
             ) from None
         if not isinstance(array, zarr.Array):
             raise FormatError(f"{self.path}: {name} is no array")
+        self.opened[name] = array
         return array
 
     def has(self, name: str) -> bool:
@@ -174,13 +178,15 @@ class _Store:
         array = self.array(name)
         if not sparse:
             for key in self._keys(array, start, stop, people):
-                if not (self.path / name / key).exists():
+                chunk = self.path / name / key
+                if not chunk.exists():
                     raise FormatError(
                         f"{self.path}: array {name}, rows {start} to {stop}: "
                         f"the chunk {key} is not there",
                         hint="copy or convert it again, with ZARR_ARRAY__WRITE_EMPTY_CHUNKS=True: "
                         "without it, a chunk of reference alleles alone looks like a lost one",
                     )
+                _check_texts(array, chunk)
         try:
             if people is None:
                 return np.asarray(array[start:stop])
@@ -278,6 +284,29 @@ class _Store:
                 hint="sort the file before converting it",
             )
         return contig, first + int(rows[0]), first + int(rows[-1]) + 1
+
+
+def _check_texts(array: Any, chunk: Path) -> None:
+    """Raise FormatError for a chunk of texts (Zarr format 2) that counts more than it holds.
+
+    numcodecs would ask for the memory first. Other failures are left to Zarr.
+    """
+    if array.metadata.zarr_format != 2 or "vlen-utf8" not in {f.codec_id for f in array.filters}:
+        return
+    _, *filters = array.filters  # texts become bytes by the first
+    try:
+        content = chunk.read_bytes()
+        for codec in (*array.compressors, *reversed(filters)):
+            content = bytes(codec.decode(content))
+    except Exception:  # each codec fails in its own way
+        return
+    count = int.from_bytes(content[:4], "little")
+    room = max(0, len(content) - 4) // 4
+    if count > room:
+        raise FormatError(
+            f"{chunk}: counts {count:,} texts, and there is room for {room:,}",
+            hint="the chunk is damaged: convert it again",
+        )
 
 
 def write(panel: Panel, path: Path) -> None:
