@@ -48,7 +48,7 @@ _CHEN = (
     "Chen, D., Yu, N., Zhang, Y. & Fritz, M. GAN-Leaks: a taxonomy of membership inference "
     "attacks against generative models. CCS (2020)"
 )
-_DELONG = (
+DELONG = (
     "DeLong, E. R., DeLong, D. M. & Clarke-Pearson, D. L. Comparing the areas under two or more "
     "correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988)"
 )
@@ -90,7 +90,8 @@ class LikelihoodParams(MembershipParams):
     max_r2: float = Field(default=0.1, gt=0, le=1)
 
 
-def _roc_figure(name: str) -> FigureSpec:
+def roc_figure(name: str) -> FigureSpec:
+    """The figure of an attack's ROC, which the metric leaves as the table `roc`."""
     return FigureSpec(
         f"{name}-roc",
         "ROC of the attack",
@@ -101,7 +102,7 @@ def _roc_figure(name: str) -> FigureSpec:
     )
 
 
-def _common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
+def common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
     """What every attack reports: `kind` for titles, `score` what it scores people by, in words."""
     return (
         area(
@@ -142,10 +143,10 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_CHEN, _DELONG, _CARLINI),
-    figures=(_roc_figure("distance"),),
+    citations=(_CHEN, DELONG, _CARLINI),
+    figures=(roc_figure("distance"),),
     submetrics=(
-        *_common(
+        *common(
             "distance",
             "the score is minus the mean, over the person's haplotypes, of log(1 + d), d the "
             "Hamming distance to the nearest synthetic haplotype; equal scores are told apart by "
@@ -187,10 +188,10 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_HOMER, _SANKARARAMAN, _DELONG, _OBUCHOWSKI),
-    figures=(_roc_figure("likelihood"),),
+    citations=(_HOMER, _SANKARARAMAN, DELONG, _OBUCHOWSKI),
+    figures=(roc_figure("likelihood"),),
     submetrics=(
-        *_common(
+        *common(
             "frequencies",
             "the score is the sum over sites in linkage equilibrium (r² of at most 0.1) and both "
             "haplotypes of x log(p/q) + (1 - x) log((1 - p)/(1 - q)), p the synthetic frequency, "
@@ -247,10 +248,10 @@ MEMBERSHIP_SHADOW = MetricSpec(
     sites="all",
     cohort="train",
     shadows=True,
-    citations=(_CARLINI, _DELONG),
-    figures=(_roc_figure("shadow"),),
+    citations=(_CARLINI, DELONG),
+    figures=(roc_figure("shadow"),),
     submetrics=(
-        *_common(
+        *common(
             "shadows",
             "the score is the sum over two features (nearest distance, frequency ratio) of the "
             "log ratio of normal densities with and without the person, means from shadow cohorts "

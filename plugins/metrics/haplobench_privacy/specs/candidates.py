@@ -1,0 +1,95 @@
+"""Descriptions of attacks by someone who knows all candidates, but not who was trained on."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pydantic import Field
+
+from haplobench import MetricSpec, SubmetricSpec
+from haplobench_privacy.specs.attacks import (
+    DELONG,
+    area,
+    roc_figure,
+)
+from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
+
+_evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
+_info = partial(SubmetricSpec, direction="info")
+
+_SHRINGARPURE = (
+    "Shringarpure, S. S. & Bustamante, C. D. Privacy risks from genomic data-sharing beacons. "
+    "American Journal of Human Genetics 97, 631-646 (2015)"
+)
+
+
+class RareAlleleParams(DistanceParams):
+    """Parameters of the attack by rare alleles.
+
+    `max_maf`: greatest frequency, among all real people, of the alleles whose pairs are looked
+    for.
+    """
+
+    max_maf: float = Field(default=0.05, gt=0, le=0.5)
+
+
+RARE_ALLELES = MetricSpec(
+    name="rare-alleles",
+    version="1",
+    target="haplobench_privacy.rare_alleles:rare_alleles",
+    summary=(
+        "Whether the cohort holds rare alleles, or rare pairs of them, of training people more "
+        "than of held-out people. 0.5 is guessing; a panel without rare alleles (a MAF filter "
+        "leaves none) has pairs alone."
+    ),
+    family="privacy",
+    params=RareAlleleParams,
+    needs=(NUMBA, SCIPY),
+    floor="holdout",
+    sites="all",
+    cohort="train",
+    citations=(_SHRINGARPURE, DELONG),
+    figures=(roc_figure("rare-alleles"),),
+    submetrics=(
+        area(
+            "auc",
+            "AUC (rare alleles)",
+            "Probability that a training person scores above a held-out one (ties 1/2); the score "
+            "is the sum, over alleles of one or two copies among all real people that the person "
+            "carries, of (held - h) / (h (1 - h) carriers), held 1 where the cohort has the "
+            "allele, h the share of alleles of as many copies that it has, minus the population's "
+            "mean score. Interval after DeLong, p-value after Mann and Whitney.",
+            headline=True,
+        ),
+        area(
+            "auc_pairs",
+            "AUC (rare pairs)",
+            "The same for pairs of alleles with a MAF of at most 5 %, neighbours on a haplotype, "
+            "which no other real haplotype carries together: the sum of (held - p) (-log p) less "
+            "the mean of all pairs, p how probable it is that the cohort, by its own allele counts "
+            "and without LD, has the pair on a haplotype.",
+        ),
+        _evidence(
+            "people_with_private",
+            "People with a private allele in the cohort",
+            "Share of training people of whom the cohort holds an allele that no other real person "
+            "carries, minus the held-out people's share; p-value after Fisher.",
+            min_effect=0.02,
+            material=0.1,
+        ),
+        _info(
+            "held_private",
+            "Private alleles held",
+            "Share of the alleles of one real person alone that the cohort has.",
+        ),
+        _info("held_pairs", "Private pairs held", "Share of those pairs that the cohort has."),
+        _info(
+            "private_alleles",
+            "Private alleles",
+            "Alleles that a single real person carries, in one or two copies.",
+        ),
+        _info("private_pairs", "Private pairs", "Pairs as above."),
+    ),
+)
+
+SPECS = (RARE_ALLELES,)
