@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def test_a_run_leaves_records_series_and_a_description(
     assert dataset["populations"] == {"FIN": 12, "GBR": 12}
     assert dataset["skipped"]["indel"] == 3
     assert info["generators"]["elsewhere"]["site_matched"] is False
+    assert info["verdict"]["version"] == 1
+    told = {digest for one in info["cohorts"] for digest in one["digests"].values()}
+    panels = outcome.run_folder.parent.rglob("draw*/panel.json")
+    assert told <= {replace(Panel.load(path.parent)).digest for path in panels}
+    assert {tuple(one["digests"]) for one in info["cohorts"]} == {("draw0", "draw1")}
+    assert len(info["cohorts"]) == 4
     assert [m["name"] for m in info["metrics"]["spectrum"]["submetrics"]] == [
         "maf",
         "seen",

@@ -11,6 +11,7 @@ from haplobench.report.evidence import holm, judge_attacks
 from haplobench.results.description import MetricInfo, SubmetricInfo
 from haplobench.results.records import Record
 from haplobench.results.table import Run
+from haplobench.suite.schema import VerdictSettings
 
 
 def test_holm_of_a_worked_example() -> None:
@@ -54,9 +55,9 @@ def _record(number: str, p: float, high: float, seed: int = 1) -> Record:
     )
 
 
-def _findings(*records: Record) -> dict[str, str]:
+def _findings(*records: Record, rules: VerdictSettings | None = None) -> dict[str, str]:
     run = Run(Path(), {}, {}, {}, {"attack": ATTACK}, list(records))
-    return {key[1]: one.finding for key, one in judge_attacks(run)["d", "g"].items()}
+    return {key[1]: one.finding for key, one in judge_attacks(run, rules)["d", "g"].items()}
 
 
 def test_a_leak_takes_green_from_all_attacks() -> None:
@@ -71,3 +72,11 @@ def test_any_cohort_may_leak_and_many_are_corrected_for() -> None:
     assert _findings(*seeds) == {"distance": "leak"}
     more = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.02, 0.9))]
     assert _findings(*more) == {"distance": "clear"}
+
+
+def test_a_suite_may_set_the_level_and_what_matters() -> None:
+    found = _record("distance", 0.02, 0.6)
+    assert _findings(found) == {"distance": "leak"}
+    assert _findings(found, rules=VerdictSettings(level=0.01)) == {"distance": "clear"}
+    strict = VerdictSettings(level=0.01, material={"attack.distance": 0.55})
+    assert _findings(found, rules=strict) == {"distance": "unclear"}

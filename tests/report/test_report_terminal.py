@@ -30,6 +30,11 @@ def printed(summary: Summary, width: int, terminal: bool = False, encoding: str 
     return raw.getvalue().decode(encoding)
 
 
+def tables(summary: Summary, width: int, encoding: str = "utf-8") -> str:
+    """What follows the verdicts."""
+    return printed(summary, width, encoding=encoding).partition("in the suite).")[2]
+
+
 @pytest.mark.parametrize("width", [80, 100, 140, 200, 400])
 def test_fits_the_terminal_and_loses_no_column(demo: Summary, width: int) -> None:
     text = printed(demo, width)
@@ -40,7 +45,7 @@ def test_fits_the_terminal_and_loses_no_column(demo: Summary, width: int) -> Non
             # Heads may wrap, but each word is there whole.
             for word in column.title.split():
                 assert word in words
-    assert "…" not in text
+    assert "…" not in tables(demo, width)
     assert text.count("patchwork ") >= 2
 
 
@@ -49,15 +54,27 @@ def test_wide_enough_is_one_table_per_dataset(demo: Summary) -> None:
     assert printed(demo, 100).count("─\nfloor") > 4
 
 
+def test_verdicts_come_before_any_table_in_two_lines_of_80_columns(demo: Summary) -> None:
+    head, _, rest = printed(demo, 80).partition("chr20-eur · fidelity")
+    assert rest
+    for dataset in demo.datasets.values():
+        assert f"{dataset.label} · verdict" in head
+    assert head.count("faithful: ") == head.count("leaks: ") == 2 * (8 + 1)  # and who is best
+    lines = head.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("patchwork"))
+    assert "faithful: " in lines[at]
+    assert lines[at + 1].split()[1] == "leaks:"
+
+
 def test_floor_first_then_controls_then_generators(demo: Summary) -> None:
-    lines = printed(demo, 400).splitlines()
+    lines = tables(demo, 400).splitlines()
     starts = [line.split("  ")[0].strip() for line in lines]
     at = [starts.index(name) for name in ("floor, 10 draws", "shuffled (control)", "chain")]
     assert at == sorted(at)
 
 
 def test_states_have_words_and_reasons(demo: Summary) -> None:
-    text = printed(demo, 200)
+    text = tables(demo, 200)
     theory = next(line for line in text.splitlines() if line.startswith("theory"))
     assert theory.count("n/a a") == 6
     assert "n/a a: sites differ" in text
@@ -69,7 +86,7 @@ def test_states_have_words_and_reasons(demo: Summary) -> None:
 
 
 def test_values_carry_spread_and_mark(demo: Summary) -> None:
-    text = printed(demo, 400)
+    text = tables(demo, 400)
     row = next(line for line in text.splitlines() if line.startswith("shuffled"))
     assert "0.98072 ±" in row
     assert "×" in row
@@ -84,7 +101,7 @@ def test_plain_where_it_is_no_terminal_and_coloured_where_it_is(demo: Summary) -
 
 
 def test_ascii_console_gets_ascii(demo: Summary) -> None:
-    text = printed(demo, 100, encoding="ascii")
+    text = tables(demo, 100, encoding="ascii")
     assert "?" not in text
     assert "0.98072 ~" in text
 

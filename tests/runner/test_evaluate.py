@@ -52,6 +52,8 @@ def test_a_cohort_against_held_out_and_training_people(toys: Any, shared_out: Pa
     assert info["generators"]["mine"]["site_matched"] is True
     assert info["datasets"]["real"]["n_train_haplotypes"] == 40
     assert info["status"] == "complete"
+    (cohort,) = info["cohorts"]
+    assert (cohort["generator"], cohort["digests"]) == ("mine", {"draw0": SYNTHETIC.digest})
 
 
 def test_without_training_people_what_needs_them_says_so(toys: Any, shared_out: Path) -> None:

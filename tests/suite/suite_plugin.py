@@ -47,7 +47,10 @@ class KmerParams(Params):
 
 
 def _submetric() -> tuple[SubmetricSpec, ...]:
-    return (SubmetricSpec(name="x", title="x", definition="x", direction="info"),)
+    return (
+        SubmetricSpec(name="x", title="x", definition="x", direction="info"),
+        SubmetricSpec(name="auc", title="x", definition="x", direction="lower", evidence=True),
+    )
 
 
 def names_plugin() -> types.ModuleType:

@@ -79,6 +79,7 @@ def test_profiles_and_overrides(tmp_path: Path, registry: Registry) -> None:
 def test_the_digest_is_of_what_is_asked(tmp_path: Path, registry: Registry) -> None:
     suite = load(tmp_path, registry, GOOD)
     assert load(tmp_path, registry, GOOD, "title=Other", "limits.time=1h").digest == suite.digest
+    assert load(tmp_path, registry, GOOD, "verdict.level=0.01").digest == suite.digest
     assert load(tmp_path, registry, GOOD, "datasets[0].split.seed=8").digest != suite.digest
     assert load(tmp_path, registry, GOOD, only=("markov",)).digest != suite.digest
 
@@ -154,6 +155,19 @@ def test_all_problems_at_once_with_file_line_key_and_near_names(
     lines = [int(problem.split(":")[1]) for problem in found]
     assert lines == sorted(lines)
     assert not any("\n" in problem for problem in found)
+
+
+def test_rules_of_the_verdict_speak_of_evidence(tmp_path: Path, registry: Registry) -> None:
+    loaded = load(tmp_path, registry, GOOD, "verdict.material={k-mers.auc: 0.6}")
+    assert loaded.verdict.material == {"k-mers.auc": 0.6}
+    found = problems(
+        tmp_path, registry, GOOD, "verdict.material={k-mers.auk: 0.6, ld-decay.x: 1.0}"
+    )
+    assert len(found) == 2
+    assert "'k-mers.auk' of a metric is evidence of a leak; did you mean k-mers.auc" in found[0]
+    assert "'ld-decay.x'" in found[1]
+    (order,) = problems(tmp_path, registry, GOOD, "verdict.in_part=0.9")
+    assert order.endswith("in_part 0.9 is more than faithful 0.8")
 
 
 def test_a_profile_lies_in_wait_for_nobody(tmp_path: Path, registry: Registry) -> None:

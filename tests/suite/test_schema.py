@@ -79,6 +79,7 @@ SUITES = st.fixed_dictionaries(
         "limits": st.just({"memory": "1GiB", "restart": 2}),
         "shadows": st.just(2),
         "compare": st.just({"gate": [], "rules": [{"metric": "ld-decay", "min_effect": math.inf}]}),
+        "verdict": st.just({"version": 1, "level": 0.01, "faithful": 0.9}),
         "executor": st.just({"name": "slurm", "time": "1h", "extra": {"mail": 1}}),
     },
 )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FLOOR, SUBSAMPLE, Record
 from haplobench.results.table import Labels, Run, labels_of, row_label
-
-LEVEL = 0.05
-"""Probability with which a generator that gives nobody away is said to leak, at most."""
+from haplobench.suite.schema import VerdictSettings
 
 Finding = Literal["leak", "unseen", "clear", "unclear"]
 FINDINGS: Mapping[Finding, str] = {
@@ -53,14 +51,23 @@ class Attack:
 AttackKey = tuple[str, str, Labels]
 
 
-def judge_attacks(run: Run, level: float = LEVEL) -> dict[tuple[str, str], dict[AttackKey, Attack]]:
+def judge_attacks(
+    run: Run, rules: VerdictSettings | None = None
+) -> dict[tuple[str, str], dict[AttackKey, Attack]]:
     """Attacks by dataset and row of the tables, then by metric, submetric and labels.
 
-    The chance that any attack on a row finds a leak where there is none is at most `level`:
-    p-values hold for one cohort each, and whatever depends on what, Bonferroni's and Holm's
-    corrections hold. A row's attacks are `clear` only if none of them finds a leak.
+    The chance that any attack on a row finds a leak where there is none is at most the rules'
+    `level`: p-values hold for one cohort each, and whatever depends on what, Bonferroni's and
+    Holm's corrections hold. A row's attacks are `clear` only if none of them finds a leak.
     """
-    known = {(m.name, item.name): item for m in run.metrics.values() for item in m.submetrics}
+    rules = rules or VerdictSettings()
+    known = {
+        (m.name, item.name): replace(
+            item, material=rules.material.get(f"{m.name}.{item.name}", item.material)
+        )
+        for m in run.metrics.values()
+        for item in m.submetrics
+    }
     rows: dict[tuple[str, str], dict[AttackKey, list[Record]]] = {}
     for record in run.records:
         info = known.get((record.metric, record.submetric))
@@ -71,7 +78,7 @@ def judge_attacks(run: Run, level: float = LEVEL) -> dict[tuple[str, str], dict[
         place = (record.dataset, row_label(record.generator, record.world_size))
         key = (record.metric, record.submetric, labels_of(record))
         rows.setdefault(place, {}).setdefault(key, []).append(record)
-    return {place: _judge(attacks, known, level) for place, attacks in rows.items()}
+    return {place: _judge(attacks, known, rules.level) for place, attacks in rows.items()}
 
 
 def _judge(

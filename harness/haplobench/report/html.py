@@ -30,6 +30,8 @@ from haplobench.report.privacy_claims import (
 )
 from haplobench.report.style import FigureStyle
 from haplobench.report.svg import clean, size
+from haplobench.report.verdict.judgement import reach_verdicts
+from haplobench.report.verdict.texts import UNASSESSED, explain, lead, show
 from haplobench.report.view import MARKS, generator_views
 
 _URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")
@@ -229,6 +231,17 @@ def _context(
         "marks": MARKS,
         "spread_words": view.spread_words(info),
         "ranking": texts.EXPLANATION,
+        "reached": explain(summary.rules),
+        "verdicts": [
+            {
+                "dataset": one.dataset,
+                "lead": lead(one),
+                "rows": show(one),
+                "useful": any(row.useful.judged for row in one.rows),
+            }
+            for one in reach_verdicts(summary, boards)
+        ],
+        "unassessed": UNASSESSED,
         "labelled": True,
         "full": True,
         "datasets": [

@@ -11,6 +11,8 @@ from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
+from haplobench.report.verdict.judgement import reach_verdicts
+from haplobench.report.verdict.texts import UNASSESSED, Answer, explain, lead, show
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -38,6 +40,7 @@ def render_markdown(
         "outside; **bold**: best generator. ↓ lower, ↑ higher, → nearer to the ideal is better.",
         "",
     ]
+    lines += _verdicts(summary, found)
     for label, dataset in summary.datasets.items():
         lines += [f"## {text(label)}", ""]
         if label in ranked:
@@ -95,6 +98,29 @@ def render_markdown(
         lines += ["", "## Citations", ""]
         lines += [f"1. {text(citation)} ({text(uses)})" for citation, uses in cited]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def _verdicts(summary: Summary, boards: Sequence[Leaderboard]) -> list[str]:
+    """Who is best and who leaks, then two lines for each generator and control."""
+    lines = ["## Verdict", ""]
+    for verdicts in reach_verdicts(summary, boards):
+        lines += [f"### Verdict on {text(verdicts.dataset)}", "", text(lead(verdicts)), ""]
+        for row, (faithful, useful, leaks) in show(verdicts):
+            control = " *(control)*" if row.role == "control" else ""
+            measured = f"; useful: {useful.brief}" if row.useful.judged else ""
+            lines += [
+                f"- **{text(row.generator)}**{control} {_marked('faithful', faithful)}"
+                f"{text(measured)}\\",
+                f"  {_marked('leaks', leaks)}",
+            ]
+        lines += [""]
+        if not any(row.useful.judged for row in verdicts.rows):
+            lines += [UNASSESSED, ""]
+    return [*lines, text(explain(summary.rules)), ""]
+
+
+def _marked(question: str, answer: Answer) -> str:
+    return f"{view.MARKS.get(answer.band, '–')} {question}: {text(answer.brief)}"
 
 
 def text(raw: str) -> str:

@@ -11,6 +11,7 @@ from haplobench.report.evidence import Attack, Finding
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import Status
 from haplobench.results.table import Labels, Run
+from haplobench.suite.schema import VerdictSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -326,10 +327,14 @@ class DatasetSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run, summarised: one `DatasetSummary` per dataset, in the order of the suite."""
+    """A run, summarised: one `DatasetSummary` per dataset, in the order of the suite.
+
+    `rules` are those by which attacks were judged and verdicts are reached.
+    """
 
     run: Run
     datasets: Mapping[str, DatasetSummary]
+    rules: VerdictSettings = field(default_factory=VerdictSettings)
 
     @property
     def failures(self) -> list[Failure]:

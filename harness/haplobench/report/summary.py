@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from haplobench.errors import FormatError
 from haplobench.report.evidence import judge_attacks
 from haplobench.report.model import (
     Cell,
@@ -21,17 +22,22 @@ from haplobench.report.model import (
 )
 from haplobench.results.description import MetricInfo, SubmetricInfo
 from haplobench.results.records import FAILED, FAMILIES, FLOOR, Record
+from haplobench.results.run_folder import DESCRIPTION
 from haplobench.results.table import Labels, Run, labels_of, row_label, why
+from haplobench.suite.schema import VerdictSettings
+from haplobench.suite.source import key_text, structural_problems
 
 _GRAVEST = (*FAILED, "not-applicable")
 
 
-def summarise(run: Run) -> Summary:
-    """Aggregate a run's records.
+def summarise(run: Run, rules: VerdictSettings | None = None) -> Summary:
+    """Aggregate a run's records; `rules` of its verdicts are its suite's unless given.
 
     A value is the mean over seeds of the means over each seed's draws, so that seeds weigh
-    alike however many draws each has. The floor's draws are pooled.
+    alike however many draws each has. The floor's draws are pooled. Raises FormatError where
+    run.json's rules can't be read.
     """
+    rules = rules or _rules(run)
     draws: dict[tuple[str, Key], list[float]] = {}
     seeds: dict[tuple[str, str, Key], dict[int, list[Record]]] = {}
     labels: dict[tuple[str, str, str], dict[Labels, None]] = {}
@@ -57,7 +63,7 @@ def summarise(run: Run) -> Summary:
         for (dataset, cohort, key), same in seeds.items()
     }
     _mark(cells, run)
-    for (dataset, cohort), attacks in judge_attacks(run).items():
+    for (dataset, cohort), attacks in judge_attacks(run, rules).items():
         for key, attack in attacks.items():
             if (cell := cells.get((dataset, cohort, key))) is not None:
                 place = (dataset, cohort, key)
@@ -81,7 +87,16 @@ def summarise(run: Run) -> Summary:
             },
             failures=_failures(run.records, label),
         )
-    return Summary(run, datasets)
+    return Summary(run, datasets, rules)
+
+
+def _rules(run: Run) -> VerdictSettings:
+    """The rules of verdicts that the run was made with; today's where it doesn't say."""
+    section = run.info.get("verdict") or {}
+    for key, message in structural_problems(section, VerdictSettings):
+        where = key_text(("verdict", *key))
+        raise FormatError(f"{run.folder / DESCRIPTION}: {where}: {message}")
+    return VerdictSettings.model_validate(section)
 
 
 # --- aggregation ----------------------------------------------------------------------------

@@ -20,6 +20,15 @@ from haplobench.report.leaderboard import texts
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
+from haplobench.report.verdict.judgement import DatasetVerdicts, reach_verdicts
+from haplobench.report.verdict.texts import (
+    UNASSESSED,
+    explain,
+    faithful_band,
+    in_two_lines,
+    lead,
+    leaks_band,
+)
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
 from haplobench.results.records import FAILED
 
@@ -79,7 +88,8 @@ _STYLES = {
 _ASCII = str.maketrans(
     {"\N{NO-BREAK SPACE}": " ",
      "◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
-     "–": "-", "…": "...", "≥": ">=", "·": "-", "ε": "epsilon", "δ": "delta", "∞": "inf"}
+     "–": "-", "…": "...", "≥": ">=", "·": "-", "“": '"', "”": '"',
+     "ε": "epsilon", "δ": "delta", "∞": "inf"}
 )  # fmt: skip
 _GAP = 3
 
@@ -97,6 +107,9 @@ def print_summary(
     if info.get("status"):
         facts.append(str(info["status"]))
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
+    for verdicts in reach_verdicts(summary, boards):
+        print_verdicts(verdicts, console)
+    _print(console, Text(explain(summary.rules), style="dim"))
     ranked = {board.dataset: board for board in boards}
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
@@ -128,6 +141,30 @@ def print_summary(
         attacks = "; ".join(f"{MARKS[name]} {words}" for name, words in FINDINGS.items())
         _print(console, Text(f"attacks, none held against the floor: {attacks}", style="dim"))
     _print_failures(summary.failures, console)
+
+
+def print_verdicts(verdicts: DatasetVerdicts, console: Console) -> None:
+    """Print who is best and who leaks, then two lines for each generator and control."""
+    _print(console, Text(f"\n{verdicts.dataset} · verdict", style="bold"))
+    if said := lead(verdicts):
+        _print(console, Text(said))
+    if not any(row.useful.judged for row in verdicts.rows):
+        _print(console, Text(UNASSESSED, style="dim"))
+    width = max((len(row.generator) for row in verdicts.rows), default=0)
+    width = min(width, console.width // 4)
+    roles = [row.role for row in verdicts.rows]
+    for at, row in enumerate(verdicts.rows):
+        if row.role == "control" and at == roles.index("control"):
+            _print(console, Text("controls, of which the answers are known", style="dim"))
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=width, no_wrap=True, overflow="ellipsis")
+        lines = in_two_lines(row, console.width - width - 4)
+        bands = faithful_band(row.faithful), leaks_band(row.leaks)
+        for name, line, shown in zip((row.generator, ""), lines, bands, strict=True):
+            style = "dim" if row.role == "control" else "bold"
+            mark = Text(MARKS.get(shown, "–"), style=_STYLES[shown])
+            grid.add_row(Text(name, style=style), mark, Text(line, style=_STYLES[shown]))
+        _print(console, grid)
 
 
 def print_claims(summary: Summary, console: Console) -> None:

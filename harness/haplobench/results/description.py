@@ -248,6 +248,14 @@ class _Claim(_Part, kw_only=True):
     delta: float | None = None
 
 
+class _Cohort(_Part, kw_only=True):
+    dataset: str
+    generator: str
+    seed: int
+    world_size: int = 1
+    digests: dict[str, str]
+
+
 class _Description(_Part, kw_only=True):
     run_id: str | None = None
     suite: str | None = None
@@ -266,6 +274,8 @@ class _Description(_Part, kw_only=True):
     generators: dict[str, _Generator] | None = None
     metrics: dict[str, _Metric] | None = None
     claims: list[_Claim] | None = None
+    cohorts: list[_Cohort] | None = None
+    verdict: dict[str, Any] | None = None
     failed: list[str] | None = None
     seeds: list[int] | None = None
     draws: int | None = None

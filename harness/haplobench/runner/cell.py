@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from haplobench.data.panel import Panel
 from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import FormatError
 from haplobench.files import digest_of, file_name, read_as
@@ -172,7 +173,8 @@ class Cohorts:
     `key` identifies their content; `replicates` how many there are; `source` is what the
     measure stage is told (see there); `site_matched` whether they have the panel's sites;
     `refused` are reasons, by metric, for which some metrics don't apply. `shadows` are the sample
-    stages' keys of shadow cohorts; `no_shadows` says why fitting them failed.
+    stages' keys of shadow cohorts; `no_shadows` says why fitting them failed. `digests` are the
+    panels' by `draw0`, … and `train` (the one of the training panel's size); none of real people.
     """
 
     key: str
@@ -184,6 +186,7 @@ class Cohorts:
     refused: Mapping[str, str] | None = None
     shadows: Sequence[str] = ()
     no_shadows: Failure | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -222,12 +225,16 @@ def sampled_cohorts(run: RunState, cell: Cell, sampled: Sampled, site_matched: b
     """The cohorts that a generator has sampled."""
     folder = run.store.folder("sample", sampled.key).resolve()
     fit, world_size = sampled.fit, cell.generator.ranks if cell.generator else 1
+    digests = {f"draw{i}": draw.digest for i, draw in enumerate(sampled.draws)}
+    if (folder / "train").is_dir():
+        digests["train"] = Panel.load(folder / "train").digest
     return Cohorts(
         key=sampled.key,
         replicates=len(sampled.draws),
         source={"kind": "sample", "folder": str(folder)},
         site_matched=site_matched,
         phased=all(draw.phased for draw in sampled.draws),
+        digests=digests,
         telemetry=[
             Telemetry(
                 fit_wall=fit.wall,

@@ -196,6 +196,7 @@ def describe_run(
         "seeds": list(suite.seeds),
         "draws": suite.sample.draws,
         "floor_draws": suite.floor.draws,
+        "verdict": suite.verdict.model_dump(),
     }
 
 

@@ -227,6 +227,7 @@ class GivenPanels:
             site_matched=self.panels.site_matched,
             phased=self.panels.cohort.phased,
             refused=refused,
+            digests={"draw0": self.panels.cohort.digest},
         )
         if cell.role != "subsample":
             return whole
@@ -234,6 +235,7 @@ class GivenPanels:
             whole,
             key=f"{key} {people} {pool}",
             replicates=min(_SUBSAMPLES, draws),
+            digests={},
             source={**whole.source, "people": people, "pool": pool},
             refused=dict.fromkeys(self.unseen, FLOOR_OF_UNSEEN) | refused,
         )

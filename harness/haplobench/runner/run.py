@@ -238,6 +238,7 @@ class _Driver:
         self.origin = origin
         self.info = info
         self.failed: list[str] = []
+        self.digests: dict[str, dict[str, Any]] = {}
         self.timings_path = run.store.root / "timings.json"
         self.timings: dict[str, float] = {
             name: float(seconds)
@@ -282,8 +283,23 @@ class _Driver:
             suite, run.registry, run.folder.run_id, self.origin, facts, run.claims, people
         )
         self.source.amend(described, {label: told for label, told in facts.items() if told})
+        described["cohorts"] = [entry for _, entry in sorted(self.digests.items())]
         described |= run_lines(self.info, status, self.failed, run.executor.slots, suite.threads)
         write_json(run.folder.path / "run.json", described)
+
+    def note_digests(self, cell: Cell, digests: Mapping[str, str]) -> None:
+        """Keep for run.json which panels a cell's cohorts are."""
+        if cell.generator is None or not digests:
+            return
+        entry = {
+            "dataset": cell.dataset.label,
+            "generator": cell.label,
+            "seed": cell.seed,
+            "world_size": cell.generator.ranks,
+            "digests": dict(digests),
+        }
+        with self.lock:
+            self.digests[cell.name] = entry
 
     def recorder(self, cell: Cell, dataset: DatasetStage) -> Recorder:
         """What makes a cell's records."""
@@ -316,6 +332,7 @@ class _Driver:
         start = time.monotonic()
         try:
             cohorts = self.source.cohorts(run, cell, dataset)
+            self.note_digests(cell, cohorts.digests)
             measure_cell(run, cell, dataset, recorder, cohorts)
         except StageFailedError as error:
             run.log.append([recorder.cell_failure(error.stage, error.failure, error.key)])

@@ -286,6 +286,7 @@ class SuiteChecker:
         metrics = self._metrics()
         if file is None:
             return None
+        self._check_material(file)
         added = [self._control(name, file) for name in controls]
         if self.problems:
             return None
@@ -353,6 +354,22 @@ class SuiteChecker:
             )
             for fold in range(1, entry.split.folds + 1)
         ]
+
+    def _check_material(self, file: SuiteFile) -> None:
+        """Whether the rules of the verdict speak of numbers that are evidence."""
+        known = [
+            f"{spec.name}.{number.name}"
+            for spec in self.registry.metrics.values()
+            for number in spec.submetrics
+            if number.evidence
+        ]
+        for name in file.verdict.material:
+            if name not in known:
+                near = near_names(name, known)
+                self.problem(
+                    ("verdict", "material", name),
+                    f"no number {name!r} of a metric is evidence of a leak{near}",
+                )
 
     def _check_only(self, generators: set[str], datasets: set[str]) -> None:
         for name in sorted(self.only - generators - datasets):

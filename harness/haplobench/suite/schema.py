@@ -440,6 +440,30 @@ class CompareSettings(Strict):
     rules: list[CompareRule] = Field(default_factory=list)
 
 
+class VerdictSettings(Strict):
+    """The rules by which a run's verdicts are reached, see `haplobench.report.verdict`.
+
+    `version`: of the rules. `level`: the chance, at most, that a generator that gives nobody away
+    is said to leak. `faithful`, `in_part`: least shares of a family's headline numbers inside the
+    floor (of real people's own cohorts, 99 of 100 have four fifths). `material`: least value of
+    an attack that must not be overlooked, by `metric.number`, where it isn't the metric's own.
+    """
+
+    version: Literal[1] = 1
+    level: float = Field(default=0.05, gt=0, lt=1)
+    faithful: float = Field(default=0.8, gt=0, le=1)
+    in_part: float = Field(default=0.5, ge=0, le=1)
+    material: dict[Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")], float] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> VerdictSettings:
+        if self.in_part > self.faithful:
+            raise ValueError(f"in_part {self.in_part:g} is more than faithful {self.faithful:g}")
+        return self
+
+
 class SuiteFile(Strict):
     """The keys of a suite file, shorthands written out.
 
@@ -462,12 +486,13 @@ class SuiteFile(Strict):
     limits: Limits = Limits()
     executor: ExecutorSettings = ExecutorSettings()
     compare: CompareSettings = CompareSettings()
+    verdict: VerdictSettings = VerdictSettings()
     profile: str | None = Field(default=None, exclude=True)
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
 
-    @field_serializer("compare")
-    def _compare_as_asked(self, compare: CompareSettings) -> dict[str, Any]:
-        return compare.model_dump(exclude_unset=True)
+    @field_serializer("compare", "verdict")
+    def _as_asked(self, section: CompareSettings | VerdictSettings) -> dict[str, Any]:
+        return section.model_dump(exclude_unset=True)
 
 
 class Suite(SuiteFile):
@@ -479,8 +504,8 @@ class Suite(SuiteFile):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything asked; limits, executor, compare and title left out."""
-        asked = self.model_dump(exclude={"title", "limits", "executor", "compare"})
+        """SHA-256 (hex) of everything asked; title, limits, executor, compare, verdict left out."""
+        asked = self.model_dump(exclude={"title", "limits", "executor", "compare", "verdict"})
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
             dataset["filters"] = entry.filters.asked()
             dataset["split"] = entry.asked_split()

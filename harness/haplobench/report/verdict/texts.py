@@ -1,0 +1,207 @@
+"""Verdicts in words: in two lines of a terminal, and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from haplobench.report.formatting import format_value
+from haplobench.report.verdict.judgement import Attempt, DatasetVerdicts, Inside, Leaks, Verdict
+from haplobench.suite.schema import VerdictSettings
+
+UNASSESSED = "Useful: not assessed, no metric of this run measures utility."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer for pages: in brief, whole, and the band whose colour and mark it has."""
+
+    brief: str
+    whole: str
+    band: str
+
+
+def faithful_band(inside: Inside) -> str:
+    """The band that an answer is coloured as."""
+    bands = {"yes": "within", "in part": "outside", "no": "far", "not assessed": ""}
+    return bands[inside.answer]
+
+
+def leaks_band(leaks: Leaks) -> str:
+    """The band that an answer is coloured as: good only where every headline attack has power."""
+    if leaks.answer == "yes":
+        return "leak"
+    return "clear" if leaks.sure else "unclear"
+
+
+def explain(rules: VerdictSettings) -> str:
+    """How a verdict is reached, in a sentence."""
+    return (
+        f"A generator is faithful if {rules.faithful:.0%} or more of its headline fidelity numbers "
+        f"lie inside the floor of real people and none far outside, in part from "
+        f"{rules.in_part:.0%} on; it leaks if an attack tells its training people from held-out "
+        f"people (level {rules.level:g}, corrected for all attacks), and a leak is “not seen” only "
+        "where one that matters would have been "
+        f"(rules of version {rules.version}, stated in the suite)."
+    ).replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def lead(verdicts: DatasetVerdicts) -> str:
+    """Which generator is best, and which leak, in a line."""
+    best = [
+        f"{row.generator} (faithful: {row.faithful.answer}; leaks: {row.leaks.answer})"
+        for row in verdicts.rows
+        if row.generator in verdicts.best
+    ]
+    parts = [
+        ("Best", best),
+        ("Leak", verdicts.labels("yes")),
+        ("No leak seen", verdicts.labels("not seen")),
+        ("Can't tell", verdicts.labels("can't tell")),
+    ]
+    return " ".join(f"{name}: {', '.join(labels)}." for name, labels in parts if labels)
+
+
+def inside_words(inside: Inside) -> str:
+    """An answer with the numbers that it rests on, all named."""
+    if not inside.judged:
+        return inside.answer
+    parts = [f"{inside.answer}: {_share(inside)} numbers inside the floor"]
+    if inside.outside:
+        parts.append(f"outside: {_listed(inside.outside)}")
+    if inside.far:
+        parts.append(f"far outside: {_listed(inside.far)}")
+    return "; ".join(parts)
+
+
+def leak_words(leaks: Leaks) -> str:
+    """An answer with all attacks that it rests on."""
+    if leaks.answer == "can't tell":
+        weak = [_shows(one) for one in leaks.found("unclear")]
+        return f"can't tell: {leaks.reason}" + (f" ({_listed(weak)})" if weak else "")
+    if leaks.answer == "yes":
+        parts = [_named(leaks)] if leaks.named is not None else []
+        parts.append(_listed(_strength(one) for one in leaks.found("leak")))
+        if unseen := leaks.found("unseen"):
+            parts.append(f"not seen by {_listed(one.title for one in unseen)}")
+        return f"yes: {'; '.join(parts)}; {_least(leaks)}"
+    parts = [f"not seen; would show: {_listed(_shows(one) for one in leaks.found('clear'))}"]
+    if weak := [_shows(one) for one in leaks.found("unclear")]:
+        parts.append(f"too few people for {_listed(weak)}")
+    if leaks.named:
+        parts.append(_named(leaks))
+    return "; ".join(parts)
+
+
+def in_two_lines(verdict: Verdict, width: int) -> tuple[str, str]:
+    """What is said of a row, in two lines of so many columns, with the names that fit in them."""
+    useful = verdict.useful
+    tail = f"; useful: {useful.answer} ({_share(useful)})" if useful.judged else ""
+    first = f"faithful: {brief_faithful(verdict, width - len('faithful: ' + tail))}{tail}"
+    return first, f"leaks: {brief_leaks(verdict.leaks, width - len('leaks: '))}"
+
+
+def brief_faithful(verdict: Verdict, width: int) -> str:
+    """Whether a row is faithful, in so many columns."""
+    faithful = verdict.faithful
+    text: str = faithful.answer
+    if faithful.judged:
+        text += f" ({_share(faithful)} in the floor)"
+        for what, titles in (("far off", faithful.far), ("outside", faithful.outside)):
+            if titles:
+                count = f"{len(titles)} {what}" if len(titles) > 1 else f"{what}: {titles[0]}"
+                text = _fit(f"{text}; {what}: ", titles, f"{text}; {count}", width)
+                break
+    elif verdict.lacking:
+        text += f": {verdict.lacking[0][0]}"
+    return _cut(text, width)
+
+
+def brief_leaks(leaks: Leaks, width: int) -> str:
+    """Whether training people are given away, in so many columns."""
+    if leaks.answer == "can't tell":
+        return _cut(f"can't tell: {leaks.reason}", width)
+    if leaks.answer == "yes":
+        head = f"yes; {_named(leaks)}; " if leaks.named is not None else "yes; "
+        tail = f"; {_least(leaks)}"
+        names = [_strength(one) for one in leaks.found("leak")]
+        without = f"{head}by {_attacks(names)}"
+    else:
+        head, weak = "not seen; would show: ", len(leaks.found("unclear"))
+        tail = f"; {weak} too weak" if weak else ""
+        tail += f"; {_named(leaks)}" if leaks.named else ""
+        names = [_shows(one) for one in leaks.found("clear")]
+        without = f"not seen by {_attacks(names)}"
+    return _cut(_fit(head, names, without, width - len(tail)) + tail, width)
+
+
+def _attacks(names: Sequence[str]) -> str:
+    return f"{len(names)} attack{'s' * (len(names) > 1)}"
+
+
+def _named(leaks: Leaks) -> str:
+    """How many training people are named; empty where nobody was looked for by name."""
+    if leaks.named is None:
+        return ""
+    return f"{leaks.named:,} training {'person' if leaks.named == 1 else 'people'} named"
+
+
+def _strength(one: Attempt) -> str:
+    unit = f" {one.attack.info.unit}" if one.attack.info.unit else ""
+    return f"{one.title} {format_value(one.value)}{unit}"
+
+
+def _shows(one: Attempt) -> str:
+    """From what value on an attack would have shown a leak."""
+    bound = one.attack.detectable if one.attack.detectable is not None else one.attack.high
+    return one.title if bound is None else f"{one.title} ≥ {bound:.2g}"
+
+
+def _least(leaks: Leaks) -> str:
+    """The least p-value, adjusted for all attacks."""
+    least = min(one.attack.adjusted for one in leaks.found("leak"))
+    return f"p {least:.2g}" if least >= 1e-4 else "p < 0.0001"
+
+
+def _share(inside: Inside) -> str:
+    return f"{inside.inside} of {inside.judged}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Titles may have commas of their own."""
+    return " · ".join(names)
+
+
+def _fit(head: str, names: Sequence[str], without: str, width: int) -> str:
+    """As many names after a head as fit, and how many more there are; if none fits, `without`."""
+    for shown in range(len(names), 0, -1):
+        more = len(names) - shown
+        text = head + _listed(names[:shown]) + (f" +{more} more" if more else "")
+        if len(text) <= width:
+            return text
+    return without
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+
+
+def show(
+    verdicts: DatasetVerdicts, width: int = 100
+) -> list[tuple[Verdict, tuple[Answer, Answer, Answer]]]:
+    """Rows for pages: the answers to faithful, useful and leaks, in brief and whole."""
+    return [
+        (
+            row,
+            (
+                Answer(
+                    brief_faithful(row, width),
+                    inside_words(row.faithful),
+                    faithful_band(row.faithful),
+                ),
+                Answer(row.useful.answer, inside_words(row.useful), faithful_band(row.useful)),
+                Answer(brief_leaks(row.leaks, width), leak_words(row.leaks), leaks_band(row.leaks)),
+            ),
+        )
+        for row in verdicts.rows
+    ]

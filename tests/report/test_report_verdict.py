@@ -1,0 +1,195 @@
+"""Verdicts: faithful, useful, leaks; by which rules, in what order, and in how many columns."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_fixture import build_run
+
+from haplobench.errors import FormatError
+from haplobench.report.evidence import Attack, Finding
+from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.model import Band, Cell, Column, DatasetSummary, Summary
+from haplobench.report.summary import summarise
+from haplobench.report.verdict.judgement import DatasetVerdicts, Verdict, reach_verdicts
+from haplobench.report.verdict.texts import explain, in_two_lines, lead, show
+from haplobench.results.description import CohortInfo, SubmetricInfo
+from haplobench.results.table import Run, load_run
+from haplobench.suite.schema import VerdictSettings
+
+LD = [f"LD number {i}" for i in range(5)]
+ATTACKS = ("distance", "tracts", "kinship")
+
+
+def _columns(family: str, titles: tuple[str, ...] | list[str], evidence: bool) -> list[Column]:
+    return [
+        Column(
+            f"{family}-metric",
+            family,
+            SubmetricInfo(title, title, headline=True, evidence=evidence, material=0.65),
+        )
+        for title in titles
+    ]
+
+
+def _cell(column: Column, band: Band) -> Cell:
+    if not column.submetric.evidence:
+        return Cell("ok", 1.0, band=band)
+    p = 0.001 if band == "leak" else 0.5
+    assert band in ("leak", "unseen", "clear", "unclear")
+    finding: Finding = band
+    attack = Attack(column.submetric, p, p, 0.4, 0.6, 0.62, finding)
+    return Cell("ok", 0.9, band=band, attack=attack)
+
+
+def _verdicts(
+    rows: Mapping[str, tuple[list[Band], list[Band] | str]],
+    rules: VerdictSettings | None = None,
+    controls: tuple[str, ...] = (),
+) -> DatasetVerdicts:
+    """Of rows with the bands of their fidelity numbers, and of attacks or why there are none."""
+    columns = (*_columns("fidelity", LD, False), *_columns("privacy", ATTACKS, True))
+    cells = {}
+    for label, (bands, attacks) in rows.items():
+        for column, band in zip(columns, bands, strict=False):
+            cells[label, column.key] = _cell(column, band)
+        for at, column in enumerate(columns[len(LD) :]):
+            if isinstance(attacks, str):
+                cells[label, column.key] = Cell("not-applicable", reason=attacks)
+            else:
+                cells[label, column.key] = _cell(column, attacks[at])
+    cohorts = tuple(
+        CohortInfo(label, "control" if label in controls else "generator") for label in rows
+    )
+    dataset = DatasetSummary("panel", cohorts, columns, {}, cells)
+    run = Run(Path("nowhere"), {}, {}, {}, {}, [])
+    summary = Summary(run, {"panel": dataset}, rules or VerdictSettings())
+    (found,) = reach_verdicts(summary)
+    return found
+
+
+def _only(bands: list[Band], attacks: list[Band] | str = "x", **rules: float) -> Verdict:
+    (row,) = _verdicts({"g": (bands, attacks)}, VerdictSettings.model_validate(rules)).rows
+    return row
+
+
+GOOD: list[Band] = ["within", "better", "within", "within", "within"]
+CLEAR: list[Band] = ["clear"] * 3
+
+
+def test_faithful_by_the_share_inside_and_never_with_a_number_far_off() -> None:
+    assert _only(GOOD).faithful.answer == "yes"
+    assert _only([*GOOD[:4], "outside"]).faithful.answer == "yes"
+    assert _only([*GOOD[:4], "outside"], faithful=0.9).faithful.answer == "in part"
+    far = _only([*GOOD[:4], "far"]).faithful
+    assert (far.answer, far.inside, far.judged, far.far) == ("in part", 4, 5, ("LD number 4",))
+    half: list[Band] = ["within", "within", "outside", "outside", "outside"]
+    assert _only(half).faithful.answer == "no"
+    assert _only(half, in_part=0.4).faithful.answer == "in part"
+    assert _only([""] * 5).faithful.answer == "not assessed"
+    assert _only(GOOD).useful.answer == "not assessed"
+
+
+def test_a_leak_is_a_leak_and_no_power_is_no_all_clear() -> None:
+    assert _only(GOOD, CLEAR).leaks.answer == "not seen"
+    assert _only(GOOD, CLEAR).leaks.sure
+    partly = _only(GOOD, ["clear", "unclear", "clear"]).leaks
+    assert (partly.answer, partly.sure) == ("not seen", False)
+    weak = _only(GOOD, ["unclear"] * 3).leaks
+    assert weak.answer == "can't tell"
+    assert "too few people" in weak.reason
+    none = _only(GOOD, "sites differ").leaks
+    assert (none.answer, none.reason) == ("can't tell", "sites differ")
+    leaks = _only(GOOD, ["unseen", "leak", "unseen"]).leaks
+    assert (leaks.answer, leaks.attempts[0].title) == ("yes", "tracts")
+
+
+def test_who_leaks_stands_below_who_does_not_and_controls_last() -> None:
+    found = _verdicts(
+        {
+            "copy": (GOOD, CLEAR),
+            "leaky": (GOOD, ["leak", "unseen", "unseen"]),
+            "poor": (["far"] * 5, CLEAR),
+            "fair": (GOOD, CLEAR),
+            "foreign": (GOOD, "sites differ"),
+        },
+        controls=("copy",),
+    )
+    assert [row.generator for row in found.rows] == ["fair", "poor", "foreign", "leaky", "copy"]
+    assert found.best == ("fair",)
+    said = lead(found)
+    assert said.startswith("Best: fair (faithful: yes; leaks: not seen).")
+    assert "Leak: leaky. No leak seen: fair, poor. Can't tell: foreign." in said
+
+
+def test_nobody_is_best_where_all_leak() -> None:
+    leak: list[Band] = ["leak"] * 3
+    assert _verdicts({"a": (GOOD, leak), "b": (GOOD, leak)}).best == ()
+
+
+def test_the_leaderboard_has_the_say_in_who_is_best(demo: Summary) -> None:
+    boards = leaderboards(demo)
+    for board, found in zip(boards, reach_verdicts(demo, boards), strict=True):
+        assert found.best == board.leaders
+        ranked = [row.label for row in board.rows if row.role == "generator"]
+        assert [row.generator for row in found.rows][: len(ranked)] == ranked
+
+
+@pytest.mark.parametrize("width", [40, 58, 100, 300])
+def test_lines_fit_and_name_what_they_can(width: int) -> None:
+    bands: list[list[Band]] = [["leak", "leak", "unseen"], ["clear", "unclear", "clear"], CLEAR]
+    for attacks in bands:
+        row = _only(["far", "far", "outside", "within", "within"], attacks)
+        for line in in_two_lines(row, width):
+            assert len(line) <= width
+    wide = in_two_lines(_only(["far", "far", *GOOD[:3]], ["leak", "unseen", "unseen"]), 300)
+    assert wide == (
+        "faithful: in part (3 of 5 in the floor); far off: LD number 0 · LD number 1",
+        "leaks: yes; distance 0.900; p 0.001",
+    )
+    seen = in_two_lines(_only(GOOD, ["clear", "unclear", "clear"]), 300)[1]
+    assert seen == "leaks: not seen; would show: distance ≥ 0.62 · kinship ≥ 0.62; 1 too weak"
+
+
+def test_pages_colour_no_weak_answer_as_good() -> None:
+    found = _verdicts({"a": (GOOD, ["clear", "unclear", "clear"]), "b": (GOOD, "sites differ")})
+    assert [answers[2].band for _, answers in show(found)] == ["unclear", "unclear"]
+
+
+def test_rules_are_said_with_their_version() -> None:
+    said = explain(VerdictSettings(level=0.01, faithful=0.9)).replace("\N{NO-BREAK SPACE}", " ")
+    for words in ("90 %", "50 %", "level 0.01", "version 1"):
+        assert words in said
+
+
+def test_people_who_are_named_are_counted(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "run")
+    run = load_run(folder)
+    path = folder / "series" / "list.npz"
+    path.parent.mkdir(exist_ok=True)
+    flagged = np.array([True, False, True])
+    np.savez(path, **{"people/sample": np.array(["a", "b", "c"]), "people/flagged": flagged})
+    place = next(one for one in run.records if one.generator == "patchwork" and one.submetric)
+    listed = replace(place, metric="copies", submetric="exact", series="series/list.npz")
+    summary = summarise(replace(run, records=[*run.records, listed]))
+    named = {
+        (row.dataset, row.generator): row.leaks.named
+        for found in reach_verdicts(summary)
+        for row in found.rows
+    }
+    assert named.pop((place.dataset, "patchwork")) == 2
+    assert set(named.values()) == {None}
+
+
+def test_a_run_is_judged_by_the_rules_it_was_made_with(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "run")
+    info = json.loads((folder / "run.json").read_text())
+    rules = {"version": 1, "level": 0.01, "faithful": 0.6, "in_part": 0.3, "material": {}}
+    (folder / "run.json").write_text(json.dumps(info | {"verdict": rules}))
+    assert summarise(load_run(folder)).rules.model_dump() == rules
+    (folder / "run.json").write_text(json.dumps(info | {"verdict": {"version": 2}}))
+    with pytest.raises(FormatError, match=r"run\.json: verdict\.version: expected 1, found 2"):
+        summarise(load_run(folder))
