@@ -71,7 +71,7 @@ def test_markdown_tables_are_whole(demo: Summary, drawn: Drawn) -> None:
     text = render_markdown(demo, *drawn)
     lines = text.splitlines()
     tables = [i for i, line in enumerate(lines) if line.startswith("| ---")]
-    assert len(tables) == 8  # a leaderboard and three families per dataset
+    assert len(tables) == 10  # two leaderboards and three families per dataset
     for at in tables:
         columns = lines[at].count("|")
         row = at - 1
@@ -98,9 +98,9 @@ def test_writes_all_forms(written: ReportPaths) -> None:
     files = {path.relative_to(written.folder).as_posix() for path in written.folder.rglob("*")}
     names = {"report.html", "report.md", "summary.csv", "summary-wide.csv", "leaderboard.csv"}
     assert names <= files
-    assert "figures/chr1/leaderboard.svg" in files
+    assert {f"figures/chr1/leaderboard{free}.svg" for free in ("", "-site-free")} <= files
     assert {f"figures/chr1/ld-decay-curve.{kind}" for kind in ("svg", "png")} <= files
-    assert len(written.figures) == 12
+    assert len(written.figures) == 16
     assert len(written.problems) == 4
     assert written.html is not None
     assert written.html.stat().st_size < 2_000_000

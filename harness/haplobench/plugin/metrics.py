@@ -158,6 +158,8 @@ class SubmetricSpec:
         said only where it would have been seen.
     family : str or None
         Where it isn't the metric's.
+    site_matched : bool or None
+        Whether it needs the panel's own sites, where that isn't as the metric says.
     """
 
     name: str
@@ -171,6 +173,7 @@ class SubmetricSpec:
     evidence: bool = False
     material: float | None = None
     family: Family | None = None
+    site_matched: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from haplobench.errors import BenchError
 from haplobench.plugin import CohortSeries
 from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard.board import Leaderboard
-from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_front
+from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_board
 from haplobench.report.style import FigureStyle, theme
 from haplobench.report.svg import annotate
 from haplobench.results.description import FigureInfo
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _THEME = "haplobench"
-_OWN = re.compile(r"leaderboard$|claims-|scaling-", re.IGNORECASE)
+_OWN = re.compile(r"leaderboard(-site-free)?$|claims-|scaling-", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,18 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
 
 
 def draw_boards(run: Run, boards: Sequence[Leaderboard]) -> list[Figure]:
-    """The Pareto chart of each leaderboard that has one; named as a figure of `leaderboard`."""
+    """The chart of each leaderboard that ranks anybody; named as a figure of `leaderboard`."""
     style = figure_style(run)
     figures = []
     for board in boards:
-        chart = draw_front(board, style)
+        chart = draw_board(board, style)
         if chart is not None:
             svg = render_chart(chart, style)
-            file = f"{slug(board.dataset)}/leaderboard"
+            free = "" if board.scope == "all" else f"-{board.scope}"
+            file = f"{slug(board.dataset)}/leaderboard{free}"
+            title = f"{TITLE}, site-free numbers" if free else TITLE
             figures.append(
-                Figure(board.dataset, "leaderboard", "pareto-front", TITLE, CAPTION, svg, file)
+                Figure(board.dataset, "leaderboard", f"distance{free}", title, CAPTION, svg, file)
             )
     return figures
 

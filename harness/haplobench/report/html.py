@@ -302,7 +302,6 @@ def _dataset(
 ) -> dict[str, Any]:
     scorecard, notes = view.scorecard(dataset)
     info = summary.run.datasets[dataset.label]
-    board = next((item for item in boards if item.dataset == dataset.label), None)
     return {
         "label": dataset.label,
         "anchor": anchor,
@@ -310,10 +309,17 @@ def _dataset(
         "facts": facts.dataset_facts(info),
         "cohorts": view.others(dataset),
         "series": [(i, label, style.colour(label)) for i, label in enumerate(style.order)],
-        "board": board,
-        "board_rows": texts.show_rows(board) if board else [],
-        "board_words": texts.over_words(board) if board else "",
-        "leading": texts.leading(board) if board else "",
+        "boards": [
+            {
+                "board": board,
+                "title": texts.SCOPES[board.scope].capitalize(),
+                "rows": texts.show_rows(board),
+                "words": texts.over_words(board),
+                "leading": texts.leading(board),
+            }
+            for board in boards
+            if board.dataset == dataset.label
+        ],
         "findings": view.findings(dataset),
         "scorecard": scorecard,
         "scorecard_notes": notes.items(),

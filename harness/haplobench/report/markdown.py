@@ -26,7 +26,6 @@ def render_markdown(
     """The report as Markdown text; figures are linked as `figures/….svg` beside it."""
     info = summary.run.info
     found = leaderboards(summary) if boards is None else boards
-    ranked = {board.dataset: board for board in found}
     lines = [
         f"# {text(str(info.get('title') or info.get('suite') or summary.run.folder.name))}",
         "",
@@ -43,8 +42,8 @@ def render_markdown(
     lines += _verdicts(summary, found)
     for label, dataset in summary.datasets.items():
         lines += [f"## {text(label)}", ""]
-        if label in ranked:
-            lines += _board(ranked[label])
+        for board in found:
+            lines += _board(board) if board.dataset == label else []
         for family, sentence in view.findings(dataset):
             lines.append(f"- {text(family.capitalize())}: {text(sentence)}")
         lines.append("")
@@ -130,22 +129,16 @@ def text(raw: str) -> str:
 
 def _board(board: Leaderboard) -> list[str]:
     """The leaderboard as a table, those not ranked as a list, and how the rank is found."""
-    lines = ["### Leaderboard", ""]
+    lines = [f"### {texts.SCOPES[board.scope].capitalize()}", ""]
     if board.rows:
         lines += [text(texts.leading(board)), ""]
-        heads = ["Rank", "Generator", "Weaker side: won (95 %)"]
-        for axis in board.axes:
-            distance = "times the cheapest" if axis == "cost" else "from the floor"
-            heads += [f"{axis.capitalize()}: won", distance]
-        lines.append(_line([*heads, "Pareto front"]))
-        lines.append(_line(["---:", "---", *["---:"] * (len(heads) - 1)]))
+        heads = ["Rank", "Generator", "Distance (95 %)", "Leak"]
+        lines.append(_line([*heads, *([text(board.cost.title)] if board.cost else [])]))
+        lines.append(_line(["---:", "---", "---:", "---", *["---:"] * bool(board.cost)]))
         for row in texts.show_rows(board):
-            cells = [row.rank, text(row.label) + (" *(control)*" if row.role == "control" else "")]
-            cells.append(f"{row.share} ({row.interval})")
-            for shown in row.axes:
-                distance = f"{shown.distance} ({shown.interval})" if shown else "–"
-                cells += [shown.share if shown else "–", distance]
-            lines.append(_line([*cells, row.front]))
+            name = text(row.label) + (" *(control)*" if row.role == "control" else "")
+            cells = [row.rank, name, f"{row.distance} ({row.interval})", text(row.leak)]
+            lines.append(_line([*cells, *([row.cost] if board.cost else [])]))
         lines += ["", f"{texts.over_words(board)}. {texts.EXPLANATION}", ""]
     else:
         lines += [f"Nothing is ranked: {text(board.reason)}.", ""]

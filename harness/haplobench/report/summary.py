@@ -151,17 +151,17 @@ def _mark(cells: dict[tuple[str, str, Key], Cell], run: Run) -> None:
     Only what is held against a floor of training people: run.json says so of a dataset.
     """
     for (dataset, cohort, key), cell in list(cells.items()):
-        marks = run.datasets.get(dataset, {}).get("marks")
+        marks = run.marks(dataset, cohort)
         metric = run.metrics.get(key[0])
         if not marks or metric is None or metric.floor != "train":
             continue
-        other = cells.get((dataset, str(marks.get("cohort")), key), Cell("missing"))
+        other = cells.get((dataset, marks["cohort"], key), Cell("missing"))
         cells[dataset, cohort, key] = replace(
             cell,
             band=other.band,
             score=other.score,
             mark_value=other.value,
-            mark_note=str(marks.get("note", "")),
+            mark_note=marks["note"],
         )
 
 

@@ -32,17 +32,17 @@ from haplobench.report.verdict.texts import (
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
 from haplobench.results.records import FAILED
 
-_WIDE = 120
 EXPLANATION = (
-    "rank: by the lesser share of comparisons won in fidelity and privacy, with its 95 % bootstrap "
-    "interval; =: tied; from floor: typical distance in the floor's standard deviations; front: on "
-    "the Pareto front of fidelity, privacy and cost; (): controls, not ranked"
+    "rank: no leak before leak, then by distance: how many times further from the ideal than real "
+    "people's cohorts (geometric mean), with its 95 % interval; =: tied; (): controls, not ranked; "
+    "no rival changes anybody's distance"
 )
 
 
 def board_parts(board: Leaderboard, console: Console) -> list[object]:
     """What to print of a leaderboard: title, table, who is not ranked and why."""
-    parts: list[object] = [Text(f"\n{board.dataset} · leaderboard", style="bold")]
+    title = f"\n{board.dataset} · {texts.SCOPES[board.scope]}"
+    parts: list[object] = [Text(title, style="bold")]
     if board.rows:
         parts += [_board_table(board, console), Text(f" {texts.over_words(board)}", style="dim")]
     else:
@@ -56,28 +56,22 @@ def board_parts(board: Leaderboard, console: Console) -> list[object]:
 
 
 def _board_table(board: Leaderboard, console: Console) -> Table:
-    unicode = console.encoding.startswith("utf")
-    wide = console.width >= _WIDE
-    table = Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False, show_edge=False)
+    table = _plain_table(console)
     table.add_column("rank", justify="right")
-    table.add_column("generator", no_wrap=True, min_width=12)
-    table.add_column("won (95 %)", justify="right")
-    for axis in board.axes:
-        if wide:
-            table.add_column(f"{axis} won", justify="right")
-        distance = "times cheapest" if axis == "cost" else f"{axis} from floor"
-        table.add_column(distance, justify="right")
-    table.add_column("front", justify="right")
+    table.add_column("generator", overflow="fold", min_width=12)
+    table.add_column("distance", justify="right", no_wrap=True)
+    table.add_column("leak")
+    if board.cost:
+        unit = board.cost.submetric.unit
+        title = f"{board.cost.title} ({unit})" if unit else board.cost.title
+        table.add_column(escape(title), justify="right")
     for row in texts.show_rows(board):
-        control = row.role == "control"
-        cells = [row.rank, row.label + (" (control)" if control else ""), row.share]
-        cells[-1] += f" ({row.interval})"
-        for shown in row.axes:
-            if wide:
-                cells.append(shown.share if shown else "–")
-            cells.append(shown.distance if shown else "–")
-        style = "dim" if control else "bold" if row.place == 1 else ""
-        table.add_row(*(Text(cell, style=style) for cell in (*cells, row.front)))
+        style = {"generator": "bold" if row.rank in ("1", "1=") else ""}.get(row.role, "dim")
+        cells = [row.rank, _label(row.label, row.role), f"{row.distance} ({row.interval})"]
+        line = [Text(cell, style=style) for cell in cells]
+        line.append(Text(row.leak, style=_STYLES[row.finding] if row.finding == "leak" else style))
+        line += [Text(row.cost, style=style)] if board.cost else []
+        table.add_row(*line)
     return table
 
 
@@ -88,7 +82,7 @@ _STYLES = {
 _ASCII = str.maketrans(
     {"\N{NO-BREAK SPACE}": " ",
      "◆": "*", "●": "=", "○": "o", "×": "x", "±": "~", "↓": "v", "↑": "^", "→": ">", "−": "-",
-     "–": "-", "…": "...", "≥": ">=", "·": "-", "“": '"', "”": '"',
+     "–": "-", "’": "'", "…": "...", "≥": ">=", "·": "-", "“": '"', "”": '"',
      "ε": "epsilon", "δ": "delta", "∞": "inf"}
 )  # fmt: skip
 _GAP = 3
@@ -110,7 +104,6 @@ def print_summary(
     for verdicts in reach_verdicts(summary, boards):
         print_verdicts(verdicts, console)
     _print(console, Text(explain(summary.rules), style="dim"))
-    ranked = {board.dataset: board for board in boards}
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
         if text := sites_by_family(summary.run.datasets[label]):
@@ -124,9 +117,13 @@ def print_summary(
 
             if text := noteworthy(kin):
                 _print(console, Text(f"{label}: {text}", style="dim"))
-        if label in ranked:
-            for part in board_parts(ranked[label], console):
-                _print(console, part)
+        for part in [
+            part
+            for board in boards
+            if board.dataset == label
+            for part in board_parts(board, console)
+        ]:
+            _print(console, part)
     print_claims(summary, console)
     if any(board.rows for board in boards):
         _print(console, Text(EXPLANATION, style="dim"))

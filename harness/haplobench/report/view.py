@@ -9,6 +9,7 @@ from typing import Any
 from haplobench.report.evidence import FINDINGS, Attack
 from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
 from haplobench.report.leaderboard.board import Leaderboard
+from haplobench.report.leaderboard.texts import about_row
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import FAILED
@@ -425,7 +426,7 @@ class GeneratorView:
     """
 
     dataset: str
-    rank: str
+    ranks: tuple[str, ...]
     tallies: tuple[tuple[str, int, int], ...]
     best: tuple[str, ...]
     worst: tuple[tuple[str, str], ...]
@@ -436,17 +437,19 @@ def generator_views(
     summary: Summary, label: str, boards: Sequence[Leaderboard]
 ) -> list[GeneratorView]:
     """One view per dataset, in their order."""
-    ranks = {board.dataset: board for board in boards}
-    return [_view(dataset, label, ranks.get(name)) for name, dataset in summary.datasets.items()]
+    return [
+        _view(dataset, label, [board for board in boards if board.dataset == name])
+        for name, dataset in summary.datasets.items()
+    ]
 
 
-def _view(dataset: DatasetSummary, label: str, board: Leaderboard | None) -> GeneratorView:
+def _view(dataset: DatasetSummary, label: str, boards: Sequence[Leaderboard]) -> GeneratorView:
     columns = dataset.headline()
     tallies = [(family, *dataset.tally(label, family)) for family in dataset.families()]
     best = [c.title for c in columns if (found := dataset.best(c)) and label in found.cohorts]
     return GeneratorView(
         dataset=dataset.label,
-        rank=_rank(label, board),
+        ranks=_ranks(label, boards),
         tallies=tuple(item for item in tallies if item[2]),
         best=tuple(best),
         worst=_worst(dataset, label, columns),
@@ -454,20 +457,10 @@ def _view(dataset: DatasetSummary, label: str, board: Leaderboard | None) -> Gen
     )
 
 
-def _rank(label: str, board: Leaderboard | None) -> str:
-    if board is None:
-        return ""
-    n = sum(row.role == "generator" for row in board.rows)
-    for row in board.rows:
-        if row.label == label:
-            share = f"{100 * row.overall:.0f} % of comparisons won on its weaker side"
-            tie = ", shared" if row.tied else ""
-            front = "; on the Pareto front" if row.front else ""
-            if row.role == "control":
-                return f"a control: not ranked; {share}"
-            return f"rank {row.rank} of {n}{tie}; {share}{front}"
-    reasons = dict(board.unranked)
-    return f"not ranked: {reasons[label]}" if label in reasons else ""
+def _ranks(label: str, boards: Sequence[Leaderboard]) -> tuple[str, ...]:
+    rows = [(row, board) for board in boards for row in board.rows if row.label == label]
+    lacking = [reason for board in boards for name, reason in board.unranked if name == label]
+    return (*(f"not ranked: {reason}" for reason in lacking), *(about_row(*pair) for pair in rows))
 
 
 def _worst(

@@ -17,7 +17,8 @@ from haplobench.errors import FormatError
 class SubmetricInfo:
     """One number that a metric reports, as run.json or a baseline describes it (`SubmetricSpec`).
 
-    `family` is its metric's, if it has none of its own.
+    `family` and `site_matched` (whether it needs the panel's own sites) are its metric's, if it
+    has none of its own.
     """
 
     name: str
@@ -31,6 +32,7 @@ class SubmetricInfo:
     family: str = ""
     evidence: bool = False
     material: float | None = None
+    site_matched: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,19 @@ def metrics_of(info: Mapping[str, Any]) -> dict[str, MetricInfo]:
             family=entry.get("family") or "other",
             citations=tuple(entry.get("citations") or ()),
             submetrics=tuple(
-                _build(SubmetricInfo, item, family=item.get("family") or entry.get("family") or "")
+                _build(SubmetricInfo, _inherited(entry, item))
                 for item in entry.get("submetrics") or ()
             ),
             figures=tuple(_build(FigureInfo, item) for item in entry.get("figures") or ()),
         )
         for name, entry in (info.get("metrics") or {}).items()
     }
+
+
+def _inherited(metric: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
+    """A submetric's entry, with its metric's family and site_matched where it has none."""
+    own = {key: value for key, value in item.items() if value is not None}
+    return {key: metric[key] for key in ("family", "site_matched") if key in metric} | own
 
 
 def submetrics_of(info: Mapping[str, Any]) -> dict[tuple[str, str], SubmetricInfo]:
@@ -223,6 +231,7 @@ class _Submetric(_Part, kw_only=True):
     evidence: bool | None = None
     material: float | None = None
     family: str | None = None
+    site_matched: bool | None = None
 
 
 class _Figure(_Part, kw_only=True):
@@ -235,6 +244,7 @@ class _Figure(_Part, kw_only=True):
 class _Metric(_Plugin, kw_only=True):
     family: str | None = None
     floor: str | None = None
+    site_matched: bool | None = None
     submetrics: list[_Submetric] | None = None
     figures: list[_Figure] | None = None
 

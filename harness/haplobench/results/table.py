@@ -290,6 +290,15 @@ class Run:
     metrics: Mapping[str, MetricInfo]
     records: Sequence[Record]
 
+    def marks(self, dataset: str, cohort: str) -> Mapping[str, str]:
+        """Whose numbers are held against a floor of training people in a cohort's stead.
+
+        Empty for its own; else `cohort`, empty for nobody's, and a `note` that says why.
+        """
+        info = self.datasets.get(dataset, {})
+        marks: Mapping[str, str] | None = (info.get("cohort_marks") or {}).get(cohort)
+        return marks or info.get("marks") or {}
+
 
 def load_run(folder: Path) -> Run:
     """Read a run folder.

@@ -1,5 +1,5 @@
-"""Leaderboard: generators ranked by dominance over scores that the noise floor normalises.
+"""Leaderboard: generators in order of their distance from the floor, those that leak below.
 
-`board` makes numbers of different metrics alike and ranks the generators of a dataset by them,
-`dominance` compares two generators, `texts` shows the result.
+`distance` measures how far a generator is and how sure that is, `board` ranks the generators of a
+dataset by it, `texts` shows the result.
 """

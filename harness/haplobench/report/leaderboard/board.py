@@ -1,356 +1,344 @@
-"""The leaderboard of one dataset: rows in order, and those that are not ranked, with reasons."""
+"""The leaderboards of one dataset: rows in order, and those that are not ranked, with reasons."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from haplobench.report.leaderboard.dominance import Scores, Standing, stand
-from haplobench.report.model import Column, DatasetSummary, Summary
-from haplobench.results.records import FLOOR, SUBSAMPLE, Record
+from haplobench.report.evidence import Finding
+from haplobench.report.leaderboard.distance import Estimate, Floats, Place, Yardstick
+from haplobench.report.model import Column, DatasetSummary, Key, Summary
+from haplobench.results.description import CohortInfo
+from haplobench.results.records import FLOOR, Record
 from haplobench.results.table import labels_of, row_label
 
-AXES = ("fidelity", "privacy", "cost")
-_AXIS_OF = {"fidelity": 0, "utility": 0, "privacy": 1, "performance": 2}
-COST_MARGIN = 0.1
-"""Costs that differ by less than this part are ties: a machine's own noise."""
-_RANGE_WIDTHS = 3.29
-"""Standard deviations between the 5 % and 95 % quantiles of a normal distribution."""
+FAMILIES = ("fidelity", "utility")
+TOTAL_LEAK = 0.95
+"""Share of the most that an attack can find from which on a leak is total: everybody's."""
+
+Scope = Literal["all", "site-free"]
+Gate = Literal[0, 1, 2]
+"""0: not said to leak; 1: leaks; 2: leaks totally. A greater one stands below a lesser."""
 
 
 @dataclass(frozen=True)
-class RankedColumn:
-    """A headline number that counts: `origin` and `unit` make values scores (cost: logarithms)."""
+class Exposure:
+    """What the attacks on a row find together.
 
-    column: Column
-    axis: int
-    origin: float
-    unit: float
-    margin: float
-
-    def badness(self, values: Any) -> Any:
-        """Scores of values (n,): the smaller the better, 0 as good as real people."""
-        info = self.column.submetric
-        values = np.asarray(values, np.float64)
-        if self.axis == AXES.index("cost"):
-            logs = np.log(np.maximum(values, info.min_effect or np.finfo(np.float64).tiny))
-            return -logs if info.direction == "higher" else logs
-        if info.direction == "closer":
-            assert info.ideal is not None
-            distance = np.abs(values - info.ideal)
-        else:
-            distance = values if info.direction == "lower" else -values
-        return (distance - self.origin) / self.unit
-
-
-@dataclass(frozen=True)
-class DatasetScores:
-    """Scores of the generators that can be compared, and why the others can't.
-
-    `units` are the seeds, or the draws of the one seed (`Scores.paired` False); `labels` and
-    `columns` name the rows and columns of `scores`, which is None with too little to compare.
+    Attributes
+    ----------
+    finding : str
+        `leak` if any finds one; else `clear` if any would have; else `unclear`.
+    unclear, attacks : int
+        Attacks that can't tell, of how many.
+    title, value : str, float
+        The strongest attack that finds a leak, and what it finds.
+    excess : float
+        Of that: the share of the way from chance (0) to everybody (1).
     """
 
-    labels: tuple[str, ...]
-    columns: tuple[RankedColumn, ...]
-    scores: Scores | None
-    units: tuple[int, ...]
-    refused: tuple[tuple[str, str], ...]
-    reason: str = ""
+    finding: Finding
+    unclear: int
+    attacks: int
+    title: str = ""
+    value: float = 0.0
+    excess: float = 0.0
 
-
-def judged_columns(dataset: DatasetSummary) -> list[RankedColumn]:
-    """The headline numbers that have a better and a worse, and something to measure it by.
-
-    The unit is the floor's standard deviation (from its 5-95 % range), or the metric's smallest
-    effect where that is greater; without a floor, the smallest effect counted from the ideal.
-    """
-    found = []
-    for column in dataset.headline():
-        info, axis = column.submetric, _AXIS_OF.get(column.family)
-        closer = info.direction == "closer"
-        if axis is None or info.direction == "info" or (closer and info.ideal is None):
-            continue
-        if AXES[axis] == "cost":
-            if not closer:
-                found.append(RankedColumn(column, axis, 0.0, 1.0, float(np.log1p(COST_MARGIN))))
-            continue
-        floor = dataset.floors.get(column.key)
-        unit = info.min_effect
-        sign = -1.0 if info.direction == "higher" else 1.0
-        if floor is not None:
-            unit = max(unit, (floor.high - floor.low) / _RANGE_WIDTHS)
-            origin = (floor.distance or 0.0) if closer else sign * floor.median
-        elif info.ideal is not None:
-            origin = 0.0 if closer else sign * info.ideal
-        else:
-            continue
-        if unit > 0:
-            found.append(RankedColumn(column, axis, origin, unit, info.min_effect / unit))
-    return found
-
-
-def score_dataset(summary: Summary, dataset: DatasetSummary) -> DatasetScores:
-    """Scores of a dataset's generators and controls.
-
-    A generator that lacks any ranked number, or any seed of one, is refused: it would be
-    compared on other grounds than its rivals.
-    """
-    cohorts = [cohort for cohort in dataset.cohorts if cohort.role != "floor"]
-    generators = [cohort.label for cohort in cohorts if cohort.role == "generator"]
-    columns = []
-    for ranked in judged_columns(dataset):
-        cells = [dataset.cell(label, ranked.column) for label in generators]
-        if sum(cell.value is not None for cell in cells) >= min(2, len(generators)):
-            columns.append(ranked)
-    values = _values(summary.run.records, dataset, columns)
-    seeds = tuple(sorted({seed for _, _, seed, _ in values}))
-    over_seeds = len(seeds) > 1
-    kept, refused = [], []
-    units: tuple[int, ...] = seeds
-    if not over_seeds:
-        units = tuple(sorted({draw for _, _, _, draw in values}))
-    table: dict[tuple[str, int, int], list[float]] = {}
-    for (label, column, seed, draw), value in values.items():
-        table.setdefault((label, column, seed if over_seeds else draw), []).append(value)
-    for cohort in cohorts:
-        missing = [
-            i
-            for i in range(len(columns))
-            if any((cohort.label, i, unit) not in table for unit in units)
-        ]
-        if missing or not columns:
-            refused.append((cohort.label, _why(dataset, cohort.label, columns, missing)))
-        else:
-            kept.append(cohort)
-    roles = [cohort.role == "generator" for cohort in kept]
-    labels = tuple(cohort.label for cohort in kept)
-    reason = _too_little(columns, sum(roles), len(units), over_seeds)
-    if reason:
-        return DatasetScores(labels, tuple(columns), None, units, tuple(refused), reason)
-    metrics = list(dict.fromkeys(ranked.column.metric for ranked in columns))
-    axis_of = {ranked.column.metric: ranked.axis for ranked in columns}
-    array = np.array(
-        [
-            [
-                [float(np.mean(ranked.badness(table[label, i, unit])))
-                 for i, ranked in enumerate(columns)]
-                for unit in units
-            ]
-            for label in labels
-        ]
-    )  # fmt: skip
-    # A cost counts from the cheapest of the generators: what it is measured in drops out.
-    cost = np.array([AXES[ranked.axis] == "cost" for ranked in columns])
-    array[..., cost] -= array[np.array(roles)][..., cost].mean(axis=1).min(axis=0)
-    bands = [[dataset.cell(label, ranked.column).band for ranked in columns] for label in labels]
-    scores = Scores(
-        values=array,
-        margin=np.array([ranked.margin for ranked in columns]),
-        safe=np.isin(np.array(bands), ("within", "better")),
-        metric=np.array([metrics.index(ranked.column.metric) for ranked in columns]),
-        axis=np.array([axis_of[name] for name in metrics]),
-        logarithm=cost,
-        rival=np.array(roles),
-        paired=over_seeds,
-    )
-    return DatasetScores(labels, tuple(columns), scores, units, tuple(refused))
-
-
-def _too_little(columns: list[RankedColumn], rivals: int, n_units: int, over_seeds: bool) -> str:
-    if not any(AXES[ranked.axis] != "cost" for ranked in columns):
-        return "no headline number of fidelity or privacy has a floor or a smallest effect"
-    if rivals < 2:
-        have = f"{rivals} generator{'' if rivals == 1 else 's'}"
-        return f"{have} with all headline numbers: a rank needs two"
-    if n_units < 2 and not over_seeds:
-        return "one seed of one draw: nothing tells a difference from noise"
-    return ""
-
-
-def _values(
-    records: Sequence[Record], dataset: DatasetSummary, columns: list[RankedColumn]
-) -> dict[tuple[str, int, int, int], float]:
-    """Values by row label, column, seed and draw."""
-    place = {ranked.column.key: at for at, ranked in enumerate(columns)}
-    metrics = {metric for metric, *_ in place}
-    return {
-        (row_label(row.generator, row.world_size), column, row.seed, row.replicate): row.value
-        for row in records
-        if row.metric in metrics
-        and row.value is not None
-        and row.status == "ok"
-        and row.dataset == dataset.label
-        and row.role not in (FLOOR, SUBSAMPLE)
-        and (column := place.get((row.metric, row.submetric, labels_of(row)))) is not None
-    }
-
-
-def _why(
-    dataset: DatasetSummary, label: str, columns: list[RankedColumn], missing: list[int]
-) -> str:
-    """Why a generator is not ranked, one line: how many numbers it lacks, and the main reason."""
-    if not columns:
-        return "no number to rank by"
-    reasons: Counter[str] = Counter()
-    for i in missing:
-        cell = dataset.cell(label, columns[i].column)
-        if cell.failed_seeds:
-            reasons[f"{cell.failed_seeds} seeds failed: {cell.reason}"] += 1
-        elif cell.value is not None:
-            reasons["seeds or draws missing"] += 1
-        elif cell.state == "not-applicable":
-            reasons[f"not applicable: {cell.reason or 'no reason given'}"] += 1
-        else:
-            phase = f" in {cell.phase}" if cell.phase else ""
-            reasons[f"{cell.state}{phase}: {cell.reason}"] += 1
-    main = reasons.most_common(1)[0][0]
-    return f"lacks {len(missing)} of {len(columns)} numbers ({main})"
-
-
-RANKED = (AXES.index("fidelity"), AXES.index("privacy"))
-
-
-@dataclass(frozen=True)
-class AxisStanding:
-    """One generator on one axis.
-
-    `share` is the share of pairwise comparisons that it wins, a tie counting half; `distance`
-    its typical distance from the floor in the floor's standard deviations (of cost: times the
-    cheapest, less 1), with a 95 % bootstrap interval.
-    """
-
-    share: float
-    distance: float
-    low: float
-    high: float
+    @property
+    def gate(self) -> Gate:
+        """Where it stands whatever its distance."""
+        return 0 if self.finding != "leak" else 2 if self.excess >= TOTAL_LEAK else 1
 
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A generator, or a control, of the leaderboard.
+    """A line of the leaderboard: the floor, a generator, or a control.
 
     Attributes
     ----------
     label, role : str
     rank : int
-        1 + the generators that are better beyond doubt; equal ranks are ties. A control's is the
-        rank that it would have.
+        1 + the generators that are better beyond doubt, by gate or by distance, and never before
+        one that is nearer; equal ranks are ties. A control's is the rank that it would have, the
+        floor's is 0.
     tied : bool
-        Whether a generator of the same rank exists.
-    overall, low, high : float
-        The lesser of its shares of fidelity and privacy, with a 95 % bootstrap interval.
-    axes : dict
-        Axis to `AxisStanding`; axes that nothing was measured on are left out.
-    front : bool
-        On the Pareto front of fidelity, privacy and cost.
-    front_share : float
-        Share of bootstrap resamples in which it is.
+        Whether it is a generator, and another one has the rank.
+    distance, low, high : float
+        Typical distance from the ideal over the floor's, 1 or more, with its 95 % interval.
+    seeds, lacking : int
+        Seeds that it rests on, and those that lack a number.
+    exposure : Exposure or None
+        None for the floor.
+    cost : float or None
     """
 
     label: str
     role: str
     rank: int
     tied: bool
-    overall: float
+    distance: float
     low: float
     high: float
-    axes: dict[str, AxisStanding]
-    front: bool
-    front_share: float
+    seeds: int
+    lacking: int
+    exposure: Exposure | None
+    cost: float | None
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The leaderboard of one dataset.
+    """One leaderboard of one dataset.
 
-    `rows` are in order: generators by rank and share, then controls; `unranked` are pairs of
-    label and reason. `reason` says why nothing is ranked; empty otherwise.
+    `rows` are in order, the floor first; `unranked` are pairs of label and reason; `cost` is the
+    column of the rows' costs. `reason` says why nothing is ranked; empty otherwise.
     """
 
     dataset: str
+    scope: Scope
     rows: tuple[BoardRow, ...]
     unranked: tuple[tuple[str, str], ...]
-    columns: tuple[RankedColumn, ...]
-    over: str
+    columns: tuple[Column, ...]
+    cost: Column | None = None
     reason: str = ""
 
     @property
-    def axes(self) -> tuple[str, ...]:
-        """Axes that something was measured on."""
-        used = {AXES[ranked.axis] for ranked in self.columns}
-        return tuple(axis for axis in AXES if axis in used)
+    def ranked(self) -> tuple[BoardRow, ...]:
+        """The generators."""
+        return tuple(row for row in self.rows if row.role == "generator")
 
     @property
     def leaders(self) -> tuple[str, ...]:
-        """Generators of the first rank."""
-        return tuple(row.label for row in self.rows if row.role == "generator" and row.rank == 1)
-
-
-def rank_generators(summary: Summary, dataset: DatasetSummary) -> Leaderboard:
-    """Rank a dataset's generators.
-
-    A generator beats another in a number if the 95 % interval of their difference, paired by
-    seed, excludes zero, the difference exceeds the metric's smallest effect, and the other is
-    outside the floor's range. Its share on an axis is the mean over metrics of the share of
-    rivals it beats, a tie counting half. The rank goes by the lesser of its shares of fidelity
-    and privacy: neither a copy of the training people nor noise can make up for one by the
-    other. Cost is shown, and counts on the Pareto front only.
-    """
-    scored = score_dataset(summary, dataset)
-    n = len(scored.units)
-    paired = scored.scores is None or scored.scores.paired
-    over = f"{n} seeds" if paired else f"{n} draws of one seed"
-    if scored.scores is None:
-        kept = [(label, scored.reason) for label in scored.labels]
-        unranked = (*kept, *scored.refused)
-        return Leaderboard(dataset.label, (), unranked, scored.columns, over, scored.reason)
-    standing = stand(scored.scores, len(AXES), RANKED)
-    roles = {cohort.label: cohort.role for cohort in dataset.cohorts}
-    ranks = [
-        int(rank)
-        for rank, label in zip(standing.rank, scored.labels, strict=True)
-        if roles[label] == "generator"
-    ]
-    rows = [_row(label, roles[label], i, standing, ranks) for i, label in enumerate(scored.labels)]
-    rows.sort(key=lambda row: (row.role == "control", row.rank, -row.overall, row.label))
-    return Leaderboard(dataset.label, tuple(rows), scored.refused, scored.columns, over)
-
-
-def _row(label: str, role: str, i: int, standing: Standing, ranks: list[int]) -> BoardRow:
-    axes = {
-        axis: AxisStanding(
-            share=float(standing.share[i, at]),
-            distance=float(standing.distance[i, at]),
-            low=float(standing.distance_low[i, at]),
-            high=float(standing.distance_high[i, at]),
-        )
-        for at, axis in enumerate(AXES)
-        if standing.share[i, at] == standing.share[i, at]
-    }
-    rank = int(standing.rank[i])
-    return BoardRow(
-        label=label,
-        role=role,
-        rank=rank,
-        tied=ranks.count(rank) > (role == "generator"),
-        overall=float(standing.overall[i]),
-        low=float(standing.low[i]),
-        high=float(standing.high[i]),
-        axes=axes,
-        front=bool(standing.front[i]),
-        front_share=float(standing.front_share[i]),
-    )
+        """Generators of the first rank that aren't said to leak."""
+        first = (row for row in self.ranked if row.rank == 1)
+        return tuple(row.label for row in first if not _gate(row))
 
 
 def leaderboards(summary: Summary) -> list[Leaderboard]:
-    """One leaderboard per dataset that any headline number was measured on."""
-    return [
-        rank_generators(summary, dataset)
-        for dataset in summary.datasets.values()
-        if dataset.headline()
+    """One leaderboard per dataset that any headline number was measured on, or two.
+
+    The second is of site-free numbers, where it ranks a generator that lacks others.
+    """
+    boards = []
+    for dataset in summary.datasets.values():
+        if dataset.headline():
+            boards.append(rank_generators(summary, dataset))
+            free = rank_generators(summary, dataset, "site-free")
+            whole = {row.label for row in boards[-1].ranked}
+            if boards[-1].columns and any(row.label not in whole for row in free.ranked):
+                boards.append(free)
+    return boards
+
+
+def rank_generators(summary: Summary, dataset: DatasetSummary, scope: Scope = "all") -> Leaderboard:
+    """Rank a dataset's generators by fidelity and utility; whoever leaks stands below all others.
+
+    A generator is placed by its own numbers, the floor's, and the attacks on it: no other
+    generator changes its distance, its interval, or who of two others comes first.
+    """
+    columns = _columns(dataset, scope)
+    yard, columns = _yardstick(summary.run.records, dataset, columns)
+    cohorts = [cohort for cohort in dataset.cohorts if cohort.role != FLOOR]
+    if yard is None:
+        reason = "no number of fidelity has two draws of a floor to be held against"
+        nobody = tuple((cohort.label, reason) for cohort in cohorts)
+        return Leaderboard(dataset.label, scope, (), nobody, (), None, reason)
+    values = _values(summary, dataset, columns)
+    paid = dataset.headline("performance")
+    cost = next((column for column in paid if column.submetric.unit == "s"), None)
+    placed: list[tuple[BoardRow, Place]] = []
+    unranked: list[tuple[str, str]] = []
+    for cohort in cohorts:
+        numbers = values.get(cohort.label, {})
+        seeds = tuple(seed for seed, own in sorted(numbers.items()) if len(own) == len(columns))
+        if not seeds:
+            unranked.append((cohort.label, _why(dataset, cohort, columns, scope)))
+            continue
+        place = yard.place(_table([numbers[seed] for seed in seeds]), seeds)
+        row = _row(cohort.label, cohort.role, place.estimate, expose(dataset, cohort.label))
+        spent = dataset.cell(cohort.label, cost).value if cost else None
+        row = replace(row, seeds=len(seeds), lacking=len(numbers) - len(seeds), cost=spent)
+        placed.append((row, place))
+    floor = _row(FLOOR, FLOOR, yard.own, None)
+    rows = (replace(floor, seeds=yard.floor.shape[1]), *_ranked(placed))
+    return Leaderboard(dataset.label, scope, rows, tuple(unranked), tuple(columns), cost)
+
+
+def _row(label: str, role: str, found: Estimate, exposure: Exposure | None) -> BoardRow:
+    low, high = (max(1.0, float(np.exp(found.value + sign * found.half))) for sign in (-1, 1))
+    distance = max(1.0, float(np.exp(found.value)))
+    return BoardRow(label, role, 0, False, distance, low, high, 0, 0, exposure, None)
+
+
+def _ranked(placed: Sequence[tuple[BoardRow, Place]]) -> list[BoardRow]:
+    """Rows in order, with ranks."""
+
+    def key(item: tuple[BoardRow, Place]) -> tuple[int, bool, float, str]:
+        row, place = item
+        # Nobody leaks more than a control that is made to: it comes last of the total leaks.
+        last = _gate(row) == 2 and row.role == "control"
+        return _gate(row), last, place.estimate.value, row.label
+
+    rows: list[BoardRow] = []
+    above: list[tuple[BoardRow, Place]] = []
+    rank = 1
+    for row, place in sorted(placed, key=key):
+        better = sum(_better(other, row, place) for other in above)
+        at = max(rank, 1 + better)
+        rows.append(replace(row, rank=at))
+        if row.role == "generator":
+            rank = at
+            above.append((row, place))
+    counts = Counter(row.rank for row in rows if row.role == "generator")
+    return [replace(row, tied=row.role == "generator" and counts[row.rank] > 1) for row in rows]
+
+
+def _gate(row: BoardRow) -> Gate:
+    return row.exposure.gate if row.exposure else 0
+
+
+def _better(other: tuple[BoardRow, Place], row: BoardRow, place: Place) -> bool:
+    """Whether another one, above a row, is better beyond doubt."""
+    if _gate(other[0]) != _gate(row):
+        return True
+    gap = place.minus(other[1])
+    return gap.value > gap.half
+
+
+def expose(dataset: DatasetSummary, label: str) -> Exposure:
+    """What the attacks on a row find together."""
+    cells = [
+        (column, cell)
+        for column in dataset.columns
+        if (cell := dataset.cell(label, column)).attack is not None
     ]
+    findings = Counter(cell.attack.finding for _, cell in cells if cell.attack)
+    unclear, attacks = findings["unclear"], len(cells)
+    strongest = Exposure("leak", unclear, attacks, excess=-1.0)
+    for column, cell in cells:
+        if cell.attack is None or cell.value is None or cell.attack.finding != "leak":
+            continue
+        chance, material = column.submetric.ideal or 0.0, column.submetric.material
+        # A size that matters below 1 is a share's, or an AUC's: at most everybody.
+        share = material is not None and material < 1
+        excess = min(1.0, (cell.value - chance) / (1 - chance)) if share else 0.0
+        if excess > strongest.excess:
+            strongest = replace(strongest, title=column.title, value=cell.value, excess=excess)
+    if strongest.title:
+        return strongest
+    return Exposure("clear" if findings["clear"] else "unclear", unclear, attacks)
+
+
+# --- numbers --------------------------------------------------------------------------------
+
+
+def _columns(dataset: DatasetSummary, scope: Scope) -> list[Column]:
+    """Headline numbers that have an ideal and a floor; by label where there are only such."""
+    by_number: dict[tuple[str, str], list[Column]] = {}
+    for column in dataset.columns:
+        info = column.submetric
+        wanted = info.headline and column.family in FAMILIES
+        wanted &= scope == "all" or not info.site_matched
+        judged = not info.evidence and info.direction != "info" and info.ideal is not None
+        if wanted and judged and column.key in dataset.floors:
+            by_number.setdefault(column.key[:2], []).append(column)
+    chosen = []
+    for group in by_number.values():
+        chosen += [column for column in group if not column.labels] or group
+    return chosen
+
+
+def _yardstick(
+    records: Sequence[Record], dataset: DatasetSummary, columns: list[Column]
+) -> tuple[Yardstick | None, list[Column]]:
+    """What distances are measured by, and the columns that can be; None without any.
+
+    Only draws of the floor that have all numbers count; a number that all of them have at its
+    ideal, and whose smallest effect is 0, can't be held against anything.
+    """
+    keys = {column.key for column in columns}
+    draws: dict[tuple[int, int], dict[Key, float]] = {}
+    for row in records:
+        if row.role == FLOOR and row.dataset == dataset.label and row.value is not None:
+            key = (row.metric, row.submetric, labels_of(row))
+            if row.status == "ok" and key in keys:
+                draws.setdefault((row.seed, row.replicate), {})[key] = row.value
+    whole = [draw for _, draw in sorted(draws.items()) if len(draw) == len(keys)]
+    if len(whole) < 2 or not columns:
+        return None, []
+
+    def made(columns: list[Column]) -> Yardstick:
+        metrics = Counter(column.metric for column in columns)
+        return Yardstick(
+            np.array([[draw[column.key] for draw in whole] for column in columns]),
+            np.array([column.submetric.ideal for column in columns], np.float64),
+            np.array([column.submetric.min_effect for column in columns], np.float64),
+            np.array([1 / len(metrics) / metrics[column.metric] for column in columns]),
+        )
+
+    units = made(columns).units
+    columns = [column for at, column in enumerate(columns) if (units[:, at] > 0).all()]
+    return (made(columns) if columns else None), columns
+
+
+def _values(
+    summary: Summary, dataset: DatasetSummary, columns: Sequence[Column]
+) -> dict[str, dict[int, dict[int, list[float]]]]:
+    """Draws by row label, seed and number of column.
+
+    A seed without any of the numbers is there, and empty. Where a floor of training people can't
+    be as large as a cohort, a subsample's numbers stand for its (see run.json's `marks`).
+    """
+    run = summary.run
+    place = {column.key: at for at, column in enumerate(columns)}
+    found: dict[str, dict[int, dict[int, list[float]]]] = {}
+    for row in run.records:
+        if row.dataset != dataset.label or row.role == FLOOR:
+            continue
+        seeds = found.setdefault(row_label(row.generator, row.world_size), {})
+        own = seeds.setdefault(row.seed, {})
+        at = place.get((row.metric, row.submetric, labels_of(row)))
+        if at is not None and row.value is not None and row.status == "ok":
+            own.setdefault(at, []).append(row.value)
+    trained = {at for at, c in enumerate(columns) if run.metrics[c.metric].floor == "train"}
+    for cohort in dataset.cohorts:
+        marks = run.marks(dataset.label, cohort.label)
+        for seed, own in found.get(cohort.label, {}).items() if marks else ():
+            stand_in = found.get(marks["cohort"], {}).get(seed, {})
+            kept = {at: draws for at, draws in own.items() if at not in trained}
+            found[cohort.label][seed] = kept | {
+                at: draws for at, draws in stand_in.items() if at in trained
+            }
+    return found
+
+
+def _table(seeds: Sequence[Mapping[int, Sequence[float]]]) -> Floats:
+    """(n_numbers, n_seeds, n_draws) float64, NaN where a draw lacks a number."""
+    most = max(len(draws) for own in seeds for draws in own.values())
+    table = np.full((len(seeds[0]), len(seeds), most), np.nan)
+    for at, own in enumerate(seeds):
+        for number, draws in own.items():
+            table[number, at, : len(draws)] = draws
+    return table
+
+
+def _why(
+    dataset: DatasetSummary, cohort: CohortInfo, columns: Sequence[Column], scope: Scope
+) -> str:
+    """Why a generator is not ranked, one line: how many numbers it lacks, and the main reason."""
+    reasons: Counter[str] = Counter()
+    for column in columns:
+        cell = dataset.cell(cohort.label, column)
+        if cell.value is None:
+            phase = f" in {cell.phase}" if cell.phase else ""
+            state = "n/a" if cell.state == "not-applicable" else f"{cell.state}{phase}"
+            reasons[f"{state}: {cell.reason or 'no reason given'}"] += 1
+    if not reasons:
+        return "no seed has all numbers, each as large as the floor's"
+    lacks = f"lacks {sum(reasons.values())} of {len(columns)} numbers"
+    if cohort.site_matched is False and scope == "all":
+        return f"{lacks}: it has sites of its own, see the board of site-free numbers"
+    return f"{lacks} ({reasons.most_common(1)[0][0]})"

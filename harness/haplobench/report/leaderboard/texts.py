@@ -4,253 +4,225 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from haplobench.report.leaderboard.board import AxisStanding, BoardRow, Leaderboard
+from haplobench.report.formatting import format_value
+from haplobench.report.leaderboard.board import BoardRow, Exposure, Leaderboard, Scope
+from haplobench.results.records import FLOOR
 
 if TYPE_CHECKING:
     import altair
 
     from haplobench.report.style import FigureStyle
 
-
-TITLE = "Fidelity, privacy and cost"
+SCOPES: dict[Scope, str] = {"all": "leaderboard", "site-free": "leaderboard of site-free numbers"}
+TITLE = "Distance from the floor"
 CAPTION = (
-    "Typical distance from real people in standard deviations of the floor, with 95 % bootstrap "
-    "intervals; the nearer to the lower left, the better. Filled: on the Pareto front; the larger "
-    "the mark, the costlier."
+    "How many times further from the ideal than real people’s cohorts, with 95 % intervals; at 1 "
+    "a cohort is as good as real people. In the leaderboard’s order, those that leak below. "
+    "Filled: no leak found; hollow: said to leak."
 )
-_TITLES = {
-    "fidelity": "Fidelity: distance from the floor",
-    "privacy": "Privacy: distance from the floor",
-    "cost": "Cost: times the cheapest, less 1",
-}
-
-
-def draw_front(
-    board: Leaderboard, style: FigureStyle
-) -> altair.LayerChart | altair.FacetChart | None:
-    """The chart, or None where fewer than two axes were measured."""
-    import altair as alt
-
-    axes = board.axes
-    if not board.rows or len(axes) < 2:
-        return None
-    rows: list[dict[str, Any]] = []
-    for row in board.rows:
-        entry: dict[str, Any] = {
-            "generator": row.label,
-            "front": "on the front" if row.front else "off the front",
-            "cost": row.axes["cost"].distance + 1 if "cost" in row.axes else 1.0,
-        }
-        for name, axis in (("x", row.axes[axes[0]]), ("y", row.axes[axes[1]])):
-            entry |= {name: axis.distance, f"{name}_low": axis.low, f"{name}_high": axis.high}
-        rows.append(entry)
-    labels = style.sorted([row.label for row in board.rows])
-    base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
-
-    def encoding(name: str, kind: Any, axis: str) -> Any:
-        # Symmetric logarithm: linear near the floor, logarithmic far from it.
-        scale = alt.Scale(type="symlog", constant=1, nice=False, zero=True, padding=8)
-        ticks = [0, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000]
-        return kind(
-            f"{name}:Q",
-            title=_TITLES[axis],
-            scale=scale,
-            axis=alt.Axis(values=ticks, labelExpr="format(datum.value, ',~r')"),
-        )
-
-    x, y = encoding("x", alt.X, axes[0]), encoding("y", alt.Y, axes[1])
-    colour = alt.Color(
-        "generator:N",
-        scale=style.scale(labels),
-        title="Generator",
-        legend=alt.Legend(symbolOpacity=1, symbolStrokeWidth=1.6),
-    )
-    lines = [
-        base.mark_rule(opacity=0.5).encode(x=x, y=encoding("y_low", alt.Y, axes[1]), y2="y_high:Q",
-                                           color=colour),
-        base.mark_rule(opacity=0.5).encode(x=encoding("x_low", alt.X, axes[0]), x2="x_high:Q", y=y,
-                                           color=colour),
-    ]  # fmt: skip
-    filled = [
-        base.transform_filter(alt.datum.front == front)
-        .mark_point(filled=fill, opacity=1, strokeWidth=1.6)
-        .encode(
-            x=x,
-            y=y,
-            color=colour,
-            shape=alt.Shape("generator:N", scale=style.shape_scale(labels), title="Generator"),
-            size=alt.Size(
-                "cost:Q",
-                scale=alt.Scale(type="log", range=[50, 320]),
-                title="Times the cheapest",
-                legend=None,
-            ),
-            detail="front:N",
-        )
-        for front, fill in (("on the front", True), ("off the front", False))
-    ]
-    chart: altair.LayerChart | altair.FacetChart = alt.layer(*lines, *filled).properties(
-        width=420, height=300
-    )
-    return chart
-
-
-COLUMNS = (
-    "dataset", "generator", "role", "rank", "tied", "share", "share_low", "share_high",
-    *(
-        f"{axis}_{name}"
-        for axis in ("fidelity", "privacy", "cost")
-        for name in ("share", "distance", "distance_low", "distance_high")
-    ),
-    "pareto_front", "pareto_front_share", "reason",
-)  # fmt: skip
-
 EXPLANATION = (
-    "A generator beats another in a headline number if the 95 % interval of their difference "
-    "excludes zero, the difference exceeds the metric’s smallest effect, and the other is not "
-    "already as good as real people. Its share on an axis is the part of such comparisons that "
-    "it wins, a tie counting half, every metric weighing alike. The rank goes by the lesser of "
-    "its shares of fidelity and privacy, so that neither makes up for the other; generators that "
-    "the bootstrap can’t tell apart share a rank. Cost counts on the Pareto front only: a "
-    "generator is on it if none is at least as good in fidelity, privacy and cost and better in "
-    "one. Controls have no rank; theirs is the place they would take."
+    "Distance: how far a headline number of fidelity or utility is from its ideal, over the same "
+    "of the floor (or the number’s smallest effect, where that is greater), never less than 1; "
+    "the geometric mean over draws, seeds and numbers, every metric weighing alike. Its 95 % "
+    "interval holds the noise of seeds, of draws and of the floor; what a few seeds can’t show is "
+    "borrowed from the floor’s draws. Generators share a rank unless the interval of their "
+    "difference, paired by seed, excludes zero. Whoever an attack says to leak stands below all "
+    "who aren’t said to, whatever the distance; whoever gives away everybody, below all. An "
+    "attack that could have missed a leak that matters counts neither way. A generator’s place "
+    "rests on its own numbers and the floor’s: no rival changes it. Cost counts for nothing. "
+    "Controls have no rank; theirs is the place that they would take."
 )
-
-
-@dataclass(frozen=True)
-class ShownAxis:
-    """One axis of one generator: share won, and distance with its interval."""
-
-    share: str
-    won: float
-    distance: str
-    interval: str
-    sort: float
 
 
 @dataclass(frozen=True)
 class ShownRow:
-    """One line of the leaderboard."""
+    """One line of the leaderboard; `sort` are keys of rank, distance, leak and cost."""
 
     label: str
     role: str
     rank: str
-    place: int
-    share: str
+    distance: str
     interval: str
-    overall: float
-    low: float
-    high: float
-    axes: tuple[ShownAxis | None, ...]
-    front: str
-    front_help: str
+    leak: str
+    cost: str
+    finding: str
+    sort: tuple[float, float, float, float]
 
 
 def show_rows(board: Leaderboard) -> list[ShownRow]:
     """Lines of the leaderboard, in its order."""
-    return [_row(row, board) for row in board.rows]
+    return [_row(row, place) for place, row in enumerate(board.rows)]
 
 
-def _row(row: BoardRow, board: Leaderboard) -> ShownRow:
-    rank = f"{row.rank}{'=' if row.tied else ''}"
-    share = _percent(row.front_share)
+def _row(row: BoardRow, place: int) -> ShownRow:
+    rank = f"{row.rank}{'=' if row.tied else ''}" if row.rank else "–"
+    exposure = row.exposure
     return ShownRow(
-        label=row.label,
+        label="floor (real people)" if row.role == FLOOR else row.label,
         role=row.role,
         rank=f"({rank})" if row.role == "control" else rank,
-        place=row.rank,
-        share=_percent(row.overall),
-        interval=f"{100 * row.low:.0f}–{100 * row.high:.0f}",
-        overall=row.overall,
-        low=row.low,
-        high=row.high,
-        axes=tuple(
-            _axis(row.axes[axis], axis) if axis in row.axes else None for axis in board.axes
+        distance=f"{_times(row.distance)}×",
+        interval=f"{_times(row.low)}–{_times(row.high)}",
+        leak=leak_words(exposure) if exposure else "–",
+        cost="–" if row.cost is None else format_value(row.cost),
+        finding=exposure.finding if exposure else "",
+        sort=(
+            place,
+            row.distance,
+            exposure.excess if exposure else -1,
+            math.inf if row.cost is None else row.cost,
         ),
-        front="yes" if row.front else "no",
-        front_help=f"in {share} of resamples",
     )
 
 
-def _axis(axis: AxisStanding, name: str) -> ShownAxis:
-    values = (axis.distance, axis.low, axis.high)
-    if name == "cost":
-        at, low, high = (_short(value + 1) for value in values)
-        return ShownAxis(
-            _percent(axis.share), axis.share, f"{at}×", f"{low}–{high}×", axis.distance
-        )
-    at, low, high = (_short(value) for value in values)
-    return ShownAxis(_percent(axis.share), axis.share, at, f"{low}–{high}", axis.distance)
+def leak_words(exposure: Exposure) -> str:
+    """What attacks found: `yes: AUC (distance) 0.85`, `not seen by 11 of 13`, `can't tell`."""
+    if exposure.finding == "leak":
+        much = "everybody" if exposure.gate == 2 else "yes"
+        return f"{much}: {exposure.title} {format_value(exposure.value)}"
+    if exposure.finding == "unclear":
+        return "can’t tell" if exposure.attacks else "can’t tell: no attack"
+    able = exposure.attacks - exposure.unclear
+    return f"not seen by {able} of {exposure.attacks}" if exposure.unclear else "not seen"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+def _times(value: float) -> str:
+    return (
+        f"{value:.2f}" if value < 9.995 else f"{value:,.1f}" if value < 99.95 else f"{value:,.0f}"
+    )
 
 
-def _short(value: float) -> str:
-    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+def about_row(row: BoardRow, board: Leaderboard) -> str:
+    """A generator's place in words: `rank 2 of 5, shared; 1.31× (1.20–1.43) …; leak: not seen`."""
+    shown = _row(row, 0)
+    place = f"rank {row.rank} of {len(board.ranked)}{', shared' if row.tied else ''}"
+    seeds = f"{row.seeds} seed{'s' if row.seeds != 1 else ''}"
+    seeds += f", {row.lacking} more lack numbers" if row.lacking else ""
+    parts = [
+        "a control: not ranked" if row.role == "control" else place,
+        f"{shown.distance} ({shown.interval}) the floor’s distance from the ideal over {seeds}",
+        f"leak: {shown.leak}",
+    ]
+    free = "by site-free numbers: " if board.scope == "site-free" else ""
+    return free + "; ".join(parts)
 
 
 def over_words(board: Leaderboard) -> str:
-    """What the intervals are taken over, and how many numbers count."""
-    counts = [
-        f"{sum(judged.axis == at for judged in board.columns)} of {axis}"
-        for at, axis in enumerate(("fidelity", "privacy", "cost"))
-        if any(judged.axis == at for judged in board.columns)
-    ]
-    return f"{len(board.columns)} numbers ({', '.join(counts)}); intervals over {board.over}"
+    """How many numbers count, and of what families."""
+    counts = Counter(column.family for column in board.columns)
+    listed = ", ".join(f"{n} of {family}" for family, n in counts.items())
+    return f"{len(board.columns)} numbers ({listed}); distances in the floor’s, with 95 % intervals"
 
 
 def leading(board: Leaderboard) -> str:
-    """One sentence: who leads, and by what; empty where nothing is ranked."""
-    rows = [row for row in board.rows if row.role == "generator"]
-    first = [row for row in rows if row.rank == 1]
+    """One sentence: who leads, how far from the floor, and who leaks; empty if nobody is ranked."""
+    first = [row for row in board.ranked if row.label in board.leaders]
+    leaks = [row.label for row in board.ranked if row.exposure and row.exposure.gate]
+    free = "By site-free numbers, " if board.scope == "site-free" else ""
     if not first:
-        return ""
-    names = [row.label for row in first]
-    listed = " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
-    shares = {_percent(row.overall) for row in first}
-    won = f"{shares.pop()} of comparisons" if len(shares) == 1 else "most comparisons"
-    verb = "leads" if len(first) == 1 else "share the first rank"
-    front = [row.label for row in rows if row.front]
+        return (
+            f"{free}nobody leads: all ranked are said to leak: {_listed(leaks)}." if leaks else ""
+        )
+    least, most = (_times(at(row.distance for row in first)) for at in (min, max))
+    away = f"{least}×" if least == most else f"{least}–{most}×"
+    verb = "leads" if len(first) == 1 else "share the first rank of"
+    told = (
+        f"said to leak, so below the others: {_listed(leaks)}" if leaks else "none is said to leak"
+    )
     return (
-        f"{listed} {verb} of {len(rows)} ranked, winning {won} on the weaker of fidelity and "
-        f"privacy; Pareto front: {', '.join(front)}."
+        f"{free}{_listed([row.label for row in first])} {verb} {len(board.ranked)} ranked, at "
+        f"{away} the floor’s distance from the ideal; {told}."
     )
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+COLUMNS = (
+    "dataset", "board", "generator", "role", "rank", "tied", "distance", "distance_low",
+    "distance_high", "seeds", "seeds_lacking", "numbers", "leak", "attacks", "attacks_unclear",
+    "strongest_attack", "strongest_value", "strongest_excess", "cost", "reason",
+)  # fmt: skip
+
+
 def render_csv(boards: Sequence[Leaderboard]) -> str:
-    """All leaderboards as CSV, full precision; one line per generator, ranked or not."""
+    """All leaderboards as CSV, full precision; one line per row, ranked or not."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for board in boards:
+        same = {"dataset": board.dataset, "board": board.scope, "numbers": len(board.columns)}
         for row in board.rows:
             line: dict[str, object] = {
-                "dataset": board.dataset,
+                **same,
                 "generator": row.label,
                 "role": row.role,
-                "rank": row.rank if row.role == "generator" else "",
-                "tied": row.tied,
-                "share": row.overall,
-                "share_low": row.low,
-                "share_high": row.high,
-                "pareto_front": row.front,
-                "pareto_front_share": row.front_share,
-                "reason": "a control: not ranked" if row.role == "control" else "",
+                "distance": row.distance,
+                "distance_low": row.low,
+                "distance_high": row.high,
+                "seeds": row.seeds,
+                "seeds_lacking": row.lacking,
+                "cost": "" if row.cost is None else row.cost,
             }
-            for name, axis in row.axes.items():
-                line |= {
-                    f"{name}_share": axis.share,
-                    f"{name}_distance": axis.distance,
-                    f"{name}_distance_low": axis.low,
-                    f"{name}_distance_high": axis.high,
-                }
+            if row.role == "generator":
+                line |= {"rank": row.rank, "tied": row.tied}
+            else:
+                line["reason"] = (
+                    f"{'real people' if row.role == FLOOR else 'a control'}: not ranked"
+                )
+            if (exposure := row.exposure) is not None:
+                line |= {"leak": exposure.finding, "attacks": exposure.attacks}
+                line["attacks_unclear"] = exposure.unclear
+                if exposure.title:
+                    line |= {"strongest_attack": exposure.title}
+                    line |= {"strongest_value": exposure.value}
+                    line |= {"strongest_excess": exposure.excess}
             writer.writerow(line)
         for label, reason in board.unranked:
-            writer.writerow({"dataset": board.dataset, "generator": label, "reason": reason})
+            writer.writerow({**same, "generator": label, "reason": reason})
     return stream.getvalue()
+
+
+def draw_board(
+    board: Leaderboard, style: FigureStyle
+) -> altair.LayerChart | altair.FacetChart | None:
+    """The chart of distances, one row per generator; None where nothing is ranked."""
+    import altair as alt
+
+    if not board.rows:
+        return None
+    rows = [
+        {
+            "generator": row.label,
+            "distance": row.distance,
+            "low": row.low,
+            "high": row.high,
+            "leak": "leaks" if row.exposure and row.exposure.gate else "no leak found",
+        }
+        for row in board.rows
+    ]
+    labels = [row.label for row in board.rows]
+    base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call]
+        y=alt.Y("generator:N", sort=labels, title=None),
+        color=alt.Color("generator:N", scale=style.scale(style.sorted(labels)), legend=None),
+    )
+    scale = alt.Scale(type="log", nice=False)
+    title = "Times the floor’s distance from the ideal"
+    lines = base.mark_rule(opacity=0.6).encode(
+        x=alt.X("low:Q", scale=scale, title=title, axis=alt.Axis(format="~r")), x2="high:Q"
+    )
+    points = [
+        base.transform_filter(alt.datum.leak == leak)
+        .mark_point(filled=fill, opacity=1, strokeWidth=1.6, size=80)
+        .encode(x=alt.X("distance:Q", scale=scale, title=title), detail="leak:N")
+        for leak, fill in (("no leak found", True), ("leaks", False))
+    ]
+    chart: altair.LayerChart | altair.FacetChart = alt.layer(lines, *points).properties(width=420)
+    return chart

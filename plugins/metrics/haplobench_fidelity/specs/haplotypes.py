@@ -51,6 +51,7 @@ K_MERS = MetricSpec(
             unit="bit",
             min_effect=0.0005,
             headline=True,
+            site_matched=True,
         ),
         _lower(
             "all_jsd",
@@ -67,6 +68,7 @@ K_MERS = MetricSpec(
             "are combined that real haplotypes keep apart.",
             ideal=1.0,
             min_effect=0.01,
+            site_matched=True,
         ),
     ),
     figures=(
@@ -430,6 +432,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             "-1/n for n haplotypes that are the held-out ones themselves.",
             ideal=0.0,
             min_effect=0.001,
+            site_matched=True,
         ),
     ),
     figures=(
