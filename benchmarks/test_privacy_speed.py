@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from haplobench.data.kinship import closest
+from haplobench.data.kinship import closest_people
 from haplobench.data.panel import pack_bits
 from haplobench_privacy import distances
 from haplobench_privacy.attributes import Hidden
@@ -89,7 +89,7 @@ def test_likelihood_ratios(benchmark: Any, large: NDArray[np.int8]) -> None:
 def test_kinship(benchmark: Any, large: NDArray[np.int8]) -> None:
     people = large.reshape(-1, 2, LARGE[1]).sum(axis=1, dtype=np.int8)
     benchmark.extra_info["pairs"] = people.shape[0] ** 2
-    benchmark.pedantic(closest, (people, people[::-1]), rounds=3)
+    benchmark.pedantic(closest_people, (people, people[::-1]), rounds=3)
 
 
 def test_hidden_alleles(benchmark: Any, large: NDArray[np.int8]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from haplobench import Panel
-from haplobench.data.kinship import closest, compare_genotypes, king, nearest_genotypes
+from haplobench.data.kinship import closest_people, compare_genotypes, king
 from haplobench.testing import example_panel
 
 
@@ -77,8 +77,8 @@ def test_kinship_is_plinks(tmp_path: Path, missing: float) -> None:
 def test_no_heterozygous_site_means_no_kinship() -> None:
     flat = np.zeros((2, 50), np.int8)
     other = np.tile(np.array([0, 1, 2, 1, 0], np.int8), (3, 10))
-    assert (closest(flat, other) == -np.inf).all()
-    assert closest(other, other) == pytest.approx(0.5)
+    assert (closest_people(flat, other).kinship == -np.inf).all()
+    assert closest_people(other, other).kinship == pytest.approx(0.5)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.3]))
@@ -100,4 +100,7 @@ def test_counts_are_those_of_a_loop(seed: int, missing: float) -> None:
             assert pairs.opposite[i, j] == (abs(g - h) == 2).sum()
             assert pairs.heterozygous[i, j] == min((g == 1).sum(), (h == 1).sum())
             distances[i, j] = ((g - h) ** 2).sum()
-    np.testing.assert_array_equal(nearest_genotypes(a, b), distances.min(axis=1))
+    people = closest_people(a, b)
+    np.testing.assert_array_equal(people.distances, distances.min(axis=1))
+    np.testing.assert_array_equal(people.kinship, pairs.kinship.max(axis=1))
+    np.testing.assert_array_equal(people.of_others, pairs.kinship.max(axis=0))

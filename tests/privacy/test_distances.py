@@ -39,6 +39,16 @@ def test_nearest_and_counts_are_scipys(sets: tuple[Haplotypes, Haplotypes]) -> N
     np.fill_diagonal(within, a.shape[1] + 1)
     np.testing.assert_array_equal(distances.nearest(x, y), across.min(axis=1))
     np.testing.assert_array_equal(distances.nearest_within(x), within.min(axis=1))
+    pairs = distances.between(x, y)
+    np.testing.assert_array_equal(pairs.nearest, across.min(axis=1))
+    np.testing.assert_array_equal(pairs.of_others, across.min(axis=0))
+    cut = 64 * (x.shape[1] // 2)
+    near = []
+    for one, other in ((a[:, :cut], b[:, :cut]), (a[:, cut:], b[:, cut:])):
+        half = (one[:, None] != other[None]).sum(axis=2)
+        near.append(half == half.min(axis=1, keepdims=True))
+    np.testing.assert_array_equal(pairs.halves, [one.sum(axis=1) for one in near])
+    np.testing.assert_array_equal(pairs.linked, (near[0] & near[1]).sum(axis=1))
     thresholds = within.min(axis=1)
     np.testing.assert_array_equal(
         distances.counts_within(x, y, thresholds),

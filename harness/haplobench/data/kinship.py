@@ -100,21 +100,44 @@ def king(a: Dosages, b: Dosages) -> Iterator[tuple[slice, Numbers]]:
         yield rows, _kinship(_squared_distances(one, other, rows), least)
 
 
-def nearest_genotypes(a: Dosages, b: Dosages) -> NDArray[np.float64]:
-    """Least sum of squared differences of dosages to any person of `b`: (n,) float64."""
-    nearest = np.empty(a.shape[0])
+@dataclass(frozen=True, eq=False)
+class ClosestPeople:
+    """Nearest people and closest relatives of two sets.
+
+    Attributes
+    ----------
+    distances : (n,) float64
+        Least sum of squared differences of dosages of each person of the first set to any of the
+        second.
+    kinship : (n,) float64
+        KING-robust kinship of each person of the first set with their closest relative in the
+        second, see `king`.
+    of_others : (m,) float64
+        The same of each person of the second set.
+    """
+
+    distances: NDArray[np.float64]
+    kinship: NDArray[np.float64]
+    of_others: NDArray[np.float64]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.distances.nbytes + self.kinship.nbytes + self.of_others.nbytes
+
+
+def closest_people(a: Dosages, b: Dosages) -> ClosestPeople:
+    """Compare each person of `a` with each of `b`, once for both sides."""
+    distances, kinship = np.empty((2, a.shape[0]))
+    of_others = np.full(b.shape[0], UNRELATED)
     one, other = _Genotypes(a), _Genotypes(b)
     for rows in _row_blocks(a):
-        nearest[rows] = _squared_distances(one, other, rows).min(axis=1)
-    return nearest
-
-
-def closest(a: Dosages, b: Dosages) -> NDArray[np.float64]:
-    """Kinship of each person of `a` with their closest relative in `b`: (n,) float64."""
-    kinship = np.empty(a.shape[0])
-    for rows, block in king(a, b):
-        kinship[rows] = block.max(axis=1)
-    return kinship
+        squared = _squared_distances(one, other, rows)
+        distances[rows] = squared.min(axis=1)
+        related = _kinship(squared, np.minimum(*_heterozygous(one, other, rows)))
+        kinship[rows] = related.max(axis=1)
+        np.maximum(of_others, related.max(axis=0), out=of_others)
+    return ClosestPeople(distances, kinship, of_others)
 
 
 class _Genotypes:

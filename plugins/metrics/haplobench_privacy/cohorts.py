@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from haplobench import Measurement, Panel, PanelError, Reference, RunContext
 from haplobench.data.panel import pack_bits
 
-T = TypeVar("T", bound="NDArray[Any]")
+
+class _Sized(Protocol):
+    """What says how many bytes it holds, as an array does."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Sized)
 _KEPT_BYTES = 1 << 28
 _BLOCK_SITES = 4096
-_store: OrderedDict[tuple[str, ...], NDArray[Any]] = OrderedDict()
+_store: OrderedDict[tuple[str, ...], _Sized] = OrderedDict()
 
 
 def remember(key: tuple[str, ...], make: Callable[[], T]) -> T:
@@ -27,7 +35,7 @@ def remember(key: tuple[str, ...], make: Callable[[], T]) -> T:
     """
     if key not in _store:
         _store[key] = make()
-        while len(_store) > 1 and sum(array.nbytes for array in _store.values()) > _KEPT_BYTES:
+        while len(_store) > 1 and sum(kept.nbytes for kept in _store.values()) > _KEPT_BYTES:
             _store.popitem(last=False)
     _store.move_to_end(key)
     return _store[key]  # type: ignore[return-value]

@@ -6,6 +6,7 @@ at which two of them differ. Nothing of size (n, m) is ever held.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,33 @@ def _nearest(a: Any, columns: Any, within: bool) -> Any:
 
 
 @compiled
+def _between(left_a: Any, right_a: Any, left_b: Any, right_b: Any) -> Any:
+    n, m = left_a.shape[0], left_b.shape[1]
+    left, right = np.empty((2, 4, m), np.int64)
+    of_rows = np.empty((4, n), np.int64)
+    of_columns = np.full(m, 64 * (left_a.shape[1] + right_a.shape[1]) + 1, np.int64)
+    for first in range(0, n, 4):
+        four_rows(left_a, first, left_b, left)
+        four_rows(right_a, first, right_b, right)
+        for r in range(min(4, n - first)):
+            one, other = left[r], right[r]
+            least, least_other = one.min(), other.min()
+            nearest, both, ties, other_ties = of_columns[0] + one[0] + other[0], 0, 0, 0
+            for j in range(m):
+                whole = one[j] + other[j]
+                nearest = min(nearest, whole)
+                of_columns[j] = min(of_columns[j], whole)
+                ties += one[j] == least
+                other_ties += other[j] == least_other
+                both += (one[j] == least) & (other[j] == least_other)
+            of_rows[0, first + r] = nearest
+            of_rows[1, first + r] = both
+            of_rows[2, first + r] = ties
+            of_rows[3, first + r] = other_ties
+    return of_rows, of_columns
+
+
+@compiled
 def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
     n, m = a.shape[0], columns.shape[1]
     distances = np.empty((4, m), np.int64)
@@ -113,6 +141,46 @@ def _expected_nearest(a: Any, columns: Any, absent: Any) -> Any:
                 seen += histogram[d]
             expected[first + r] = total
     return expected
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    """Nearest rows of two sets, whole and in two halves of their sites.
+
+    Attributes
+    ----------
+    nearest : (n,) int64
+        Distance of each row of the first set to the nearest of the second, in sites.
+    linked : (n,) int64
+        Rows of the second set that are nearest (ties together) by the first half of the sites
+        and by the second half.
+    halves : (2, n) int64
+        Rows of the second set that are nearest by each half alone.
+    of_others : (m,) int64
+        Distance of each row of the second set to the nearest of the first.
+    """
+
+    nearest: NDArray[np.int64]
+    linked: NDArray[np.int64]
+    halves: NDArray[np.int64]
+    of_others: NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(array.nbytes for array in vars(self).values())
+
+
+def between(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> Between:
+    """Compare every row of `a` with every row of `b`, once for all that is asked of them.
+
+    The first half are the first words // 2 words (64 sites each).
+    """
+    middle = a.shape[1] // 2
+    parts = (np.ascontiguousarray(part) for part in (a[:, :middle], a[:, middle:]))
+    others = (np.ascontiguousarray(part.T) for part in (b[:, :middle], b[:, middle:]))
+    of_rows, of_columns = _between(*parts, *others)
+    return Between(of_rows[0], of_rows[1], of_rows[2:], of_columns)
 
 
 def nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -5,20 +5,17 @@ Nothing here knows who was trained on; each is kept for this process by panels a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel
-from haplobench.data.kinship import closest, nearest_genotypes
+from haplobench.data.kinship import ClosestPeople, closest_people
 from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
-from haplobench_privacy import distances
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.distances import popcount
+from haplobench_privacy.distances import Between, between, popcount
 from haplobench_privacy.tracts import matches_between
 
 Scores = NDArray[np.float64]
@@ -64,6 +61,24 @@ def thinned_sites(
     """
     counts = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
     return np.asarray(_thin(packed, counts, n_haplotypes, _REACH, max_r2))
+
+
+def packed_sites(
+    data: Cohorts, panels: tuple[Panel, ...], sites: NDArray[np.int64], flip: NDArray[np.bool_]
+) -> NDArray[np.uint64]:
+    """Alternate alleles of panels' haplotypes as bits, a row per compared site of `sites`.
+
+    Reference alleles where `flip` is true: (n_sites,) bool. Bits past the last haplotype are 0:
+    (n_sites, n_words) uint64.
+    """
+    n_words = -(-sum(panel.n_haplotypes for panel in panels) // 64)
+    packed = np.empty((sites.size, n_words), np.uint64)
+    for low in range(0, sites.size, _BLOCK_SITES):
+        block = slice(low, low + _BLOCK_SITES)
+        flipped = flip[block][:, None].astype(np.int8)
+        alleles = [data.at(panel, sites[block]).T ^ flipped for panel in panels]
+        packed[block] = pack_bits(np.concatenate(alleles, axis=1))
+    return packed
 
 
 def real_thinned_sites(data: Cohorts, max_r2: float) -> NDArray[np.int64]:
@@ -184,25 +199,31 @@ def centred(
     return scores[: members.size], scores[members.size :]
 
 
-def _remembered(evidence: Callable[[Cohorts, Panel], Scores]) -> Callable[[Cohorts, Panel], Scores]:
-    """Evidence kept for this process by the people and the synthetic cohort."""
-
-    @wraps(evidence)
-    def kept(data: Cohorts, panel: Panel) -> Scores:
-        key = evidence.__name__, (panel, data.synthetic)
-        return data.remember(*key, lambda: evidence(data, panel))
-
-    return kept
+def haplotype_pairs(data: Cohorts, panel: Panel) -> Between:
+    """Real haplotypes and synthetic ones compared, kept for this process."""
+    return data.remember(
+        "haplotype pairs",
+        (panel, data.synthetic),
+        lambda: between(data.packed(panel), data.packed(data.synthetic)),
+    )
 
 
-@_remembered
+def people_pairs(data: Cohorts, panel: Panel) -> ClosestPeople:
+    """Real people and synthetic ones (rows 2i and 2i + 1) compared, kept for this process."""
+    return data.remember(
+        "people pairs",
+        (panel, data.synthetic),
+        lambda: closest_people(data.dosages(panel), data.dosages(data.synthetic)),
+    )
+
+
 def nearest_distances(data: Cohorts, panel: Panel) -> Scores:
     """Distances of a person's haplotypes to the nearest synthetic one, the least first.
 
     (n_samples, ploidy) float64, in sites; in order, so that equal people get equal scores to
     the bit.
     """
-    nearest = distances.nearest(data.packed(panel), data.packed(data.synthetic))
+    nearest = haplotype_pairs(data, panel).nearest
     return np.sort(nearest.reshape(panel.n_samples, panel.ploidy), axis=1).astype(np.float64)
 
 
@@ -211,28 +232,29 @@ def closeness(data: Cohorts, panel: Panel) -> Scores:
     return np.asarray(-np.log1p(nearest_distances(data, panel)).mean(axis=1))
 
 
-@_remembered
 def nearest_people(data: Cohorts, panel: Panel) -> Scores:
     """Squared distance of dosages to the nearest synthetic person: (n_samples,) float64."""
-    return nearest_genotypes(data.dosages(panel), data.dosages(data.synthetic))
+    return people_pairs(data, panel).distances
 
 
-@_remembered
 def longest_tracts(data: Cohorts, panel: Panel) -> Scores:
     """Longest exact match of any of a person's haplotypes with a synthetic one.
 
     (n_samples,) float64, in sites.
     """
-    index = np.arange(data.sites.sum(), dtype=np.float64)[None]
-    group = np.zeros(data.synthetic.n_haplotypes, np.int64)
-    matches = matches_between(data, (data.synthetic, panel), [group], 1, (index, index + 1))
-    return np.asarray(matches.reshape(panel.n_samples, panel.ploidy).max(axis=1))
+
+    def make() -> Scores:
+        index = np.arange(data.sites.sum(), dtype=np.float64)[None]
+        group = np.zeros(data.synthetic.n_haplotypes, np.int64)
+        matches = matches_between(data, (data.synthetic, panel), [group], 1, (index, index + 1))
+        return np.asarray(matches.reshape(panel.n_samples, panel.ploidy).max(axis=1))
+
+    return data.remember("longest tracts", (panel, data.synthetic), make)
 
 
-@_remembered
 def closest_kin(data: Cohorts, panel: Panel) -> Scores:
     """KING-robust kinship with the closest synthetic person: (n_samples,) float64."""
-    return closest(data.dosages(panel), data.dosages(data.synthetic))
+    return people_pairs(data, panel).kinship
 
 
 def frequency_ratios(data: Cohorts, panel: Panel, max_r2: float = 0.1) -> Scores:

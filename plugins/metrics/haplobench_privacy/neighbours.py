@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench.data.kinship import DEGREES, closest
+from haplobench.data.kinship import DEGREES, closest_people
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import (
     Cohorts,
@@ -18,7 +18,7 @@ from haplobench_privacy.cohorts import (
     share,
     share_error,
 )
-from haplobench_privacy.evidence import closest_kin
+from haplobench_privacy.evidence import closest_kin, haplotype_pairs, people_pairs
 from haplobench_privacy.roc import auc, difference_evidence, share_evidence
 from haplobench_privacy.specs.attacks import KINSHIP
 from haplobench_privacy.specs.distances import DistanceParams
@@ -31,7 +31,7 @@ def nearest_neighbours(
     data = cohorts(reference, cohort, params.max_haplotypes, ctx)
     train, holdout, rows = (data.packed(one) for one in (data.train, data.holdout, data.synthetic))
     n, size = rows.shape[0], min(train.shape[0], holdout.shape[0])
-    to_train = distances.nearest(rows, train)
+    to_train = haplotype_pairs(data, data.train).of_others
     unseen = data.remember(
         "unseen", (data.train, data.holdout), lambda: distances.nearest(holdout, train)
     )
@@ -131,7 +131,9 @@ def adversarial_accuracy(data: Cohorts, real: Panel) -> Accuracy:
             nearer, near = distances.counts_within(rows, others, within(own))
             absent = distances.absence(others.shape[0], size)
             return (absent[nearer] + absent[near]) / 2, absent[near]
-        nearer, near = distances.counts_within(rows, None, distances.nearest(rows, others))
+        pairs = haplotype_pairs(data, real)
+        nearest = pairs.nearest if own is real else pairs.of_others
+        nearer, near = distances.counts_within(rows, None, nearest)
         absent = distances.absence(rows.shape[0] - 1, size - 1)
         return 1 - (absent[nearer] + absent[near]) / 2, 1 - absent[nearer]
 
@@ -193,12 +195,11 @@ def kinship(
     data = cohorts(reference, cohort, params.max_haplotypes, ctx)
     if data.train.ploidy != 2:
         return KINSHIP.not_applicable("people aren't diploid")
-    train = data.dosages(data.train)
-    synthetic = closest(data.dosages(data.synthetic), train)
+    synthetic = people_pairs(data, data.train).of_others
     unseen = data.remember(
         "closest kin",
         (data.train, data.holdout),
-        lambda: closest(data.dosages(data.holdout), train),
+        lambda: closest_people(data.dosages(data.train), data.dosages(data.holdout)).of_others,
     )
     measurements: dict[str, Measurement] = {}
     upper = np.inf

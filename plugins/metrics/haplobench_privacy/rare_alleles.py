@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.distances import popcount
-from haplobench_privacy.evidence import Scores, centred
+from haplobench_privacy.evidence import Scores, centred, packed_sites
 from haplobench_privacy.roc import area_evidence, curve, share_evidence
 from haplobench_privacy.specs.candidates import RareAlleleParams
 
-_BLOCK_SITES = 4096
 # Rows of what is kept for every person.
 _ALLELES, _PAIRS, _PRIVATE, _HELD, _N_PAIRS, _HELD_PAIRS = range(6)
 
@@ -125,15 +123,15 @@ def _evidence(data: Cohorts, panel: Panel, max_maf: float) -> NDArray[np.float64
 
 def _examined(data: Cohorts, max_maf: float) -> NDArray[np.float64]:
     """The same of all real people, training ones first."""
-    counts, _ = _minor_counts(data)
+    counts, own = _minor_counts(data)
     n = data.train.n_haplotypes + data.holdout.n_haplotypes
     ploidy = data.train.ploidy
     sites = np.flatnonzero((counts > 0) & (counts <= max(2, max_maf * n)))
     counts = counts[sites]
     alternate = _alternate(data).sum(axis=0)[sites]
-    flip = (2 * alternate > n).astype(np.int8)
-    real = _packed(data, (data.train, data.holdout), sites, flip)
-    synthetic = _packed(data, (data.synthetic,), sites, flip)
+    flip = np.asarray(2 * alternate > n)
+    real = packed_sites(data, (data.train, data.holdout), sites, flip)
+    synthetic = packed_sites(data, (data.synthetic,), sites, flip)
     found = np.zeros((6, n // ploidy))
     rare = np.flatnonzero(counts <= 2)
     carriers = _carriers(real[rare], ploidy)
@@ -149,7 +147,10 @@ def _examined(data: Cohorts, max_maf: float) -> NDArray[np.float64]:
                 np.add.at(found[_ALLELES], carriers[of, side], weight / 2)
     np.add.at(found[_PRIVATE], carriers[alone, 0], 1)
     np.add.at(found[_HELD], carriers[alone & held, 0], 1)
-    several = counts >= 2
+    # A site chosen because training people carry so many copies has more of them than chance
+    # would give it: pairs are of alleles half as frequent again as the rarest of such sites.
+    least = own[0].min() * 1.5 * n / data.train.n_haplotypes
+    several = counts >= max(2, least)
     found[_PAIRS], found[_N_PAIRS], found[_HELD_PAIRS] = _pairs(
         real[several], synthetic[several], n, data.synthetic.n_haplotypes, ploidy
     )
@@ -157,19 +158,6 @@ def _examined(data: Cohorts, max_maf: float) -> NDArray[np.float64]:
     # the mean of all pairs counts.
     found[_PAIRS] -= found[_N_PAIRS] * (found[_PAIRS].sum() / max(1.0, found[_N_PAIRS].sum()))
     return found
-
-
-def _packed(
-    data: Cohorts, panels: tuple[Panel, ...], sites: NDArray[np.int64], flip: NDArray[np.int8]
-) -> NDArray[np.uint64]:
-    """Rarer alleles of panels' haplotypes as bits, a row per site: (n_sites, n_words) uint64."""
-    n_words = -(-sum(panel.n_haplotypes for panel in panels) // 64)
-    packed = np.empty((sites.size, n_words), np.uint64)
-    for low in range(0, sites.size, _BLOCK_SITES):
-        block = slice(low, low + _BLOCK_SITES)
-        alleles = [data.at(panel, sites[block]).T ^ flip[block][:, None] for panel in panels]
-        packed[block] = pack_bits(np.concatenate(alleles, axis=1))
-    return packed
 
 
 @compiled

@@ -125,8 +125,8 @@ def share_evidence(
     m, n = members.size, others.size
     a, b = int(members.sum()), int(others.sum())
     p = float(hypergeom.sf(a - 1, m + n, a + b, m))
-    low_a, high_a = _wilson(a, m)
-    low_b, high_b = _wilson(b, n)
+    low_a, high_a = wilson(a, m)
+    low_b, high_b = wilson(b, n)
     value = a / m - b / n
     errors = share_error(members), share_error(others)
     return Measurement(
@@ -141,8 +141,8 @@ def share_evidence(
     )
 
 
-def _wilson(yes: int, n: int) -> tuple[float, float]:
-    """Wilson's (1927) 95 % interval of a share."""
+def wilson(yes: float, n: int) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of `yes` of `n`."""
     z = _NORMAL_QUANTILE
     centre = (yes + z * z / 2) / (n + z * z)
     reach = z / (n + z * z) * float(np.sqrt(yes * (n - yes) / n + z * z / 4))
