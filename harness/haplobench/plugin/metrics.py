@@ -153,6 +153,9 @@ class SubmetricSpec:
         True: evidence that training people are given away, one-sided: `lower` is better down to
         `ideal`, which is chance, and no better below it. Its measurements have a `p`, and are
         judged by it instead of by the floor.
+    names : bool
+        True: evidence that names people. Beside the attacks on everybody it has two fifths of
+        the level for false alarms to itself.
     material : float or None
         For evidence: the least value that a data custodian must not overlook. "No leak seen" is
         said only where it would have been seen.
@@ -171,6 +174,7 @@ class SubmetricSpec:
     min_effect: float = 0.0
     headline: bool = False
     evidence: bool = False
+    names: bool = False
     material: float | None = None
     family: Family | None = None
     site_matched: bool | None = None

@@ -11,6 +11,9 @@ from haplobench.results.records import FLOOR, SUBSAMPLE, Record
 from haplobench.results.table import Labels, Run, labels_of, row_label
 from haplobench.suite.schema import VerdictSettings
 
+_NAMING = 0.4
+"""Share of the level for attacks that name people: what a custodian must not overlook."""
+
 Finding = Literal["leak", "unseen", "clear", "unclear"]
 FINDINGS: Mapping[Finding, str] = {
     "leak": "training people are given away beyond what held-out people are",
@@ -30,7 +33,8 @@ class Attack:
     p : float
         Least p-value of its cohorts, times their number (Bonferroni).
     adjusted : float
-        `p` adjusted for all attacks on the generator (Holm 1979).
+        `p` adjusted for all attacks on the generator (Holm 1979, within those that name people
+        and the others, which share the level).
     low, high : float or None
         The least lower and the greatest upper bound of the cohorts' 95 % intervals.
     detectable : float or None
@@ -90,7 +94,11 @@ def _judge(
         key: min(1.0, len(records) * min(record.p or 0.0 for record in records))
         for key, records in attacks.items()
     }
-    adjusted = dict(zip(p, holm(list(p.values())), strict=True))
+    adjusted: dict[AttackKey, float] = {}
+    for names, share in ((True, _NAMING), (False, 1 - _NAMING)):
+        keys = [key for key in attacks if known[key[:2]].names is names]
+        values = holm([p[key] for key in keys])
+        adjusted |= {key: min(1.0, p / share) for key, p in zip(keys, values, strict=True)}
     leaks = any(value <= level for value in adjusted.values())
     judged = {}
     for key, records in attacks.items():

@@ -31,6 +31,7 @@ class SubmetricInfo:
     headline: bool = False
     family: str = ""
     evidence: bool = False
+    names: bool = False
     material: float | None = None
     site_matched: bool = True
 
@@ -229,6 +230,7 @@ class _Submetric(_Part, kw_only=True):
     min_effect: float | None = None
     headline: bool | None = None
     evidence: bool | None = None
+    names: bool | None = None
     material: float | None = None
     family: str | None = None
     site_matched: bool | None = None

@@ -183,6 +183,33 @@ def between(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> Between:
     return Between(of_rows[0], of_rows[1], of_rows[2:], of_columns)
 
 
+@compiled
+def _block(a: Any, columns: Any, first: int, n: int) -> Any:
+    out = np.empty((n, columns.shape[1]), np.int64)
+    distances = np.empty((4, columns.shape[1]), np.int64)
+    for low in range(0, n, 4):
+        four_rows(a, first + low, columns, distances)
+        high = min(4, n - low)
+        out[low : low + high] = distances[:high]
+    return out
+
+
+def block(
+    a: NDArray[np.uint64], columns: NDArray[np.uint64], first: int, n: int
+) -> NDArray[np.int64]:
+    """Distances of rows `first` to `first + n` - 1 of `a` to all columns: (n, m) int64.
+
+    `columns` (n_words, m) is the other panel transposed, contiguous.
+    """
+    return np.asarray(_block(a, columns, first, n))
+
+
+def keys(rows: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Packed haplotypes as one value each: equal where they are."""
+    rows = np.ascontiguousarray(rows)
+    return rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+
+
 def nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Hamming distance of each row of `a` to the nearest row of `b`: (n,) int64, in sites."""
     return np.asarray(_nearest(a, np.ascontiguousarray(b.T), False))

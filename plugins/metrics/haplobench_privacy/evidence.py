@@ -5,6 +5,7 @@ Nothing here knows who was trained on; each is kept for this process by panels a
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from haplobench.data.kinship import ClosestPeople, closest_people
 from haplobench.data.panel import pack_bits
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.distances import Between, between, popcount
+from haplobench_privacy.distances import Between, between, block, popcount
 from haplobench_privacy.tracts import matches_between
 
 Scores = NDArray[np.float64]
@@ -23,6 +24,7 @@ Scores = NDArray[np.float64]
 _REACH = 64
 _BLOCK_SITES = 2048
 _BLOCK_ROWS = 512
+_BLOCK_PEOPLE = 64
 
 
 @compiled
@@ -215,6 +217,43 @@ def people_pairs(data: Cohorts, panel: Panel) -> ClosestPeople:
         (panel, data.synthetic),
         lambda: closest_people(data.dosages(panel), data.dosages(data.synthetic)),
     )
+
+
+def paired(distances: NDArray[np.int64], ploidy: int) -> NDArray[np.int64]:
+    """Distances of people to people, of their haplotypes': (n * ploidy, m * ploidy) to (n, m).
+
+    Those of their haplotypes together, laid side by side as fits best.
+    """
+    if ploidy == 1:
+        return distances
+    n, m = (size // ploidy for size in distances.shape)
+    apart = distances.reshape(n, ploidy, m, ploidy)
+    ways = [
+        np.sum([apart[:, i, :, j] for i, j in enumerate(order)], axis=0)
+        for order in permutations(range(ploidy))
+    ]
+    return np.asarray(np.minimum.reduce(ways))
+
+
+def copy_distances(data: Cohorts, panel: Panel) -> Scores:
+    """Distances of a person's haplotypes to the nearest synthetic one, and of the person.
+
+    (n_samples, ploidy + 1) float64, in sites; the last is that of all haplotypes together to
+    those of the nearest synthetic person (`paired`).
+    """
+
+    def make() -> Scores:
+        rows, ploidy = data.packed(panel), panel.ploidy
+        columns = np.ascontiguousarray(data.packed(data.synthetic).T)
+        nearest = np.empty((panel.n_samples, ploidy + 1))
+        for low in range(0, panel.n_samples, _BLOCK_PEOPLE):
+            n = min(_BLOCK_PEOPLE, panel.n_samples - low)
+            apart = block(rows, columns, low * ploidy, n * ploidy)
+            nearest[low : low + n, :ploidy] = apart.min(axis=1).reshape(n, ploidy)
+            nearest[low : low + n, ploidy] = paired(apart, ploidy).min(axis=1)
+        return nearest
+
+    return data.remember("copy distances", (panel, data.synthetic), make)
 
 
 def nearest_distances(data: Cohorts, panel: Panel) -> Scores:

@@ -10,6 +10,7 @@ from scipy.stats import false_discovery_control
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
+from haplobench_privacy.copies import KINDS, Copies, find_copies
 from haplobench_privacy.evidence import (
     centred,
     closeness,
@@ -21,36 +22,54 @@ from haplobench_privacy.specs.attacks import LeakListParams
 
 EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
 _NO_KIN = -1.0
+# Of single copies, so many must be sure to be named for that nobody is flagged to mean anything.
+_POWER = 0.8
 _BLOCK_VALUES = 1 << 22
 
 
 def leak_list(
     reference: Reference, cohort: Panel, params: LeakListParams, ctx: RunContext
 ) -> MetricResult:
-    """Every training person's strongest evidence (table `people`), and how many stand out."""
+    """Every training person with the evidence against them (table `people`), who is flagged."""
     data = cohorts(reference, cohort, params.max_haplotypes, ctx)
     train, holdout = _evidence(data, data.train), _evidence(data, data.holdout)
     train[2], holdout[2] = centred(
         train[2], holdout[2], data.train.population, data.holdout.population
     )
     leaks = find_leaks(train, holdout)
-    flagged = leaks.q <= params.false_discoveries
-    n, least = leaks.p.size, 1 / (holdout.shape[1] + 1)
-    fewest = int(np.ceil(n * least / params.false_discoveries - 1e-9))
-    too_many = fewest > n
+    copies = find_copies(data, ctx.rng("leak-list", "real people"))
+    kinds = np.column_stack([copies.p, leaks.p])
+    n, level = leaks.p.size, params.false_discoveries
+    p = np.minimum(1.0, kinds.shape[1] * kinds.min(axis=1))
+    q = false_discovery_control(p)
+    flagged = q <= level
+    named = float((n * kinds.shape[1] * copies.p_if_copied <= level).mean())
+    fewest = int(np.ceil(n * kinds.shape[1] / (holdout.shape[1] + 1) / level - 1e-9))
+    powerless = not flagged.any() and named < _POWER
+    fewer = f"fewer than {min(fewest, n):,} " if fewest <= n else ""
     return MetricResult(
         {
-            "flagged": Measurement(float(flagged.sum()), n, note=data.size_note),
-            "flagged_share": share(flagged),
-            "fewest_flagged": Measurement(
-                None if too_many else float(max(1, fewest)),
-                holdout.shape[1],
-                note="too few held-out people to flag anybody" if too_many else "",
+            "flagged": Measurement(
+                None if powerless else float(flagged.sum()),
+                n,
+                note=f"with {holdout.shape[1]:,} held-out people {fewer}can't be told"
+                if powerless
+                else data.size_note,
+                p=float(q.min()),
+                detectable=1.0 if named >= _POWER else float(fewest),
             ),
-            "least_q": Measurement(float(leaks.q.min()), n),
+            "flagged_share": share(flagged),
+            "people_copied": Measurement(float(copies.copied[:, 0].sum()), n),
+            "copies_named": Measurement(named, n),
+            "fewest_flagged": Measurement(
+                float(max(1, fewest)) if fewest <= n else None,
+                holdout.shape[1],
+                note="" if fewest <= n else "too few held-out people for anybody to stand out",
+            ),
+            "least_q": Measurement(float(q.min()), n),
         },
         {
-            "people": _table(data.train, train, leaks),
+            "people": _table(data.train, train, leaks, copies, p, q, flagged),
             "unseen": {"strength": leaks.unseen.astype(np.float32)},
         },
     )
@@ -65,20 +84,42 @@ def _evidence(data: Cohorts, panel: Panel) -> NDArray[np.float64]:
 
 
 def _table(
-    panel: Panel, evidence: NDArray[np.float64], leaks: Leaks
+    panel: Panel,
+    evidence: NDArray[np.float64],
+    leaks: Leaks,
+    copies: Copies,
+    p: NDArray[np.float64],
+    q: NDArray[np.float64],
+    flagged: NDArray[np.bool_],
 ) -> dict[str, NDArray[np.generic]]:
-    """The list, strongest first; evidence as it was compared."""
-    order = np.argsort(leaks.rank)
+    """The list, most exposed first; evidence as it was compared."""
+    order = np.lexsort((-leaks.strength, p))
     names = np.array(EVIDENCE[: evidence.shape[0]])
+    kinds = np.column_stack([copies.p, leaks.p])
+    # Evidence that would have done by itself, in place of the strongest, is named.
+    enough = kinds <= p[flagged].max() / kinds.shape[1] if flagged.any() else kinds < 0
+    enough[:, 0] |= copies.copied[:, 0]
+    enough[:, 2] |= copies.copied[:, 1]
+    texts = []
+    for person, which in enumerate(enough):
+        stands = f"stands out by {names[leaks.strongest[person]]}"
+        told = [*np.array(KINDS)[which[:-1]], *([stands] if which[-1] else [])]
+        texts.append("; ".join(told))
     columns: dict[str, NDArray[np.generic]] = {
-        "rank": leaks.rank[order],
+        "rank": np.arange(1, order.size + 1),
         "sample": panel.samples[order],
         "population": panel.population[order],
+        "flagged": flagged[order],
+        "evidence": np.array(texts)[order],
+        "p": p[order],
+        "q": q[order],
         "strongest": names[leaks.strongest[order]],
         "strength": leaks.strength[order],
-        "p": leaks.p[order],
-        "q": leaks.q[order],
+        "person_distance": copies.near[order, 0],
+        "haplotype_distance": copies.near[order, 1],
     }
+    for kind, values in zip((*KINDS, "standing out"), kinds.T, strict=True):
+        columns[f"p_{kind.replace(' ', '_')}"] = values[order]
     return columns | {
         name.replace(" ", "_"): values[order] for name, values in zip(names, evidence, strict=True)
     }
@@ -94,8 +135,8 @@ class Leaks:
         The strongest evidence, in robust standard deviations from the held-out people's median.
     strongest : (n_train,) int64
         Which evidence that is.
-    p, q : (n_train,) float64
-        Conformal p-value, and adjusted for all training people.
+    p : (n_train,) float64
+        Conformal p-value.
     unseen : (n_holdout,) float64
         `strength` of held-out people, each among the held-out ones.
     """
@@ -103,15 +144,7 @@ class Leaks:
     strength: NDArray[np.float64]
     strongest: NDArray[np.int64]
     p: NDArray[np.float64]
-    q: NDArray[np.float64]
     unseen: NDArray[np.float64]
-
-    @property
-    def rank(self) -> NDArray[np.int64]:
-        """1 for the strongest: (n_train,) int64."""
-        rank = np.empty(self.strength.size, np.int64)
-        rank[np.lexsort((-self.strength, self.p))] = np.arange(1, rank.size + 1)
-        return rank
 
 
 def find_leaks(train: NDArray[np.float64], holdout: NDArray[np.float64]) -> Leaks:
@@ -121,7 +154,7 @@ def find_leaks(train: NDArray[np.float64], holdout: NDArray[np.float64]) -> Leak
     standard deviations (median, median absolute deviation) and the largest counts. The
     p-value is the person's rank among them: exact where the person is no other than held-out
     people are (full conformal, Vovk et al. 2005), whatever evidence there is and however many
-    kinds. Adjusted after Benjamini and Hochberg (1995), as Bates et al. (2023) do.
+    kinds. P-values of a common sample suit Benjamini and Hochberg's rule (Bates et al. 2023).
 
     Parameters
     ----------
@@ -146,7 +179,7 @@ def find_leaks(train: NDArray[np.float64], holdout: NDArray[np.float64]) -> Leak
         strength[rows], strongest[rows] = best[:, 0], which
         p[rows] = (best >= best[:, :1]).mean(axis=1)
     unseen = np.max([_robust(values[None])[0] for values in holdout], axis=0)
-    return Leaks(strength, strongest, p, false_discovery_control(p), unseen)
+    return Leaks(strength, strongest, p, unseen)
 
 
 def _robust(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -64,18 +64,11 @@ def nearest_neighbours(
 
 def _copied(data: Cohorts) -> Measurement:
     """People one of whose haplotypes is in the cohort: of training people, less of held-out."""
-    cohort = _keys(data.packed(data.synthetic))
     copied: list[NDArray[np.bool_]] = []
     for panel in (data.train, data.holdout):
-        same = np.isin(_keys(data.packed(panel)), cohort)
+        same = haplotype_pairs(data, panel).nearest == 0
         copied.append(np.asarray(same.reshape(-1, panel.ploidy).any(axis=1)))
     return share_evidence(copied[0], copied[1], note=data.note)
-
-
-def _keys(rows: NDArray[np.uint64]) -> NDArray[np.void]:
-    """Packed haplotypes as one value each: equal where they are."""
-    rows = np.ascontiguousarray(rows)
-    return rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
 
 
 def _unseen_ratio(synthetic: NDArray[np.int64], unseen: NDArray[np.int64]) -> Measurement:

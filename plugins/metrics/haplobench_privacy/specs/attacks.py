@@ -20,6 +20,11 @@ _info = partial(SubmetricSpec, direction="info")
 _VOVK = (
     "Vovk, V., Gammerman, A. & Shafer, G. Algorithmic learning in a random world. Springer (2005)"
 )
+_GOOD = (
+    "Good, I. J. The population frequencies of species and the estimation of population "
+    "parameters. Biometrika 40, 237-264 (1953)"
+)
+_RENYI = "Rényi, A. On the theory of order statistics. Acta Mathematica Hungarica 4, 191-231 (1953)"
 _BENJAMINI = (
     "Benjamini, Y. & Hochberg, Y. Controlling the false discovery rate. Journal of the Royal "
     "Statistical Society B 57, 289-300 (1995)"
@@ -429,25 +434,27 @@ class LeakListParams(DistanceParams):
     `false_discoveries`: share of the people flagged who may be flagged wrongly.
     """
 
-    false_discoveries: float = Field(default=0.05, gt=0, lt=1)
+    false_discoveries: float = Field(default=0.02, gt=0, lt=1)
 
 
 LEAK_LIST = MetricSpec(
     name="leak-list",
-    version="1",
+    version="2",
     target="haplobench_privacy.leak_list:leak_list",
     summary=(
-        "Which training people the synthetic cohort gives away, by the strongest of four kinds of "
-        "evidence; 0 is none. The list with their names is the table `people` of this metric's "
-        "series in the run folder, and nowhere else: whoever shares that folder shares the names."
+        "Which training people the synthetic cohort gives away: by copies of them, letter for "
+        "letter or nearly, that other real people wouldn't account for, and by standing out among "
+        "held-out people. 0 is none. The list with their names is the table `people` of this "
+        "metric's series in the run folder, shown by `bench leaks`, and nowhere else: whoever "
+        "shares that folder shares the names."
     ),
     family="privacy",
     params=LeakListParams,
     needs=(NUMBA, SCIPY),
-    floor="holdout",
     sites="all",
+    floor="holdout",
     cohort="train",
-    citations=(_VOVK, _BENJAMINI, _BATES),
+    citations=(_GOOD, _RENYI, _VOVK, _BENJAMINI, _BATES),
     figures=(
         FigureSpec(
             "leak-list",
@@ -459,28 +466,48 @@ LEAK_LIST = MetricSpec(
         ),
     ),
     submetrics=(
-        _lower(
+        SubmetricSpec(
             "flagged",
             "People flagged",
-            "Training people whose strongest evidence (nearest distance, longest copied tract, "
-            "frequency likelihood ratio, KING-robust kinship, each in robust standard deviations) "
-            "is beyond held-out people's, at a false discovery rate of 5 %: full-conformal "
-            "p-values, adjusted after Benjamini and Hochberg.",
+            "Training people flagged at a false discovery rate of 2 %: p-values adjusted after "
+            "Benjamini and Hochberg, each six times the least of six. Three are of haplotypes "
+            "copied letter for letter (a person, both haplotypes, one), by how improbable they "
+            "are to be met again (Good-Turing); two of a person and a haplotype nearer to the "
+            "cohort than to other real people, by the tails of what held-out people and real "
+            "people among themselves show; one is conformal, of the strongest of nearest "
+            "distance, longest copied tract, frequency likelihood ratio and KING-robust kinship.",
+            "lower",
             unit="people",
+            ideal=0.0,
             min_effect=1.0,
             headline=True,
+            evidence=True,
+            material=1.0,
+            names=True,
         ),
-        _lower(
+        _info(
             "flagged_share",
             "Share of people flagged",
             "The same over the number of training people.",
-            min_effect=0.01,
+        ),
+        _info(
+            "people_copied",
+            "People copied whole",
+            "Training people all of whose haplotypes one cohort person has, letter for letter, "
+            "improbable or not.",
+            unit="people",
+        ),
+        _info(
+            "copies_named",
+            "Copies that would be named",
+            "Share of training people who would be flagged, were they alone copied whole: how far "
+            "people differ at these sites. Under 80 % nobody flagged doesn't mean nobody copied.",
         ),
         _info(
             "fewest_flagged",
-            "Fewest that can be flagged",
-            "So many exposed people it takes for any to be flagged: a p-value can't be under 1 / "
-            "(held-out people + 1). Fewer may be exposed unseen.",
+            "Fewest that stand out",
+            "So many exposed people it takes for any to be flagged by standing out alone: a "
+            "conformal p-value can't be under 1 / (held-out people + 1).",
             unit="people",
         ),
         _info("least_q", "Least adjusted p-value", "Of the most exposed person."),
