@@ -44,6 +44,8 @@ def read_panel(
     VCF and BCF (`.vcf`, `.vcf.gz`, `.bcf`), VCF Zarr (`.vcz`, `.zarr`), PLINK 1 (`.bed`),
     PLINK 2 (`.pgen`) and `.hapt`. Returns the panel and the records left out, counted by
     reason. With a `scratch` folder, haplotypes past 256 MiB are mapped from a file there.
+    Formats that libraries read are read in a process of its own, which they end at some damaged
+    files.
 
     Raises FormatError: one line that names file, record or line, and cause.
     """
@@ -51,7 +53,13 @@ def read_panel(
     panel: Panel
     skipped: dict[str, int]
     options = options or ReadOptions()
-    panel, skipped = _format(path).read(path, options, scratch)
+    module = _format(path)
+    if module.__name__.endswith(".hapt"):  # read by Python alone
+        panel, skipped = module.read(path, options, scratch)
+    else:
+        from haplobench.data.formats.apart import read_apart
+
+        panel, skipped = read_apart(lambda: module.read(path, options, scratch), path, scratch)
     if options.haploid and panel.ploidy > 1:
         if not panel.phased:
             raise FormatError(

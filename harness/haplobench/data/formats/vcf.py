@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import faulthandler
 import gzip
-import os
-import pickle
 import re
-import shutil
-import signal
 import tempfile
-import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -45,99 +38,7 @@ from haplobench.data.formats.sites import (
     reason_to_skip,
 )
 from haplobench.data.panel import Panel
-from haplobench.errors import BenchError, FormatError
-
-Reading = tuple[Panel, dict[str, int]]
-
-
-@dataclass
-class _Failure:
-    """What a child raised, and where, if it wasn't a user's mistake."""
-
-    error: Exception
-    traceback: str
-
-
-def read_apart(read: Callable[[], Reading], path: Path, scratch: Path | None) -> Reading:
-    """What `read` returns, read by a forked child.
-
-    The child's exceptions are raised here. Where processes can't fork, `read` is called here.
-
-    Raises FormatError naming `path` if the child dies.
-    """
-    if not hasattr(os, "fork"):
-        return read()
-    if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="haplobench-read-", dir=scratch))
-    try:
-        with warnings.catch_warnings():
-            # The child uses no thread or lock of the parent's.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if not child:
-            _serve(read, folder)
-        try:
-            _, status = os.waitpid(child, 0)
-        except BaseException:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise
-        answer = folder / "answer"
-        if not answer.exists():
-            raise FormatError(
-                f"{path}: the library that reads it ended without a word ({_cause(status)})",
-                hint="the file is damaged, or memory is short: make it anew, or fetch it again",
-            )
-        # Our own child wrote it, in a folder that is ours alone.
-        told = pickle.loads(answer.read_bytes())
-        if isinstance(told, _Failure):
-            if told.traceback:
-                told.error.add_note(f"in the process that reads {path}:\n{told.traceback}")
-            raise told.error
-        facts, skipped, haplotypes = told
-        if haplotypes is None:  # the file's pages are this array's memory
-            matrix = np.asarray(np.load(folder / "haplotypes.npy", mmap_mode="c"))
-        else:
-            matrix = np.load(haplotypes, mmap_mode="r")
-        return Panel(haplotypes=matrix, **facts), skipped
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _serve(read: Callable[[], Reading], folder: Path) -> None:
-    """Read, leave the answer in a folder, and end: nothing of the parent's is finished twice."""
-    told: object
-    faulthandler.disable()  # the parent tells of the end
-    try:
-        try:
-            panel, skipped = read()
-            facts = {
-                field.name: getattr(panel, field.name)
-                for field in fields(panel)
-                if field.name != "haplotypes"
-            }
-            kept = getattr(panel.haplotypes, "filename", None)
-            if kept is None:
-                np.save(folder / "haplotypes.npy", panel.haplotypes)
-            told = (facts, skipped, kept)
-        except Exception as error:
-            known = isinstance(error, BenchError)
-            told = _Failure(error, "" if known else traceback.format_exc())
-        try:
-            answer = pickle.dumps(told)
-        except Exception:
-            answer = pickle.dumps(_Failure(RuntimeError(repr(told)), ""))
-        (folder / "answer.part").write_bytes(answer)
-        (folder / "answer.part").rename(folder / "answer")
-    finally:
-        os._exit(0)
-
-
-def _cause(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-
+from haplobench.errors import FormatError
 
 ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 _BATCH = 1024
@@ -160,8 +61,6 @@ def read(
 ) -> tuple[Panel, dict[str, int]]:
     """Read a VCF or BCF, plain or compressed; by its index where there is one and a region.
 
-    In a process of its own: htslib's end at some damaged headers is the process's.
-
     Raises FormatError naming file and record; an index that isn't the file's is refused.
     """
     require_file(path)
@@ -170,10 +69,6 @@ def read(
     if index is not None and path.suffix != ".bcf":
         # htslib reads a VCF's index with the header, whether it is asked for a region or not.
         index_offsets(index)
-    return read_apart(lambda: _read(path, options, scratch), path, scratch)
-
-
-def _read(path: Path, options: ReadOptions, scratch: Path | None) -> tuple[Panel, dict[str, int]]:
     try:
         return _Reader(path, path, options, scratch).read()
     except _MalformedError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.data.formats.vcf import read_apart
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
+from haplobench.data.formats.apart import read_apart
 
 
 def panel() -> Panel:
@@ -61,3 +63,29 @@ def test_errors_come_back_whole(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="inside") as caught:
         read_apart(fault, tmp_path / "a", None)
     assert "in fault" in caught.value.__notes__[0]
+
+
+LIBRARIES = {
+    "a.vcf.gz": "cyvcf2.VCF",
+    "a.bcf": "cyvcf2.VCF",
+    "a.pgen": "pgenlib.PgenReader",
+    "a.bed": "bed_reader.open_bed",
+    "a.vcz": "zarr.open_group",
+}
+
+
+@pytest.mark.parametrize(("name", "opens"), LIBRARIES.items())
+def test_every_library_is_kept_apart(
+    name: str, opens: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    path = tmp_path / name
+    written = replace(panel(), ref=np.array(["A", "C"]), alt=np.array(["G", "T"]))
+    write_panel(written, path)
+    allowed = ReadOptions(allow_unphased=True)
+    assert read_panel(path, allowed)[0].n_sites == 2
+    monkeypatch.setattr(opens, dies)
+    with pytest.raises(FormatError, match=f"{name}: the library that reads it.*SIGSEGV"):
+        read_panel(path, allowed)
