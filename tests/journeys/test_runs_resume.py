@@ -121,6 +121,30 @@ def test_after_sigkill_the_same_command_resumes(
     assert not list((out / "toy/stages/work").iterdir())
 
 
+def test_a_run_killed_before_it_was_described_leaves_nothing(
+    toys: Any, suite_text: str, tmp_path: Path
+) -> None:
+    host, gone = os.uname().nodename, 999999999
+    parent = tmp_path / "out" / "toy"
+    unborn = {
+        "killed": (f"process {gone} on {host}", f".new.{host}.{gone}.ab"),
+        "killed-later": (f"process {gone} on {host}", "suite.yaml"),
+        "alive": (f"process {os.getpid()} on {host}", f".new.{host}.{os.getpid()}.ab"),
+        "elsewhere": (f"process {gone} on elsewhere", "suite.yaml"),
+        "recorded": (f"process {gone} on {host}", "records.jsonl"),
+        "torn": ("process", "suite.yaml"),
+    }
+    for name, (holder, file) in unborn.items():
+        (parent / name).mkdir(parents=True)
+        (parent / name / "run.lock").touch()
+        (parent / name / "run.holder").write_text(holder)
+        (parent / name / file).touch()
+    outcome = run(toys, suite_text, tmp_path / "out", *SMALL)
+    assert outcome.exit_code == 0
+    left = {path.name for path in parent.iterdir()} - {outcome.run_folder.name, "stages"}
+    assert left == {"alive", "elsewhere", "recorded", "torn"}
+
+
 def test_ctrl_c_ends_the_children_and_leaves_a_run_to_resume(
     toys: Any, suite_text: str, tmp_path: Path
 ) -> None:

@@ -7,18 +7,20 @@ seed and `i` alone, so that a fault can be had again.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
 import resource
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from haplobench import BenchError
+from haplobench.data.formats import apart
 from haplobench.files import printable
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "200"))
@@ -116,42 +118,87 @@ def fuzz(
     files: Mapping[Path, bytes],
     readers: Mapping[str, Callable[[], object]],
     mutate: Callable[[bytes, random.Random], bytes] = mutate_bytes,
+    *,
+    together: int = 1,
 ) -> None:
     """Change one of some files at a time and have one of the readers read.
 
     Every fault is told, with the input's number and the changed file left for looking at.
 
+    Where each reading would fork a child, so many inputs are read `together` by one child of ours:
+    the first as ever, the others without a child of their own, but for one at which ours ends.
+
     Raises AssertionError if there is any fault, or if no input was read or none refused: such a
     fuzzer would find nothing.
     """
-    faults: list[str] = []
-    fine = refused = 0
     ways = list(readers.items())
-    for number in range(INPUTS):
+
+    def attempt(number: int) -> tuple[str, str]:
+        """An input's outcome: `fine`, `refused` or `fault`, and what the fault is."""
         rng = random.Random(f"{SEED} {name} {number}")
         path = rng.choice(list(files))
         path.chmod(0o644)
         path.write_bytes(mutate(files[path], rng))
         reader, read = ways[number % len(ways)]
+        outcome, fault = "fine", ""
         try:
             with _in_time():
                 read()
-            fine += 1
         except BenchError as error:
-            refused += 1
-            text = str(error)
+            outcome, text = "refused", str(error)
             longest = max(map(len, text.split("\n")))
             if longest > 4_000 or not printable(text).encode():
-                faults.append(f"input {number} ({path.name}, {reader}): says {text[:300]!r}")
+                fault = f"says {text[:300]!r}"
         except Exception as error:
-            last = "".join(traceback.format_exception(error)[-3:])
-            faults.append(f"input {number} ({path.name}, {reader}): {last}")
+            fault = "".join(traceback.format_exception(error)[-3:])
         path.write_bytes(files[path])
         # Children, too: formats are read in processes of their own.
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         peak = 1024 * max(resource.getrusage(who).ru_maxrss for who in whose)
-        assert peak < MEMORY, f"input {number} ({path.name}, {reader}): {peak:,} bytes of memory"
+        if peak > MEMORY:
+            fault = f"{peak:,} bytes of memory"
+        return (
+            ("fault", f"input {number} ({path.name}, {reader}): {fault}")
+            if fault
+            else (
+                outcome,
+                "",
+            )
+        )
+
+    outcomes = [
+        outcome
+        for start in range(0, INPUTS, together)
+        for outcome in _by_one_child(attempt, list(range(start, min(INPUTS, start + together))))
+    ]
+    faults = [text for outcome, text in outcomes if outcome == "fault"]
     shown = "\n".join(faults[:8])
     assert not faults, f"{len(faults)} faults in {INPUTS} inputs (seed {SEED}):\n{shown}"
-    assert fine, "no input was read: the mutations are too rough"
-    assert refused, "no input was refused: the mutations are too tame"
+    seen = {outcome for outcome, _ in outcomes}
+    assert "fine" in seen, "no input was read: the mutations are too rough"
+    assert "refused" in seen, "no input was refused: the mutations are too tame"
+
+
+def _by_one_child(
+    attempt: Callable[[int], tuple[str, str]], numbers: Sequence[int]
+) -> list[tuple[str, str]]:
+    """The outcomes of some inputs, the first here, the others in one forked child."""
+    done = [attempt(numbers[0])]
+    if len(numbers) == 1:
+        return done
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            faulthandler.disable()
+            apart.read_apart = lambda read, path, scratch: read()
+            for number in numbers[1:]:
+                os.write(writing, json.dumps(attempt(number)).encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as told:
+        done += [tuple(json.loads(line)) for line in told]
+    os.waitpid(child, 0)
+    left = numbers[len(done) :]
+    return done + (_by_one_child(attempt, left) if left else [])

@@ -270,6 +270,7 @@ def open_run(
     Also yields what run.json should keep of the run's start. A new folder in which nothing
     was recorded is removed if the run ends with an error.
     """
+    _remove_unborn(parent)
     for run in reversed(find_runs(parent.parent, suite.name)):
         try:
             info = run.info()
@@ -311,6 +312,16 @@ def open_run(
                 "resumed": False,
             },
         )
+
+
+def _remove_unborn(parent: Path) -> None:
+    """Remove the folders of runs that were killed before run.json said anything of them."""
+    for holder in parent.glob("*/run.holder"):
+        here = {path.name for path in holder.parent.iterdir() if not is_abandoned(path)}
+        if here <= {"run.lock", "run.holder", "suite.yaml"}:
+            pid, _, host = holder_of(holder).removeprefix("process ").partition(" on ")
+            if is_gone(f"{host}.{pid}"):
+                remove_tree(holder.parent)
 
 
 def open_store(parent: Path, info: Mapping[str, Any]) -> StageStore:

@@ -422,6 +422,15 @@ def test_plink1_alleles_that_nobody_carries(panel: Panel, tmp_path: Path) -> Non
     assert skipped == {"no alternate allele": 1}
 
 
+@pytest.mark.parametrize("code", [".", "0"])
+def test_plink2_alternates_that_are_not_known(code: str, panel: Panel, tmp_path: Path) -> None:
+    write_panel(panel, tmp_path / "a.pgen")
+    swap(tmp_path / "a.pvar", "20\t30\t.\tA\tC\n", f"20\t30\t.\tA\t{code}\n")
+    found, skipped = read_panel(tmp_path / "a.pgen", ReadOptions(snps_only=False))
+    assert found.positions.tolist() == [10, 20, 40, 50, 60]
+    assert skipped == {"no alternate allele": 1}
+
+
 @pytest.mark.parametrize(
     ("harm", "expected"),
     [

@@ -133,7 +133,8 @@ def read_pvar(path: Path) -> SiteTable:
         positions.append(_position(path, number, fields[1]))
         table.contigs.append(fields[0])
         table.ref.append(fields[3])
-        table.alternates.append([] if fields[4] == "." else fields[4].split(","))
+        # `0` is PLINK's other code for an allele that isn't known.
+        table.alternates.append([] if fields[4] in (".", "0") else fields[4].split(","))
     return replace(table, positions=np.array(positions, np.int64))
 
 
