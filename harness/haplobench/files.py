@@ -125,6 +125,13 @@ def expand_path(text: str) -> Path:
     return Path(expand_variables(text)).expanduser()
 
 
+def cache_folder() -> Path:
+    """`HAPLOBENCH_CACHE`, or `haplobench` in the user's cache folder (XDG)."""
+    if own := os.environ.get("HAPLOBENCH_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haplobench"
+
+
 def digest_of(value: object) -> str:
     """SHA-256 (hex) of a value's canonical JSON; what JSON can't hold (a date) as its text."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

@@ -170,6 +170,8 @@ def test_programs_that_a_plugin_started_die_with_the_harness(
         suite,
         tmp_path / "out",
         *SMALL,
+        # So that it can say where.
+        "sandbox=off",
         "generators=[{name: frequency, params: {misbehave: spawn}}]",
         TOY_PID=str(pid_file),
     )
@@ -188,7 +190,8 @@ def test_two_harnesses_on_one_folder_share_the_work(
     count = tmp_path / "count"
     out = tmp_path / "out"
     both = [
-        start(toys, suite, out, *SMALL, TOY_COUNT=str(count), TOY_LINGER="fit") for _ in range(2)
+        start(toys, suite, out, *SMALL, "sandbox=off", TOY_COUNT=str(count), TOY_LINGER="fit")
+        for _ in range(2)
     ]
     folders = [Path(harness.communicate(timeout=60)[0].strip()) for harness in both]
     assert [harness.returncode for harness in both] == [0, 0]

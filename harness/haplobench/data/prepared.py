@@ -19,6 +19,9 @@ from haplobench.files import read_as, write_json
 PRIVACY_FILE = "privacy.json"
 TRAIN_COHORT = "train"
 FACTS_FILE = "dataset.json"
+HOLDOUT = "holdout"
+"""Folder, within a prepared dataset's, of the held-out people."""
+_LABELS = "holdout-labels.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,63 @@ class PrepareFacts:
 
 
 @dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What of a prepared dataset the stages of generators are shown: nobody held out.
+
+    Attributes
+    ----------
+    train : Panel
+        Haplotypes mapped into memory.
+    validation, recombination_map, sequence, facts
+        As of `Prepared`.
+    population, superpopulation : (n,) str
+        Labels of the held-out people in their order, of whom there is no more: cohorts are asked
+        for with as many people of each.
+    """
+
+    train: Panel
+    validation: NDArray[np.int64]
+    recombination_map: RecombinationMap | None
+    sequence: ReferenceSequence | None
+    facts: PrepareFacts
+    population: NDArray[np.str_]
+    superpopulation: NDArray[np.str_]
+
+    def save(self, directory: Path) -> None:
+        """Write into an existing folder."""
+        self.train.save(directory / "train")
+        np.save(directory / "validation.npy", self.validation)
+        np.savez_compressed(
+            directory / _LABELS, population=self.population, superpopulation=self.superpopulation
+        )
+        if self.recombination_map is not None:
+            np.savez_compressed(
+                directory / "map.npz",
+                positions=self.recombination_map.positions,
+                centimorgans=self.recombination_map.centimorgans,
+                contig=np.array(self.recombination_map.contig),
+            )
+        if self.sequence is not None:
+            save_sequence(self.sequence, directory / "sequence.npz")
+        write_json(directory / FACTS_FILE, self.facts.plain())
+
+    @classmethod
+    def load(cls, directory: Path) -> TrainingData:
+        """Read what `save` wrote, or `Prepared.save`."""
+        with np.load(directory / _LABELS) as labels:
+            population, superpopulation = labels["population"], labels["superpopulation"]
+        return cls(
+            train=Panel.load(directory / "train"),
+            validation=np.load(directory / "validation.npy"),
+            recombination_map=_load_map(directory / "map.npz"),
+            sequence=load_sequence(directory / "sequence.npz"),
+            facts=read_as(PrepareFacts, directory / FACTS_FILE),
+            population=population,
+            superpopulation=superpopulation,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A dataset after filters and split.
 
@@ -87,29 +147,31 @@ class Prepared:
     sequence: ReferenceSequence | None
     facts: PrepareFacts
 
+    @property
+    def for_training(self) -> TrainingData:
+        """What of it generators are shown."""
+        return TrainingData(
+            self.train,
+            self.validation,
+            self.recombination_map,
+            self.sequence,
+            self.facts,
+            self.holdout.population,
+            self.holdout.superpopulation,
+        )
+
     def save(self, directory: Path) -> None:
         """Write into an existing folder."""
-        self.train.save(directory / "train")
-        self.holdout.save(directory / "holdout")
-        np.save(directory / "validation.npy", self.validation)
+        self.for_training.save(directory)
+        self.holdout.save(directory / HOLDOUT)
         np.save(directory / "common.npy", self.common)
-        if self.recombination_map is not None:
-            np.savez_compressed(
-                directory / "map.npz",
-                positions=self.recombination_map.positions,
-                centimorgans=self.recombination_map.centimorgans,
-                contig=np.array(self.recombination_map.contig),
-            )
-        if self.sequence is not None:
-            save_sequence(self.sequence, directory / "sequence.npz")
-        write_json(directory / FACTS_FILE, self.facts.plain())
 
     @classmethod
     def load(cls, directory: Path) -> Prepared:
         """Read a folder written by `save`."""
         return cls(
             train=Panel.load(directory / "train"),
-            holdout=Panel.load(directory / "holdout"),
+            holdout=Panel.load(directory / HOLDOUT),
             validation=np.load(directory / "validation.npy"),
             common=np.load(directory / "common.npy"),
             recombination_map=_load_map(directory / "map.npz"),
@@ -142,14 +204,19 @@ def digests(
 
 def verify_prepared(directory: Path) -> None:
     """Raise PanelError if a prepared dataset isn't what it was when it was stored."""
-    for part in ("train", "holdout"):
+    for part in ("train", HOLDOUT):
         verify_panel(directory / part)
     try:
         stored = Prepared.load(directory)
+        labels = TrainingData.load(directory)
         parts = (stored.train, stored.holdout, stored.validation, stored.common)
         _, content = digests(*parts, stored.recombination_map, stored.sequence)
     except (FormatError, *UNREADABLE) as error:
         raise PanelError(f"{directory}: can't be read any more: {error}") from None
+    holdout = stored.holdout
+    for name in ("population", "superpopulation"):
+        if not np.array_equal(getattr(labels, name), getattr(holdout, name)):
+            raise PanelError(f"{directory / _LABELS}: changed since it was stored: other {name}s")
     if content != stored.facts.content:
         raise PanelError(
             f"{directory}: changed since it was stored: its content's digest is {content[:8]}, "

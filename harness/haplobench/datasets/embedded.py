@@ -120,6 +120,10 @@ class Embedded:
         }
         return LoadedDataset(panel, recombination_map, skipped=skipped, provenance=provenance)
 
+    def files(self, params: EmbeddedParams) -> list[Path]:
+        """The packaged file."""
+        return [Path(str(resources.files("haplobench.datasets"))) / "data" / f"{STEM}.npz"]
+
     def fingerprint(self, params: EmbeddedParams) -> str:
         """The packaged file's checksum and the parameters."""
         return f"{_about()['sha256']}:{params.model_dump_json()}"

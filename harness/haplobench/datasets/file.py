@@ -198,13 +198,22 @@ class File:
             {key: value for key, value in provenance.items() if value},
         )
 
+    def files(self, params: FileParams) -> list[Path]:
+        """The panel's file, and those that belong to its format."""
+        path = Path(params.path).expanduser()
+        stem = (
+            path.with_suffix("") if path.suffix != ".gz" else path.with_suffix("").with_suffix("")
+        )
+        companions = [stem.with_name(stem.name + ending) for ending in _COMPANIONS]
+        return [path, *(companion for companion in companions if companion.exists())]
+
     def fingerprint(self, params: FileParams) -> str:
         """Parameters, and path, size and times of every file they name.
 
         The time of a file's last change of any kind is among them, which no program sets back
         as it does the time of its content. What is fitted rests on the content itself.
         """
-        path = Path(params.path).expanduser()
+        path, *companions = self.files(params)
         named = [
             path,
             *(
@@ -212,12 +221,8 @@ class File:
                 for text in (params.panel_file, params.pedigree_file, params.map, params.fasta)
                 if text
             ),
+            *companions,
         ]
-        stem = (
-            path.with_suffix("") if path.suffix != ".gz" else path.with_suffix("").with_suffix("")
-        )
-        companions = [stem.with_name(stem.name + ending) for ending in _COMPANIONS]
-        named += [companion for companion in companions if companion.exists()]
         facts = [params.model_dump_json(), *(_stamp(each) for each in named)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import re
 import time
 import urllib.error
@@ -26,7 +25,7 @@ from haplobench.data.formats.options import BGZF_END, Region, require_whole
 from haplobench.datasets.file import read_surroundings
 from haplobench.datasets.params import IgsrParams
 from haplobench.errors import BenchError, FormatError
-from haplobench.files import write_json
+from haplobench.files import cache_folder, write_json
 from haplobench.plugin import LoadedDataset, RunContext
 
 PAUSE_S = 0.5
@@ -36,13 +35,6 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WORTH_A_RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Progress = Callable[[float, str], None]
-
-
-def cache_folder() -> Path:
-    """`HAPLOBENCH_CACHE`, or `haplobench` in the user's cache folder (XDG)."""
-    if own := os.environ.get("HAPLOBENCH_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haplobench"
 
 
 class _ChangedError(Exception):
@@ -346,6 +338,10 @@ class Igsr:
         if recombination_map is not None and recombination_map.remark:
             provenance["map"] = f"{params.map} ({recombination_map.remark})"
         return LoadedDataset(panel, recombination_map, sequence, skipped, provenance)
+
+    def files(self, params: IgsrParams) -> list[Path]:
+        """What was fetched of all releases."""
+        return [cache_folder() / "igsr"]
 
     def fingerprint(self, params: IgsrParams) -> str:
         """The parameters that choose content; the release itself doesn't change."""

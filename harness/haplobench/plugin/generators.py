@@ -33,7 +33,11 @@ class LoadedDataset:
 
 
 class Dataset(Protocol):
-    """A class that a `DatasetSpec.target` names; instantiated without arguments."""
+    """A class that a `DatasetSpec.target` names; instantiated without arguments.
+
+    A method is optional: `files(params) -> Iterable[Path]`, files and folders that hold its people:
+    in a sandbox they are hidden from generators.
+    """
 
     def load(self, params: Any, ctx: RunContext) -> LoadedDataset:
         """Read, download or simulate the panel. Random draws come from `ctx.rng`."""

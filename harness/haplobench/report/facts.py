@@ -10,6 +10,7 @@ from haplobench.data.relatives import relatives_text
 from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten
+from haplobench.results.description import isolation_text
 
 Facts = list[tuple[str, str]]
 _NAMES = {"url": "URL", "sha256": "SHA-256", "doi": "DOI"}
@@ -107,6 +108,8 @@ def run_facts(summary: Summary) -> Facts:
     for name, key in (("Draws per seed", "draws"), ("Draws of the floor", "floor_draws")):
         if info.get(key) is not None:
             facts.append((name, str(info[key])))
+    if text := isolation_text(info.get("isolation") or {}):
+        facts.append(("Isolation", text))
     for title, key in (("Code", "git"), ("Hardware", "hardware"), ("Version", "versions")):
         for name, text in flatten(info.get(key) or {}):
             facts.append((f"{title}: {name.replace('_', ' ')}", text))

@@ -30,6 +30,7 @@ from haplobench.report.verdict.texts import (
     leaks_band,
 )
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
+from haplobench.results.description import isolation_text
 from haplobench.results.records import FAILED
 
 EXPLANATION = (
@@ -137,6 +138,8 @@ def print_summary(
     if any(cell.attack for one in summary.datasets.values() for cell in one.cells.values()):
         attacks = "; ".join(f"{MARKS[name]} {words}" for name, words in FINDINGS.items())
         _print(console, Text(f"attacks, none held against the floor: {attacks}", style="dim"))
+    if text := isolation_text(info.get("isolation") or {}):
+        _print(console, Text(text, style="dim"))
     _print_failures(summary.failures, console)
 
 

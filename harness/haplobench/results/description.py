@@ -133,6 +133,24 @@ def machine_text(hardware: Mapping[str, Any]) -> str:
     return f"{hardware['cpu']}, {hardware.get('cores')} cores{gpus}"
 
 
+def isolation_text(isolation: Mapping[str, Any]) -> str:
+    """How far a run's generators were kept from people and results, in words; empty if unknown."""
+    inside, outside = isolation.get("inside") or 0, isolation.get("outside") or 0
+    if not inside + outside:
+        return ""
+    why = isolation.get("why_not") or "before this run"
+    sandbox = isolation.get("sandbox") or "bubblewrap"
+    confined = f"in a sandbox ({sandbox}), which showed them no held-out people and no results"
+    open_text = (
+        f"outside a sandbox ({why}): what changes is noticed, but they could read held-out people"
+    )
+    if not outside:
+        return f"generators ran {confined}"
+    if not inside:
+        return f"generators ran {open_text}"
+    return f"{inside} stages of generators ran {confined}; {outside} {open_text}"
+
+
 # --- checks ---------------------------------------------------------------------------------
 
 Numbers = dict[str, int | float]
@@ -251,6 +269,13 @@ class _Metric(_Plugin, kw_only=True):
     figures: list[_Figure] | None = None
 
 
+class _Isolation(_Part, kw_only=True):
+    sandbox: str | None = None
+    why_not: str | None = None
+    inside: int | None = None
+    outside: int | None = None
+
+
 class _Claim(_Part, kw_only=True):
     dataset: str
     generator: str
@@ -288,6 +313,7 @@ class _Description(_Part, kw_only=True):
     claims: list[_Claim] | None = None
     cohorts: list[_Cohort] | None = None
     verdict: dict[str, Any] | None = None
+    isolation: _Isolation | None = None
     failed: list[str] | None = None
     seeds: list[int] | None = None
     draws: int | None = None

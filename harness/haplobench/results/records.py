@@ -184,14 +184,14 @@ _BY_ANNOTATION: Mapping[str, tuple[type, ...]] = {
 _KINDS = {item.name: _BY_ANNOTATION.get(str(item.type), (str,)) for item in fields(Record)}
 
 
-def append_records(path: Path, records: Iterable[Record]) -> None:
-    """Append records to a JSONL file, flushed and fsynced, safe against other writers.
+def append_records(path: Path, records: Iterable[Record]) -> bytes:
+    """Append records to a JSONL file, flushed and fsynced, safe against other writers: what is new.
 
     A torn last line, left by a killed writer, is first ended so that it spoils nothing else.
     """
     text = "".join(record.to_json() + "\n" for record in records)
     if not text:
-        return
+        return b""
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{path}.lock"), path.open("ab+") as handle:
         if handle.seek(0, os.SEEK_END):
@@ -199,9 +199,11 @@ def append_records(path: Path, records: Iterable[Record]) -> None:
             if handle.read(1) != b"\n":
                 text = "\n" + text
         # Half a surrogate pair, which UTF-8 can't hold, becomes JSON's escape of it.
-        handle.write(text.encode(errors="backslashreplace"))
+        written = text.encode(errors="backslashreplace")
+        handle.write(written)
         handle.flush()
         os.fsync(handle.fileno())
+    return written
 
 
 def read_records(path: Path) -> Iterator[Record]:

@@ -62,9 +62,9 @@ class RunFolder:
             return []
         return list(read_records(self.records_path))
 
-    def append(self, records: Iterable[Record]) -> None:
-        """Append records, flushed to disk."""
-        append_records(self.records_path, records)
+    def append(self, records: Iterable[Record]) -> bytes:
+        """Append records, flushed to disk: the bytes that were written."""
+        return append_records(self.records_path, records)
 
     def series_path(self, cell_id: str, replicate: int, metric: str) -> Path:
         """Where the tables of one metric of one cohort lie."""

@@ -18,7 +18,14 @@ from haplobench.results.records import Phase, Status
 from haplobench.runner.fingerprints import plugin_code
 from haplobench.runner.plan import Cell
 from haplobench.runner.record_log import Failure, Recorder
-from haplobench.runner.stage import RunState, StageFailedError, StageWork, explain_failure, run_job
+from haplobench.runner.stage import (
+    CHANGED,
+    RunState,
+    StageFailedError,
+    StageWork,
+    explain_failure,
+    run_job,
+)
 from haplobench.runner.store import link_or_copy
 from haplobench.runner.worker.cost import Beat, most_gpu_memory
 from haplobench.runner.worker.facts import DrawFacts, FitFacts, MetricError, SampleFacts
@@ -29,7 +36,8 @@ from haplobench.suite.schema import DatasetEntry, MetricEntry
 class DatasetStage:
     """A dataset of a run, and where its prepare stage lies once it is done.
 
-    `failure` is why there is nothing: its plugin broke.
+    `files` are what it comes from, as far as its plugin says; `failure` is why there is nothing:
+    its plugin broke.
     """
 
     entry: DatasetEntry
@@ -37,6 +45,7 @@ class DatasetStage:
     folder: Path = Path()
     told: PrepareFacts | None = None
     failure: Failure | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def facts(self) -> PrepareFacts:
@@ -86,12 +95,11 @@ def fit_and_sample(
     _refuse_known(run, cell, "fit", fit_key)
     settings: dict[str, Any] = {
         "prepared": str(dataset.folder.resolve()),
-        "shadow": shadow,
         "train_share": entry.train_share,
         "torch_profile": entry.torch_profile and shadow is None,
     }
     job["settings"] = settings
-    fit = StageWork(run, name, "fit", fit_key, entry.limits, job, FitFacts).get()
+    fit = StageWork(run, name, "fit", fit_key, entry.limits, job, FitFacts, shadow).get()
     cohorts = cell.sample.model_dump() | {"train_cohort": _train_cohort(run)}
     if shadow is not None:
         cohorts |= {"draws": 0, "train_cohort": True}
@@ -99,7 +107,7 @@ def fit_and_sample(
     _refuse_known(run, cell, "sample", sample_key)
     model = run.store.folder("fit", fit_key) / "model"
     job["settings"] = {**settings, "model": str(model.resolve()), **cohorts}
-    work = StageWork(run, name, "sample", sample_key, entry.limits, job, SampleFacts)
+    work = StageWork(run, name, "sample", sample_key, entry.limits, job, SampleFacts, shadow)
     draws = work.get().draws
     if shadow is None:
         noted = {
@@ -187,6 +195,12 @@ class Cohorts:
     shadows: Sequence[str] = ()
     no_shadows: Failure | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where they lie; nowhere, where they are real people."""
+        shadows = self.source.get("shadows", ())
+        return [Path(folder) for folder in (self.source.get("folder"), *shadows) if folder]
 
 
 @dataclass(frozen=True)
@@ -289,6 +303,7 @@ def measure_cell(
             job = _job(run, cell, dataset, cohorts, todo)
             outcome, error, log = run_job(run, cell.name, "measure", work, limits, job)
             wall += outcome.wall
+            _vouch(run, dataset, cohorts, todo, outcome.wall)
             left = []
             for item in todo:
                 if (raised := _raised(work, item)) is not None:
@@ -317,6 +332,26 @@ def measure_cell(
     status = "failed" if failures else "ok"
     message = f"{failures} measurements failed" if failures else ""
     run.event(cell.name, "measure", status, wall, message)
+
+
+def _vouch(
+    run: RunState, dataset: DatasetStage, cohorts: Cohorts, items: Sequence[Item], wall: float
+) -> None:
+    """Vouch for results that were just measured.
+
+    Raises StageFailedError, of the type CHANGED, where that of which they are has changed
+    meanwhile: they are dropped.
+    """
+    paths = [run.store.measurement_path(item.key) for item in items]
+    for folder in (dataset.folder, *cohorts.folders):
+        if trouble := run.isolation.trouble(folder):
+            for path in paths:
+                path.unlink(missing_ok=True)
+            failure = Failure("failed", CHANGED, f"{folder}: {trouble}", wall)
+            raise StageFailedError("measure", failure, "")
+    for path in paths:
+        if path.is_file():
+            run.isolation.seal(path)
 
 
 def _raised(work: Path, item: Item) -> Failure | None:
@@ -387,10 +422,13 @@ def _why_not(spec: MetricSpec, entry: MetricEntry, cohorts: Cohorts, *, phased: 
 
 def _record_stored(run: RunState, cell: Cell, recorder: Recorder, item: Item) -> bool:
     """Record an item's stored result; False if there is none."""
+    path = run.store.measurement_path(item.key)
     try:
         stored = run.store.measurement(item.key)
         if stored is None:
             return False
+        if trouble := run.isolation.trouble(path):
+            raise FormatError(f"{path}: {trouble}")
         series = ""
         if stored.series:
             target = run.folder.series_path(cell.cell_id, item.replicate, item.spec.name)

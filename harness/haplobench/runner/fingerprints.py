@@ -92,6 +92,15 @@ def _plugin_code(package: str, programs: tuple[str, ...]) -> Code:
     return _code(files, packages, programs)
 
 
+def source_files(modules: Iterable[str]) -> set[Path]:
+    """Files of the harness and of the packages of some modules; caches left out."""
+    found = set(_HERE.rglob("*.py"))
+    for root in {module.partition(".")[0] for module in modules} - {HARNESS}:
+        if _is_ours(root):
+            found |= {path for _, path in _package_files(root)}
+    return found
+
+
 def harness_code(stage: Stage) -> str:
     """Digest of the harness's own code that a stage rests on."""
     return _harness_code(stage).digest

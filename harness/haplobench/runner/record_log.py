@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from haplobench.errors import BenchError
-from haplobench.files import digest_of
+from haplobench.files import digest_of, write_whole
 from haplobench.plugin import MetricSpec
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
@@ -174,10 +174,14 @@ Identity = tuple[Any, ...]
 
 
 class RecordLog:
-    """The records of a run: appends what isn't there yet, and remembers failures."""
+    """The records of a run: appends what isn't there yet, and remembers failures.
 
-    def __init__(self, folder: RunFolder) -> None:
+    Nobody else has anything to write there: what somebody did is undone, and `tell` is told.
+    """
+
+    def __init__(self, folder: RunFolder, tell: Callable[[str], None] = lambda text: None) -> None:
         self.folder = folder
+        self._tell = tell
         self._lock = threading.Lock()
         records = folder.records()
         self._known = {identity(record) for record in records}
@@ -189,22 +193,29 @@ class RecordLog:
         self._bad: dict[str, int] = {}
         for record in records:
             self._count(record)
-        self._size = self._size_now()
+        path = folder.records_path
+        self._content = bytearray(path.read_bytes() if path.is_file() else b"")
 
-    def _size_now(self) -> int:
+    def check(self, *, whole: bool = True) -> None:
+        """Have the records as they were written; BenchError if their file has vanished.
+
+        Unless `whole`, only their size is looked at.
+        """
+        if not self._content:
+            return
+        path = self.folder.records_path
         try:
-            return self.folder.records_path.stat().st_size
+            same = path.stat().st_size == len(self._content)
+            same = same and (not whole or path.read_bytes() == self._content)
         except FileNotFoundError:
-            return 0
-
-    def check(self) -> None:
-        """Raise BenchError if records have vanished since they were written."""
-        if self._size_now() < self._size:
             raise BenchError(
-                f"{self.folder.records_path}: records that this run wrote are gone: somebody "
-                "removed or changed the run's folder meanwhile",
+                f"{path}: records that this run wrote are gone: somebody removed the run's folder "
+                "meanwhile",
                 hint="run the same command again; what is computed is kept",
-            )
+            ) from None
+        if not same:
+            write_whole(path, bytes(self._content))
+            self._tell(f"warning: {path}: changed by something else than this run; written again")
 
     def _count(self, record: Record) -> None:
         if record.status in FAILED:
@@ -214,9 +225,8 @@ class RecordLog:
         """Append the records that aren't there yet, as one piece."""
         with self._lock:
             new = [record for record in records if identity(record) not in self._known]
-            self.check()
-            self.folder.append(new)
-            self._size = self._size_now()
+            self.check(whole=False)
+            self._content += self.folder.append(new)
             self._known.update(map(identity, new))
             for record in new:
                 self._count(record)

@@ -22,7 +22,7 @@ from haplobench.data.consent import withdrawal_text
 from haplobench.data.prepared import PrepareFacts
 from haplobench.data.relatives import noteworthy
 from haplobench.errors import BenchError, SuiteError
-from haplobench.files import digest_of, read_json, write_json, write_whole
+from haplobench.files import digest_of, read_json, remove_tree, write_json, write_whole
 from haplobench.plugin import GeneratorSpec, MetricSpec
 from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import Registry, resolve
@@ -42,15 +42,17 @@ from haplobench.runner.describe import ClaimLog, describe_run, people_of, run_li
 from haplobench.runner.executors import make_executor
 from haplobench.runner.executors.local import Executor, UserError, run_all
 from haplobench.runner.floor import unmarked
+from haplobench.runner.isolation import isolate
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.record_log import Failure, Recorder, RecordLog
-from haplobench.runner.stage import RunState, StageFailedError, StageWork
+from haplobench.runner.stage import CHANGED, RunState, StageFailedError, StageWork
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error
 from haplobench.suite.schema import Suite
 
 LOG = logging.getLogger("haplobench.runner")
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -164,15 +166,19 @@ def drive(
         state = state_of(suite, registry, keys, [dataset.key for dataset in datasets])
         with open_run(parent, suite, state, fresh=fresh, reporter=reporter) as (folder, info):
             store = open_store(parent, info)
+            people = [path for dataset in datasets for path in dataset.files]
+            modules = [plugin.module for plugin in registry.sources.values()]
+            isolation = isolate(suite, executor, out, store.root, people, modules)
             run = RunState(
                 suite=suite,
                 registry=registry,
                 folder=folder,
                 store=store,
                 executor=executor,
+                isolation=isolation,
                 reporter=reporter,
                 keys=keys,
-                log=RecordLog(folder),
+                log=RecordLog(folder, reporter.message),
                 claims=ClaimLog(),
                 observe=observer(registry),
             )
@@ -267,6 +273,9 @@ class _Driver:
                 self.describe("incomplete", prepared)
             raise
         run.log.check()
+        for path in run.isolation.changed():
+            run.reporter.message(f"warning: {path}: changed since it was stored; removed")
+            remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self.describe("complete", prepared)
         return RunOutcome(run.folder.path, tuple(self.failed), bool(self.info["resumed"]))
 
@@ -284,6 +293,7 @@ class _Driver:
         )
         self.source.amend(described, {label: told for label, told in facts.items() if told})
         described["cohorts"] = [entry for _, entry in sorted(self.digests.items())]
+        described["isolation"] = run.isolation.facts()
         described |= run_lines(self.info, status, self.failed, run.executor.slots, suite.threads)
         write_json(run.folder.path / "run.json", described)
 
@@ -325,15 +335,33 @@ class _Driver:
                     self.run.log.append([record])
             self.run.reporter.message(f"{entry.label}: {note}")
 
+    def cohorts(self, cell: Cell, dataset: DatasetStage) -> Cohorts:
+        """What a cell measures; what isn't as it was stored any more is made again."""
+        run = self.run
+        cohorts = self.source.cohorts(run, cell, dataset)
+        if dataset.failure is None and run.isolation.trouble(dataset.folder):
+            self.source.prepare(run, dataset)
+        if any(run.isolation.trouble(folder) for folder in cohorts.folders):
+            cohorts = self.source.cohorts(run, cell, dataset)
+        return cohorts
+
     def cell(self, cell: Cell, dataset: DatasetStage) -> None:
         """Run a cell to its end; its failures become records."""
         run = self.run
         recorder = self.recorder(cell, dataset)
         start = time.monotonic()
         try:
-            cohorts = self.source.cohorts(run, cell, dataset)
-            self.note_digests(cell, cohorts.digests)
-            measure_cell(run, cell, dataset, recorder, cohorts)
+            for attempt in range(_ATTEMPTS):
+                try:
+                    cohorts = self.cohorts(cell, dataset)
+                    self.note_digests(cell, cohorts.digests)
+                    measure_cell(run, cell, dataset, recorder, cohorts)
+                    break
+                except StageFailedError as error:
+                    # What somebody else changed meanwhile is made and measured again.
+                    meanwhile = (error.stage, error.failure.error_type) == ("measure", CHANGED)
+                    if not meanwhile or attempt == _ATTEMPTS - 1:
+                        raise
         except StageFailedError as error:
             run.log.append([recorder.cell_failure(error.stage, error.failure, error.key)])
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -368,7 +396,9 @@ class SuiteSource:
             spec = self.registry.dataset(entry.name)
             try:
                 dataset = resolve(spec.target)()
-                fingerprint = str(dataset.fingerprint(spec.params.model_validate(entry.values)))
+                params = spec.params.model_validate(entry.values)
+                fingerprint = str(dataset.fingerprint(params))
+                files = dataset.files(params) if hasattr(dataset, "files") else ()
             except BenchError as error:
                 problems.append(f"dataset {entry.label}: {error}")
             except OSError as error:
@@ -380,7 +410,8 @@ class SuiteSource:
                     f"{type(error).__name__}: {error}"
                 )
             else:
-                stages.append(DatasetStage(entry, keys.prepare(spec, entry, fingerprint)))
+                key = keys.prepare(spec, entry, fingerprint)
+                stages.append(DatasetStage(entry, key, files=tuple(map(Path, files))))
         if problems:
             raise SuiteError(problems)
         return stages

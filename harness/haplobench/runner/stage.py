@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from haplobench.data.prepared import FACTS_FILE, verify_panel, verify_prepared
+from haplobench.data.prepared import FACTS_FILE, Prepared, verify_panel, verify_prepared
 from haplobench.errors import BenchError, FormatError, PanelError
-from haplobench.files import file_name, read_as, read_json
+from haplobench.files import file_name, read_as, read_json, write_json
 from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import Registry
 from haplobench.results.records import Phase, Status
@@ -19,6 +19,7 @@ from haplobench.results.run_folder import RunFolder
 from haplobench.runner.describe import ClaimLog
 from haplobench.runner.executors.local import Executor, StageTask, StoppedError
 from haplobench.runner.executors.process import Outcome
+from haplobench.runner.isolation import Isolation
 from haplobench.runner.plan import Keys
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.record_log import Failure, RecordLog
@@ -27,10 +28,15 @@ from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.entry import log_of_rank
 from haplobench.runner.worker.facts import STAGE_FILE, SampleFacts
 from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, last_lines
+from haplobench.runner.worker.prepare import shadow_prepared
 from haplobench.suite.schema import Limits, Suite
 from haplobench.units import format_duration, format_size
 
 T = TypeVar("T")
+
+CHANGED = "IntegrityError"
+"""Type of the failure where something changed that nobody may change."""
+_SANDBOXED = "sandboxed"
 
 
 class StageFailedError(Exception):
@@ -53,6 +59,7 @@ class RunState:
     folder: RunFolder
     store: StageStore
     executor: Executor
+    isolation: Isolation
     reporter: ProgressReporter
     keys: Keys
     log: RecordLog
@@ -76,7 +83,8 @@ class StageWork(Generic[T]):
     """A stage of a cell (of a dataset, where it's the prepare stage) that is to be had.
 
     `key` is what it rests on, `job` what `Job` needs beside what the run knows, `facts` the
-    dataclass that its process hands back.
+    dataclass that its process hands back. `shadow`: of a shadow's stages, which are shown a
+    dataset of their own.
     """
 
     run: RunState
@@ -86,6 +94,7 @@ class StageWork(Generic[T]):
     limits: Limits
     job: Mapping[str, Any]
     facts: type[T]
+    shadow: int | None = None
 
     def get(self) -> T:
         """The facts that the stage hands back, from the store or after running it.
@@ -124,21 +133,25 @@ class StageWork(Generic[T]):
 
         What an earlier build stored under other facts is done again, too.
         """
-        store = self.run.store
-        if store.finished(self.stage, self.key) is None:
+        store, isolation = self.run.store, self.run.isolation
+        if (finished := store.finished(self.stage, self.key)) is None:
             return None
         folder = store.folder(self.stage, self.key)
+        inside = finished.get(_SANDBOXED) is True
+        if isolation.refuses(self.stage, inside=inside):
+            return None
         try:
+            if trouble := isolation.trouble(folder):
+                raise FormatError(f"{folder}: {trouble}")
             stored = self._read(folder)
             if self.stage == "prepare":
                 verify_prepared(folder)
-            elif isinstance(stored, SampleFacts):
-                for number, draw in enumerate(stored.draws):
-                    verify_panel(folder / f"draw{number}", draw.digest)
+            _verify_draws(folder, stored)
         except (FormatError, PanelError, FileNotFoundError) as error:
             self._tell(f"{error}; done again")
             store.discard(self.stage, self.key)
             return None
+        isolation.note(self.stage, self.key, inside=inside)
         return stored
 
     def _made(self) -> T:
@@ -165,10 +178,16 @@ class StageWork(Generic[T]):
         """Run the stage's process once, or raise StageFailedError."""
         run, stage = self.run, self.stage
         with run.store.workspace(stage, self.key) as work:
-            outcome, error, log = run_job(run, self.cell, stage, work, self.limits, job)
+            if self.shadow is not None:
+                job = _shadow_job(job, work, self.shadow)
+            with run.isolation.watching(stage) as changed:
+                outcome, error, log = run_job(run, self.cell, stage, work, self.limits, job)
             ranks = int(job.get("world_size", 1))
             failure = explain_failure(outcome, error, log, self.limits, ranks)
-            if outcome.ending == "ok":
+            if changed:
+                text = f"changed what isn't its own: {', '.join(map(str, changed[:3]))}"
+                failure = Failure("failed", CHANGED, text, outcome.wall)
+            elif outcome.ending == "ok":
                 told = self._publish(work / "output")
                 if not isinstance(told, str):
                     run.event(self.cell, stage, "ok", outcome.wall)
@@ -180,15 +199,23 @@ class StageWork(Generic[T]):
     def _publish(self, output: Path) -> T | str:
         """Store an output: its facts; or why that can't be, after what a plugin has done."""
         try:
-            if read_json(output / STAGE_FILE) is None:
+            if (said := read_json(output / STAGE_FILE)) is None:
                 return "ended without saying that it was done"
             told = self._read(output)
             if trouble := unstorable(output):
                 return f"what it left can't be stored: {trouble}, expected files and folders"
+            _verify_draws(output, told)
             artifacts = output / "artifacts"
             if artifacts.is_dir() and not any(artifacts.iterdir()):
                 artifacts.rmdir()
+            inside = self.run.isolation.confines(self.stage)
+            # Of the process's own word there is nothing left in it.
+            write_json(output / STAGE_FILE, {**said, _SANDBOXED: inside})
             self.run.store.publish(output, self.stage, self.key)
+            self.run.isolation.seal(self.run.store.folder(self.stage, self.key))
+            self.run.isolation.note(self.stage, self.key, inside=inside)
+        except (PanelError, FileNotFoundError) as error:
+            return f"what it left isn't what it says of itself: {error}"
         except FormatError as error:
             return f"what it says of itself can't be read: {str(error).partition(': ')[2]}"
         except RecursionError:
@@ -199,6 +226,22 @@ class StageWork(Generic[T]):
             where = f"{error.filename}: " if error.filename else ""
             return f"what it left can't be stored: {where}{error.strerror or error}"
         return told
+
+
+def _verify_draws(folder: Path, facts: object) -> None:
+    """Raise PanelError if cohorts in a stage's folder aren't those that its facts name."""
+    if isinstance(facts, SampleFacts):
+        for number, draw in enumerate(facts.draws):
+            verify_panel(folder / f"draw{number}", draw.digest)
+
+
+def _shadow_job(job: Mapping[str, Any], work: Path, shadow: int) -> dict[str, Any]:
+    """A stage's job with the shadow's own dataset, which is laid into its work folder."""
+    folder = work / "dataset"
+    folder.mkdir()
+    whole = Prepared.load(Path(job["settings"]["prepared"]))
+    shadow_prepared(whole, shadow).for_training.save(folder)
+    return {**job, "settings": {**job["settings"], "prepared": str(folder.resolve())}}
 
 
 def run_job(
@@ -227,18 +270,23 @@ def run_job(
         **job,
     )
     path = work / "job.json"
-    whole.write(path)
     log = run.folder.path / "logs" / f"{file_name(cell)}.{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     for rank in range(whole.world_size):
         Path(log_of_rank(str(log), rank)).write_bytes(b"")
-    task = StageTask(whole, path, log, limits.memory, per_item=stage in ("sample", "measure"))
+    run.isolation.check_code()
+    per_item = stage in ("sample", "measure")
+    sandbox = run.isolation.command(whole, work.resolve(), log.resolve())
+    whole = replace(whole, sandboxed=bool(sandbox))
+    whole.write(path)
+    task = StageTask(whole, path, log, limits.memory, per_item, sandbox)
     run.reporter.stage_started(cell, stage)
 
     def watch(beat: Beat) -> None:
         run.reporter.stage_progress(cell, stage, beat.fraction, beat.message)
 
     outcome = run.executor.run(task, run.stop, watch)
+    run.isolation.check_code(f"{cell} {stage}")
     if outcome.ending == "stopped":
         raise StoppedError
     error = whole.failure(outcome.rank)

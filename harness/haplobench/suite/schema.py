@@ -256,6 +256,11 @@ class ExecutorSettings(Strict):
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
+def _switch(value: object) -> object:
+    """YAML reads `off` as false."""
+    return "off" if value is False else value
+
+
 class DatasetItem(Strict):
     """A dataset as the YAML names it.
 
@@ -469,6 +474,9 @@ class SuiteFile(Strict):
 
     `threads`: of every stage's process. It belongs to the suite, not to `--jobs`, because sums
     taken in another order differ in their last digits: the same suite gives the same values.
+    `sandbox`: whether stages of generators run where they see neither held-out people nor other
+    results: `auto` where bubblewrap allows it, `require` or not at all, `off` never. Results don't
+    depend on it.
     `shadows`: for metrics that need them, every generator is fitted so many times more, each
     time on a random half of all people (an even number; 0: those metrics don't apply).
     """
@@ -485,6 +493,7 @@ class SuiteFile(Strict):
     threads: int = Field(default=1, ge=1)
     limits: Limits = Limits()
     executor: ExecutorSettings = ExecutorSettings()
+    sandbox: Annotated[Literal["auto", "require", "off"], BeforeValidator(_switch)] = "auto"
     compare: CompareSettings = CompareSettings()
     verdict: VerdictSettings = VerdictSettings()
     profile: str | None = Field(default=None, exclude=True)
@@ -504,8 +513,9 @@ class Suite(SuiteFile):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything asked; title, limits, executor, compare, verdict left out."""
-        asked = self.model_dump(exclude={"title", "limits", "executor", "compare", "verdict"})
+        """SHA-256 (hex) of everything asked; what doesn't change a number is left out."""
+        aside = {"title", "limits", "executor", "sandbox", "compare", "verdict"}
+        asked = self.model_dump(exclude=aside)
         for dataset, entry in zip(asked["datasets"], self.datasets, strict=True):
             dataset["filters"] = entry.filters.asked()
             dataset["split"] = entry.asked_split()

@@ -155,7 +155,8 @@ class StageTask:
 
     `path` is where the job lies as JSON (`job.world_size` processes are to be started on it);
     `log` takes what they print. `memory_limit` bytes. `per_item`: the time limit counts from
-    the start of each of the stage's items, see `Beat`.
+    the start of each of the stage's items, see `Beat`. `sandbox` is put before the command, see
+    `Sandbox.command`.
     """
 
     job: Job
@@ -163,6 +164,7 @@ class StageTask:
     log: Path
     memory_limit: int
     per_item: bool = False
+    sandbox: tuple[str, ...] = ()
 
 
 class Executor(Protocol):
@@ -210,6 +212,7 @@ class LocalExecutor:
                     ranks=RanksHere(0, size, size),
                     since=lambda: Beat.read(status).since if task.per_item else None,
                     watch=lambda: watch(Beat.read(status)),
+                    sandbox=task.sandbox,
                 )
         except InterruptedError:
             return Outcome("stopped", 0.0, 0)

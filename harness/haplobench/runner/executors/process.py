@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +69,7 @@ def run_limited(
     ranks: RanksHere = RanksHere(),
     since: Callable[[], float | None] = lambda: None,
     watch: Callable[[], None] = lambda: None,
+    sandbox: Sequence[str] = (),
 ) -> Outcome:
     """Run `entry.py JOB` in a session of its own until it ends or must be ended.
 
@@ -95,11 +96,14 @@ def run_limited(
         `time.monotonic()` from which the time limit counts; None: from the start.
     watch : callable
         Called at every look, some ten times a second.
+    sandbox : sequence of str
+        Command that is given the process's to run, see `Sandbox.command`.
     """
     start = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(ENTRY), str(job), str(os.getpid()), str(log)]
+            [*sandbox, sys.executable, "-P", str(ENTRY), str(job)]
+            + ["0" if sandbox else str(os.getpid()), str(log)]
             + [str(number) for number in (ranks.first, ranks.here, ranks.size)],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -111,7 +115,7 @@ def run_limited(
     kills = _kernel_kills()
     peak = 0
     ending: Ending | None = None
-    tree = _Tree(process.pid)
+    tree = _Tree(process.pid, sandboxed=bool(sandbox))
     try:
         while ending is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -169,10 +173,14 @@ def _first_to_fail(job: Path, ranks: RanksHere) -> int | None:
 
 
 class _Tree:
-    """A process with all its descendants, and whatever else is in its session."""
+    """A process with all its descendants, and whatever else is in its session.
 
-    def __init__(self, pid: int) -> None:
+    It is the guardian, or a sandbox's process whose only child the guardian is.
+    """
+
+    def __init__(self, pid: int, *, sandboxed: bool = False) -> None:
         self.pid = pid
+        self.sandboxed = sandboxed
         self.seen: dict[int, psutil.Process] = {}
         self._shared_at = 0.0
         self._shared = 0
@@ -206,19 +214,24 @@ class _Tree:
 
     def ask_for_trace(self) -> None:
         """Have the workers write to their logs where they stand."""
-        for pid in self.seen:
-            # The guardian, which has no handler for it, must not be asked: it would die.
-            if pid != self.pid and os.path.exists(f"/proc/{pid}"):
-                with contextlib.suppress(OSError, psutil.Error):
-                    if self.seen[pid].ppid() == self.pid:
-                        os.kill(pid, signal.SIGUSR1)
+        # Not the guardian, which has no handler for it: it would die.
+        with contextlib.suppress(psutil.Error):
+            for pid in _children(self._guardian()):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGUSR1)
         time.sleep(_TRACE)
 
-    def end(self, guardian: subprocess.Popen[bytes]) -> None:
+    def end(self, process: subprocess.Popen[bytes]) -> None:
         """Have the guardian kill whatever descends from it, and end."""
-        guardian.terminate()
+        with contextlib.suppress(psutil.Error):
+            self._guardian().terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            guardian.wait(_LAST_RITES)
+            process.wait(_LAST_RITES)
+
+    def _guardian(self) -> psutil.Process:
+        first = psutil.Process(self.pid)
+        inside = _children(first) if self.sandboxed else []
+        return psutil.Process(inside[0]) if inside else first
 
     def kill(self) -> None:
         """Kill the process group, and descendants that left it."""

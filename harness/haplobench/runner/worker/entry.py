@@ -8,6 +8,9 @@ each rank on this machine, with torchrun's environment variables, and when one d
 the others and writes which was first. What a plugin starts and leaves behind, however detached,
 becomes the guardian's child and is killed with the stage.
 
+In a sandbox the guardian is the first process of a namespace of its own: it has no parent there
+(HARNESS_PID is 0), and with it all processes of the namespace end.
+
 Usage: entry.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE]
 """
 
@@ -137,6 +140,8 @@ def main() -> int:
     def end_all(*_: object) -> None:
         _bury_orphans()
         os.killpg(group, signal.SIGKILL)
+        # The first process of a namespace outlives its own signals.
+        os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end_all)
     _die_with_parent(signal.SIGTERM, harness)

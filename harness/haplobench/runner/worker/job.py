@@ -61,6 +61,8 @@ class Job:
         Of the store, see `StageStore`: what the stage leaves is of it.
     torch, gpu : bool
         Whether the plugin imports torch; whether each rank is to have a GPU where there are any.
+    sandboxed : bool
+        Whether the process is in a sandbox.
     paths : tuple of str
         Where Python looks for modules.
     settings : dict
@@ -89,6 +91,7 @@ class Job:
     generation: int = 0
     torch: bool = False
     gpu: bool = False
+    sandboxed: bool = False
     paths: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 

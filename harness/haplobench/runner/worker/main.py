@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -10,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from haplobench.data.prepared import Prepared
+from haplobench.data.prepared import Prepared, TrainingData
 from haplobench.distributed.group import NullGroup, ProcessGroup
 from haplobench.files import write_json
 from haplobench.plugin import GPU, RunContext
@@ -27,6 +28,10 @@ from haplobench.runner.worker.job import (
 )
 
 _PATIENCE = 600.0  # seconds
+_READ_ONLY = (
+    "In the sandbox, a stage may write into its scratch, artifacts and checkpoint folders and into "
+    "/tmp alone; a suite with sandbox: off does without."
+)
 
 
 def stage_context(job: Job, deadline: float, heartbeat: Heartbeat) -> RunContext:
@@ -49,7 +54,7 @@ def stage_context(job: Job, deadline: float, heartbeat: Heartbeat) -> RunContext
     )
 
 
-def with_dataset(ctx: RunContext, prepared: Prepared) -> RunContext:
+def with_dataset(ctx: RunContext, prepared: Prepared | TrainingData) -> RunContext:
     """The context with what belongs to a dataset: map, sequence, MAF filter, validation people."""
     return replace(
         ctx,
@@ -110,8 +115,12 @@ def main(path: str) -> int:
             write_json(Path(job.output) / STAGE_FILE, plain | stamp)
         ctx.group.close()
     except BaseException as error:  # whatever a plugin raises, SystemExit included
-        _tell(replace(describe_error(error), rank=job.rank), Path(job.error))
-        return EXIT_NO_SPACE if is_no_space(error) else EXIT_FAILED
+        failure = replace(describe_error(error), rank=job.rank)
+        confined = job.sandboxed and isinstance(error, OSError) and error.errno == errno.EROFS
+        if confined:
+            failure = replace(failure, error=f"{failure.error}\n{_READ_ONLY}")
+        _tell(failure, Path(job.error))
+        return EXIT_NO_SPACE if is_no_space(error) and not confined else EXIT_FAILED
     return 0
 
 
@@ -129,25 +138,23 @@ def _stage(
         from haplobench.runner.worker.prepare import prepare
 
         return partial(prepare, job, registry, ctx)
-    prepared = Prepared.load(Path(job.settings["prepared"]))
-    if (shadow := job.settings.get("shadow")) is not None:
-        from haplobench.runner.worker.prepare import shadow_prepared
+    folder = Path(job.settings["prepared"])
+    if job.stage == "measure":
+        from haplobench.runner.worker.measure import measure, metric_context
 
-        prepared = shadow_prepared(prepared, shadow)
+        prepared = Prepared.load(folder)
+        ctx = metric_context(with_dataset(ctx, prepared), prepared, job.settings["cohort"])
+        return partial(measure, job, registry, ctx, prepared, heartbeat)
+    data = TrainingData.load(folder)
     if (share := job.settings.get("train_share", 1.0)) < 1:
         from haplobench.runner.worker.prepare import part_prepared
 
-        prepared = part_prepared(prepared, share)
-    ctx = with_dataset(ctx, prepared)
+        data = part_prepared(data, share)
+    ctx = with_dataset(ctx, data)
     if job.stage == "fit":
         from haplobench.runner.worker.sample import fit
 
-        return partial(fit, job, registry, ctx, prepared)
-    if job.stage == "sample":
-        from haplobench.runner.worker.sample import sample
+        return partial(fit, job, registry, ctx, data)
+    from haplobench.runner.worker.sample import sample
 
-        return partial(sample, job, registry, ctx, prepared, heartbeat)
-    from haplobench.runner.worker.measure import measure, metric_context
-
-    ctx = metric_context(ctx, prepared, job.settings["cohort"])
-    return partial(measure, job, registry, ctx, prepared, heartbeat)
+    return partial(sample, job, registry, ctx, data, heartbeat)

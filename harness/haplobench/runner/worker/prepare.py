@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from haplobench.data.consent import PeopleList
 from haplobench.data.genome import RecombinationMap, ReferenceSequence, surrogate_sequence
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import Prepared, PrepareFacts, digests
+from haplobench.data.prepared import Prepared, PrepareFacts, TrainingData, digests
 from haplobench.data.relatives import SAME_GENOTYPES, Relatives, find_relatives
 from haplobench.data.split import Split, family_sizes, keep_together, split_panel, stratified_sample
 from haplobench.errors import BenchError, PluginError
@@ -22,6 +22,7 @@ from haplobench.registry import Registry, resolve
 from haplobench.runner.worker.job import Job
 
 _TRAINED = ("train", "holdout")
+P = TypeVar("P", Prepared, TrainingData)
 
 
 def shadow_members(
@@ -65,7 +66,7 @@ def shadow_prepared(prepared: Prepared, shadow: int) -> Prepared:
     )
 
 
-def part_prepared(prepared: Prepared, share: float) -> Prepared:
+def part_prepared(prepared: P, share: float) -> P:
     """The dataset with a share of its training people, and of those for early stopping.
 
     Stratified by population, at least two people; held-out people and sites stay.

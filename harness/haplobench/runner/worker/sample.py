@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, save_sequence
+from haplobench.data.prepared import PRIVACY_FILE, TRAIN_COHORT, TrainingData, save_sequence
 from haplobench.distributed.group import NullGroup, ProcessGroup, shard
 from haplobench.errors import PanelError, PluginError
 from haplobench.plugin import (
@@ -119,7 +119,7 @@ class CohortBuilder:
             raise self._refuse("has missing alleles", "0 or 1")
         self.panel = batch
 
-    def cohort(self, prepared: Prepared) -> Panel | None:
+    def cohort(self, prepared: TrainingData) -> Panel | None:
         """The cohort as a panel: all rows there, labelled if conditional, filtered if site-free.
 
         On rank 0; None elsewhere.
@@ -176,21 +176,21 @@ def _part(
     )
 
 
-def _labels(prepared: Prepared, request: SampleRequest) -> dict[str, NDArray[np.str_]]:
+def _labels(prepared: TrainingData, request: SampleRequest) -> dict[str, NDArray[np.str_]]:
     if request.populations is None:
         return {}
     population = request.populations[:: prepared.train.ploidy]
-    real = (prepared.train, prepared.holdout)
+    real = (prepared.train, prepared)
     above = {
         str(name): str(group)
-        for panel in real
-        for name, group in zip(panel.population, panel.superpopulation, strict=True)
+        for people in real
+        for name, group in zip(people.population, people.superpopulation, strict=True)
     }
     groups = [above[str(name)] for name in population]
     return {"population": population, "superpopulation": np.array(groups, np.str_)}
 
 
-def fit(job: Job, registry: Registry, ctx: RunContext, prepared: Prepared) -> FitFacts | None:
+def fit(job: Job, registry: Registry, ctx: RunContext, prepared: TrainingData) -> FitFacts | None:
     """Fit, all ranks together, and save rank 0's model into `model/`.
 
     What fitting cost, on rank 0; saving is not counted.
@@ -239,7 +239,7 @@ def _load_optimisers() -> None:
 
 
 def sample(
-    job: Job, registry: Registry, ctx: RunContext, prepared: Prepared, heartbeat: Heartbeat
+    job: Job, registry: Registry, ctx: RunContext, prepared: TrainingData, heartbeat: Heartbeat
 ) -> SampleFacts | None:
     """Draw cohorts into `draw0/`, `draw1/`, … and, if asked, one as large as train into `train/`.
 
@@ -253,7 +253,7 @@ def sample(
     fitted = resolve(spec.target)().load(Path(job.settings["model"]), ctx)
     n = job.settings["haplotypes"]
     if n == "holdout":
-        n = prepared.holdout.n_haplotypes
+        n = prepared.population.size * prepared.train.ploidy
     n = max(1, round(n * job.settings.get("train_share", 1.0)))
     n += -n % prepared.train.ploidy
     group = ctx.group
@@ -304,7 +304,7 @@ def _draw(
     job: Job,
     fitted: Fitted,
     spec: GeneratorSpec,
-    prepared: Prepared,
+    prepared: TrainingData,
     request: SampleRequest,
     ctx: RunContext,
     group: ProcessGroup,
@@ -330,7 +330,7 @@ def _draw(
     return _gathered(group, work, gpu, {}, profile), cohort
 
 
-def _like_train(prepared: Prepared, spec: GeneratorSpec, batch_size: int) -> SampleRequest:
+def _like_train(prepared: TrainingData, spec: GeneratorSpec, batch_size: int) -> SampleRequest:
     """As many people as were trained on; of the same populations, one after the other."""
     train = prepared.train
     return SampleRequest(
@@ -378,21 +378,21 @@ def _add(one: Work, more: Work) -> Work:
     )
 
 
-def _populations(prepared: Prepared, start: int, n: int) -> NDArray[np.str_]:
+def _populations(prepared: TrainingData, start: int, n: int) -> NDArray[np.str_]:
     """Population of each haplotype: the held-out people's, over and over, by absolute index.
 
     For one that nobody in the training panel has (of one person, or all of whom are held out),
     the training people's of its superpopulation stand in, or else everybody's, spread evenly.
     """
-    train, holdout = prepared.train, prepared.holdout
-    labels = holdout.population.astype(object)
-    absent = ~np.isin(holdout.population, train.population)
-    near = np.isin(holdout.superpopulation, train.superpopulation)
-    above = np.where(near, holdout.superpopulation, "")
+    train = prepared.train
+    labels = prepared.population.astype(object)
+    absent = ~np.isin(prepared.population, train.population)
+    near = np.isin(prepared.superpopulation, train.superpopulation)
+    above = np.where(near, prepared.superpopulation, "")
     for group in np.unique(above[absent]):
         rows = np.flatnonzero(absent & (above == group))
         stand_ins = np.sort(train.population[(train.superpopulation == group) | (not group)])
         middles = (2 * np.arange(rows.size) + 1) * stand_ins.size // (2 * rows.size)
         labels[rows] = stand_ins[middles]
-    labels = np.repeat(labels.astype(np.str_), holdout.ploidy)
+    labels = np.repeat(labels.astype(np.str_), train.ploidy)
     return labels[np.arange(start, start + n) % labels.size]
