@@ -9,7 +9,9 @@ from pydantic import Field
 from haplobench import MetricSpec, SubmetricSpec
 from haplobench_privacy.specs.attacks import (
     DELONG,
+    MembershipParams,
     area,
+    common,
     roc_figure,
 )
 from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
@@ -20,6 +22,16 @@ _info = partial(SubmetricSpec, direction="info")
 _SHRINGARPURE = (
     "Shringarpure, S. S. & Bustamante, C. D. Privacy risks from genomic data-sharing beacons. "
     "American Journal of Human Genetics 97, 631-646 (2015)"
+)
+
+_BREUGEL = (
+    "van Breugel, B., Sun, H., Qian, Z. & van der Schaar, M. Membership inference attacks against "
+    "synthetic data through overfitting detection. AISTATS (2023)"
+)
+_HAYES = (
+    "Hayes, J., Melis, L., Danezis, G. & De Cristofaro, E. LOGAN: membership inference attacks "
+    "against generative models. Proceedings on Privacy Enhancing Technologies 2019 (1), 133-152 "
+    "(2019)"
 )
 
 
@@ -92,4 +104,57 @@ RARE_ALLELES = MetricSpec(
     ),
 )
 
-SPECS = (RARE_ALLELES,)
+
+class DensityParams(MembershipParams):
+    """Parameters of the attacks by density.
+
+    `min_maf`: least MAF, among all real people, of the sites looked at. `components`: principal
+    components, at most. `window`: sites of a window. `folds`: parts into which everybody is
+    shared out; the classifier that scores one is fitted to the others. `penalty`: of its squared
+    coefficients, in numbers of windows.
+    """
+
+    min_maf: float = Field(default=0.05, gt=0, le=0.5)
+    components: int = Field(default=10, ge=1, le=100)
+    window: int = Field(default=16, ge=1, le=62)
+    folds: int = Field(default=5, ge=2)
+    penalty: float = Field(default=0.1, gt=0)
+
+
+MEMBERSHIP_DENSITY = MetricSpec(
+    name="membership-density",
+    version="1",
+    target="haplobench_privacy.density:by_density",
+    summary=(
+        "Whether the cohort lies denser around training people than around held-out people, "
+        "beside how dense real people lie there. 0.5 is guessing."
+    ),
+    family="privacy",
+    params=DensityParams,
+    needs=(NUMBA, SCIPY),
+    floor="holdout",
+    sites="all",
+    cohort="train",
+    citations=(_BREUGEL, _HAYES, DELONG),
+    figures=(roc_figure("density"),),
+    submetrics=(
+        *common(
+            "density",
+            "the score is the sum over both haplotypes of the log density of the synthetic "
+            "haplotypes over that of all other real people, by Gaussian kernels on the ten leading "
+            "principal components of sites in linkage equilibrium (MAF of 5 % or more), minus the "
+            "population's mean: DOMIAS.",
+        ),
+        area(
+            "auc_discriminator",
+            "AUC (discriminator)",
+            "The same where the score is how synthetic a ridge regression takes both haplotypes to "
+            "be, by the haplotypes in windows of 16 common sites; it was fitted to the cohort and "
+            "to the real people of the other four folds: after LOGAN, whose discriminator is a "
+            "neural network.",
+        ),
+        _info("windows", "Windows", "Windows that the discriminator sees."),
+    ),
+)
+
+SPECS = (RARE_ALLELES, MEMBERSHIP_DENSITY)
