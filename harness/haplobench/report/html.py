@@ -316,6 +316,7 @@ def _dataset(
                 "rows": texts.show_rows(board),
                 "words": texts.over_words(board),
                 "leading": texts.leading(board),
+                "cost": texts.cost_title(board),
             }
             for board in boards
             if board.dataset == dataset.label

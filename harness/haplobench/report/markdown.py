@@ -133,7 +133,7 @@ def _board(board: Leaderboard) -> list[str]:
     if board.rows:
         lines += [text(texts.leading(board)), ""]
         heads = ["Rank", "Generator", "Distance (95 %)", "Leak"]
-        lines.append(_line([*heads, *([text(board.cost.title)] if board.cost else [])]))
+        lines.append(_line([*heads, *([text(texts.cost_title(board))] if board.cost else [])]))
         lines.append(_line(["---:", "---", "---:", "---", *["---:"] * bool(board.cost)]))
         for row in texts.show_rows(board):
             name = text(row.label) + (" *(control)*" if row.role == "control" else "")

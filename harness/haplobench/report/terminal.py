@@ -63,9 +63,7 @@ def _board_table(board: Leaderboard, console: Console) -> Table:
     table.add_column("distance", justify="right", no_wrap=True)
     table.add_column("leak")
     if board.cost:
-        unit = board.cost.submetric.unit
-        title = f"{board.cost.title} ({unit})" if unit else board.cost.title
-        table.add_column(escape(title), justify="right")
+        table.add_column(escape(texts.cost_title(board)), justify="right")
     for row in texts.show_rows(board):
         style = {"generator": "bold" if row.rank in ("1", "1=") else ""}.get(row.role, "dim")
         cells = [row.rank, _label(row.label, row.role), f"{row.distance} ({row.interval})"]

@@ -70,7 +70,7 @@ class BoardRow:
     distance, low, high : float
         Typical distance from the ideal over the floor's, 1 or more, with its 95 % interval.
     seeds, lacking : int
-        Seeds that it rests on, and those that lack a number.
+        Seeds that it rests on, and those that lack a number; 0 for the floor.
     exposure : Exposure or None
         None for the floor.
     cost : float or None
@@ -162,8 +162,7 @@ def rank_generators(summary: Summary, dataset: DatasetSummary, scope: Scope = "a
         spent = dataset.cell(cohort.label, cost).value if cost else None
         row = replace(row, seeds=len(seeds), lacking=len(numbers) - len(seeds), cost=spent)
         placed.append((row, place))
-    floor = _row(FLOOR, FLOOR, yard.own, None)
-    rows = (replace(floor, seeds=yard.floor.shape[1]), *_ranked(placed))
+    rows = (_row(FLOOR, FLOOR, yard.own, None), *_ranked(placed))
     return Leaderboard(dataset.label, scope, rows, tuple(unranked), tuple(columns), cost)
 
 
@@ -339,6 +338,8 @@ def _why(
     if not reasons:
         return "no seed has all numbers, each as large as the floor's"
     lacks = f"lacks {sum(reasons.values())} of {len(columns)} numbers"
-    if cohort.site_matched is False and scope == "all":
+    free = [column for column in columns if not column.submetric.site_matched]
+    has = [dataset.cell(cohort.label, column).value is not None for column in free]
+    if cohort.site_matched is False and scope == "all" and free and all(has):
         return f"{lacks}: it has sites of its own, see the board of site-free numbers"
     return f"{lacks} ({reasons.most_common(1)[0][0]})"

@@ -113,6 +113,14 @@ def about_row(row: BoardRow, board: Leaderboard) -> str:
     return free + "; ".join(parts)
 
 
+def cost_title(board: Leaderboard) -> str:
+    """Head of the column of costs: `Fit (s)`; empty where there is none."""
+    if board.cost is None:
+        return ""
+    unit = board.cost.submetric.unit
+    return f"{board.cost.title} ({unit})" if unit else board.cost.title
+
+
 def over_words(board: Leaderboard) -> str:
     """How many numbers count, and of what families."""
     counts = Counter(column.family for column in board.columns)
