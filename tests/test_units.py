@@ -1,4 +1,4 @@
-"""Durations and sizes."""
+"""Durations, sizes and counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haplobench.units import format_duration, format_size, parse_duration, parse_size
+from haplobench.units import counted, format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_formatted_sizes() -> None:
     assert format_size(512) == "512 B"
     assert format_size(3.1 * 2**30) == "3.1 GiB"
     assert format_size(2**45) == "32768.0 GiB"
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert [counted(n, "seed") for n in (0, 1, 2, 1200)] == [
+        *("0 seeds", "1 seed", "2 seeds", "1,200 seeds")
+    ]
+    assert [counted(n, "family", "families") for n in (1, 2)] == ["1 family", "2 families"]

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `10m`, `90s`, `4GiB`."""
+"""Durations, sizes and counts as people write them: `10m`, `4GiB`, `1 family`, `2 families`."""
 
 from __future__ import annotations
 
@@ -85,3 +85,8 @@ def format_size(size: float) -> str:
         if size < 1024 or unit == "GiB":
             return f"{size:.1f} {unit}"
     raise AssertionError
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """How many of something: `1 seed`, `1,200 seeds`; `nouns` where an `s` isn't the plural."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

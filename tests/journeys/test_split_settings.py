@@ -93,7 +93,7 @@ def test_duplicates_are_kept_together_told_refused_or_ignored(tmp_path: Path, vc
     assert facts["together"]["across"] == 0
     assert twins_apart(by_setting["warn"]) > 0
     assert facts["warn"]["across"] >= twins_apart(by_setting["warn"])
-    assert "are on two sides of the split" in relatives_text(facts["warn"])
+    assert "on two sides of the split" in relatives_text(facts["warn"])
     assert twins_apart(by_setting["ignore"]) > 0
     assert "not looked for, as asked" in relatives_text(facts["ignore"])
     text = relatives_text(facts["together"])
@@ -159,7 +159,7 @@ def test_lists_of_people(tmp_path: Path, vcf: Path) -> None:
         ),
         ("{holdout: FILE}", r"split\.holdout: .*held\.txt: 1 of 3 match nobody .*line 3 'NA1'"),
         ("{validation: [person11, person12], holdout: [person12, person13]}", "are held out"),
-        ("{holdout: [person1, person20, person21]}", "1 families have people on two sides"),
+        ("{holdout: [person1, person20, person21]}", "1 family with people on two sides"),
         ("{holdout: [person21]}", "holds out 1"),
     ],
 )
@@ -209,6 +209,16 @@ def test_folds_are_datasets_of_their_own(tmp_path: Path, vcf: Path) -> None:
     again = tmp_path / "again.yaml"
     again.write_text(whole.to_yaml())
     assert load_suite(again, (), REGISTRY).digest == whole.digest
+
+
+def test_a_plan_does_not_tell_every_one_of_many_folds(tmp_path: Path, vcf: Path) -> None:
+    assert len(entries(tmp_path, vcf, "{folds: 12}")) == 12
+    told = load_suite(tmp_path / "s.yaml", (), REGISTRY).describe()
+    lines = [line for line in told.splitlines() if "fold" in line]
+    assert len(lines) == 3
+    assert "mine-fold1 (file): MAF >= 0.01, fold 1 of 12" in lines[0]
+    assert "12 folds in all" in lines[1]
+    assert "mine-fold12 (file): MAF >= 0.01, fold 12 of 12" in lines[2]
 
 
 def test_a_suite_without_such_settings_asks_what_it_did(tmp_path: Path, vcf: Path) -> None:

@@ -18,6 +18,7 @@ from haplobench.cli.output import (
     make_console,
     uncollected,
 )
+from haplobench.units import counted
 
 baselines_app = typer.Typer(
     help="Keep a run's numbers in a small text file to commit.", no_args_is_help=True
@@ -297,7 +298,7 @@ def history(
             from haplobench.history.reading import write_parquet
 
             count = write_parquet(records, path)
-            echo(f"{path}: {count:,} records")
+            echo(f"{path}: {counted(count, 'record')}")
     if files and all(path.suffix == ".parquet" for path in files):
         return
     found = select(

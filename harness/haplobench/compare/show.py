@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from haplobench.compare.model import STATUSES, Comparison, Row, Status
 from haplobench.compare.side import Side
 from haplobench.report.formatting import ARROWS, format_value
+from haplobench.units import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -246,8 +247,7 @@ def describe_side(side: Side) -> str:
     if side.started:
         parts.append(side.started[:16].replace("T", " "))
     if side.seeds:
-        n = len(side.seeds)
-        parts.append(f"{n} seeds" if n > 1 else "1 seed")
+        parts.append(counted(len(side.seeds), "seed"))
     if side.machine or side.hardware:
         parts.append(side.machine or f"hardware {side.hardware}")
     return ", ".join(parts)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from haplobench.compare.model import Test
 from haplobench.results.description import SubmetricInfo
 from haplobench.suite.schema import CompareSettings
+from haplobench.units import counted
 
 Floats = Sequence[float] | NDArray[np.float64]
 
@@ -264,7 +265,7 @@ def _tested(
         estimate = two_sample(list(old.values()), list(new.values()), level)
         return estimate, "two-sample", "other seeds on either side: not paired", ""
     difference = plain.fmean(new.values()) - plain.fmean(old.values())
-    few = f"{_seeds(len(old))} in base, {_seeds(len(new))} in head"
+    few = f"{counted(len(old), 'seed')} in base, {counted(len(new), 'seed')} in head"
     if unrepeatable:
         why = f"{few}, and two fits of one seed differ by design: {unrepeatable}"
         return Estimate(difference), "", "", f"{why}; two seeds on either side can be tested"
@@ -282,10 +283,6 @@ def _tested(
             estimate = against_noise(difference, deviation, len(wide) - 1.0, level)
             return estimate, "floor", f"{few}: noise taken from the floor's draws", ""
     return Estimate(difference), "", "", f"{few}: no estimate of the noise, so it can't be tested"
-
-
-def _seeds(n: int) -> str:
-    return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
 def _losses(values: Mapping[int, float], ideal: float | None) -> dict[int, float]:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from haplobench.data.kinship import DEGREES, GenotypePairs, compare_genotypes
 from haplobench.data.panel import Panel, pack_bits
 from haplobench.data.split import connected
+from haplobench.units import counted
 
 SAME_GENOTYPES = "the same genotypes"
 WHOLE_HAPLOTYPE = "a whole haplotype"
@@ -136,14 +137,14 @@ def relatives_text(facts: Mapping[str, Any]) -> str:
     """
     evidence: Sequence[Mapping[str, Any]] = facts["evidence"]
     pairs = [
-        f"{one['pairs']:,} pair{'s' if one['pairs'] != 1 else ''} with {one['kind']}"
+        f"{counted(one['pairs'], 'pair')} with {one['kind']}"
         + (f" ({one['chance']:.0f} expected by chance)" if one["chance"] else "")
         for one in evidence
         if one["pairs"]
     ]
     parts = []
     if facts["declared"]:
-        parts.append(f"{facts['declared']:,} families declared")
+        parts.append(f"{counted(facts['declared'], 'family', 'families')} declared")
     if pairs:
         parts.append(", ".join(pairs))
     if facts["setting"] == "ignore":
@@ -154,11 +155,12 @@ def relatives_text(facts: Mapping[str, Any]) -> str:
         parts.append("no relatives seen among the people")
     if facts["families"]:
         parts.append(
-            f"{facts['families']:,} families of {facts['people']:,} people kept on one side of "
-            "the split"
+            f"{counted(facts['families'], 'family', 'families')} of {facts['people']:,} people "
+            "kept on one side of the split"
         )
     if facts["across"]:
-        parts.append(f"{facts['across']:,} families or pairs are on two sides of the split")
+        across = counted(facts["across"], "family or pair", "families or pairs")
+        parts.append(f"{across} on two sides of the split")
     untold = [str(one["kind"]) for one in evidence if not one["told"]]
     if untold:
         parts.append(f"the region is too short to tell relatives by {', '.join(untold)}")

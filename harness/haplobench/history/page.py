@@ -10,6 +10,7 @@ from typing import Any
 from haplobench.files import write_whole
 from haplobench.history.reading import History, Series
 from haplobench.history.terminal import described, grouped, name_of, number, ranks
+from haplobench.units import counted
 
 LIMIT = 2_000_000
 """Bytes that a page may have: beyond, the last plots are left to the tables."""
@@ -41,7 +42,7 @@ def render_history(history: History, limit: int = LIMIT) -> str:
     context: dict[str, Any] = {
         "title": "History",
         "subtitle": ", ".join(dict.fromkeys(s.key.suite for s in history.series if s.key.suite)),
-        "lead": f"{runs} run{'s' if runs != 1 else ''}, {len(history.series)} series, {changed} "
+        "lead": f"{counted(runs, 'run')}, {len(history.series)} series, {changed} "
         "with a change of level.",
         "changes": _changes(history),
         "skipped": ", ".join(f"{n:,} {why}" for why, n in sorted(history.skipped.items())),

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from haplobench.history.reading import Change, History, Series
+from haplobench.units import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,7 @@ def print_history(history: History, console: Console, *, plots: bool) -> None:
     changed = sum(bool(series.changes) for series in history.series)
     runs = history.runs
     console.print(
-        f"{len(runs)} run{'s' if len(runs) != 1 else ''}, {len(history.series)} series, "
+        f"{counted(len(runs), 'run')}, {len(history.series)} series, "
         f"{changed} with a change of level",
         highlight=False,
     )

@@ -11,6 +11,7 @@ from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten
 from haplobench.results.description import isolation_text
+from haplobench.units import counted
 
 Facts = list[tuple[str, str]]
 _NAMES = {"url": "URL", "sha256": "SHA-256", "doi": "DOI"}
@@ -141,18 +142,14 @@ def headline_facts(summary: Summary) -> str:
     generators, controls = roles.count("generator"), roles.count("control")
     info = summary.run.info
     parts = [
-        _plural(len(summary.datasets), "dataset"),
-        _plural(generators, "generator"),
-        _plural(controls, "control") if controls else "",
-        _plural(len(summary.run.metrics), "metric"),
+        counted(len(summary.datasets), "dataset"),
+        counted(generators, "generator"),
+        counted(controls, "control") if controls else "",
+        counted(len(summary.run.metrics), "metric"),
     ]
     if info.get("seeds"):
-        draws = f" × {_plural(info['draws'], 'draw')}" if info.get("draws") else ""
-        parts.append(_plural(len(info["seeds"]), "seed") + draws)
+        draws = f" × {counted(info['draws'], 'draw')}" if info.get("draws") else ""
+        parts.append(counted(len(info["seeds"]), "seed") + draws)
     if info.get("floor_draws"):
-        parts.append(f"floor of {_plural(info['floor_draws'], 'draw')}")
+        parts.append(f"floor of {counted(info['floor_draws'], 'draw')}")
     return " · ".join(part for part in parts if part)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -486,16 +486,19 @@ def _checked(model: type[_Part], value: object, place: str) -> dict[str, Any]:
         where = f"{place}: {key.removeprefix('$').removeprefix('.')}" if key else place
         raise FormatError(f"{where}: {what[:1].lower()}{what[1:]}") from None
     if (infinite := _infinite(known)) is not None:
-        raise FormatError(f"{place}: {infinite[1:]}: expected a finite number")
+        raise FormatError(f"{place}: {infinite[1:]}: expected a finite number of 64 bits at most")
     return value
 
 
 def _infinite(value: object, key: str = "") -> str | None:
-    """The key of the first number that isn't finite."""
+    """The key of the first number that isn't finite, or that no float can hold."""
     if isinstance(value, float):
         return None if math.isfinite(value) else key
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
+        for name, item in value.items():
+            if isinstance(item, int) and abs(item) >= 1 << 63:
+                return f"{key}.{name}"
     items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
     keys = (_infinite(item, f"{key}.{name}") for name, item in items)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haplobench.plugin.hooks import StageEvent
-from haplobench.units import format_duration
+from haplobench.units import counted, format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ class LineReporter(ProgressReporter):
     def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
         """Say where the run lies and how many cells it has."""
         self.estimate = Estimate(cells)
-        self._print(f"{suite}: {len(cells)} cells, results in {run_folder}")
+        self._print(f"{suite}: {counted(len(cells), 'cell')}, results in {run_folder}")
 
     def message(self, text: str) -> None:
         """Print it."""

@@ -30,6 +30,8 @@ from haplobench.results.records import current_name
 from haplobench.suite.source import write_yaml
 from haplobench.units import format_duration, format_size, parse_duration, parse_size
 
+_FOLDS_TOLD = 10  # more of a dataset are told by the first and the last
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
@@ -532,13 +534,21 @@ class Suite(SuiteFile):
     def describe(self) -> str:
         """The plan for people: what is run how often, and what is left out and why."""
         lines = [f"{self.name}: {self.title}" if self.title else self.name]
+        datasets: list[list[str]] = []
         for dataset in self.datasets:
-            split = dataset.split
-            lines.append(
+            told = (
                 f"  dataset    {dataset.label}"
                 + (f" ({dataset.name})" if dataset.name != dataset.label else "")
-                + f": MAF >= {dataset.filters.min_maf:g}, {split}"
+                + f": MAF >= {dataset.filters.min_maf:g}, {dataset.split}"
             )
+            if dataset.split.fold > 1 and datasets:
+                datasets[-1].append(told)
+            else:
+                datasets.append([told])
+        for folds in datasets:
+            if len(folds) > _FOLDS_TOLD:
+                folds[1:-1] = [f"             and so on, {len(folds)} folds in all"]
+            lines += folds
         ready = [entry for entry in self.generators if not entry.missing]
         for generator in self.generators:
             name = f" ({generator.name})" if generator.name != generator.label else ""

@@ -20,6 +20,7 @@ from haplobench.errors import BenchError, PluginError
 from haplobench.plugin import LoadedDataset, RunContext
 from haplobench.registry import Registry, resolve
 from haplobench.runner.worker.job import Job
+from haplobench.units import counted
 
 _TRAINED = ("train", "holdout")
 P = TypeVar("P", Prepared, TrainingData)
@@ -178,7 +179,7 @@ def _families(
     if setting == "refuse" and apart.size:
         one, other = panel.samples[apart[0]]
         raise BenchError(
-            f"split.relatives: {len(apart)} pairs of people are duplicates or relatives and in no "
+            f"split.relatives: {counted(len(apart), 'pair')} of duplicates or relatives in no "
             f"declared family, {one} and {other} among them",
             hint="leave them out or declare their families (pedigree_file), or set relatives to "
             "together or warn",
@@ -212,8 +213,9 @@ def _across(panel: Panel, split: Split, kin: NDArray[np.int64], setting: str) ->
         one = torn[0][0]
         other = next(person for person in torn[0] if side[person] != side[one])
         raise BenchError(
-            f"split.holdout, split.validation: {len(torn)} families have people on two sides of "
-            f"these lists, {panel.samples[one]} and {panel.samples[other]} among them",
+            f"split.holdout, split.validation: {counted(len(torn), 'family', 'families')} with "
+            f"people on two sides of these lists, {panel.samples[one]} and {panel.samples[other]} "
+            "among them",
             hint="list whole families, or set relatives to warn",
         )
     return len(torn) + int((side[kin[:, 0]] != side[kin[:, 1]]).sum())

@@ -1,0 +1,33 @@
+"""What run.json and costs hold is checked by key; numbers fit a float."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haplobench import FormatError
+from haplobench.results.description import check_cost, check_description
+
+WORK = {"cpu": 1.0, "peak_rss": 10, "communication": {}}
+STAGE = {"wall": 1.0, "cpu": 1.0, "peak_rss": 10, "ranks": [WORK]}
+COST: dict[str, Any] = {
+    **{"dataset": "d", "generator": "g", "name": "g", "params": {"large": 10**30}},
+    **{"seed": 1, "world_size": 1, "backend": "", "mode": "strong", "n_train": 8},
+    "fit": STAGE,
+    "draws": [{**STAGE, "n_haplotypes": 4, "n_sites": 9, "span": 9}],
+}
+
+
+@pytest.mark.parametrize("number", [10**400, -(2**63), float("inf"), float("nan")])
+def test_numbers_that_no_float_holds_are_refused_by_their_key(number: float) -> None:
+    path = Path("a.json")
+    assert check_cost(COST, path) == COST
+    with pytest.raises(FormatError, match=r"a.json: n_train: expected"):
+        check_cost({**COST, "n_train": number}, path)
+    draw = {**COST["draws"][0], "span": number}
+    with pytest.raises(FormatError, match=r"a.json: draws(\.0|\[0\])\.span: expected"):
+        check_cost({**COST, "draws": [draw]}, path)
+    with pytest.raises(FormatError, match=r"a.json: (datasets.*n_sites|datasets\S*): expected"):
+        check_description({"datasets": {"chr1": {"n_sites": number}}}, path)
