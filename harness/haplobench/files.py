@@ -138,6 +138,12 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def jsonable(value: Any) -> Any:
     """Plain values as JSON can hold them: infinite numbers and NaN as texts, `inf` and `nan`."""
     if isinstance(value, Mapping):

@@ -10,7 +10,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import data, generate, plugins, results, run
+from haplobench.cli import data, generate, plugins, results, run, verdicts
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -28,6 +28,8 @@ app.command("run")(run.run)
 app.command("validate")(run.validate)
 app.command("list")(plugins.list_plugins)
 app.command("show")(results.show)
+app.command("verdict")(verdicts.verdict)
+app.command("leaks")(verdicts.leaks)
 app.command("history")(results.history)
 app.command("report")(results.report)
 app.command("compare")(results.compare)

@@ -221,9 +221,10 @@ def compare(
     from haplobench.compare.show import print_comparison
     from haplobench.compare.sources import open_side
     from haplobench.errors import BenchError
-    from haplobench.suite.load import load_settings
+    from haplobench.suite.load import load_section
+    from haplobench.suite.schema import CompareSettings
 
-    settings = load_settings(suite) if suite else None
+    settings = load_section(suite, "compare", CompareSettings) if suite else None
     name = Path(suite).stem if suite else ""
     where = {"out": out, "baselines": baselines}
     second = open_side(head, suite=name, prefer="run", **where)

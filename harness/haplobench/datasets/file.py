@@ -18,6 +18,7 @@ from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.datasets.params import FileParams
 from haplobench.errors import FormatError
+from haplobench.files import file_digest
 from haplobench.plugin import LoadedDataset, RunContext
 
 # More disagreeing sites than this, and the sequence is another build's or contig's.
@@ -183,7 +184,7 @@ class File:
         provenance = {"path": str(path), "citation": params.citation, "licence": params.licence}
         if path.is_file():
             ctx.progress(0.9, "checksums")
-            provenance["sha256"] = _sha256(path)
+            provenance["sha256"] = file_digest(path)
         recombination_map, sequence = read_surroundings(panel, params.map, params.fasta)
         for key, text in (("map", params.map), ("fasta", params.fasta)):
             if text:
@@ -266,11 +267,3 @@ def _stamp(path: Path) -> str:
             times = f"{fact.st_mtime_ns} {fact.st_ctime_ns}"
             sha.update(f"{each.relative_to(path.parent)} {fact.st_size} {times}\n".encode())
     return f"{path} {sha.hexdigest()}"
-
-
-def _sha256(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()

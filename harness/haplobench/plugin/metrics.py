@@ -109,7 +109,9 @@ class MetricResult:
     """What a metric found: measurements by submetric, and tables for its figures.
 
     `series` are named tables: `{"curve": {"bin_bp": array, "mean_r2": array}}`, stored as
-    they are and handed to the metric's figures.
+    they are and handed to the metric's figures. A table `people` of a privacy metric names training
+    people: columns `sample` and `flagged` (bool), and where there are such `population`, `evidence`
+    (in words), `p` and `q`; others are shown beside them (`bench leaks`).
     """
 
     measurements: Mapping[str, Measurement | Sequence[Measurement]]

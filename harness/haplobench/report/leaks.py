@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from haplobench.errors import BenchError
-from haplobench.files import jsonable, near_names
+from haplobench.files import jsonable
 from haplobench.results.records import FLOOR, SUBSAMPLE
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, row_label
@@ -111,13 +111,7 @@ def find_leaks(run: Run, generator: str = "", dataset: str = "") -> list[Exposed
 
     Raises BenchError where the run has no list of people, or none of what is named.
     """
-    for text, known, what in (
-        (generator, [row for row, cohort in run.cohorts.items() if cohort.role != FLOOR], "row"),
-        (dataset, list(run.datasets), "dataset"),
-    ):
-        if text and text not in known:
-            near = near_names(text, known, lead="") or f"there are {', '.join(known)}"
-            raise BenchError(f"{run.folder}: no {what} is called {text!r}", hint=near)
+    run.require(generator, dataset)
     found = {
         place: people
         for place, people in exposed_people(run).items()

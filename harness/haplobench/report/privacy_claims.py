@@ -66,6 +66,20 @@ class PrivacyClaim:
         ]
         return "; ".join(part for part in parts if part)
 
+    @property
+    def words(self) -> str:
+        """What ε of all its fits means, for a reader who knows no ε; empty without a bound."""
+        epsilon = self.epsilon if self.total is None else self.total.epsilon
+        if math.isinf(epsilon):
+            return ""
+        who = self.unit or "record"
+        if epsilon > math.log(1e6):
+            return f"an ε of {epsilon:.3g} promises no {who} anything in practice"
+        return (
+            f"whatever is seen of this generator is at most {math.exp(epsilon):,.3g} times as "
+            f"probable with any one {who} among its training data as without (e^ε)"
+        )
+
 
 @dataclass(frozen=True)
 class Total:

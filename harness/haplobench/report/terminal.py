@@ -102,7 +102,7 @@ def print_summary(
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
     for verdicts in reach_verdicts(summary, boards):
         print_verdicts(verdicts, console)
-    _print(console, Text(explain(summary.rules), style="dim"))
+    print_rules(summary, console)
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
         if text := sites_by_family(summary.run.datasets[label]):
@@ -163,6 +163,11 @@ def print_verdicts(verdicts: DatasetVerdicts, console: Console) -> None:
             mark = Text(MARKS.get(shown, "–"), style=_STYLES[shown])
             grid.add_row(Text(name, style=style), mark, Text(line, style=_STYLES[shown]))
         _print(console, grid)
+
+
+def print_rules(summary: Summary, console: Console) -> None:
+    """Print how verdicts are reached."""
+    _print(console, Text(explain(summary.rules), style="dim"))
 
 
 def print_claims(summary: Summary, console: Console) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from haplobench.errors import BenchError
-from haplobench.files import has_controls, parse_json, printable_values
+from haplobench.files import has_controls, near_names, parse_json, printable_values
 from haplobench.results.description import CohortInfo, MetricInfo, SubmetricInfo, metrics_of
 from haplobench.results.records import FLOOR, SUBSAMPLE, Record, parse_line
 from haplobench.results.run_folder import RECORDS, RunFolder
@@ -298,6 +298,15 @@ class Run:
         info = self.datasets.get(dataset, {})
         marks: Mapping[str, str] | None = (info.get("cohort_marks") or {}).get(cohort)
         return marks or info.get("marks") or {}
+
+    def require(self, generator: str = "", dataset: str = "") -> None:
+        """BenchError, with near names, for a row of the tables or a dataset that isn't there."""
+        rows = [label for label, cohort in self.cohorts.items() if cohort.role != FLOOR]
+        named = (("generator", generator, rows), ("dataset", dataset, list(self.datasets)))
+        for what, text, known in named:
+            if text and text not in known:
+                near = near_names(text, known, lead="") or f"there are {', '.join(known) or 'none'}"
+                raise BenchError(f"{self.folder}: no {what} is called {text!r}", hint=near)
 
 
 def load_run(folder: Path) -> Run:

@@ -11,7 +11,7 @@ from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import BenchError, SuiteError
-from haplobench.files import printable, shortened, write_json
+from haplobench.files import file_digest, printable, shortened, write_json
 from haplobench.plugin import RunContext
 from haplobench.registry import Registry, missing_needs
 from haplobench.results.records import FLOOR
@@ -122,7 +122,11 @@ def evaluate(
     )
     for remark in panels.remarks:
         reporter.message(remark)
-    origin = {**evaluation.origin, "sites": "; ".join(panels.remarks)}
+    files = {name: Path(text) for name, text in evaluation.origin.items()}
+    digests = {
+        f"{name} SHA-256": file_digest(path) for name, path in files.items() if path.is_file()
+    }
+    origin = {**evaluation.origin, **digests, "sites": "; ".join(panels.remarks)}
     told = replace(panels.prepared.facts, provenance=origin, withdrawn=evaluation.withdrawn)
     panels = replace(panels, prepared=replace(panels.prepared, facts=told))
     source = GivenPanels(suite, registry, panels)

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 import haplobench
 from haplobench.data.consent import PeopleList
@@ -21,7 +21,6 @@ from haplobench.plugin import Need, Params
 from haplobench.registry import Registry, missing_needs
 from haplobench.results.records import FLOOR
 from haplobench.suite.schema import (
-    CompareSettings,
     DatasetEntry,
     Filters,
     GeneratorEntry,
@@ -41,6 +40,8 @@ from haplobench.suite.source import (
     read_marked,
     structural_problems,
 )
+
+Section = TypeVar("Section", bound=BaseModel)
 
 
 def load_suite(
@@ -148,23 +149,23 @@ def _override(tree: MarkedTree, override: str) -> list[str]:
     return []
 
 
-def load_settings(suite: str) -> CompareSettings:
-    """The section `compare` of a suite file, or of the shipped suite of that name.
+def load_section(suite: str, name: str, model: type[Section]) -> Section:
+    """A section of a suite file, or of the shipped suite of that name, as its model.
 
     Raises SuiteError, naming file and key, if it doesn't validate.
     """
-    path, name = find_suite(suite)
-    tree = read_marked(path, name)
-    section = tree.root.get("compare") or {}
+    path, shown = find_suite(suite)
+    tree = read_marked(path, shown)
+    section = tree.root.get(name) or {}
     problems = [*tree.problems]
     if not isinstance(section, dict):
-        problems.append(tree.problem(("compare",), "expected keys, see CompareSettings"))
+        problems.append(tree.problem((name,), f"expected keys, see {model.__name__}"))
     else:
-        found = structural_problems(section, CompareSettings)
-        problems += [tree.problem(("compare", *key), message) for key, message in found]
+        found = structural_problems(section, model)
+        problems += [tree.problem((name, *key), message) for key, message in found]
     if problems:
         raise SuiteError(problems)
-    return CompareSettings.model_validate(section)
+    return model.model_validate(section)
 
 
 # --- checks -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Literal
 
 from haplobench.report.evidence import Attack
 from haplobench.report.leaderboard.board import Leaderboard
-from haplobench.report.leaks import exposed_people
+from haplobench.report.leaks import Exposed, exposed_people
 from haplobench.report.model import Column, DatasetSummary, Summary
 from haplobench.suite.schema import VerdictSettings
 
@@ -61,16 +61,21 @@ class Leaks:
         a leak that matters; `can't tell`: no attack could be run, or none that would have.
     attempts : tuple of Attempt
         Those that find a leak first, the surest first; headline numbers before others.
-    named : int or None
-        Training people who are named; None where nobody was looked for by name.
+    people : tuple of Exposed or None
+        Training people who are named, the surest first; None where nobody was looked for by name.
     reason : str
         Why it can't be told; empty otherwise.
     """
 
     answer: Leaking
     attempts: tuple[Attempt, ...] = ()
-    named: int | None = None
+    people: tuple[Exposed, ...] | None = None
     reason: str = ""
+
+    @property
+    def named(self) -> int | None:
+        """How many training people are named; None where nobody was looked for by name."""
+        return None if self.people is None else len(self.people)
 
     def found(self, *findings: str) -> list[Attempt]:
         """Attempts with these findings."""
@@ -117,7 +122,7 @@ class DatasetVerdicts:
 
 def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list[DatasetVerdicts]:
     """Verdicts of every dataset, in their order."""
-    named = {place: len(people) for place, people in exposed_people(summary.run).items()}
+    people = exposed_people(summary.run)
     ranked = {board.dataset: board for board in reversed(boards)}
     found = []
     for label, dataset in summary.datasets.items():
@@ -128,7 +133,7 @@ def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list
                 cohort.role,
                 _inside(dataset, cohort.label, "fidelity", summary.rules),
                 _inside(dataset, cohort.label, "utility", summary.rules),
-                _leaks(dataset, cohort.label, named.get((label, cohort.label))),
+                _leaks(dataset, cohort.label, people.get((label, cohort.label))),
                 _lacking(dataset, cohort.label),
             )
             for cohort in dataset.cohorts
@@ -157,7 +162,7 @@ def _inside(dataset: DatasetSummary, label: str, family: str, rules: VerdictSett
     return Inside(answer, inside, judged, tuple(outside), tuple(far))
 
 
-def _leaks(dataset: DatasetSummary, label: str, named: int | None) -> Leaks:
+def _leaks(dataset: DatasetSummary, label: str, people: Sequence[Exposed] | None) -> Leaks:
     attempts, reasons = [], []
     for column in dataset.columns:
         cell = dataset.cell(label, column)
@@ -185,7 +190,7 @@ def _leaks(dataset: DatasetSummary, label: str, named: int | None) -> Leaks:
         reason = "too few people for any attack to show a leak that matters"
     else:
         reason = max(reasons, key=reasons.count, default="no attack was run")
-    return Leaks(answer, tuple(attempts), named, reason)
+    return Leaks(answer, tuple(attempts), None if people is None else tuple(people), reason)
 
 
 def _lacking(dataset: DatasetSummary, label: str) -> Lacking:

@@ -125,7 +125,7 @@ def brief_leaks(leaks: Leaks, width: int) -> str:
         head = f"yes; {_named(leaks)}; " if leaks.named is not None else "yes; "
         tail = f"; {_least(leaks)}"
         names = [_strength(one) for one in leaks.found("leak")]
-        without = f"{head}by {_attacks(names)}"
+        without = f"{head}{_attacks(names)}"
     else:
         head, weak = "not seen; would show: ", len(leaks.found("unclear"))
         tail = f"; {weak} too weak" if weak else ""
@@ -143,7 +143,9 @@ def _named(leaks: Leaks) -> str:
     """How many training people are named; empty where nobody was looked for by name."""
     if leaks.named is None:
         return ""
-    return f"{leaks.named:,} training {'person' if leaks.named == 1 else 'people'} named"
+    if not leaks.named:
+        return "nobody named"
+    return f"{leaks.named:,} {'person' if leaks.named == 1 else 'people'} named"
 
 
 def _strength(one: Attempt) -> str:
