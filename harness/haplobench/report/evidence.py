@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from haplobench.plugin import Measurement
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FLOOR, SUBSAMPLE, Record
 from haplobench.results.table import Labels, Run, labels_of, row_label
@@ -53,6 +54,8 @@ class Attack:
 
 
 AttackKey = tuple[str, str, Labels]
+Tested = Record | Measurement
+"""What has `p`, `low`, `high` and `detectable`."""
 
 
 def judge_attacks(
@@ -82,14 +85,15 @@ def judge_attacks(
         place = (record.dataset, row_label(record.generator, record.world_size))
         key = (record.metric, record.submetric, labels_of(record))
         rows.setdefault(place, {}).setdefault(key, []).append(record)
-    return {place: _judge(attacks, known, rules.level) for place, attacks in rows.items()}
+    return {place: judge(attacks, known, rules.level) for place, attacks in rows.items()}
 
 
-def _judge(
-    attacks: Mapping[AttackKey, Sequence[Record]],
+def judge(
+    attacks: Mapping[AttackKey, Sequence[Tested]],
     known: Mapping[tuple[str, str], SubmetricInfo],
     level: float,
 ) -> dict[AttackKey, Attack]:
+    """All attacks on one generator together; each has a result of every cohort."""
     p = {
         key: min(1.0, len(records) * min(record.p or 0.0 for record in records))
         for key, records in attacks.items()

@@ -1,0 +1,232 @@
+"""Plants leaks in cohorts of real people, and counts which are said to leak and who is named.
+
+    python benchmarks/planted_leaks.py --data ../shared/data --region chr20 --splits 3 --draws 20
+
+People of a region are shared out anew for each split: training people, held-out people, and
+strangers, who are the cohort. Into it go copies of training people, or parts of them. Cohorts
+without a plant (`strangers`, and `independent` sites) should hardly ever be said to leak: `--draws`
+of each are judged. All privacy metrics but that of shadows take part, at all sites, and are judged
+together as a report judges them. Exit status 1 if somebody copied whole isn't named, or if cohorts
+without a plant are said to leak more often than one time in twenty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from haplobench import Measurement, Panel, Reference, RunContext
+from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.plugin import MetricSpec
+from haplobench.registry import load_registry, resolve
+from haplobench.report.evidence import AttackKey, judge
+from haplobench.results.description import SubmetricInfo
+from haplobench.suite.schema import VerdictSettings
+
+Alleles = NDArray[np.int8]
+Plant = Callable[["Split", Alleles, int, np.random.Generator], None]
+REGIONS = {
+    "chr1": "1kg_p3_chr1_11.70-11.84Mb.vcf.gz",
+    "chr4": "1kg_p3_chr4_93.1-94.7Mb_EUR297_AFR268.vcf.gz",
+    "chr20": "1kg_p3_chr20_1-4Mb_EUR300.vcf.gz",
+}
+MOST_FALSE = 0.05
+
+
+@dataclass(frozen=True)
+class Split:
+    """People of a region, shared out: three fifths train, a fifth each held out and strangers."""
+
+    train: Panel
+    holdout: Panel
+    strangers: Panel
+
+    @classmethod
+    def of(cls, panel: Panel, rng: np.random.Generator) -> Split:
+        """Share the panel's people out at random."""
+        order, fifth = rng.permutation(panel.n_samples), panel.n_samples // 5
+        parts = np.split(order, [3 * fifth, 4 * fifth])
+        return cls(*(panel.select_samples(np.sort(part)) for part in parts))
+
+    @property
+    def rare(self) -> NDArray[np.bool_]:
+        """Sites at which at most two real haplotypes carry the alternate allele."""
+        counts = self.train.allele_counts[0] + self.holdout.allele_counts[0]
+        return np.asarray(counts <= 2)
+
+
+def _copy(changed: float, apart: bool = False, haplotypes: int = 2) -> Plant:
+    """Whole copies: with a share of sites flipped, spread over other people, or one haplotype."""
+
+    def plant(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+        for person in range(people):
+            alleles = split.train.haplotypes[2 * person : 2 * person + haplotypes]
+            flips = rng.random(alleles.shape) < changed
+            for at, row in enumerate(alleles ^ flips.astype(np.int8)):
+                # Haplotypes of one person meet again in one, or each beside another's.
+                other = (person + at * people // 2) % people if people > 1 else person + at
+                cohort[2 * (other if apart else person) + at] = row
+
+    return plant
+
+
+def _tract(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """500 kb, or half of a shorter region, of one haplotype each."""
+    positions = split.train.positions
+    for person in range(people):
+        length = min(500_000, int(positions[-1] - positions[0]) // 2)
+        first = int(rng.integers(positions[0], positions[-1] - length))
+        sites = (positions >= first) & (positions < first + length)
+        cohort[2 * person, sites] = split.train.haplotypes[2 * person, sites]
+
+
+def _rare(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """Rare alleles alone."""
+    rows = slice(0, 2 * people)
+    cohort[rows] |= split.train.haplotypes[rows] & split.rare.astype(np.int8)
+
+
+def _mosaic(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """Everybody is a mosaic of the first so many training people, in tracts of 200 kb."""
+    positions = split.train.positions
+    tract = (positions - positions[0]) // 200_000
+    for row in cohort:
+        source = rng.integers(0, 2 * people, int(tract[-1]) + 1)[tract]
+        row[:] = split.train.haplotypes[source, np.arange(row.size)]
+
+
+def _nobody(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """Nothing."""
+
+
+def _independent(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """Every allele by its frequency among the training people."""
+    cohort[:] = rng.random(cohort.shape) < split.train.frequencies
+
+
+CONTROLS: Mapping[str, Plant] = {"strangers": _nobody, "independent": _independent}
+PLANTS: Mapping[str, Plant] = {
+    "copied whole": _copy(0),
+    "copied, in other people": _copy(0, apart=True),
+    "one haplotype": _copy(0, haplotypes=1),
+    "0.1 % flipped": _copy(0.001),
+    "1 % flipped": _copy(0.01),
+    "a tract of 500 kb": _tract,
+    "rare alleles": _rare,
+    "mosaic of 200 kb": _mosaic,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a cohort is said to leak, by which numbers, and how many people are named rightly."""
+
+    leaks: bool
+    by: tuple[str, ...]
+    named: int
+    wrongly: int
+
+
+def main() -> int:
+    """Print a table for each region."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of real panels")
+    parser.add_argument("--region", choices=REGIONS, action="append", help="only these")
+    parser.add_argument("--splits", type=int, default=3, help="splits of each plant")
+    parser.add_argument("--draws", type=int, default=200, help="cohorts of each control")
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 5, 22], help="copied")
+    parser.add_argument("--min-maf", type=float, default=0.0, help="leave rarer sites out")
+    args = parser.parse_args()
+    console = Console(width=100)
+    missed = False
+    for name in args.region or REGIONS:
+        options = ReadOptions(panel_file=args.data / "1kg_p3.panel.tsv")
+        panel, _ = read_panel(args.data / REGIONS[name], options)
+        if args.min_maf:
+            panel = panel.select_sites(panel.common_sites(args.min_maf))
+        title = f"{name}: {panel.n_samples:,} people, {panel.n_sites:,} sites"
+        table = Table("plant", "people", "said to leak", "named", "wrongly", "by", title=title)
+        for control, plant in CONTROLS.items():
+            outcomes = [_judged(panel, plant, 0, draw) for draw in range(args.draws)]
+            _add(table, control, 0, outcomes)
+            missed |= np.mean([one.leaks for one in outcomes]) > MOST_FALSE
+        for label, plant in PLANTS.items():
+            for people in args.people:
+                outcomes = [_judged(panel, plant, people, split) for split in range(args.splits)]
+                _add(table, label, people, outcomes)
+                whole = label == "copied whole"
+                missed |= whole and any(one.named < people for one in outcomes)
+        console.print(table)
+    return int(missed)
+
+
+def _add(table: Table, label: str, people: int, outcomes: Sequence[Outcome]) -> None:
+    n = len(outcomes)
+    by: dict[str, int] = defaultdict(int)
+    for one in outcomes:
+        for number in one.by:
+            by[number] += 1
+    most = sorted(by, key=lambda number: -by[number])[:2]
+    table.add_row(
+        label,
+        str(people),
+        f"{sum(one.leaks for one in outcomes)} of {n}",
+        f"{sum(one.named for one in outcomes)} of {n * people}" if people else "–",
+        str(sum(one.wrongly for one in outcomes)),
+        ", ".join(f"{number} {by[number]}" for number in most),
+    )
+
+
+def _judged(panel: Panel, plant: Plant, people: int, seed: int) -> Outcome:
+    split = Split.of(panel, np.random.default_rng([seed, 1]))
+    alleles = np.array(split.strangers.haplotypes)
+    plant(split, alleles, people, np.random.default_rng([seed, 2]))
+    cohort = split.strangers.with_haplotypes(alleles)
+    attacks: dict[AttackKey, Sequence[Measurement]] = {}
+    known: dict[tuple[str, str], SubmetricInfo] = {}
+    flagged: NDArray[Any] = np.empty(0, "U1")
+    for spec in _specs():
+        with tempfile.TemporaryDirectory() as scratch:
+            ctx = RunContext(seed=seed, artifacts=Path(scratch), scratch=Path(scratch))
+            reference = Reference(split.train, split.holdout)
+            result = resolve(spec.target)(reference, cohort, spec.params(), ctx)
+        for number in spec.submetrics:
+            known[spec.name, number.name] = SubmetricInfo(
+                **{**asdict(number), "family": number.family or spec.family}
+            )
+            found = result.measurements.get(number.name, ())
+            for one in [found] if isinstance(found, Measurement) else found:
+                if number.evidence and one.p is not None and one.value is not None:
+                    attacks[spec.name, number.name, tuple(sorted(one.labels.items()))] = [one]
+        if "people" in result.series:
+            listed = result.series["people"]
+            flagged = listed["sample"][listed["flagged"]]
+    judged = judge(attacks, known, VerdictSettings().level)
+    by = tuple(f"{key[0]}.{key[1]}" for key, one in judged.items() if one.finding == "leak")
+    right = np.isin(flagged, split.train.samples[:people]).sum()
+    return Outcome(bool(by), by, int(right), int(flagged.size - right))
+
+
+def _specs() -> list[MetricSpec]:
+    """Privacy metrics with evidence, but that of shadows."""
+    return [
+        spec
+        for spec in load_registry().metrics.values()
+        if spec.family == "privacy"
+        and not spec.shadows
+        and any(number.evidence for number in spec.submetrics)
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
