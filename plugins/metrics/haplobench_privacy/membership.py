@@ -274,6 +274,6 @@ def _features(data: Cohorts) -> NDArray[np.float64]:
     return np.array(
         [
             np.concatenate([evidence(data, panel) for panel in people])
-            for evidence in (closeness, frequency_ratios)
+            for evidence in (closeness, lambda *of: np.log1p(longest_tracts(*of)))
         ]
     )

@@ -203,12 +203,14 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "q that of held-out people of other folds, minus the population's mean score, so that "
             "ancestry isn't mistaken for membership.",
         ),
-        area(
+        _info(
             "auc_candidates",
             "AUC, all candidates known",
             "The same with q the frequency among all real people together: an attacker who knows "
-            "every candidate, and not which of them were trained on. The strongest of these "
-            "attacks: exact frequencies of a small panel give its people away.",
+            "every candidate, and not which of them were trained on. It finds the training people "
+            "of any cohort that has their exact frequencies, sites drawn independently included: "
+            "what it says is that frequencies of a small panel are no secret, not that anybody's "
+            "haplotypes are given away, so it is no evidence of a leak here.",
         ),
         _info(
             "auc_all_sites",
@@ -258,7 +260,7 @@ MEMBERSHIP_SHADOW = MetricSpec(
     submetrics=(
         *common(
             "shadows",
-            "the score is the sum over two features (nearest distance, frequency ratio) of the "
+            "the score is the sum over two features (nearest distance, longest tract) of the "
             "log ratio of normal densities with and without the person, means from shadow cohorts "
             "fitted on random halves of all people (each person's own gain shrunk to "
             "everybody's), variances pooled.",
