@@ -71,7 +71,7 @@ def _tables(run: Run) -> Iterator[tuple[Place, Mapping[str, Any]]]:
             continue
         if not (run.folder / record.series).is_file():
             continue
-        table = folder.series(record).get(TABLE, {})
+        table = folder.series(record, TABLE).get(TABLE, {})
         if {"sample", "flagged"} <= set(table):
             yield (record.dataset, row_label(record.generator, record.world_size)), table
 

@@ -70,8 +70,11 @@ class RunFolder:
         """Where the tables of one metric of one cohort lie."""
         return self.path / "series" / cell_id / str(replicate) / f"{metric}.npz"
 
-    def series(self, record: Record) -> dict[str, dict[str, NDArray[Any]]]:
-        """The tables that belong to a record, by table and column; empty if it has none."""
+    def series(self, record: Record, only: str = "") -> dict[str, dict[str, NDArray[Any]]]:
+        """The tables that belong to a record, by table and column; empty if it has none.
+
+        `only`: read no other table than that of this name.
+        """
         if not record.series:
             return {}
         tables: dict[str, dict[str, NDArray[Any]]] = {}
@@ -80,6 +83,8 @@ class RunFolder:
             with np.load(path) as stored:
                 for key in stored.files:
                     table, _, column = key.partition("/")
+                    if only and table != only:
+                        continue
                     tables.setdefault(table, {})[column] = stored[key]
         except (OSError, ValueError) as error:
             raise FormatError(f"{path}: can't be read as series: {error}") from None
