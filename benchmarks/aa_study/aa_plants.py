@@ -5,6 +5,9 @@
 - `plant-leak`: a Markov chain where a share of the people are training people. (Not a Li-Stephens
   mosaic: in so short a region four in ten of its haplotypes are training haplotypes anyway.)
 - `plant-slow`: a Markov chain that spends a given factor of its processor time.
+- `plant-chain`: the tutorial's first-order chain; its `forgets` is the share by which each
+  threshold is moved to the site's own frequency (1: no LD is left, its RMSE by distance goes from
+  .202 to .266), its `shift` what is added to each threshold (.15: too many alternate alleles).
 """
 
 from __future__ import annotations
@@ -33,13 +36,22 @@ class SlowParams(MarkovParams):
     factor: float = Field(default=1.3, ge=1)
 
 
+class ChainParams(Params):
+    """`forgets`: share of the allele before that is left out; `shift`: of every threshold."""
+
+    pseudocount: float = 0.5
+    forgets: float = Field(default=0.0, ge=0, le=1)
+    shift: float = 0.0
+
+
 @hookimpl
 def haplobench_generators() -> list[GeneratorSpec]:
-    """The three plants."""
+    """The plants."""
     return [
         _spec("noise", NoiseParams, "Li-Stephens mosaic with shuffled alleles."),
         _spec("leak", LeakParams, "Markov chain among which training people hide."),
         _spec("slow", SlowParams, "Markov chain that takes longer than it needs."),
+        _spec("chain", ChainParams, "First-order Markov chain along the sites."),
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aa_plants import LeakParams, NoiseParams, SlowParams
+from aa_plants import ChainParams, LeakParams, NoiseParams, SlowParams
 from numpy.typing import NDArray
 
 from haplobench import Params, RunContext, SampleRequest
@@ -138,3 +138,47 @@ class Slow(_Plant):
         inner = self.model().fit(train, _plain(params, MarkovParams), ctx)
         _spend((params.factor - 1) * (time.process_time() - start))
         return self.fitted(inner, params.factor)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    thresholds: NDArray[np.float64]
+
+    def save(self, directory: Path) -> None:
+        """Write what `load` needs."""
+        np.save(directory / "thresholds.npy", self.thresholds)
+
+    def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Any]:
+        """Every allele given the one before."""
+
+        def draw(block: int) -> Any:
+            draws = ctx.rng("sample", block).random((256, self.thresholds.shape[1]))
+            haplotypes = np.empty(draws.shape, np.int8)
+            before = np.zeros(256, np.int8)
+            for site, threshold in enumerate(self.thresholds.T):
+                before = (draws[:, site] < threshold[before]).astype(np.int8)
+                haplotypes[:, site] = before
+            return haplotypes
+
+        return request.batches(draw)
+
+
+class Chain:
+    """The tutorial's generator, whole or broken."""
+
+    def fit(self, train: Any, params: ChainParams, ctx: RunContext) -> _Chain:
+        """Count pairs of neighbours; move the thresholds."""
+        alleles, frequencies = train.haplotypes, train.frequencies
+        before = np.zeros_like(alleles)
+        before[:, 1:] = alleles[:, :-1]
+        counted = [
+            (np.sum(alleles * (before == allele), axis=0) + params.pseudocount * frequencies)
+            / (np.sum(before == allele, axis=0) + params.pseudocount)
+            for allele in (0, 1)
+        ]
+        kept = np.array(counted) * (1 - params.forgets) + frequencies * params.forgets
+        return _Chain(kept + params.shift)
+
+    def load(self, directory: Path, ctx: RunContext) -> _Chain:
+        """Read what `save` wrote."""
+        return _Chain(np.load(directory / "thresholds.npy"))

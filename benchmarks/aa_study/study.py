@@ -1,14 +1,16 @@
 """How often `bench compare` raises a false alarm, and how often it catches a planted regression.
 
-    python benchmarks/aa_study/study.py run --seeds 40 --timing-seeds 40 --out results
+    python benchmarks/aa_study/study.py run --seeds 40 --few-seeds 30 --out results
     python benchmarks/aa_study/study.py analyse --out results
 
-`run` runs suite.yaml and timing.yaml with the harness, in pieces of ten seeds. `analyse` draws two
-disjoint sets of seeds for each comparison, hands one to either side as its seeds 1 to n, as if the
-code's random numbers had changed between the two, and compares. For an A/A comparison both sides
-are the same generators; for a planted regression head's generator is its worsened double (see
-aa_plants.py), and it counts as caught if that generator regresses in the family that should
-notice. Writes aa_study.json and aa_study.md beside this file.
+`run` runs suite.yaml, few.yaml and timing.yaml with the harness, in pieces of ten seeds.
+`analyse` draws two disjoint sets of seeds for each comparison, hands one to either side as its
+seeds 1 to n, as if the code's random numbers had changed between the two, and compares. For an A/A
+comparison both sides are the same generators; for a planted regression head's generator is its
+worsened double (see aa_plants.py). It counts as caught if that generator regresses in the family
+that should notice, else as said to be beyond the power of the runs if numbers of that family are
+among those that can't be told. Writes aa_study.json and aa_study.md beside this file; of a suite
+without runs in `--out` they keep what they say.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from haplobench.compare.compare import compare
 from haplobench.compare.side import Cohort, Number, Side, SideData, gather
 from haplobench.compare.statistics import compare_numbers
 from haplobench.results.description import SubmetricInfo, submetrics_of
+from haplobench.results.records import FLOOR
 from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.results.table import RunTable
 from haplobench.suite.schema import CompareSettings
@@ -46,7 +50,17 @@ class Plant:
     family: str
     what: str
 
+    @property
+    def key(self) -> str:
+        """Its name in the results."""
+        return f"{self.replaces} -> {self.name}" if self in FEW else self.name
 
+
+FEW = (
+    Plant("plant-blunt", "markov", "fidelity", "LD-decay RMSE .013 to .231"),
+    Plant("plant-shift", "plant-chain", "fidelity", "thresholds moved by .15"),
+    Plant("plant-blunt", "plant-chain", "fidelity", "thresholds 15 % of the way to no LD"),
+)
 PLANTS = (
     Plant("plant-noise", "li-stephens", "fidelity", "LD 10 % lower (noise on alleles)"),
     Plant("plant-leak", "markov", "privacy", "5 % of people copied from training"),
@@ -63,7 +77,7 @@ def run(name: str, seeds: int, out: Path) -> None:
 
     installed = [entry.value for entry in importlib.metadata.entry_points(group="haplobench")]
     registry = load_registry([*installed, "aa_plants"])
-    if name == "timing.yaml":
+    if name != "suite.yaml":
         for control in [spec.name for spec in registry.generators.values() if spec.control]:
             del registry.generators[control]  # of no use here, and half of the time
     for first in range(1, seeds + 1, PIECE):
@@ -74,8 +88,10 @@ def run(name: str, seeds: int, out: Path) -> None:
 
 
 def read(runs: Sequence[RunFolder]) -> SideData:
-    """Several runs as one."""
-    records = [record for folder in runs for record in folder.records()]
+    """Several runs as one, without numbers for information, which baselines leave out too."""
+    records = [
+        record for folder in runs for record in folder.records() if record.direction != "info"
+    ]
     measured = gather(RunTable.of(records), Side("study"))
     measured.definitions = submetrics_of(runs[-1].info())
     return measured
@@ -86,8 +102,12 @@ def side(
     seeds: Sequence[int],
     generators: Sequence[str],
     plant: Plant | None = None,
+    draws: int | None = None,
 ) -> SideData:
-    """A run of some seeds, called 1 to n; a planted generator under the name of the sound one."""
+    """A run of some seeds, called 1 to n; a planted generator under the name of the sound one.
+
+    `draws`: of each seed, the first so many; None: all.
+    """
     taken = {name: name for name in generators}
     if plant is not None:
         del taken[plant.replaces]
@@ -104,9 +124,14 @@ def side(
             )
     for key, number in measured.numbers.items():
         name = taken.get(key.generator)
-        if name is not None:
+        if key.generator == FLOOR:
+            made.cohorts[key.dataset, FLOOR] = measured.cohorts[key.dataset, FLOOR]
+            made.numbers[key] = number
+        elif name is not None:
             values = {
-                at: number.values[seed] for at, seed in enumerate(seeds, 1) if seed in number.values
+                at: dict(list(number.values[seed].items())[:draws])
+                for at, seed in enumerate(seeds, 1)
+                if seed in number.values
             }
             made.numbers[replace(key, generator=name)] = Number(
                 **{**vars(number), "values": values}
@@ -115,43 +140,66 @@ def side(
 
 
 def rates(
-    measured: SideData, n: int, repeats: int, plants: Sequence[Plant], generators: Sequence[str]
+    measured: SideData,
+    n: int,
+    repeats: int,
+    plants: Sequence[Plant],
+    generators: Sequence[str],
+    draws: int | None = None,
 ) -> dict[str, Any]:
-    """Alarms in A/A comparisons, and catches of each plant, with `n` seeds a side."""
+    """Alarms in A/A comparisons, and catches of each plant, with `n` seeds a side.
+
+    Each plant is tried in every eighth comparison.
+    """
     rng = np.random.default_rng(n)
     wanted = {*generators, *(plant.name for plant in plants)}
     cells = [set(cohort.cells) for key, cohort in measured.cohorts.items() if key[1] in wanted]
     seeds = sorted(set.intersection(*cells))
-    alarms, improvements = 0, 0
+    alarms, improvements, powerless, tried = 0, 0, 0, 0
     where: dict[str, int] = {}
-    hits = dict.fromkeys((plant.name for plant in plants), 0)
-    beside = dict(hits)
-    for _ in range(repeats):
+    untold: list[float] = []
+    hits = dict.fromkeys((plant.key for plant in plants), 0)
+    said, beside = dict(hits), dict(hits)
+    for repeat in range(repeats):
         drawn = [int(seed) for seed in rng.choice(seeds, size=2 * n, replace=False)]
-        base = side(measured, drawn[:n], generators)
-        comparison = compare(base, side(measured, drawn[n:], generators), SETTINGS)
+        base = side(measured, drawn[:n], generators, draws=draws)
+        comparison = compare(base, side(measured, drawn[n:], generators, draws=draws), SETTINGS)
         alarms += bool(comparison.failing)
         improvements += any(row.gated and row.status == "improved" for row in comparison.rows)
+        powerless += comparison.exit_code == 3
+        gated = [row for row in comparison.rows if row.gated and not row.relative_threshold]
+        untold.append(sum(row.status == "can't tell" for row in gated) / max(len(gated), 1))
         for row in comparison.failing:
             where[row.key] = where.get(row.key, 0) + 1
+        if repeat % 8:
+            continue
+        tried += 1
         for plant in plants:
-            head = side(measured, drawn[n:], generators, plant)
-            failing = compare(base, head, SETTINGS).failing
-            hits[plant.name] += any(
-                row.generator == plant.replaces and row.family == plant.family for row in failing
-            )
-            beside[plant.name] += any(row.generator != plant.replaces for row in failing)
+            found = compare(base, side(measured, drawn[n:], generators, plant, draws), SETTINGS)
+            its = [
+                row
+                for row in found.rows
+                if row.gated and row.generator == plant.replaces and row.family == plant.family
+            ]
+            caught = any(row.fails for row in its)
+            hits[plant.key] += caught
+            said[plant.key] += not caught and any(row.status == "can't tell" for row in its)
+            beside[plant.key] += any(row.generator != plant.replaces for row in found.failing)
     return {
         "seeds_per_side": n,
+        "draws": draws,
         "comparisons": repeats,
         "seeds": len(seeds),
         "correction": comparison.correction,
         "false_alarms": interval(alarms, repeats),
         "false_improvements": interval(improvements, repeats),
+        "exit_code_3": interval(powerless, repeats),
+        "untold": float(np.mean(untold)),
         "false_alarms_by_number": dict(sorted(where.items(), key=lambda item: -item[1])[:10]),
-        "caught": {name: interval(count, repeats) for name, count in hits.items()},
+        "caught": {name: interval(count, tried) for name, count in hits.items()},
+        "said": {name: interval(count, tried) for name, count in said.items()},
         "alarms_of_other_generators": {
-            name: interval(count, repeats) for name, count in beside.items()
+            name: interval(count, tried) for name, count in beside.items()
         },
     }
 
@@ -164,11 +212,15 @@ def interval(count: int, total: int) -> dict[str, Any]:
     return {"count": count, "share": count / total, "low": float(low), "high": float(high)}
 
 
-def analyse(out: Path, repeats: int, sizes: Sequence[int]) -> dict[str, Any]:
-    """All rates, by number of seeds a side: of numbers, and of times alone."""
-    found: dict[str, Any] = {}
+def analyse(out: Path, repeats: int, sizes: Sequence[int], found: dict[str, Any]) -> dict[str, Any]:
+    """All rates, by number of seeds a side: of numbers, of few seeds, and of times alone.
+
+    `found`: those of an earlier call, for suites without runs.
+    """
+    cheap = ("markov", "li-stephens")
     for name, plants, generators in (
-        ("aa-study", PLANTS[:2], ("markov", "li-stephens")),
+        ("aa-few", FEW, (*cheap, "plant-chain", "vae-paper")),
+        ("aa-study", PLANTS[:2], cheap),
         ("aa-timing", PLANTS[2:], ("markov",)),
     ):
         runs = find_runs(out, name)
@@ -184,9 +236,10 @@ def analyse(out: Path, repeats: int, sizes: Sequence[int]) -> dict[str, Any]:
             "machine": runs[-1].info()["hardware"]["cpu"],
             "rates": [],
         }
-        for n in sizes:
+        few = name == "aa-few"
+        for n, draws in product((1, 2, 3, 5) if few else sizes, (1, 2) if few else (None,)):
             if 2 * n <= n_seeds and (name != "aa-timing" or n >= 7):
-                rate = rates(measured, n, repeats, plants, generators)
+                rate = rates(measured, n, repeats, plants, generators, draws)
                 found[name]["rates"].append(rate)
                 print(json.dumps(rate), flush=True)
         if name == "aa-timing":
@@ -244,7 +297,7 @@ def spread(measured: SideData) -> dict[str, Any]:
 
 def render(found: dict[str, Any]) -> str:
     """The study's tables as Markdown."""
-    titles = {plant.name: plant.what for plant in PLANTS}
+    titles = {plant.key: plant.what for plant in (*FEW, *PLANTS)}
     parts = ["# False alarms and missed regressions of `bench compare`\n"]
     parts.append(
         "\nMade by `benchmarks/aa_study/study.py`; shares with 95 % Wilson intervals. Base and "
@@ -253,14 +306,20 @@ def render(found: dict[str, Any]) -> str:
     for name, part in found.items():
         plants = list(part["rates"][0]["caught"]) if part["rates"] else []
         parts.append(f"\n## {name}: commit {part['git'][:9]}, {part['machine']}\n\n")
-        heads = ["seeds a side", "A/A with any regression"]
-        heads += [f"caught: {titles[plant]}" for plant in plants]
+        few = bool(part["rates"]) and "said" in part["rates"][0]
+        heads = ["seeds a side", *(["draws", "numbers that can't be told"] if few else [])]
+        heads += ["A/A with any regression"]
+        heads += [f"caught{' + said' if few else ''}: {titles[plant]}" for plant in plants]
         heads += ["alarms beside a plant", "comparisons", "seeds to draw from"]
         parts.append("| " + " | ".join(heads) + " |\n" + "|--:" * len(heads) + "|\n")
         for rate in part["rates"]:
             beside = rate["alarms_of_other_generators"].values()
-            cells = [str(rate["seeds_per_side"]), share(rate["false_alarms"])]
-            cells += [share(rate["caught"][plant]) for plant in plants]
+            cells = [str(rate["seeds_per_side"])]
+            cells += [str(rate["draws"] or "all"), f"{rate['untold']:.0%}"] if few else []
+            cells.append(share(rate["false_alarms"]))
+            for plant in plants:
+                also = f" + {100 * rate['said'][plant]['share']:.0f} %" if few else ""
+                cells.append(share(rate["caught"][plant]) + also)
             cells.append(", ".join(share(item) for item in beside))
             cells += [str(rate["comparisons"]), str(rate["seeds"])]
             parts.append("| " + " | ".join(cells) + " |\n")
@@ -293,6 +352,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=["run", "analyse"])
     parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--few-seeds", type=int, default=30)
     parser.add_argument("--timing-seeds", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 5, 7, 10])
@@ -300,8 +360,11 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if given.command == "run":
         run("suite.yaml", given.seeds, given.out)
+        run("few.yaml", given.few_seeds, given.out)
         run("timing.yaml", given.timing_seeds, given.out)
     else:
-        results = analyse(given.out, given.repeats, given.sizes)
-        (HERE / "aa_study.json").write_text(json.dumps(results, indent=1) + "\n")
+        kept = HERE / "aa_study.json"
+        earlier = json.loads(kept.read_text()) if kept.is_file() else {}
+        results = analyse(given.out, given.repeats, given.sizes, earlier)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
         (HERE / "aa_study.md").write_text(render(results))

@@ -157,6 +157,37 @@ def test_baselines(bench: Callable[..., Any], write_run: Callable[..., Path]) ->
     assert "expected letters" in err
 
 
+def test_a_fuller_baseline_is_not_replaced_unasked(
+    bench: Callable[..., Any], write_run: Callable[..., Path]
+) -> None:
+    leak = records(0.1 + NOISE, metric="leak", submetric="copies")
+    whole = [*records(0.1 + NOISE), *leak, *records(0.1 + NOISE, generator="second")]
+    elsewhere = [{**row, "dataset": "chr1", "cell_id": f"1-{row['cell_id']}"} for row in whole]
+    assert bench("baseline", "save", write_run([*whole, *elsewhere], "1"))[0] == 0
+    kept = Path("results/baselines/tiny.jsonl").read_text()
+    runs = {
+        "dataset chr1": whole,
+        "generator second on chr20": [
+            row
+            for row in (*whole, *elsewhere)
+            if (row["generator"], row["dataset"]) != ("second", "chr20")
+        ],
+        "metric leak": [row for row in (*whole, *elsewhere) if row["metric"] != "leak"],
+        "2 seeds of model on chr20": [row for row in (*whole, *elsewhere) if row["seed"] < 6],
+    }
+    for at, (lost, rows) in enumerate(runs.items(), 2):
+        code, _, err = bench("baseline", "save", write_run(rows, str(at)))
+        assert code == 2
+        assert "holds more than" in err
+        assert lost in err
+        assert "--replace-fuller" in err
+        assert Path("results/baselines/tiny.jsonl").read_text() == kept
+    assert bench("baseline", "save", write_run(whole, "9"), "--replace-fuller")[0] == 0
+    assert Path("results/baselines/tiny.jsonl").read_text() != kept
+    # As full, or fuller.
+    assert bench("baseline", "save", write_run([*whole, *elsewhere], "10"))[0] == 0
+
+
 @pytest.mark.slow
 def test_real_runs(bench: Callable[..., Any], tmp_path: Path) -> None:
     """Real runs: one against the baseline made of it, and one of a chain with less memory."""

@@ -129,6 +129,34 @@ def test_bencher_metric_format(comparison: Comparison) -> None:
         assert measure["value"] <= measure.get("upper_value", measure["value"])
 
 
+def test_what_cant_be_told_is_counted_in_every_form() -> None:
+    rng = np.random.default_rng(0)
+    base, head = (records(rng.normal(0.5, 0.2, 5)) for _ in range(2))
+    blind = compare(measured(base, "main"), measured(head, "HEAD"))
+    verdict = "Too little power to find anything: fidelity of model"
+    text = terminal(blind)
+    assert text.splitlines()[0] == verdict
+    assert "1 can't tell" in text
+    assert "? can't tell" in text
+    assert "note: can't tell 1 of 1 gated numbers" in text
+    markdown = render(blind, "md")
+    assert markdown.startswith(f"### ⚠️ haplobench: {verdict}\n\n1 can't tell\n")
+    top = ElementTree.fromstring(render(blind, "junit"))
+    skipped = top.find(".//skipped")
+    assert skipped is not None
+    assert (skipped.get("message") or "").startswith("can't tell; 0.")
+    assert top.get("skipped") == "1"
+    found = json.loads(render(blind, "json"))
+    assert (found["exit_code"], found["counts"]["can't tell"]) == (3, 1)
+    assert found["rows"][0]["detectable"] > 0.1
+    (entry,) = json.loads(render(blind, "github-smaller"))
+    assert entry["extra"].startswith("can't tell; n=5; detectable=")
+    page = render(blind, "html")
+    assert 'class="status-cant-tell"' in page
+    assert "1 can&#39;t tell" in page
+    assert f"{verdict}." in page
+
+
 def test_json_holds_the_rows(comparison: Comparison) -> None:
     found = json.loads(render(comparison, "json"))
     assert found["exit_code"] == 1

@@ -13,55 +13,67 @@ from scipy import stats
 from haplobench.compare.compare import _control_false_alarms
 from haplobench.compare.model import Row
 from haplobench.compare.statistics import (
-    against_noise,
+    Outcome,
+    compare_numbers,
+    detectable,
     holm,
-    paired,
     ranks,
-    two_sample,
+    student,
 )
+from haplobench.results.description import SubmetricInfo
 from haplobench.suite.schema import CompareSettings
 
 SAMPLES = [
-    np.random.default_rng(seed).normal(0.3, 1, size=(2, n)) for seed, n in enumerate((2, 5, 9))
+    np.random.default_rng(seed).normal(0.3, 1, size=(2, n)) for seed, n in enumerate((5, 7, 9))
 ]
 FINITE = st.floats(-1e6, 1e6).filter(lambda value: value == 0 or abs(value) > 1e-6)
+
+
+def compared(base: object, head: object, confidence: float = 0.9, shift: int = 0) -> Outcome:
+    """Two samples as the values of seeds, head's seeds `shift` further on."""
+    sides = [
+        {seed: {0: float(value)} for seed, value in enumerate(np.asarray(side), at)}
+        for side, at in ((base, 0), (head, shift))
+    ]
+    number = SubmetricInfo("n", "Number", direction="lower")
+    return compare_numbers(*sides, number, CompareSettings(confidence=confidence), timed=False)
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_paired_is_scipys_paired_t_test(sample: np.ndarray) -> None:
     base, head = sample
-    found = paired(head - base, 0.9)
+    found = compared(base, head)
     expected = stats.ttest_rel(head, base)
     interval = expected.confidence_interval(0.9)
+    assert (found.test, found.n_pairs) == ("paired", base.size)
     assert found.p_value == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_two_sample_is_scipys_welch_test(sample: np.ndarray) -> None:
-    base, head = sample[0][:-1] if sample.shape[1] > 2 else sample[0], sample[1] * 3
-    found = two_sample(base, head)
-    expected = stats.ttest_ind(head, base, equal_var=False)
-    interval = expected.confidence_interval(0.95)
+def test_other_seeds_are_scipys_two_sample_t_test(sample: np.ndarray) -> None:
+    base, head = sample
+    found = compared(base, [*head, 0.1], shift=100)
+    expected = stats.ttest_ind([*head, 0.1], base)
+    interval = expected.confidence_interval(0.9)
+    assert (found.test, found.n_pairs) == ("two-sample", 0)
     assert found.p_value == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
-def test_one_value_a_side_is_judged_by_the_noise_given() -> None:
-    """A difference of 3 with deviation 1 a side is t = 3 / √2."""
-    found = against_noise(3.0, 1.0, 9.0)
-    assert found.p_value == pytest.approx(2 * stats.t.sf(3 / math.sqrt(2), 9))
-
-
 def test_equal_differences_leave_no_doubt() -> None:
-    assert paired([0.0, 0.0, 0.0]).p_value == 1
-    certain = paired([0.2, 0.2, 0.2])
-    assert (certain.p_value, certain.low, certain.high) == (
-        0,
-        certain.difference,
-        certain.difference,
-    )
-    assert paired([0.2]).p_value is None
+    certain = compared(np.zeros(5), np.full(5, 0.2))
+    assert (certain.p_value, certain.low, certain.high) == (0, 0.2, 0.2)
+    assert compared([0.1], [0.3]).p_value is None
+
+
+def test_four_in_five_tests_find_what_is_detectable() -> None:
+    """By the noncentral t, of which the sum of two quantiles is nearly the inverse."""
+    for freedom in (2.0, 9.0, 30.0):
+        seen = detectable(0.5, freedom, 0.01)
+        power = stats.nct.sf(stats.t.isf(0.005, freedom), freedom, seen / 0.5)
+        assert power == pytest.approx(0.8, abs=0.06)
+    assert detectable(0.0, 4.0, 0.01) == 0
 
 
 def test_ranks_of_separate_sides_have_the_p_value_of_one_arrangement() -> None:
@@ -75,28 +87,23 @@ def test_ranks_of_separate_sides_have_the_p_value_of_one_arrangement() -> None:
 
 @given(st.lists(FINITE, min_size=2, max_size=12), st.lists(FINITE, min_size=2, max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_swapping_sides_mirrors_every_test(base: list[float], head: list[float]) -> None:
-    n = min(len(base), len(head))
-    differences = np.subtract(head[:n], base[:n])
-    for one, other in (
-        (paired(differences), paired(-differences)),
-        (two_sample(base, head), two_sample(head, base)),
-        (ranks(base, head), ranks(head, base)),
-    ):
-        assert one.difference == pytest.approx(-other.difference)
-        assert one.p_value == pytest.approx(other.p_value, abs=1e-12)
-        assert one.low is not None
-        assert other.high is not None
-        assert one.low == pytest.approx(-other.high, rel=1e-9, abs=1e-9)
-        assert one.low <= one.difference <= (one.high or 0)
+def test_swapping_sides_mirrors_ranks(base: list[float], head: list[float]) -> None:
+    one, other = ranks(base, head), ranks(head, base)
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.p_value == pytest.approx(other.p_value, abs=1e-12)
+    assert one.low is not None
+    assert other.high is not None
+    assert one.low == pytest.approx(-other.high, rel=1e-9, abs=1e-9)
+    assert one.low <= one.difference <= (one.high or 0)
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(1)
-    held = {"paired": 0, "ranks": 0}
+    held = {"student": 0, "ranks": 0}
     for _ in range(400):
-        found = paired(rng.normal(0.5, 1, 5), 0.9)
-        held["paired"] += (found.low or 0) <= 0.5 <= (found.high or 0)
+        values = rng.normal(0.5, 1, 5)
+        found = student(values.mean(), values.std(ddof=1) / 5**0.5, 4, 0.9)
+        held["student"] += (found.low or 0) <= 0.5 <= (found.high or 0)
         found = ranks(rng.normal(0, 1, 8), rng.normal(0.5, 1, 8), 0.9)
         held["ranks"] += (found.low or 0) <= 0.5 <= (found.high or 0)
     for count in held.values():

@@ -113,7 +113,7 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=240,
+                timeout=600,
             )
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
             ran.append(done.stdout)

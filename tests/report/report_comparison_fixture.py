@@ -36,6 +36,12 @@ def build_comparison(hostile: bool = False, copies: int = 1) -> Comparison:
             base=4.0, head=5.2, difference=1.2, relative=0.3, low=0.9, high=1.5, p_value=0.001,
             relative_threshold=True, min_effect=0.15, headline=True, test="ranks"),
     ]  # fmt: skip
+    rows.append(
+        Row(generator="network", status="can't tell", dataset="chr1", metric="ld-matrix",
+            family="fidelity", submetric="r", title="LD r across borders", direction="higher",
+            base=0.9, head=0.88, difference=-0.02, low=-0.2, high=0.16, p_value=0.4, q_value=1.0,
+            detectable=0.4, min_effect=0.01, gated=True, headline=True, test="borrowed")
+    )  # fmt: skip
     rows += [
         Row(dataset="chr1", generator="chain", status="unchanged", metric="frequency",
             family="fidelity", submetric="r", title=f"AF r ({i})", direction="higher", base=0.99,

@@ -32,7 +32,7 @@ def test_says_the_verdict_and_every_row() -> None:
 def test_verdicts() -> None:
     comparison = build_comparison()
     fine = replace(comparison, rows=tuple(row for row in comparison.rows if not row.fails))
-    assert verdict(fine) == "No gated number regressed."
+    assert verdict(fine) == "No gated number regressed; 1 can't be told."
     none = Comparison(comparison.base, comparison.head, comparison.rows[3:5])
     assert verdict(none) == "Nothing could be compared."
     empty = Page(render_comparison(Comparison(comparison.base, comparison.head, ())))

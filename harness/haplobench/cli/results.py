@@ -38,13 +38,20 @@ def save(
             "--allow-missing", help="Save what there is of a run that was interrupted or has gaps."
         ),
     ] = False,
+    replace_fuller: Annotated[
+        bool,
+        typer.Option(
+            "--replace-fuller",
+            help="Replace a baseline that holds more datasets, generators, metrics or seeds.",
+        ),
+    ] = False,
     out: RunsOption = RUNS,
     baselines: BaselinesOption = BASELINES,
 ) -> None:
-    """Save a run's numbers as a baseline, in place of one of the same name."""
+    """Save a run's numbers as a baseline, in place of one of the same name that holds no more."""
     import re
 
-    from haplobench.compare.baseline import render_baseline
+    from haplobench.compare.baseline import lacking, render_baseline
     from haplobench.compare.sources import open_side
     from haplobench.errors import BenchError
     from haplobench.files import write_whole
@@ -66,18 +73,26 @@ def save(
         )
     baselines.mkdir(parents=True, exist_ok=True)
     path = baselines / f"{chosen}.jsonl"
+    if path.is_file() and not replace_fuller:
+        lost = lacking(open_side(str(path)), measured)
+        if lost:
+            more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
+            raise BenchError(
+                f"{path} holds more than {run}: {', '.join(lost[:4])}{more}",
+                hint="--replace-fuller replaces it all the same; --name saves beside it",
+            )
     text = render_baseline(measured, chosen)
     write_whole(path, text)
     seeds = len(measured.side.seeds)
-    echo(f"written: {path} ({len(text) / 1024:,.0f} KiB, {seeds} seeds)")
+    echo(f"written: {path} ({len(text) / 1024:,.0f} KiB, {counted(seeds, 'seed')})")
     if measured.side.git_dirty:
         echo("warning: the run was made with uncommitted changes", err=True)
     if any(measured.failures.values()):
         echo("warning: the run has failed cells, which stay failed in the baseline", err=True)
     if seeds < 7:
         echo(
-            f"warning: {seeds} seeds: times can't be told apart with fewer than 7, and other "
-            "numbers hardly with fewer than 5",
+            f"warning: {counted(seeds, 'seed')}: times can't be told apart with fewer than 7, and "
+            "many other numbers not with fewer than 5",
             err=True,
         )
 
@@ -214,7 +229,8 @@ def compare(
     """Compare two runs, number by number, with tests and thresholds.
 
     Exits with 0 if nothing regressed, 1 if something did, newly fails or is missing from HEAD, 2
-    on a mistake in the call, 3 if nothing could be compared.
+    on a mistake in the call, 3 if nothing could be compared, or if the runs have too little power
+    to find anything in a generator's gated fidelity, privacy or utility.
     """
     from haplobench.compare.compare import compare as compare_sides
     from haplobench.compare.exchange import render, write_comparison

@@ -18,6 +18,7 @@ from haplobench.errors import FormatError
 from haplobench.files import parse_json
 from haplobench.results.description import SubmetricInfo, check_baseline_line
 from haplobench.results.records import check_schema, current_name
+from haplobench.units import counted
 
 SCHEMA = 1
 DIGITS = 6
@@ -80,6 +81,28 @@ def render_baseline(data: SideData, name: str) -> str:
         }
         lines.append(line)
     return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+
+
+def lacking(kept: SideData, new: SideData) -> list[str]:
+    """What a baseline holds and a run lacks, in words: datasets, generators, metrics, seeds."""
+    gone = [place for place in kept.cohorts if place not in new.cohorts]
+    datasets = list(dict.fromkeys(dataset for dataset, _ in kept.cohorts))
+    whole = [
+        name for name in datasets if all((name, g) in gone for d, g in kept.cohorts if d == name)
+    ]
+    found = [f"dataset {name}" for name in whole]
+    found += [f"generator {place[1]} on {place[0]}" for place in gone if place[0] not in whole]
+    had, has = (
+        list(dict.fromkeys(key.metric for key, number in side.numbers.items() if number.values))
+        for side in (kept, new)
+    )
+    found += [f"metric {name}" for name in had if name not in has]
+    for place, cohort in kept.cohorts.items():
+        fewer = len(new.cohorts[place].cells) if place in new.cohorts else len(cohort.cells)
+        if fewer < len(cohort.cells):
+            lost = counted(len(cohort.cells) - fewer, "seed")
+            found.append(f"{lost} of {place[1]} on {place[0]}")
+    return found
 
 
 def _numbers(data: SideData, kept: Mapping[Key, Number]) -> list[Mapping[str, Any]]:

@@ -7,9 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from haplobench.compare.model import Comparison, Row, Status
+from haplobench.compare.model import TOLD, Comparison, Row, Status
+from haplobench.compare.noise import Lender, Noise, lender
 from haplobench.compare.side import Cohort, Key, Number, SideData
-from haplobench.compare.statistics import Outcome, compare_numbers, holm
+from haplobench.compare.statistics import (
+    RANK_LEVEL,
+    ROUNDING,
+    Outcome,
+    compare_numbers,
+    detectable,
+    holm,
+    number_noise,
+)
 from haplobench.errors import BenchError
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FAILED, FLOOR
@@ -18,6 +27,9 @@ from haplobench.suite.schema import CompareSettings
 from haplobench.suite.source import key_text, structural_problems
 
 PERFORMANCE = "performance"
+UNTOLD: Status = "can't tell"
+UNNAMED = 0.05
+"""Share of a value that stands for the least effect of a metric that names none."""
 # How a record begins that says what a machine lacks.
 NOT_AVAILABLE = "not available: "
 
@@ -52,6 +64,7 @@ def compare(
     if allow_missing:
         rows = [replace(row, gated=row.gated and row.status != "missing") for row in rows]
     rows, correction = _control_false_alarms(rows, settings)
+    rows = [_without_power(row, settings) for row in rows]
     return Comparison(
         base=base.side,
         head=head.side,
@@ -59,7 +72,7 @@ def compare(
         confidence=settings.confidence,
         alpha=settings.alpha,
         correction=correction,
-        warnings=tuple(_warnings(base, head)),
+        warnings=(*_warnings(base, head), *_untold(rows, settings)),
         allow_missing=allow_missing,
     )
 
@@ -90,6 +103,15 @@ def _warnings(base: SideData, head: SideData) -> Iterable[str]:
     missing, more = set(first.seeds) - set(second.seeds), set(second.seeds) - set(first.seeds)
     if missing or more:
         yield f"seeds differ: base {_listed(first.seeds)}, head {_listed(second.seeds)}"
+
+
+def _untold(rows: Iterable[Row], settings: CompareSettings) -> Iterable[str]:
+    gated = [row.status for row in rows if row.gated and row.status in (*TOLD, UNTOLD)]
+    if UNTOLD in gated:
+        yield (
+            f"can't tell {gated.count(UNTOLD):,} of {len(gated):,} gated numbers: these runs would "
+            f"not have shown a change of {settings.reach:g} times the least effect; more seeds do"
+        )
 
 
 def _listed(seeds: Iterable[int]) -> str:
@@ -128,6 +150,22 @@ def _cohort_rows(
     obstacle = _obstacle(base, head, place, old, new)
     metrics = list(dict.fromkeys(key.metric for key in [*new_keys, *old_keys]))
     failing = {where[2] for where in [*head.failures, *base.failures] if where[:2] == place}
+    sides = {
+        key: (old_keys.get(key, Number()), new_keys.get(key, Number()))
+        for key in [*new_keys, *old_keys]
+        if key.submetric
+    }
+    known = {
+        key: _overridden(_definition(base, head, key, numbers), key, settings)
+        for key, numbers in sides.items()
+        if any(number.values for number in numbers)
+    }
+    noises = {
+        key: number_noise(first.values, second.values, known[key][0], _floor(base, head, key))
+        for key, (first, second) in sides.items()
+        if first.values and second.values and second.family != PERFORMANCE
+    }
+    lends = lender(list(noises.values()))
     for metric in [*metrics, *sorted(failing - set(metrics) - {""})]:
         family = _family(metric, new_keys, old_keys)
         broken = _failure(base, head, (*place, metric), old, new)
@@ -141,13 +179,12 @@ def _cohort_rows(
                     title=metric,
                 )
             )
-        for key in dict.fromkeys(k for k in [*new_keys, *old_keys] if k.metric == metric):
-            if not key.submetric:
-                continue
-            numbers = (old_keys.get(key, Number()), new_keys.get(key, Number()))
+        for key in (key for key in known if key.metric == metric):
+            numbers = sides[key]
             if broken and not numbers[1].values:
                 continue  # the failed metric is one row, not one for each of its numbers
-            row = _number_row(base, head, key, numbers, obstacle, settings, role)
+            noise = (noises.get(key), lends)
+            row = _number_row(base, head, key, numbers, known[key], noise, obstacle, settings, role)
             if row is not None:
                 rows.append(row)
     return rows
@@ -214,24 +251,30 @@ def _unrepeatable(base: SideData, head: SideData, key: Key) -> str:
     return next((one.unrepeatable for one in cohorts if one and one.unrepeatable), "")
 
 
+def _definition(
+    base: SideData, head: SideData, key: Key, numbers: tuple[Number, Number]
+) -> SubmetricInfo:
+    """What a number means: by head, since its code is the newer; or base; or its records."""
+    name = (key.metric, key.submetric)
+    known = head.definitions.get(name) or base.definitions.get(name)
+    known = known or (head if numbers[1].values else base).submetric(key)
+    assert known is not None
+    return known
+
+
 def _number_row(
     base: SideData,
     head: SideData,
     key: Key,
     numbers: tuple[Number, Number],
+    known: tuple[SubmetricInfo, bool],
+    noise: tuple[Noise | None, Lender],
     obstacle: str,
     settings: CompareSettings,
     role: str,
 ) -> Row | None:
     old, new = numbers
-    if not old.values and not new.values:
-        return None
-    # Head's, since its code is the newer; or base's; or what the records say.
-    name = (key.metric, key.submetric)
-    known = head.definitions.get(name) or base.definitions.get(name)
-    known = known or (head if new.values else base).submetric(key)
-    assert known is not None
-    definition, ignored = _overridden(known, key, settings)
+    definition, ignored = known
     if definition.direction == "info" and not (old.values and new.values):
         return None  # baselines leave them out
     family = new.family or old.family or definition.family
@@ -269,7 +312,8 @@ def _number_row(
         definition,
         settings,
         timed=timed,
-        noise=_floor(base, head, key),
+        noise=noise[0],
+        lends=noise[1],
         unrepeatable=_unrepeatable(base, head, key),
     )
     row = replace(row, **outcome.shown())
@@ -288,14 +332,16 @@ def _number_row(
     if trouble:
         return replace(_untested(row), status="incomparable", reason=trouble)
     if outcome.untestable:
-        return replace(_untested(row), status="incomparable", reason=outcome.untestable)
+        return replace(_untested(row), status=UNTOLD, reason=outcome.untestable)
     note = obstacle.removeprefix("~")
     reason = "; ".join(text for text in (note, outcome.reason) if text)
     return replace(row, status=_provisional(outcome), reason=reason)
 
 
 def _untested(row: Row) -> Row:
-    return replace(row, low=None, high=None, p_value=None, test="")
+    return replace(
+        row, low=None, high=None, p_value=None, test="", standard_error=None, freedom=0.0
+    )
 
 
 def _provisional(outcome: Outcome) -> Status:
@@ -318,7 +364,11 @@ def _overridden(
         if rule.min_effect is not None:
             definition = replace(definition, min_effect=rule.min_effect)
         if rule.direction is not None:
-            definition = replace(definition, direction=rule.direction)
+            # An ideal that is nobody's distance any more is the other direction's.
+            kept = definition.direction == "closer" or rule.direction == definition.direction
+            definition = replace(
+                definition, direction=rule.direction, ideal=definition.ideal if kept else None
+            )
         if rule.ignore is not None:
             ignored = rule.ignore
     if definition.direction == "closer" and definition.ideal is None:
@@ -340,7 +390,7 @@ def _floor(base: SideData, head: SideData, key: Key) -> list[list[float]]:
         floor = side.numbers.get(replace(key, generator=FLOOR))
         if floor is not None and key.generator != FLOOR:
             draws = [value for seeds in floor.values.values() for value in seeds.values()]
-            if len(draws) >= 3 and all(map(math.isfinite, draws)):
+            if len(draws) >= 2 and all(map(math.isfinite, draws)):
                 found.append(draws)
     return found
 
@@ -367,8 +417,13 @@ def _control_false_alarms(rows: list[Row], settings: CompareSettings) -> tuple[l
     for (_, timed), places in groups.items():
         adjust = false_discovery_control if timed else holm
         adjusted = adjust([rows[at].p_value or 0.0 for at in places])
+        level = RANK_LEVEL if timed else settings.alpha / len(places)
         for at, q_value in zip(places, adjusted, strict=True):
             row = replace(rows[at], q_value=float(q_value))
+            if row.standard_error is not None:
+                found = detectable(row.standard_error, row.freedom, level)
+                found = math.expm1(min(found, 700)) if timed else found
+                row = replace(row, detectable=max(found, row.min_effect))
             if row.status in ("improved", "regressed") and q_value > settings.alpha:
                 doubt = f"may be chance among {len(places)} numbers"
                 reason = "; ".join(text for text in (row.reason, doubt) if text)
@@ -378,3 +433,24 @@ def _control_false_alarms(rows: list[Row], settings: CompareSettings) -> tuple[l
     parts = [f"Holm over {numbers} gated numbers"] if numbers else []
     parts += [f"Benjamini-Hochberg over {times} gated times, rates and peaks"] if times else []
     return rows, "; ".join(parts)
+
+
+def _without_power(row: Row, settings: CompareSettings) -> Row:
+    """A row that is called unchanged without the power to be so called, as one that can't be told.
+
+    That power is to find a change of `reach` least effects, or of `reach` twentieths of the value
+    where the metric names none, and to exclude one.
+    """
+    if row.status != "unchanged" or row.detectable is None or row.test == "identical":
+        return row
+    if row.relative_threshold:
+        reach, seen = settings.reach * row.min_effect, 0.0
+    else:
+        size = max(abs(row.base or 0.0), abs(row.head or 0.0))
+        reach = settings.reach * max(row.min_effect or UNNAMED * size, ROUNDING * size)
+        seen = max(abs(row.low or 0.0), abs(row.high or 0.0))
+    if max(row.detectable, seen) <= reach:
+        return row
+    few = f"{row.base_n} and {row.head_n} seeds" if not row.relative_threshold else "noisy times"
+    why = f"{few} would not have shown a change of {settings.reach:g} least effects"
+    return replace(row, status=UNTOLD, reason="; ".join(t for t in (row.reason, why) if t))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from haplobench.compare import show
-from haplobench.compare.model import Comparison, Row
+from haplobench.compare.model import TOLD, Comparison, Row
 from haplobench.compare.show import render_markdown
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
@@ -25,7 +25,8 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def render_junit(comparison: Comparison) -> str:
     """JUnit XML: a suite per dataset and generator, a case per number.
 
-    Gated regressions are failures, failed cells errors, and what couldn't be compared is skipped.
+    Gated regressions are failures, failed cells errors; what couldn't be compared or told is
+    skipped.
     """
     top = ElementTree.Element("testsuites", name="bench compare")
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
@@ -59,7 +60,7 @@ def _case(suite: ElementTree.Element, row: Row) -> Literal["", "failures", "erro
     if row.fails:
         ElementTree.SubElement(case, "failure", message=text, type=row.status).text = text
         return "failures"
-    if row.status in ("incomparable", "missing", "new", "failed"):
+    if row.status not in TOLD:
         ElementTree.SubElement(case, "skipped", message=text)
         return "skipped"
     ElementTree.SubElement(case, "system-out").text = text
@@ -101,6 +102,8 @@ def render_github(comparison: Comparison, better: Literal["smaller", "bigger"]) 
         if half is not None:
             entry["range"] = f"± {half:.3g}"
         entry["extra"] = f"{row.status}; n={row.head_n}"
+        if row.detectable is not None:
+            entry["extra"] += f"; detectable={row.detectable:.3g}"
         entries.append(entry)
     return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -14,12 +14,14 @@ from typing import Literal, get_args
 from haplobench.compare.side import Side
 
 Status = Literal[
-    "failed", "regressed", "missing", "incomparable", "new", "improved", "unchanged"
+    "failed", "regressed", "missing", "can't tell", "incomparable", "new", "improved", "unchanged"
 ]  # fmt: skip
+TOLD: tuple[Status, ...] = ("regressed", "improved", "unchanged")
+"""Statuses that say how the two values compare."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 """All statuses, in the order in which they are shown: what needs attention first."""
 
-Test = Literal["", "identical", "paired", "two-sample", "draws", "floor", "ranks"]
+Test = Literal["", "identical", "paired", "two-sample", "borrowed", "ranks"]
 """How a difference was tested, see `Row.test`."""
 
 
@@ -69,8 +71,15 @@ class Row:
         Pairs of seeds; 0 where the sides share no seed.
     test : str
         `identical` (every value the same), `paired` (by seed), `two-sample` (other seeds),
-        `draws` (one seed: draws of one fitted generator), `floor` (one seed and draw: noise of
-        the floor's draws), `ranks` (times: Mann-Whitney), or empty: not tested.
+        `borrowed` (fewer than five seeds on a side: see `haplobench.compare.noise`), `ranks`
+        (times: Mann-Whitney), or empty: not tested.
+    standard_error : float or None
+        Of `difference`; for times, of the logarithm of their ratio.
+    freedom : float
+        Its degrees of freedom.
+    detectable : float or None
+        The difference that four in five such comparisons would call changed, as `min_effect` is
+        given; None where the row wasn't tested.
     min_effect : float
         Differences up to this are never called anything but unchanged; in the number's unit,
         or, where `relative_threshold`, a ratio (0.15: 15 %).
@@ -79,7 +88,7 @@ class Row:
         Whether a regression here fails the comparison.
     status : str
     reason : str
-        One line: why it failed, is missing or can't be compared; what weakens the test.
+        One line: why it failed, is missing, can't be told or compared; what weakens the test.
     headline : bool
         Shown in a run's main table.
     """
@@ -108,6 +117,9 @@ class Row:
     q_value: float | None = None
     n_pairs: int = 0
     test: Test = ""
+    standard_error: float | None = None
+    freedom: float = 0.0
+    detectable: float | None = None
     min_effect: float = 0.0
     relative_threshold: bool = False
     gated: bool = False
@@ -189,12 +201,31 @@ class Comparison:
         rows = [row for row in self.rows if row.status != "unchanged"]
         return tuple(sorted(rows, key=lambda row: (not row.fails, STATUSES.index(row.status))))
 
+    @cached_property
+    def powerless(self) -> tuple[tuple[str, str, str], ...]:
+        """Datasets, generators and families of whose gated numbers not one could be told.
+
+        Identical values don't count: that nobody is a copy on either side is no test of anything.
+        Nor do times, which want more repeats than numbers want seeds.
+        """
+        places: dict[tuple[str, str, str], set[Status]] = {}
+        for row in self.rows:
+            if row.gated and not row.relative_threshold and row.test != "identical":
+                place = (row.dataset, row.generator, row.family)
+                places.setdefault(place, set()).add(row.status)
+        return tuple(
+            place
+            for place, found in places.items()
+            if "can't tell" in found and not found.intersection(TOLD)
+        )
+
     @property
     def exit_code(self) -> int:
-        """0 fine, 3 nothing could be compared, and 1 where a gated number regressed, failed or is
-        gone, or head isn't complete.
+        """0 fine; 1 where a gated number regressed, failed or is gone, or head isn't complete; 3
+        where nothing could be compared, or nothing of a generator's family could have been found.
         """
         if self.failing or self.interrupted:
             return 1
-        compared = ("improved", "unchanged", "regressed")
-        return 0 if any(row.status in compared for row in self.rows) else 3
+        if self.powerless:
+            return 3
+        return 0 if any(row.status in TOLD for row in self.rows) else 3

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from haplobench.compare.show import signed
+from haplobench.compare.show import powerless, signed
 from haplobench.report import html
 from haplobench.report.figures import render_chart
 from haplobench.report.formatting import ARROWS, format_count, format_value
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TITLE = "What became of the headline numbers"
 CAPTION = (
     "One square per generator and headline number: an arrow up is improved, a cross regressed or "
-    "failed, plain unchanged, a question mark what could not be compared."
+    "failed, plain unchanged, a question mark what these runs can't tell."
 )
 _COLOURS = {
     "improved": "#009e73",
@@ -29,6 +29,7 @@ _COLOURS = {
     "failed": "#8f1d30",
     "missing": "#d55e00",
     "new": "#0072b2",
+    "can't tell": "#8a6d3b",
     "incomparable": "#dd9500",
 }
 _MARKS = {
@@ -38,7 +39,8 @@ _MARKS = {
     "failed": "✕",
     "missing": "–",
     "new": "+",
-    "incomparable": "?",
+    "can't tell": "?",
+    "incomparable": "≠",
 }
 _SIDE = 22
 
@@ -199,12 +201,16 @@ def _by_dataset(rows: Iterable[Row]) -> list[tuple[str, list[ShownRow]]]:
 def verdict(comparison: Comparison) -> str:
     """One sentence: whether it passes, and why not."""
     failing = comparison.failing
+    if comparison.powerless and comparison.exit_code == 3:
+        return f"Too little power to find anything: {powerless(comparison)}."
     if comparison.exit_code == 3:
         return "Nothing could be compared."
     if not failing and comparison.interrupted:
         return "No gated number regressed so far: head is an unfinished run."
+    blind = sum(row.gated and row.status == "can't tell" for row in comparison.rows)
     if not failing:
-        return "No gated number regressed."
+        also = f"; {blind} can't be told" if blind else ""
+        return f"No gated number regressed{also}."
     regressed = sum(row.status == "regressed" for row in failing)
     missing = sum(row.status == "missing" for row in failing)
     failed = len(failing) - regressed - missing
@@ -279,8 +285,17 @@ def show_row(row: Row) -> ShownRow:
         sort_difference=row.difference,
         sort_p=p,
         bar=_bar(row),
-        reason=row.reason,
+        reason=row.reason + _detectable(row),
     )
+
+
+def _detectable(row: Row) -> str:
+    """What a row that can't be told could have told."""
+    if row.status != "can't tell" or row.detectable is None:
+        return ""
+    if row.relative_threshold:
+        return f" (could have: {100 * row.detectable:.3g}\N{NO-BREAK SPACE}%)"
+    return f" (could have: {format_value(row.detectable)})"
 
 
 def _bar(row: Row) -> tuple[float, float, float, float] | None:

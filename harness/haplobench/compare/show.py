@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from haplobench.compare.model import STATUSES, Comparison, Row, Status
+from haplobench.compare.model import STATUSES, TOLD, Comparison, Row, Status
 from haplobench.compare.side import Side
 from haplobench.report.formatting import ARROWS, format_value
 from haplobench.units import counted
@@ -19,12 +19,12 @@ _STYLES = {
     "failed": "bold red",
     "regressed": "red",
     "missing": "yellow",
+    "can't tell": "yellow",
     "incomparable": "yellow",
     "new": "cyan",
     "improved": "green",
     "unchanged": "dim",
 }
-_TESTED = ("regressed", "improved", "unchanged")
 
 
 def print_comparison(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
@@ -35,7 +35,7 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     from rich.text import Text
 
     style = "bold red" if comparison.failing else "bold green"
-    if comparison.exit_code == 3 or (comparison.interrupted and not comparison.failing):
+    if not comparison.failing and (comparison.exit_code or comparison.counts["can't tell"]):
         style = "bold yellow"
     console.print(Text(verdict(comparison), style))
     console.print(f"  base  {describe_side(comparison.base)}", highlight=False)
@@ -44,7 +44,7 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     for warning in comparison.warnings:
         console.print(f"  note: {warning}", style="yellow", highlight=False)
     rows = list(comparison.rows) if everything else list(comparison.changed)
-    tested = [row for row in rows if row.status in _TESTED]
+    tested = [row for row in rows if row.status in TOLD]
     if tested:
         console.print()
         console.print(_terminal_table(tested))
@@ -54,7 +54,7 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
             style="dim",
             highlight=False,
         )
-    others = [row for row in rows if row.status not in _TESTED]
+    others = [row for row in rows if row.status not in TOLD]
     if others:
         console.print()
         console.print(_others(others))
@@ -140,7 +140,7 @@ def render_markdown(comparison: Comparison, *, everything: bool = False) -> str:
         parts.append(_folded(f"{len(rest)} other changes", _markdown_table(rest)))
     others = [row for row in others if not row.fails]
     if others:
-        parts.append(_folded(f"{len(others)} not compared", _reasons(others)))
+        parts.append(_folded(f"{len(others)} not compared or not told", _reasons(others)))
     if everything:
         same = [row for row in comparison.rows if row.status == "unchanged"]
         parts.append(_folded(f"{len(same)} unchanged", _markdown_table(same)))
@@ -203,6 +203,7 @@ MARKS: Mapping[Status, str] = {
     "failed": "✗",
     "regressed": "▼",
     "missing": "–",
+    "can't tell": "?",
     "incomparable": "≠",
     "new": "+",
     "improved": "▲",
@@ -214,12 +215,17 @@ def verdict(comparison: Comparison) -> str:
     """The outcome in one sentence."""
     failing = comparison.failing
     if not failing:
+        if comparison.powerless and comparison.exit_code == 3:
+            return f"Too little power to find anything: {powerless(comparison)}"
         if comparison.exit_code == 3:
             return "Nothing could be compared"
         if comparison.interrupted:
             return "No regression so far: head is an unfinished run"
         gone = comparison.counts["missing"]
-        return f"No regression, {gone:,} missing" if gone else "No regression"
+        blind = sum(row.gated and row.status == "can't tell" for row in comparison.rows)
+        parts = [f"{gone:,} missing"] if gone else []
+        parts += [f"can't tell of {blind:,} numbers"] if blind else []
+        return ", ".join(["No regression", *parts])
     counts = {
         status: sum(row.status == status for row in failing)
         for status in ("regressed", "failed", "missing")
@@ -229,6 +235,19 @@ def verdict(comparison: Comparison) -> str:
     named = ", ".join(generators[:4]) + (" …" if len(generators) > 4 else "")
     *most, last = parts
     return f"{', '.join(most)}{' and ' if most else ''}{last}: {named}"
+
+
+def powerless(comparison: Comparison, most: int = 4) -> str:
+    """Of what nothing could have been found: `fidelity of markov, li-stephens; privacy of vae`."""
+    families: dict[str, list[str]] = {}
+    for _, generator, family in comparison.powerless:
+        names = families.setdefault(family, [])
+        if generator not in names:
+            names.append(generator)
+    return "; ".join(
+        f"{family} of {', '.join(names[:most])}{' …' if len(names) > most else ''}"
+        for family, names in families.items()
+    )
 
 
 def tally(comparison: Comparison) -> str:

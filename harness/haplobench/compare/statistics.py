@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.compare.model import Test
+from haplobench.compare.noise import FIT, REAL, Lender, Noise, Values, noise_of
 from haplobench.results.description import SubmetricInfo
 from haplobench.suite.schema import CompareSettings
 from haplobench.units import counted
@@ -21,65 +22,47 @@ Floats = Sequence[float] | NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference, its interval and its two-sided p-value (None: no estimate of its noise)."""
+    """A difference, its interval and its two-sided p-value (None: no estimate of its noise).
+
+    `error` is its standard error, of `freedom` degrees of freedom; of times that of the logarithm
+    of their ratio.
+    """
 
     difference: float
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
+    error: float | None = None
+    freedom: float = 0.0
 
 
-def paired(differences: Floats, confidence: float = 0.95) -> Estimate:
-    """Student's paired t test of (n,) differences of seeds, head less base.
+def detectable(error: float, freedom: float, level: float) -> float:
+    """The difference that four in five tests at this level (two-sided) would find.
+
+    Of the noncentral t distribution.
+    """
+    from scipy.special import nctdtrinc, stdtrit
+
+    if error == 0:
+        return 0.0
+    return float(error * nctdtrinc(freedom, 1 - FOUND, stdtrit(freedom, 1 - level / 2)))
+
+
+def student(difference: float, error: float, freedom: float, confidence: float) -> Estimate:
+    """Student's t test of a difference of means with a standard error.
 
     With the 5 to 20 seeds that a suite can afford, intervals of a percentile bootstrap are too
     narrow (Hesterberg, The American Statistician 69, 371-386, 2015), so the t interval is used.
-    Where all differences are equal there is no noise: p is 0, or 1 if they are 0.
+    Without any noise p is 0, or 1 for no difference.
     """
-    values = np.asarray(differences, np.float64)
-    mean = float(values.mean())
-    if values.size < 2:
-        return Estimate(mean)
-    deviation = float(values.std(ddof=1))
-    return _student(mean, deviation / math.sqrt(values.size), values.size - 1.0, confidence)
-
-
-def two_sample(base: Floats, head: Floats, confidence: float = 0.95) -> Estimate:
-    """Welch's t test of the difference of means, head less base; for sides without pairs.
-
-    Welch, B. L. Biometrika 34, 28-35 (1947).
-    """
-    first, second = np.asarray(base, np.float64), np.asarray(head, np.float64)
-    difference = float(second.mean() - first.mean())
-    if first.size < 2 or second.size < 2:
-        return Estimate(difference)
-    parts = np.array([first.var(ddof=1) / first.size, second.var(ddof=1) / second.size])
-    variance = float(parts.sum())
-    if variance == 0:
-        return _student(difference, 0.0, 1.0, confidence)
-    freedom = variance**2 / float((parts**2 / np.array([first.size - 1, second.size - 1])).sum())
-    return _student(difference, math.sqrt(variance), freedom, confidence)
-
-
-def against_noise(
-    difference: float, deviation: float, freedom: float, confidence: float = 0.95
-) -> Estimate:
-    """One value a side, each with the standard deviation that other draws have shown.
-
-    `freedom`: degrees of freedom of that standard deviation.
-    """
-    return _student(difference, deviation * math.sqrt(2), freedom, confidence)
-
-
-def _student(difference: float, error: float, freedom: float, confidence: float) -> Estimate:
     from scipy.special import stdtr, stdtrit
 
     # Sums of rounded numbers: what is equal but for its last digits has no noise.
     if error <= 1e-12 * abs(difference) or error == 0:
-        return Estimate(difference, difference, difference, 0.0 if difference else 1.0)
+        return Estimate(difference, difference, difference, 0.0 if difference else 1.0, 0.0)
     half = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
     p_value = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return Estimate(difference, difference - half, difference + half, p_value)
+    return Estimate(difference, difference - half, difference + half, p_value, error, freedom)
 
 
 def ranks(base: Floats, head: Floats, confidence: float = 0.95) -> Estimate:
@@ -96,14 +79,25 @@ def ranks(base: Floats, head: Floats, confidence: float = 0.95) -> Estimate:
     if first.size < 2 or second.size < 2:
         return Estimate(difference)
     if np.ptp(np.concatenate([first, second])) == 0:
-        return Estimate(0.0, 0.0, 0.0, 1.0)
+        return Estimate(0.0, 0.0, 0.0, 1.0, 0.0)
     p_value = float(mannwhitneyu(first, second, alternative="two-sided").pvalue)
     pairs = np.sort((second[:, None] - first[None, :]).ravel())
     spread = math.sqrt(pairs.size * (first.size + second.size + 1) / 12)
     cut = pairs.size / 2 - float(ndtri(0.5 + confidence / 2)) * spread
     at = min(max(0, math.floor(cut)), (pairs.size - 1) // 2)
     low, high = float(pairs[at]), float(pairs[pairs.size - 1 - at])
-    return Estimate(difference, min(low, difference), max(high, difference), p_value)
+    return Estimate(
+        difference, min(low, difference), max(high, difference), p_value, *_of_ratio(first, second)
+    )
+
+
+def _of_ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard error of the logarithm of a ratio of times, and its degrees of freedom."""
+    if min(first.min(), second.min()) <= 0:
+        return math.inf, 1.0
+    logs, freedom = (np.log(first), np.log(second)), first.size + second.size - 2.0
+    squares = sum(float(side.var() * side.size) for side in logs)
+    return math.sqrt(squares / freedom * (1 / first.size + 1 / second.size)), freedom
 
 
 def holm(p_values: Floats) -> NDArray[np.float64]:
@@ -119,9 +113,13 @@ def holm(p_values: Floats) -> NDArray[np.float64]:
     return adjusted
 
 
-Values = Mapping[int, Mapping[int, float]]
-"""By seed, then by draw."""
-
+MIN_PAIRS = 5
+"""Pairs of seeds from which the differences of pairs stand for the noise of either side."""
+FOUND = 0.8
+"""Share of comparisons that find a difference which is called detectable."""
+LEAST_NOISE = (1.0, 1 / 3)
+"""Standard deviation of one seed, of several below five pairs, in least effects, where less has
+been seen."""
 MIN_REPEATS = 7
 """Repeats a side from which a rank test can tell times apart."""
 RANK_LEVEL = 0.002
@@ -149,6 +147,8 @@ class Outcome:
     p_value: float | None = None
     n_pairs: int = 0
     test: Test = ""
+    standard_error: float | None = None
+    freedom: float = 0.0
     beyond: bool = False
     worse: bool = False
     reason: str = ""
@@ -158,9 +158,16 @@ class Outcome:
         """The fields that a row shares."""
         names = (
             "base", "head", "base_n", "head_n", "difference", "relative", "low", "high",
-            "p_value", "n_pairs", "test",
+            "p_value", "n_pairs", "test", "standard_error", "freedom",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+
+def number_noise(
+    base: Values, head: Values, definition: SubmetricInfo, floors: Sequence[Sequence[float]]
+) -> Noise:
+    """What a number's values, and those of the floor on either side, say of its noise."""
+    return noise_of(base, head, floors, _differences(*_losses_by_seed(base, head, definition)))
 
 
 def compare_numbers(
@@ -170,7 +177,8 @@ def compare_numbers(
     settings: CompareSettings,
     *,
     timed: bool,
-    noise: Sequence[Sequence[float]] = (),
+    noise: Noise | None = None,
+    lends: Lender | None = None,
     unrepeatable: str = "",
 ) -> Outcome:
     """Compare the values of one number.
@@ -180,12 +188,15 @@ def compare_numbers(
     base, head : mapping
         Values by seed and draw.
     definition : SubmetricInfo
-        `min_effect` is a ratio less one where `timed`.
+        `min_effect` is a ratio less one where `timed`. Where the direction is `lower`, values
+        below the ideal (chance, for an attack) are as good as the ideal.
     settings : CompareSettings
     timed : bool
         Times, rates, memory: medians and ranks in place of means of seeds.
-    noise : sequence of sequences
-        Values over draws of real people, for sides with nothing else to take noise from.
+    noise : Noise
+        What `number_noise` says; None: of the values alone.
+    lends : Lender
+        What the numbers of the generator lend each other; None: nothing.
     unrepeatable : str
         Why a second fit with the same seed gives another generator (`Params.unrepeatable`): then
         draws of one fit, or of real people, don't have the noise that two fits differ by.
@@ -201,45 +212,67 @@ def compare_numbers(
     )
     if shown.base is None or shown.head is None:
         return shown
-    closer = definition.direction == "closer"
-    ideal = definition.ideal if closer and definition.ideal is not None else None
-    old = {seed: value if ideal is None else abs(value - ideal) for seed, value in first.items()}
-    new = {seed: value if ideal is None else abs(value - ideal) for seed, value in second.items()}
-    seeds = sorted(old.keys() & new.keys())
+    old, new = _losses_by_seed(base, head, definition)
     size = max(abs(shown.base), abs(shown.head))
-    if first == second:
-        tested = Estimate(0.0, 0.0, 0.0, 1.0)
-        test: Test = "identical"
-        reason = untestable = ""
+    difference = plain.fmean(new.values()) - plain.fmean(old.values())
+    few = f"{counted(len(old), 'seed')} in base, {counted(len(new), 'seed')} in head"
+    reason = untestable = ""
+    test: Test = ""
+    n_pairs = 0
+    if _same(first, second):
+        tested, test, n_pairs = Estimate(0.0, 0.0, 0.0, 1.0, 0.0), "identical", len(first)
     else:
-        tested, test, reason, untestable = _tested(
-            (base, head), (old, new), seeds, ideal, settings, noise, unrepeatable
-        )
-    over = (
-        plain.fmean(old[seed] for seed in seeds) if test == "paired" else plain.fmean(old.values())
-    )
-    worse = tested.difference < 0 if definition.direction == "higher" else tested.difference > 0
-    effect = abs(tested.difference) > max(definition.min_effect, ROUNDING * size)
+        noise = noise or number_noise(base, head, definition, ())
+        spread = lends.lend(noise) if lends else noise.seeds
+        if pairs := _differences(old, new):
+            difference, n_pairs = plain.fmean(pairs), len(pairs)
+            shares, test = 2 / n_pairs, "paired"
+        else:
+            shares = 1 / len(old) + 1 / len(new)
+            enough = min(len(old), len(new)) >= MIN_PAIRS
+            test = "two-sample" if enough else "borrowed"
+            reason = "other seeds on either side: not paired" if enough else _lent(few, noise)
+            if not enough:
+                least = (LEAST_NOISE[noise.seeds.freedom > 0] * definition.min_effect) ** 2
+                spread = replace(spread, variance=max(spread.variance, least))
+        if not noise.seeds.freedom and unrepeatable:
+            untestable = f"{few}, and two fits of one seed differ by design: {unrepeatable}"
+            untestable += "; two seeds on either side can be tested"
+        elif not spread.freedom or (not spread.variance and not noise.seeds.freedom):
+            untestable = f"{few}: no estimate of the noise, so it can't be tested"
+        if untestable:
+            tested, test, n_pairs = Estimate(difference), "", 0
+        else:
+            error = math.sqrt(spread.variance * shares)
+            tested = student(difference, error, spread.freedom, settings.confidence)
+    over = plain.fmean(old[seed] for seed in old if test != "paired" or seed in new)
+    worse = difference < 0 if definition.direction == "higher" else difference > 0
+    effect = abs(difference) > max(definition.min_effect, ROUNDING * size)
     excludes = tested.low is not None and tested.high is not None and (
         tested.low > 0 or tested.high < 0
     )  # fmt: skip
-    return Outcome(
-        base=shown.base,
-        head=shown.head,
-        base_n=len(first),
-        head_n=len(second),
+    return replace(
+        shown,
         difference=tested.difference,
         relative=tested.difference / abs(over) if over else None,
         low=tested.low,
         high=tested.high,
         p_value=tested.p_value,
-        n_pairs=len(seeds) if test in ("paired", "identical") else 0,
+        standard_error=tested.error,
+        freedom=tested.freedom,
+        n_pairs=n_pairs,
         test=test,
         beyond=effect and excludes and definition.direction != "info",
         worse=worse,
         reason=reason if effect else "",
-        # A difference too small to matter needs no test.
-        untestable=untestable if effect and definition.direction != "info" else "",
+        untestable=untestable if definition.direction != "info" else "",
+    )
+
+
+def _same(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
+    """Whether both have the same seeds and, but for a baseline's rounding, the same values."""
+    return first.keys() == second.keys() and all(
+        math.isclose(value, second[seed], rel_tol=ROUNDING) for seed, value in first.items()
     )
 
 
@@ -248,45 +281,40 @@ def _by_seed(values: Values) -> dict[int, float]:
     return {seed: plain.fmean(draws.values()) for seed, draws in values.items() if draws}
 
 
-def _tested(
-    raw: tuple[Values, Values],
-    losses: tuple[Mapping[int, float], Mapping[int, float]],
-    seeds: Sequence[int],
-    ideal: float | None,
-    settings: CompareSettings,
-    noise: Sequence[Sequence[float]],
-    unrepeatable: str,
-) -> tuple[Estimate, Test, str, str]:
-    """The estimate, its test, what weakens it, and why there is none."""
-    (base, head), (old, new), level = raw, losses, settings.confidence
-    if len(seeds) >= 2:
-        return paired([new[s] - old[s] for s in seeds], level), "paired", "", ""
-    if len(old) >= 2 and len(new) >= 2:
-        estimate = two_sample(list(old.values()), list(new.values()), level)
-        return estimate, "two-sample", "other seeds on either side: not paired", ""
-    difference = plain.fmean(new.values()) - plain.fmean(old.values())
-    few = f"{counted(len(old), 'seed')} in base, {counted(len(new), 'seed')} in head"
-    if unrepeatable:
-        why = f"{few}, and two fits of one seed differ by design: {unrepeatable}"
-        return Estimate(difference), "", "", f"{why}; two seeds on either side can be tested"
-    if len(old) == len(new) == 1:
-        draws = [_losses(next(iter(side.values())), ideal) for side in (base, head)]
-        shared = sorted(draws[0].keys() & draws[1].keys()) if seeds else []
-        if len(shared) >= 3:
-            estimate = paired([draws[1][draw] - draws[0][draw] for draw in shared], level)
-            return estimate, "draws", "one seed: the noise of fitting is not in the test", ""
-    spread = [_losses(dict(enumerate(values)), ideal) for values in noise]
-    if spread:
-        wide = max(spread, key=lambda side: plain.stdev(side.values()))
-        deviation = plain.stdev(wide.values())
-        if deviation > 0:
-            estimate = against_noise(difference, deviation, len(wide) - 1.0, level)
-            return estimate, "floor", f"{few}: noise taken from the floor's draws", ""
-    return Estimate(difference), "", "", f"{few}: no estimate of the noise, so it can't be tested"
+def _losses_by_seed(
+    base: Values, head: Values, definition: SubmetricInfo
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Each side's means by seed, as what differences are taken of."""
+    old, new = (
+        {seed: _loss(value, definition) for seed, value in _by_seed(side).items()}
+        for side in (base, head)
+    )
+    return old, new
 
 
-def _losses(values: Mapping[int, float], ideal: float | None) -> dict[int, float]:
-    return {at: value if ideal is None else abs(value - ideal) for at, value in values.items()}
+def _loss(value: float, definition: SubmetricInfo) -> float:
+    """What a value is compared by: its distance from the ideal, or itself, up to the ideal."""
+    ideal = definition.ideal
+    if ideal is None:
+        return value
+    if definition.direction == "closer":
+        return abs(value - ideal)
+    return max(value, ideal) if definition.direction == "lower" else value
+
+
+def _differences(old: Mapping[int, float], new: Mapping[int, float]) -> list[float]:
+    """Head less base by pairs of seeds, where those are many enough to speak for themselves."""
+    seeds = sorted(old.keys() & new.keys())
+    return [new[seed] - old[seed] for seed in seeds] if len(seeds) >= MIN_PAIRS else []
+
+
+def _lent(few: str, noise: Noise) -> str:
+    """What weakens a test below five pairs."""
+    if noise.seeds.freedom:
+        return f"{few}: noise borrowed from draws and the floor"
+    if noise.draws.freedom:
+        return f"{few}: noise of fitting taken as {FIT:g} times that of draws"
+    return f"{few}: noise taken as {REAL:g} times that of the floor"
 
 
 # --- times, rates, memory -------------------------------------------------------------------
@@ -308,10 +336,11 @@ def _ranked(
     enough = min(len(first), len(second)) >= MIN_REPEATS
     tested = ranks(first, second, settings.confidence) if enough else Estimate(new - old)
     ratio = max(old, new) / min(old, new) if min(old, new) > 0 else float("inf")
-    effect = old != new and ratio > 1 + definition.min_effect
+    differ = old != new and ratio > 1 + ROUNDING
+    effect = differ and ratio > 1 + definition.min_effect
     sure = tested.p_value is not None and tested.p_value < RANK_LEVEL
     untestable = ""
-    if not enough and effect and definition.direction != "info":
+    if not enough and differ and definition.direction != "info":
         untestable = (
             f"times are ranked from {MIN_REPEATS} repeats a side on: {len(first)} in base, "
             f"{len(second)} in head"
@@ -326,6 +355,8 @@ def _ranked(
         low=tested.low,
         high=tested.high,
         p_value=tested.p_value,
+        standard_error=tested.error,
+        freedom=tested.freedom,
         test="ranks" if enough else "",
         beyond=effect and enough and sure and definition.direction != "info",
         worse=worse,

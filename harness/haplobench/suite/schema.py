@@ -432,8 +432,9 @@ class CompareSettings(Strict):
     `gate`: metric families whose regressions fail a comparison. `controls`: whether those of
     controls do. `labelled`: whether values by label (MAF bin, superpopulation) do, beside the
     unlabelled. `alpha`: level of the multiple-testing control. `slower`: for family
-    `performance`, medians are called changed from this ratio on (0.15: 15 %). `rules`: a later
-    one overrides an earlier.
+    `performance`, medians are called changed from this ratio on (0.15: 15 %). `reach`: a number
+    is called unchanged where a change of so many of its least effects would have been found.
+    `rules`: a later one overrides an earlier.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -444,6 +445,7 @@ class CompareSettings(Strict):
     alpha: float = Field(default=0.02, gt=0, lt=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     slower: float = Field(default=0.15, ge=0)
+    reach: float = Field(default=10, gt=0)
     rules: list[CompareRule] = Field(default_factory=list)
 
 
