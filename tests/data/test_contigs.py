@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from haplobench.data.contigs import one_copy, same_contig
+from haplobench.data.contigs import build_of, one_copy, same_contig
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,25 @@ def test_one_copy_of_x_lies_between_its_pseudo_autosomal_regions() -> None:
     assert one_copy("Y", at, "")[0].all()
     assert one_copy("chrM", at, "")[0].all()
     assert not one_copy("20", at, "")[0].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "contig", "length", "build"),
+    [
+        ("b37", "", 0, "GRCh37"),
+        ("hs37d5.fa.gz", "", 0, "GRCh37"),
+        ("hg38.fa", "", 0, "GRCh38"),
+        ("Homo_sapiens_assembly38.fasta", "", 0, "GRCh38"),
+        ("chm13v2.0.fa", "", 0, "CHM13"),
+        ("", "chr20", 63_025_520, "GRCh37"),
+        ("", "20", 64_444_167, "GRCh38"),
+        ("", "X", 156_040_895, "GRCh38"),
+        ("", "20", 3_000_000, ""),
+        ("", "scaffold_3", 63_025_520, ""),
+        ("ref.fa", "", 0, ""),
+    ],
+)
+def test_a_build_by_its_names_and_by_lengths(
+    text: str, contig: str, length: int, build: str
+) -> None:
+    assert build_of(text, contig, length) == build

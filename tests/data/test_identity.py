@@ -11,7 +11,8 @@ from scipy.stats import poisson
 
 from haplobench import Panel
 from haplobench.data.formats import ReadOptions, read_panel
-from haplobench.data.identity import _at_least, same_people
+from haplobench.data.identity import _at_least, exact_copies, nearness, same_people
+from haplobench.testing import example_panel
 
 CASES = Path(__file__).parents[1] / "runner" / "cases"
 
@@ -112,3 +113,92 @@ def test_honest_splits_have_nobody_in_common(file: str, region: str, data_dir: P
 @pytest.mark.parametrize(("n", "expected"), [(1, 0.2), (3, 0.2), (10, 4.0), (60, 1.3), (40, 55.0)])
 def test_at_least_is_scipy_s_poisson(n: int, expected: float) -> None:
     assert _at_least(n, expected) == pytest.approx(poisson.sf(n - 1, expected), rel=1e-6, abs=1e-14)
+
+
+def with_rows(panel: Panel, rows: np.ndarray) -> Panel:
+    return renamed(panel.with_haplotypes(np.ascontiguousarray(rows), samples=panel.samples), "s{i}")
+
+
+def test_one_person_copied_whole_is_found_and_no_chance() -> None:
+    rng = np.random.default_rng(1)
+    train, strangers, others = (example_panel(30, n_sites=200, seed=seed) for seed in (1, 2, 3))
+    none = exact_copies(renamed(strangers), train, None)
+    assert (none.people.shape, none.haplotypes) == ((0, 2), 0)
+    assert none.people_by_chance
+    assert none.haplotypes_by_chance
+    rows = strangers.haplotypes.copy()
+    rows[[4, 5]] = train.haplotypes[[21, 20]]  # person 10, the haplotypes the other way round
+    for beside in (None, others):
+        found = exact_copies(with_rows(strangers, rows), train, beside)
+        assert (found.people.tolist(), found.haplotypes) == ([[2, 10]], 2)
+        assert not found.people_by_chance
+        assert found.haplotypes_by_chance  # two are no evidence by themselves
+    # Without phase, and missing alleles equal nobody's.
+    mine = with_rows(strangers, rows)
+    found = exact_copies(replace(mine, phased=False), train, None)
+    assert (found.people.tolist(), found.haplotypes) == ([[2, 10]], 0)
+    rows[4, rng.integers(200)] = -1
+    assert exact_copies(with_rows(strangers, rows), train, None).people.size == 0
+
+
+def test_haplotypes_dealt_anew_to_people_are_counted(train: Panel, strangers: Panel) -> None:
+    order = np.random.default_rng(3).permutation(train.n_haplotypes)
+    found = exact_copies(with_rows(train, train.haplotypes[order]), train, strangers)
+    assert found.haplotypes == train.n_haplotypes
+    few = exact_copies(renamed(strangers), train, None)
+    assert few.haplotypes_by_chance  # a short region: half of the strangers' are there
+    assert not found.haplotypes_by_chance
+
+
+def test_copies_in_a_short_region_are_no_wonder(train: Panel, strangers: Panel) -> None:
+    sites = np.arange(20)
+    found = exact_copies(renamed(strangers).select_sites(sites), train.select_sites(sites))
+    same = (strangers.dosages()[:, None, :20] == train.dosages()[None, :, :20]).all(axis=2)
+    assert np.unique(found.people[:, 0]).tolist() == np.flatnonzero(same.any(axis=1)).tolist()
+    assert found.people.size
+    assert found.people_by_chance
+    assert found.haplotypes_by_chance
+
+
+def mosaic(panel: Panel, n: int, seed: int) -> Panel:
+    """People whose haplotypes are pieced together from a panel's, seven pieces each."""
+    rng = np.random.default_rng(seed)
+    rows = np.empty((2 * n, panel.n_sites), np.int8)
+    for row in rows:
+        piece = np.searchsorted(np.sort(rng.integers(0, panel.n_sites, 6)), np.arange(row.size))
+        row[:] = panel.haplotypes[
+            rng.integers(0, panel.n_haplotypes, 7)[piece], np.arange(row.size)
+        ]
+    return panel.with_haplotypes(rows)
+
+
+def test_a_mosaic_is_nearer_to_those_whom_it_copies(train: Panel, strangers: Panel) -> None:
+    for phased in (True, False):
+        people = [
+            replace(panel, phased=phased) for panel in (mosaic(train, 30, 1), train, strangers)
+        ]
+        near = nearness(*people, seed=1)
+        assert near.near > near.expected
+        assert near.p < (1e-3 if phased else 0.05)
+        assert nearness(people[0], people[2], people[1], seed=1).p == 1.0
+
+
+def test_real_people_are_seldom_nearer_to_either_panel(train: Panel, strangers: Panel) -> None:
+    everybody = mosaic(train, 0, 0).with_haplotypes(
+        np.concatenate([train.haplotypes, strangers.haplotypes])
+    )
+    rng = np.random.default_rng(2)
+    chances = []
+    for seed in range(20):
+        parts = np.split(rng.permutation(everybody.n_samples), [30, 60])
+        chances.append(nearness(*(everybody.select_samples(part) for part in parts), seed=seed).p)
+    assert min(chances) > 1e-3
+    assert sum(chance < 0.5 for chance in chances) <= 16
+
+
+def test_nothing_is_dealt_anew_between_populations(train: Panel, strangers: Panel) -> None:
+    one, other = (
+        replace(panel, population=np.full(panel.n_samples, name))
+        for panel, name in ((train, "FIN"), (strangers, "YRI"))
+    )
+    assert nearness(mosaic(train, 30, 1), one, other, seed=1).p == 1.0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import Panel
-from haplobench.data.sites import match_sites
+from haplobench.data.sites import common_shift, match_sites
 
 
 def people(n: int, seed: int = 0, **more: Any) -> Panel:
@@ -87,6 +87,17 @@ def test_other_alleles_and_the_other_strand_are_told_apart() -> None:
     assert matched.first.tolist() == [0, 1, 3]
     assert matched.swapped.tolist() == [False, True, True]
     assert (matched.other_alleles, matched.other_strand) == (3, 2)
+    assert matched.ambiguous == 1  # 40: A and T are each other's complements
+
+
+def test_positions_of_another_build_are_found_by_their_common_shift() -> None:
+    rng = np.random.default_rng(1)
+    real = np.sort(rng.choice(np.arange(1_000_000, 4_000_000), 9_000, replace=False))
+    mine = np.sort(rng.choice(real, 2_000, replace=False))
+    assert common_shift(real, mine + 19_359) == (19_359, 300)
+    assert common_shift(real, mine) == (0, 300)
+    other = np.sort(rng.choice(np.arange(1_000_000, 4_000_000), 2_000, replace=False))
+    assert common_shift(real, other)[1] < 30
 
 
 def test_other_contigs_share_nothing() -> None:

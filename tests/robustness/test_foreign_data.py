@@ -262,12 +262,13 @@ def test_an_evaluation_refuses_labels_that_mislead(label: str, tmp_path: Path) -
 
     from haplobench import Panel
     from haplobench.runner.evaluate import Evaluation, evaluate
+    from haplobench.runner.given_panels import GivenCohort
 
     rows = np.random.default_rng(1).integers(0, 2, (20, 30), dtype=np.int8)
     people = np.array([f"p{i}" for i in range(10)])
     panel = Panel(rows, 10 * np.arange(1, 31), "20", people)
     with pytest.raises(BenchError, match="label"):
-        evaluate(Evaluation(panel, panel, label=label), load_registry([]), tmp_path)
+        evaluate(Evaluation(panel, (GivenCohort(label, panel),)), load_registry([]), tmp_path)
 
 
 def test_a_terminal_without_unicode_changes_no_exit_code(run: Path) -> None:

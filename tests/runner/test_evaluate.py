@@ -16,16 +16,25 @@ from toy_runs import bad, records_of
 from haplobench import BenchError, Panel, SuiteError
 from haplobench.registry import load_registry
 from haplobench.report.facts import dataset_facts
+from haplobench.report.html import render_html
+from haplobench.report.markdown import render_markdown
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import print_summary
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
-from haplobench.runner.evaluate import NEEDS_TRAIN, Evaluation, evaluate
+from haplobench.runner.evaluate import NEEDS_TRAIN, NOBODY_HELD_OUT, Evaluation, evaluate
+from haplobench.runner.given_panels import GivenCohort, SiteSettings
 
 
-def score(toys: Any, out: Path, *panels: Panel | None, **more: Any) -> tuple[Path, list[Record]]:
-    outcome = evaluate(Evaluation(*panels, floor_draws=2, **more), toys.registry(), out)
+def given(
+    real: Panel, synthetic: Panel, *train: Panel | None, label: str = "synthetic", **more: Any
+) -> Evaluation:
+    return Evaluation(real, (GivenCohort(label, synthetic),), *train, **more)
+
+
+def score(toys: Any, out: Path, *panels: Panel, **more: Any) -> tuple[Path, list[Record]]:
+    outcome = evaluate(given(*panels, floor_draws=2, **more), toys.registry(), out)
     assert outcome.exit_code == (1 if bad(records_of(outcome)) else 0)
     return outcome.run_folder, records_of(outcome)
 
@@ -36,7 +45,11 @@ def found(records: list[Record], generator: str, metric: str) -> list[Record]:
 
 def test_a_cohort_against_held_out_and_training_people(toys: Any, shared_out: Path) -> None:
     folder, records = score(toys, shared_out, REAL, SYNTHETIC, TRAIN, label="mine")
-    assert {r.generator: r.role for r in records} == {"floor": "floor", "mine": "generator"}
+    assert {r.generator: r.role for r in records} == {
+        "floor": "floor",
+        "independent": "control",
+        "mine": "generator",
+    }
     (difference,) = found(records, "mine", "difference")
     expected = np.abs(REAL.frequencies - SYNTHETIC.frequencies).mean()
     assert difference.value == pytest.approx(float(expected))
@@ -52,8 +65,8 @@ def test_a_cohort_against_held_out_and_training_people(toys: Any, shared_out: Pa
     assert info["generators"]["mine"]["site_matched"] is True
     assert info["datasets"]["real"]["n_train_haplotypes"] == 40
     assert info["status"] == "complete"
-    (cohort,) = info["cohorts"]
-    assert (cohort["generator"], cohort["digests"]) == ("mine", {"draw0": SYNTHETIC.digest})
+    (cohort,) = (entry for entry in info["cohorts"] if entry["generator"] == "mine")
+    assert cohort["digests"] == {"draw0": SYNTHETIC.digest}
 
 
 def test_without_training_people_what_needs_them_says_so(toys: Any, shared_out: Path) -> None:
@@ -85,8 +98,11 @@ def test_common_sites_are_compared_and_the_others_counted(toys: Any, shared_out:
 
 def test_other_sites_refuse_what_compares_site_by_site(toys: Any, shared_out: Path) -> None:
     elsewhere = replace(SYNTHETIC, positions=SYNTHETIC.positions + 7)
+    with pytest.raises(BenchError, match="only 0 of the 60 real sites"):
+        score(toys, shared_out, REAL, elsewhere, TRAIN, metrics=["spectrum"])
+    sites = SiteSettings(own=True)
     folder, records = score(
-        toys, shared_out, REAL, elsewhere, TRAIN, metrics=["difference", "spectrum"]
+        toys, shared_out, REAL, elsewhere, TRAIN, metrics=["difference", "spectrum"], sites=sites
     )
     assert {r.note for r in found(records, "synthetic", "difference")} == {"sites differ"}
     values = {r.submetric: r.value for r in found(records, "synthetic", "spectrum")}
@@ -129,7 +145,7 @@ def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path)
 
     def refused(*panels: Panel | None, **more: Any) -> str:
         with pytest.raises(BenchError) as caught:
-            evaluate(Evaluation(*panels, **more), registry, tmp_path)
+            evaluate(given(*panels, **more), registry, tmp_path)
         return str(caught.value)
 
     haploid = replace(
@@ -157,7 +173,7 @@ def test_panels_that_do_not_fit_together_are_one_line(toys: Any, tmp_path: Path)
     # The same names with other genomes are other people (files without names number them).
     assert "at least 4 are needed" in refused(panel(3, 9), SYNTHETIC)
     with pytest.raises(SuiteError, match="did you mean difference"):
-        evaluate(Evaluation(REAL, SYNTHETIC, metrics=("differense",)), registry, tmp_path)
+        evaluate(given(REAL, SYNTHETIC, metrics=("differense",)), registry, tmp_path)
 
 
 def test_unphased_real_people_beside_phased_ones_are_not_phased(
@@ -170,15 +186,20 @@ def test_unphased_real_people_beside_phased_ones_are_not_phased(
 
 def test_one_person_is_no_cohort(toys: Any, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="1 synthetic people with 2 haplotypes; at least 2"):
-        evaluate(Evaluation(case("ev_real"), case("rand1")), toys.registry(), tmp_path)
+        evaluate(given(case("ev_real"), case("rand1")), toys.registry(), tmp_path)
 
 
 def marks(out: Path, *panels: Panel | None, metrics: list[str]) -> dict[tuple[str, str, str], str]:
     """Places of a cohort's numbers by metric, submetric and labels, as the report has them."""
-    outcome = evaluate(Evaluation(*panels, tuple(metrics)), load_registry(), out)
+    real, synthetic, train = panels
+    assert real is not None
+    assert synthetic is not None
+    evaluation = given(real, synthetic, train, metrics=tuple(metrics))
+    outcome = evaluate(evaluation, load_registry(), out)
     assert outcome.exit_code == 0
     (dataset,) = summarise(load_run(outcome.run_folder)).datasets.values()
-    assert [cohort.label for cohort in dataset.cohorts] == ["floor", "synthetic"]
+    controls = ["independent", "copycat"] if train else []
+    assert [cohort.label for cohort in dataset.cohorts] == ["floor", *controls, "synthetic"]
     cells = {column.key: dataset.cell("synthetic", column) for column in dataset.columns}
     return {key: cell.band for key, cell in cells.items() if cell.band}
 
@@ -211,7 +232,7 @@ def test_a_cohort_too_large_for_a_floor_is_marked_some_people_at_a_time(
     some = found(records, "synthetic, 10 people at a time", "difference")
     assert [record.role for record in some] == ["subsample"] * 2
     run = load_run(folder)
-    assert list(run.cohorts) == ["floor", "synthetic"]
+    assert list(run.cohorts) == ["floor", "independent", "synthetic"]
     (dataset,) = summarise(run).datasets.values()
     (column,) = (c for c in dataset.columns if c.metric == "difference")
     cell = dataset.cell("synthetic", column)
@@ -220,4 +241,70 @@ def test_a_cohort_too_large_for_a_floor_is_marked_some_people_at_a_time(
     assert "10 of the cohort's 30 people at a time, against 12 of the 12 real" in cell.mark_note
     # A cohort that a floor can be as large as needs none of it.
     folder, _ = score(toys, shared_out, REAL, SYNTHETIC, TRAIN, metrics=["difference"])
-    assert "marks" not in RunFolder(folder).info()["datasets"]["real"]
+    assert "cohort_marks" not in RunFolder(folder).info()["datasets"]["real"]
+
+
+def test_several_cohorts_are_rows_of_one_report_beside_controls(
+    toys: Any, shared_out: Path
+) -> None:
+    fewer = panel(8, 5, "v").select_sites(np.delete(np.arange(60), [7]))
+    cohorts = (GivenCohort("one", SYNTHETIC), GivenCohort("two", fewer))
+    sites = SiteSettings(absent="leave-out")
+    evaluation = Evaluation(REAL, cohorts, TRAIN, floor_draws=2, sites=sites)
+    outcome = evaluate(evaluation, toys.registry(), shared_out)
+    records = records_of(outcome)
+    assert {r.generator: r.role for r in records} == {
+        "floor": "floor",
+        "independent": "control",
+        "one": "generator",
+        "one, 8 people at a time": "subsample",
+        "two": "generator",
+    }
+    for label, mine in (("one", SYNTHETIC), ("two", panel(8, 5, "v"))):
+        (difference,) = found(records, label, "difference")
+        apart = np.delete(np.abs(REAL.frequencies - mine.frequencies), 7)
+        assert difference.value == pytest.approx(float(apart.mean()))  # at what all have
+    # As many as a draw of the floor has.
+    (size,) = (r.value for r in found(records, "independent", "cost") if r.submetric == "size")
+    assert size == 16
+    told = RunFolder(outcome.run_folder).info()["datasets"]["real"]
+    assert told["skipped"] == {"not in the panel two": 1}
+    assert set(told["cohort_marks"]) == {"one"}
+    (summary,) = summarise(load_run(outcome.run_folder)).datasets.values()
+    shown = [cohort.label for cohort in summary.cohorts]
+    assert shown == ["floor", "independent", "one", "two"]
+    twice = (GivenCohort("one", SYNTHETIC), GivenCohort("one", fewer))
+    with pytest.raises(SuiteError, match="label 'one': 2 cohorts have it"):
+        evaluate(Evaluation(REAL, twice), toys.registry(), shared_out)
+    mine = (GivenCohort("independent", SYNTHETIC),)
+    with pytest.raises(SuiteError, match="label 'independent': it is the harness's own, a control"):
+        evaluate(Evaluation(REAL, mine), toys.registry(), shared_out)
+
+
+def test_who_was_trained_on_gives_no_verdict_on_privacy(toys: Any, shared_out: Path) -> None:
+    folder, records = score(toys, shared_out, REAL, SYNTHETIC, trained_on_all=True)
+    assert {r.note for r in found(records, "synthetic", "spectrum")} == {NOBODY_HELD_OUT}
+    assert found(records, "synthetic", "difference")[0].value is not None
+    (warning,) = RunFolder(folder).info()["datasets"]["real"]["warnings"]
+    assert warning.startswith("no verdict on privacy: nobody is held out")
+    run = load_run(folder)
+    text = io.StringIO()
+    print_summary(summarise(run), Console(file=text, width=400))
+    page, plain = render_html(summarise(run)), render_markdown(summarise(run))
+    for report in (text.getvalue(), page, plain):
+        assert "no verdict on privacy: nobody is held out" in report
+
+
+def test_a_cohort_of_real_haplotypes_is_not_green(toys: Any, shared_out: Path) -> None:
+    order = np.random.default_rng(1).permutation(REAL.n_haplotypes)
+    copies = SYNTHETIC.with_haplotypes(REAL.haplotypes[order][:20])
+    folder, records = score(toys, shared_out, REAL, copies, TRAIN)
+    assert {r.note for r in found(records, "synthetic", "spectrum")} == {
+        "the cohort is made of copies of the --real people"
+    }
+    (summary,) = summarise(load_run(folder)).datasets.values()
+    (column,) = (c for c in summary.columns if c.metric == "difference")
+    cell = summary.cell("synthetic", column)
+    assert (cell.state, cell.band) == ("ok", "")
+    assert cell.mark_note == "no mark: the cohort is made of copies of the --real people"
+    assert summary.cell("independent", column).band

@@ -11,22 +11,26 @@ import pytest
 from panel_cases import REAL, SYNTHETIC, TRAIN, case
 
 from haplobench import BenchError, Panel, RunContext
-from haplobench.runner.given_panels import Panels, SiteSettings, fit_together
+from haplobench.runner.given_panels import GivenCohort, Panels, SiteSettings, fit_together
+
+
+def mine(panel: Panel, unread: int = 0) -> GivenCohort:
+    return GivenCohort("mine", panel, unread)
 
 
 def test_a_cohort_with_coordinates_of_its_own_is_laid_over_the_region() -> None:
     ctx = RunContext(seed=1, artifacts=Path(), scratch=Path())
     real = replace(REAL, positions=REAL.positions + 1_000_000)
-    panels = fit_together(real, SYNTHETIC, None, SiteSettings(0.0), ctx)
-    assert panels.cohort.positions[0] == real.positions[0]
-    assert np.array_equal(np.diff(panels.cohort.positions), np.diff(SYNTHETIC.positions))
+    panels = fit_together(real, [mine(SYNTHETIC)], None, SiteSettings(0.0, own=True), ctx)
+    assert panels.cohorts[0].panel.positions[0] == real.positions[0]
+    assert np.array_equal(np.diff(panels.cohorts[0].panel.positions), np.diff(SYNTHETIC.positions))
     remark = "; ".join(panels.remarks)
     assert "0 of the 60 real sites" in remark
     assert "(20:100-6000) lie outside the real region (20:1000100-1006000)" in remark
     # Sites of its own inside the region stay where they are.
     inside = replace(SYNTHETIC, positions=real.positions + 7)
-    panels = fit_together(real, inside, None, SiteSettings(0.0), ctx)
-    assert np.array_equal(panels.cohort.positions, inside.positions)
+    panels = fit_together(real, [mine(inside)], None, SiteSettings(0.0, own=True), ctx)
+    assert np.array_equal(panels.cohorts[0].panel.positions, inside.positions)
     assert "moved" not in "; ".join(panels.remarks)
 
 
@@ -37,7 +41,8 @@ def together(*panels: Panel | None, **settings: Any) -> Panels:
     real, synthetic, *train = panels
     assert real is not None
     assert synthetic is not None
-    return fit_together(real, synthetic, *(train or [None]), SiteSettings(**settings), CTX)
+    cohort = mine(synthetic, settings.pop("unread", 0))
+    return fit_together(real, [cohort], *(train or [None]), SiteSettings(**settings), CTX)
 
 
 def test_leaving_fixed_records_out_gives_the_same_cohort() -> None:
@@ -45,7 +50,9 @@ def test_leaving_fixed_records_out_gives_the_same_cohort() -> None:
     whole, polymorphic = case("ev_syn_collapse"), case("ev_syn_collapse_poly")
     assert (whole.n_sites, polymorphic.n_sites) == (699, 451)
     one, other = (together(real, cohort) for cohort in (whole, polymorphic))
-    np.testing.assert_array_equal(one.cohort.haplotypes, other.cohort.haplotypes)
+    np.testing.assert_array_equal(
+        one.cohorts[0].panel.haplotypes, other.cohorts[0].panel.haplotypes
+    )
     assert "248 more lie within its region and count as fixed" in other.remarks[0]
     assert one.prepared.facts.n_sites == other.prepared.facts.n_sites
 
@@ -57,37 +64,37 @@ def test_a_tool_that_writes_alternate_homozygotes_lacks_reference_ones_only() ->
     cohort = replace(SYNTHETIC, haplotypes=fixed)
     lacking = cohort.select_sites(np.delete(np.arange(60), [40, 45]))
     assert (REAL.frequencies[[40, 45]] > 0.5).all()
-    np.testing.assert_array_equal(together(REAL, lacking).cohort.haplotypes, fixed)
+    np.testing.assert_array_equal(together(REAL, lacking).cohorts[0].panel.haplotypes, fixed)
 
 
 def test_absent_sites_are_left_out_if_asked_or_perhaps_unread() -> None:
     lacking = SYNTHETIC.select_sites(np.delete(np.arange(60), [20, 30, 40]))
     for settings in ({"absent": "leave-out"}, {"unread": 3}):
         panels = together(REAL, lacking, **settings)
-        assert panels.cohort.n_sites == 57
+        assert panels.cohorts[0].panel.n_sites == 57
         assert panels.prepared.facts.skipped["not in the synthetic panel"] == 3
-    assert together(REAL, lacking, unread=2).cohort.n_sites == 60
+    assert together(REAL, lacking, unread=2).cohorts[0].panel.n_sites == 60
 
 
 def test_a_cohort_of_part_of_the_region_is_compared_there() -> None:
     part = SYNTHETIC.select_sites(np.arange(20, 40))  # a third of the real sites
     panels = together(REAL, part)
-    assert panels.site_matched
+    assert panels.cohorts[0].site_matched
     assert panels.prepared.train.span == 1901
-    warning = "; ".join(panels.remarks)
+    warning = "; ".join(panels.remarks + panels.warnings)
     assert "covers 2,100-4,000 of the real region 100-6,000: 40 real sites outside" in warning
-    assert "warning: only 20 of the 60 real sites can be compared: 40 not in the synth" in warning
+    assert "only 20 of the 60 real sites can be compared: 40 not in the synth" in warning
     # Other sites, a third of the region: what counts per base pair counts there.
     own = replace(part, positions=part.positions + 7)
-    panels = together(REAL, own, TRAIN)
-    assert not panels.site_matched
+    panels = together(REAL, own, TRAIN, own=True)
+    assert not panels.cohorts[0].site_matched
     assert (panels.prepared.holdout.n_sites, panels.prepared.train.n_sites) == (19, 19)
-    assert panels.prepared.facts.skipped["outside the synthetic panel's region"] == 41
+    assert panels.prepared.facts.skipped["outside the region of the synthetic panel"] == 41
     # A longer cohort is cut to the real region.
     long = replace(SYNTHETIC, positions=10 * SYNTHETIC.positions + 7)
-    assert together(REAL, long).cohort.positions[-1] <= REAL.positions[-1]
+    assert together(REAL, long, own=True).cohorts[0].panel.positions[-1] <= REAL.positions[-1]
     with pytest.raises(BenchError, match="covers 201 of the real region's 5,901 bp"):
-        together(REAL, own.select_sites(np.arange(3)))
+        together(REAL, own.select_sites(np.arange(3)), own=True)
 
 
 def test_missing_alleles_are_allowed_as_in_suites_and_few_sites_refused() -> None:
@@ -96,13 +103,13 @@ def test_missing_alleles_are_allowed_as_in_suites_and_few_sites_refused() -> Non
     cohort = replace(SYNTHETIC, haplotypes=holes)
     with pytest.raises(BenchError, match=r"only 2 of the 60 .* 58 missing alleles.*--max-missing"):
         together(REAL, cohort)
-    assert together(REAL, cohort, max_missing=0.05).cohort.n_sites == 60
+    assert together(REAL, cohort, max_missing=0.05).cohorts[0].panel.n_sites == 60
     with pytest.raises(BenchError, match=r"only 2 of the synthetic panel's 60 sites"):
-        together(REAL, replace(cohort, positions=cohort.positions + 7))
+        together(REAL, replace(cohort, positions=cohort.positions + 7), own=True)
     half = SYNTHETIC.haplotypes.copy()
     half[0, 30:] = -1
     panels = together(REAL, replace(SYNTHETIC, haplotypes=half))
-    assert panels.remarks[-1].startswith("warning: only 30 of the 60 real sites can be compared")
+    assert panels.warnings[-1].startswith("only 30 of the 60 real sites can be compared")
 
 
 def test_panels_without_positions_are_matched_by_column() -> None:
@@ -113,12 +120,12 @@ def test_panels_without_positions_are_matched_by_column() -> None:
         )
 
     panels = together(REAL, numbered(SYNTHETIC), numbered(TRAIN))
-    assert panels.site_matched
-    np.testing.assert_array_equal(panels.cohort.positions, REAL.positions)
-    np.testing.assert_array_equal(panels.cohort.haplotypes, SYNTHETIC.haplotypes)
+    assert panels.cohorts[0].site_matched
+    np.testing.assert_array_equal(panels.cohorts[0].panel.positions, REAL.positions)
+    np.testing.assert_array_equal(panels.cohorts[0].panel.haplotypes, SYNTHETIC.haplotypes)
     np.testing.assert_array_equal(panels.prepared.train.haplotypes, TRAIN.haplotypes)
     assert together(numbered(REAL), SYNTHETIC).prepared.facts.contig == "20"
-    assert together(numbered(REAL), numbered(SYNTHETIC)).cohort.n_sites == 60
+    assert together(numbered(REAL), numbered(SYNTHETIC)).cohorts[0].panel.n_sites == 60
     fewer = numbered(SYNTHETIC.select_sites(np.arange(59)))
     with pytest.raises(BenchError, match=r"59 columns, the real panel 60 sites.*\.legend"):
         together(REAL, fewer)
@@ -134,8 +141,8 @@ def test_the_same_people_are_refused_and_copies_under_new_names_scored() -> None
     real, train = case("ev_real"), case("ev_train")
     copycat = named(train, "syn_{}x")
     panels = together(real, copycat, train)
-    assert panels.cohort.n_samples == 60
-    assert not any("warning" in remark for remark in panels.remarks)
+    assert panels.cohorts[0].panel.n_samples == 60
+    assert not panels.warnings
     with pytest.raises(BenchError, match=r"60 people are in the real and in the training panel"):
         together(named(train, "{0}_{0}"), copycat, train)
     some = np.arange(48)
@@ -149,7 +156,52 @@ def test_the_same_people_are_refused_and_copies_under_new_names_scored() -> None
     )
     with pytest.raises(BenchError, match=r"line/0 \(T000 there\) among them \(\d\d of the 60 real"):
         together(mixed, copycat, train.select_samples(some))
-    with pytest.raises(BenchError, match=r"60 of the 60 synthetic people are real people"):
-        together(train, copycat)
+    panels = together(train, copycat)
+    assert panels.warnings[0].startswith(
+        "60 of the cohort's 60 people are people of --real: syn_T000x (T000 there), "
+    )
+    assert panels.warnings[0].endswith("syn_T004x (T004 there) and 55 more")
+    assert panels.cohorts[0].doubt == "the cohort is made of copies of the --real people"
     with pytest.raises(BenchError, match=r"the synthetic panel is the training panel: 60 of its"):
         together(real, train, train)
+
+
+def turned(panel: Panel, sites: np.ndarray) -> Panel:
+    """A panel with the other strand's bases at some sites: A and C become T and G."""
+    ref, alt = panel.ref.copy(), panel.alt.copy()
+    ref[sites], alt[sites] = "T", "G"
+    return replace(panel, ref=ref, alt=alt)
+
+
+def test_a_cohort_of_other_sites_is_refused_and_told_why() -> None:
+    def refused(cohort: Panel, real: Panel = REAL) -> str:
+        with pytest.raises(BenchError, match="only .* of the 60 real sites") as caught:
+            together(real, cohort)
+        assert "--own-sites" in caught.value.hint
+        return str(caught.value)
+
+    irregular = np.cumsum(np.random.default_rng(1).integers(1, 300, 60))
+    real = replace(REAL, positions=irregular, build="GRCh37")
+    assert "they are of contig 21, the real ones of 20" in refused(replace(SYNTHETIC, contig="21"))
+    other = replace(SYNTHETIC, positions=irregular + 19_359, build="GRCh38")
+    assert "its file says GRCh38, the real one's GRCh37" in refused(other, real)
+    unstated = replace(other, build="")
+    assert "real ones moved by 19,359 bp, as between builds" in refused(unstated, real)
+    strand = turned(SYNTHETIC, np.arange(2, 60))
+    assert "at 58 of 60 common positions its alleles are the other strand's" in refused(strand)
+    far = replace(SYNTHETIC, positions=np.arange(1, 61) * 97 + 1_000_000)
+    assert "they lie at 20:1,000,097-1,005,820, the real ones at 100-6,000" in refused(far)
+    # A simulator's, by alleles that are no bases.
+    plain = np.full(60, "0"), np.full(60, "1")
+    binary = replace(SYNTHETIC, positions=irregular, contig="1", ref=plain[0], alt=plain[1])
+    assert not together(REAL, binary).cohorts[0].site_matched
+
+
+def test_some_sites_of_the_other_strand_and_another_stated_build_are_said() -> None:
+    panels = together(replace(REAL, build="GRCh37"), replace(SYNTHETIC, build="GRCh38"))
+    assert panels.warnings == ("its file says GRCh38, the real one's GRCh37, yet positions agree",)
+    panels = together(REAL, turned(SYNTHETIC, np.arange(5)))
+    assert panels.warnings == (
+        "at 5 of 60 common positions its alleles are the other strand's (of A/T and C/G sites, 0, "
+        "the strand can't be told)",
+    )

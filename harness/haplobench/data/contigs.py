@@ -29,6 +29,19 @@ _BUILDS = {
     "GRCh38": ("38", "hg38"),
     "CHM13": ("chm13", "hs1"),
 }
+# bp of chromosomes 1 to 22, X and Y, by the same pages.
+_LENGTHS = {
+    "GRCh37": (
+        *(249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022),
+        *(141213431, 135534747, 135006516, 133851895, 115169878, 107349540, 102531392, 90354753),
+        *(81195210, 78077248, 59128983, 63025520, 48129895, 51304566, 155270560, 59373566),
+    ),
+    "GRCh38": (
+        *(248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636),
+        *(138394717, 133797422, 135086622, 133275309, 114364328, 107043718, 101991189, 90338345),
+        *(83257441, 80373285, 58617616, 64444167, 46709983, 50818468, 156040895, 57227415),
+    ),
+}
 
 
 def plain_name(contig: str) -> str:
@@ -51,6 +64,21 @@ def same_contig(one: str, other: str) -> bool:
     return one == other or plain_name(one) == plain_name(other)
 
 
+def build_of(text: str, contig: str = "", length: int = 0) -> str:
+    """`GRCh37`, `GRCh38` or `CHM13` by a name in use (`b37`, `hg38`), else by a contig's length.
+
+    Empty where neither says.
+    """
+    for build, marks in _BUILDS.items():
+        if any(mark in text.lower() for mark in marks):
+            return build
+    names = [*map(str, range(1, 23)), "X", "Y"]
+    if plain_name(contig) in names:
+        place = names.index(plain_name(contig))
+        return next((b for b, lengths in _LENGTHS.items() if lengths[place] == length), "")
+    return ""
+
+
 def one_copy(
     contig: str, positions: NDArray[np.int64], build: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -67,11 +95,7 @@ def one_copy(
         return np.ones(positions.size, np.bool_), np.zeros(positions.size, np.bool_)
     if name != "X":
         return np.zeros(positions.size, np.bool_), np.zeros(positions.size, np.bool_)
-    known = [
-        regions
-        for key, regions in _PSEUDO_AUTOSOMAL.items()
-        if any(mark in build.lower() for mark in _BUILDS[key])
-    ]
+    known = [regions for key, regions in _PSEUDO_AUTOSOMAL.items() if key == build_of(build)]
     inside = [
         np.logical_or.reduce([(positions >= low) & (positions <= high) for low, high in regions])
         for regions in known or _PSEUDO_AUTOSOMAL.values()

@@ -28,6 +28,8 @@ class MatchedSites:
     other_strand : int
         Of these, sites whose alleles are the complements of the first panel's: one of the
         panels names the other strand's bases.
+    ambiguous : int
+        Of the shared sites, those of A and T or C and G, whose strand can't be told.
     """
 
     first: NDArray[np.int64]
@@ -35,6 +37,7 @@ class MatchedSites:
     swapped: NDArray[np.bool_]
     other_alleles: int
     other_strand: int = 0
+    ambiguous: int = 0
 
     @property
     def n(self) -> int:
@@ -88,4 +91,17 @@ def match_sites(first: Panel, second: Panel) -> MatchedSites:
         swapped[kept],
         int((~kept).sum()),
         int(flipped.sum()),
+        int(((turned[0] == other_alt) & kept & ~unnamed).sum()),
     )
+
+
+def common_shift(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[int, int]:
+    """The one number of bp by which most of some positions lie off others, and how many do.
+
+    Of at most 300 of `second`, evenly spread: (bp, positions); builds of a genome differ by
+    one number over megabases.
+    """
+    some = second[np.linspace(0, second.size - 1, min(300, second.size)).round().astype(np.int64)]
+    shifts, counts = np.unique(some[:, None] - first[None], return_counts=True)
+    most = int(counts.argmax())
+    return int(shifts[most]), int(counts[most])

@@ -306,6 +306,7 @@ def _dataset(
         "label": dataset.label,
         "anchor": anchor,
         "summary": info.get("summary") or "",
+        "warnings": info.get("warnings") or (),
         "facts": facts.dataset_facts(info),
         "cohorts": view.others(dataset),
         "series": [(i, label, style.colour(label)) for i, label in enumerate(style.order)],

@@ -42,6 +42,8 @@ def render_markdown(
     lines += _verdicts(summary, found)
     for label, dataset in summary.datasets.items():
         lines += [f"## {text(label)}", ""]
+        warnings = summary.run.datasets[label].get("warnings") or ()
+        lines += [f"**Warning: {text(warning)}**\n" for warning in warnings]
         for board in found:
             lines += _board(board) if board.dataset == label else []
         for family, sentence in view.findings(dataset):

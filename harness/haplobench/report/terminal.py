@@ -105,6 +105,8 @@ def print_summary(
     print_rules(summary, console)
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
+        for text in summary.run.datasets[label].get("warnings") or ():
+            _print(console, Text(f"warning: {label}: {text}", style="bold red"))
         if text := sites_by_family(summary.run.datasets[label]):
             _print(console, Text(f"{label}: sites measured: {text}", style="dim"))
         if counts := summary.run.datasets[label].get("withdrawn"):

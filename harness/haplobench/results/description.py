@@ -225,6 +225,8 @@ class _Dataset(_Plugin, kw_only=True):
     relatives: _Relatives | None = None
     one_sided: Numbers | None = None
     skipped: Numbers | None = None
+    warnings: list[str] | None = None
+    cohort_marks: dict[str, dict[str, str]] | None = None
     provenance: dict[str, Any] | None = None
 
 

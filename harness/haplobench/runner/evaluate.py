@@ -1,9 +1,10 @@
-"""Score a cohort that lies in a file: no generator, a run folder like any other."""
+"""Score cohorts that lie in files: a run folder like any other, with the controls beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,28 @@ from haplobench.files import file_digest, printable, shortened, write_json
 from haplobench.plugin import RunContext
 from haplobench.registry import Registry, missing_needs
 from haplobench.results.records import FLOOR
-from haplobench.runner.cell import Cohorts, DatasetStage, floor_cohorts
+from haplobench.runner.cell import (
+    Cohorts,
+    DatasetStage,
+    fit_and_sample,
+    floor_cohorts,
+    sampled_cohorts,
+)
 from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.floor import most_people
-from haplobench.runner.given_panels import Panels, SiteSettings, fit_together
+from haplobench.runner.given_panels import (
+    GivenCohort,
+    Panels,
+    PlacedCohort,
+    SiteSettings,
+    fit_together,
+)
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.run import RunOutcome, drive
 from haplobench.runner.stage import RunState
 from haplobench.runner.worker.facts import STAGE_FILE
+from haplobench.suite.load import control_entry
 from haplobench.suite.schema import (
     DatasetEntry,
     Filters,
@@ -39,6 +53,10 @@ from haplobench.suite.schema import (
 NAME = "evaluate"
 _LABEL = 200
 NEEDS_TRAIN = "needs the training panel (--train)"
+NOBODY_HELD_OUT = (
+    "nobody is held out: the generator was trained on all of --real, so that what it gives away "
+    "can't be told from what people share (--split keeps some back from another training)"
+)
 FLOOR_OF_UNSEEN = "its floor is unseen people's, whatever the cohort's size"
 _SUBSAMPLES = 5
 
@@ -51,14 +69,17 @@ class Evaluation:
     ----------
     real : Panel
         Held-out people: not those that the generator was trained on.
-    synthetic : Panel
-        The cohort to score.
+    cohorts : tuple of GivenCohort
+        To score, each under a label of its own.
     train : Panel or None
         The people that the generator was trained on.
+    trained_on_all : bool
+        Without `train`: whether the generator was trained on the real people, all of them.
+        Nothing can then be said of privacy.
     metrics : tuple of str
         Names; `all` stands for every installed one.
-    label, dataset : str
-        What the tables call the cohort and the real people.
+    dataset : str
+        What the tables call the real people.
     sites : SiteSettings
     floor_draws, seed : int
     recombination_map, sequence : optional
@@ -70,10 +91,10 @@ class Evaluation:
     """
 
     real: Panel
-    synthetic: Panel
+    cohorts: tuple[GivenCohort, ...]
     train: Panel | None = None
+    trained_on_all: bool = False
     metrics: tuple[str, ...] = ("all",)
-    label: str = "synthetic"
     dataset: str = "real"
     sites: SiteSettings = field(default_factory=SiteSettings)
     floor_draws: int = 10
@@ -93,14 +114,16 @@ def evaluate(
     fresh: bool = False,
     reporter: ProgressReporter | None = None,
 ) -> RunOutcome:
-    """Score a synthetic cohort against real people, into `out/evaluate/<run_id>/`.
+    """Score synthetic cohorts against real people, into `out/evaluate/<run_id>/`.
 
-    Where most of the real sites of the synthetic panel's region are in it too (by position and
-    alleles, or by column where a panel has no positions), both are cut down to those; otherwise
-    only metrics that need no common sites apply, a cohort whose sites all lie outside the real
-    region is moved to its start, and both are cut to the region that they share.
-    Without training people, metrics that need them don't apply, and the floor is made of the
-    real people alone (see `runner.floor`). `jobs`, `fresh` and `reporter` as for `run_suite`.
+    Where most of the real sites of a synthetic panel's region are in it too (by position and
+    alleles, or by column where a panel has no positions), all are cut down to those; a cohort of
+    other sites is refused unless it may have its own (`SiteSettings.own`): then only metrics that
+    need no common sites apply, a cohort whose sites all lie outside the real region is moved to
+    its start, and all are cut to the region that they share.
+    Without training people, metrics that need them don't apply, there are no controls, and the
+    floor is made of the real people alone (see `runner.floor`). `jobs`, `fresh` and `reporter`
+    as for `run_suite`.
 
     Raises
     ------
@@ -113,14 +136,17 @@ def evaluate(
     suite = _suite(evaluation, registry)
     panels = fit_together(
         evaluation.real,
-        evaluation.synthetic,
+        evaluation.cohorts,
         evaluation.train,
         evaluation.sites,
         RunContext(seed=evaluation.seed, artifacts=out, scratch=out),
         evaluation.recombination_map,
         evaluation.sequence,
     )
-    for remark in panels.remarks:
+    warnings = panels.warnings
+    if evaluation.trained_on_all:
+        warnings = (*warnings, f"no verdict on privacy: {NOBODY_HELD_OUT}")
+    for remark in (*panels.remarks, *(f"warning: {text}" for text in warnings)):
         reporter.message(remark)
     files = {name: Path(text) for name, text in evaluation.origin.items()}
     digests = {
@@ -128,23 +154,34 @@ def evaluate(
     }
     origin = {**evaluation.origin, **digests, "sites": "; ".join(panels.remarks)}
     told = replace(panels.prepared.facts, provenance=origin, withdrawn=evaluation.withdrawn)
-    panels = replace(panels, prepared=replace(panels.prepared, facts=told))
-    source = GivenPanels(suite, registry, panels)
+    prepared = replace(panels.prepared, facts=told)
+    panels = replace(panels, prepared=prepared, warnings=warnings)
+    source = GivenPanels(suite, registry, panels, trained_on_all=evaluation.trained_on_all)
     return drive(source, registry, out, fresh, reporter, LocalExecutor(jobs))
 
 
 def _suite(evaluation: Evaluation, registry: Registry) -> Suite:
     """The evaluation in the form of a suite, as run.json and records want it."""
-    label, dataset, seed = evaluation.label, evaluation.dataset, evaluation.seed
+    dataset, seed = evaluation.dataset, evaluation.seed
+    labels = [cohort.label for cohort in evaluation.cohorts]
+    controls = [spec for spec in registry.generators.values() if spec.control]
+    reserved = {FLOOR: "of real people", **{spec.name: "a control" for spec in controls}}
     names: dict[str, None] = {}
-    problems = []
-    if label == FLOOR:
-        problems.append(f"label {label!r}: it is the harness's own, of real people")
+    problems = [
+        f"label {label!r}: it is the harness's own, {reserved[label]}"
+        for label in labels
+        if label in reserved
+    ]
     problems += [
         f"label {shortened(printable(text), 60)!r}: expected at most {_LABEL} characters, none of "
         "them a control character"
-        for text in (label, dataset)
+        for text in (*labels, dataset)
         if not text or printable(text) != text or "\n" in text or len(text) > _LABEL
+    ]
+    problems += [
+        f"label {label!r}: {labels.count(label)} cohorts have it; expected one each (--label)"
+        for label in dict.fromkeys(labels)
+        if labels.count(label) > 1
     ]
     for name in evaluation.metrics:
         if name == "all":
@@ -164,12 +201,15 @@ def _suite(evaluation: Evaluation, registry: Registry) -> Suite:
         entries.append(MetricEntry(name=name, params=params, missing=missing, optional=True))
     sites, split = evaluation.sites, SplitSettings(seed=seed)
     filters = Filters(min_maf=sites.min_maf, max_missing=sites.max_missing)
+    generators = [GeneratorEntry(name=label, label=label, seeds=(seed,)) for label in labels]
+    if evaluation.train is not None:
+        generators[:0] = [control_entry(spec, (seed,), Limits()) for spec in controls]
     return Suite(
         name=NAME,
-        title=f"{label} against {dataset}",
+        title=f"{', '.join(labels)} against {dataset}",
         seeds=(seed,),
         datasets=(DatasetEntry(name="", label=dataset, filters=filters, split=split),),
-        generators=(GeneratorEntry(name=label, label=label, seeds=(seed,)),),
+        generators=tuple(generators),
         metrics=tuple(entries),
         sample=SampleSettings(),
         floor=FloorSettings(draws=evaluation.floor_draws),
@@ -178,16 +218,25 @@ def _suite(evaluation: Evaluation, registry: Registry) -> Suite:
 
 
 class GivenPanels:
-    """Panels that somebody hands in: three cells at most, and nothing is fitted.
+    """Panels that somebody hands in: nothing but the controls is fitted.
 
-    The floor, the cohort, and where the floor can't be as large as the cohort some of its people
-    at a time.
+    The floor, the controls, the cohorts, and where the floor can't be as large as a cohort some
+    of its people at a time.
     """
 
-    def __init__(self, suite: Suite, registry: Registry, panels: Panels) -> None:
+    def __init__(
+        self, suite: Suite, registry: Registry, panels: Panels, *, trained_on_all: bool = False
+    ) -> None:
         self.suite = suite
         self.panels = panels
-        self.unseen = [spec.name for spec in registry.metrics.values() if spec.floor == "holdout"]
+        self.placed = {cohort.label: cohort for cohort in panels.cohorts}
+        self.unseen = [
+            spec.name
+            for spec in registry.metrics.values()
+            if spec.floor == "holdout" or spec.family == "privacy"
+        ]
+        reason = NOBODY_HELD_OUT if trained_on_all else NEEDS_TRAIN
+        self.refused = {} if panels.has_train else dict.fromkeys(self.unseen, reason)
 
     def datasets(self, keys: Keys) -> list[DatasetStage]:
         """The one dataset, under the digest of all panels."""
@@ -195,43 +244,50 @@ class GivenPanels:
         return [DatasetStage(self.suite.datasets[0], self.panels.key, told=facts)]
 
     def cells(self, expected: Mapping[str, float]) -> list[Cell]:
-        """The floor first."""
+        """The floor first, then controls as large as its draws."""
         suite, dataset = self.suite, self.suite.datasets[0]
-        entries: list[GeneratorEntry | None] = [None, suite.generators[0]]
-        if self.marks:
-            entries.append(
-                suite.generators[0].model_copy(
-                    update={"label": self.marks["cohort"], "role": "subsample"}
-                )
-            )
-        seeds = [0] + [suite.seeds[0]] * 2
-        return [
-            Cell(dataset, entry, seed, suite.sample)
-            for entry, seed in zip(entries, seeds, strict=False)
-        ]
+        haplotypes = self.floor_people * self.panels.prepared.train.ploidy
+        as_floor = suite.sample.model_copy(update={"haplotypes": haplotypes})
+        cells = [Cell(dataset, None, 0, suite.sample)]
+        for entry in suite.generators:
+            if entry.missing:
+                continue
+            sample = as_floor if entry.role == "control" else suite.sample
+            cells.append(Cell(dataset, entry, suite.seeds[0], sample))
+            if some := self._some_people(entry.label):
+                part = entry.model_copy(update={"label": some, "role": "subsample"})
+                cells.append(Cell(dataset, part, suite.seeds[0], sample))
+        return cells
 
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
-        """Store the panels and the cohort as stages."""
-        key, cohort = dataset.key, self.panels.cohort
-        _store(run, "prepare", key, self.panels.prepared.save)
-        _store(run, "sample", key, lambda folder: cohort.save(folder / "draw0"))
+        """Store the panels and the cohorts as stages."""
+        _store(run, "prepare", dataset.key, self.panels.prepared.save)
+        for cohort in self.panels.cohorts:
+            key, panel = self.panels.key_of(cohort), cohort.panel
+            _store(run, "sample", key, partial(_save_draw, panel))
 
     def cohorts(self, run: RunState, cell: Cell, dataset: DatasetStage) -> Cohorts:
-        """The floor's draws, the cohort, or some of its people at a time."""
+        """The floor's draws, what a control samples, a cohort, or some of its people at a time."""
         pool = "all" if self.panels.has_train else "holdout"
-        refused = {} if self.panels.has_train else dict.fromkeys(self.unseen, NEEDS_TRAIN)
         draws, people = self.suite.floor.draws, self.floor_people
         if cell.generator is None:
-            return replace(floor_cohorts(dataset.facts, draws, people, pool), refused=refused)
-        key = self.panels.key
+            floor = floor_cohorts(dataset.facts, draws, people, pool)
+            return replace(floor, refused=self.refused)
+        if cell.role == "control":
+            spec = run.registry.generator(cell.generator.name)
+            sampled = fit_and_sample(run, cell, dataset)
+            return sampled_cohorts(run, cell, sampled, spec.site_matched)
+        cohort = self.placed[cell.generator.name]
+        key = self.panels.key_of(cohort)
+        refused = dict.fromkeys(self.unseen, cohort.doubt) if cohort.doubt else {}
         whole = Cohorts(
             key=key,
             replicates=1,
             source={"kind": "sample", "folder": str(run.store.folder("sample", key).resolve())},
-            site_matched=self.panels.site_matched,
-            phased=self.panels.cohort.phased,
-            refused=refused,
-            digests={"draw0": self.panels.cohort.digest},
+            site_matched=cohort.site_matched,
+            phased=cohort.panel.phased,
+            refused=refused | self.refused,
+            digests={"draw0": cohort.panel.digest},
         )
         if cell.role != "subsample":
             return whole
@@ -241,41 +297,60 @@ class GivenPanels:
             replicates=min(_SUBSAMPLES, draws),
             digests={},
             source={**whole.source, "people": people, "pool": pool},
-            refused=dict.fromkeys(self.unseen, FLOOR_OF_UNSEEN) | refused,
+            refused=dict.fromkeys(self.unseen, FLOOR_OF_UNSEEN) | refused | self.refused,
         )
 
     def amend(self, described: dict[str, Any], facts: Mapping[str, PrepareFacts]) -> None:
-        """Say whether the sites are common, and how the marks were made."""
-        dataset, generator = self.suite.datasets[0].label, self.suite.generators[0].label
-        described["generators"][generator]["site_matched"] = self.panels.site_matched
-        if self.marks and dataset in described["datasets"]:
-            described["datasets"][dataset]["marks"] = self.marks
+        """Say whether the sites are common, what is amiss, and how the marks were made."""
+        for cohort in self.panels.cohorts:
+            described["generators"][cohort.label]["site_matched"] = cohort.site_matched
+        dataset = described["datasets"].get(self.suite.datasets[0].label)
+        if dataset is None:
+            return
+        if self.panels.warnings:
+            dataset["warnings"] = list(self.panels.warnings)
+        marks = {cohort.label: self._marks(cohort) for cohort in self.panels.cohorts}
+        if marks := {label: mark for label, mark in marks.items() if mark}:
+            dataset["cohort_marks"] = marks
 
     @property
     def floor_people(self) -> int:
-        """How many people a floor's draws have: the cohort's number, or as many as there can be."""
+        """How many people a floor's draws have: the smallest cohort's, or as many as can be."""
         prepared = self.panels.prepared
         pool = prepared.train if self.panels.has_train else prepared.holdout
-        return min(self.panels.cohort.n_samples, most_people(pool.n_samples))
+        fewest = min(cohort.panel.n_samples for cohort in self.panels.cohorts)
+        return min(fewest, most_people(pool.n_samples))
 
-    @property
-    def marks(self) -> dict[str, str]:
-        """What run.json says of marks that are not those of the whole cohort; or nothing.
+    def _some_people(self, label: str) -> str:
+        """The label of a cohort's subsamples; empty where the floor is as large as it.
 
         Without training people, the floor's draws are held against those real people who
         aren't in them: so is the cohort, for the marks, and not against all.
         """
-        cohort, real = self.panels.cohort.n_samples, self.panels.prepared.holdout.n_samples
-        people = self.floor_people
-        if self.panels.has_train and people == cohort:
+        cohort, people = self.placed.get(label), self.floor_people
+        if cohort is None or cohort.doubt:
+            return ""
+        if self.panels.has_train and people == cohort.panel.n_samples:
+            return ""
+        return f"{label}, {people:,} people at a time"
+
+    def _marks(self, cohort: PlacedCohort) -> dict[str, str]:
+        """What run.json says of marks that are not those of the whole cohort; or nothing."""
+        if cohort.doubt:
+            return {"cohort": "", "note": f"no mark: {cohort.doubt}"}
+        if not (some := self._some_people(cohort.label)):
             return {}
-        label = self.suite.generators[0].label
+        real, people = self.panels.prepared.holdout.n_samples, self.floor_people
         against = real if self.panels.has_train else real - people
         note = (
-            f"marks: {people:,} of the cohort's {cohort:,} people at a time, against {against:,} "
-            f"of the {real:,} real ones, as the floor's draws are"
+            f"marks: {people:,} of the cohort's {cohort.panel.n_samples:,} people at a time, "
+            f"against {against:,} of the {real:,} real ones, as the floor's draws are"
         )
-        return {"cohort": f"{label}, {people:,} people at a time", "note": note}
+        return {"cohort": some, "note": note}
+
+
+def _save_draw(panel: Panel, folder: Path) -> None:
+    panel.save(folder / "draw0")
 
 
 def _store(run: RunState, stage: str, key: str, save: Callable[[Path], None]) -> None:

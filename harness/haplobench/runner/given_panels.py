@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.data.contigs import same_contig
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
-from haplobench.data.identity import SamePeople, same_people
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared
-from haplobench.data.sites import MatchedSites, match_sites
+from haplobench.data.sites import MatchedSites, common_shift, match_sites
 from haplobench.errors import BenchError
 from haplobench.files import digest_of
 from haplobench.plugin import RunContext
+from haplobench.runner.given_people import likeness, refuse_same_file, refuse_trained_on
 from haplobench.runner.worker.prepare import make_prepared
 
 AbsentSites = Literal["fixed", "leave-out"]
@@ -26,32 +27,70 @@ _MOSTLY = 0.5
 # second said loudly.
 _FEWEST, _MOST = 0.1, 0.9
 # Of the real region's length, or sites: what two regions may differ by and still be called the
-# same.
+# same; of sites: of how many the alleles may be the other strand's without a word.
 _EDGE = 0.05
 _FEWEST_PEOPLE = {"real": 4, "training": 4, "synthetic": 2}
 _MISSING = "missing alleles"
 _NOT_SHARED = "not in both real panels"
+_NAMED = list("ACGTN")
+
+
+@dataclass(frozen=True, eq=False)
+class GivenCohort:
+    """A synthetic cohort that somebody hands in.
+
+    Attributes
+    ----------
+    label : str
+        What tables call it.
+    panel : Panel
+    unread : int
+        Records of its file that were left out on reading: where they are as many as the real
+        sites that it lacks, these may be among them, and are not compared.
+    """
+
+    label: str
+    panel: Panel
+    unread: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedCohort:
+    """A cohort at the real panel's sites, or at its own.
+
+    `doubt` says why neither its likeness to the real people nor its distance from them shows
+    anything; empty where it does.
+    """
+
+    label: str
+    panel: Panel
+    site_matched: bool
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Panels that fit together: the real ones prepared, the cohort at their sites or its own.
+    """Panels that fit together: the real ones prepared, the cohorts at their sites or their own.
 
-    `remarks` are lines on what they have in common, for the user.
+    `remarks` and `warnings` are lines for the user: on what they have in common, and on what
+    is amiss.
     """
 
     prepared: Prepared
-    cohort: Panel
-    site_matched: bool
+    cohorts: tuple[PlacedCohort, ...]
     has_train: bool
     remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def key_of(self, cohort: PlacedCohort) -> str:
+        """Digest of the real panels and a cohort."""
+        content = self.prepared.facts.content
+        return digest_of([content, cohort.panel.digest, cohort.site_matched, self.has_train])
 
     @property
     def key(self) -> str:
         """Digest of all of it."""
-        return digest_of(
-            [self.prepared.facts.content, self.cohort.digest, self.site_matched, self.has_train]
-        )
+        return digest_of([self.key_of(cohort) for cohort in self.cohorts])
 
 
 @dataclass(frozen=True)
@@ -71,84 +110,135 @@ class SiteSettings:
         reference allele, if the panel has sites fixed for the alternate one and so lacks only
         those where nobody carries that; else what most of the training (else the real) people
         carry.
-    unread : int
-        Records of the synthetic file that were left out on reading: where they are as many as
-        the absent sites, these may be among them, and are not compared.
+    own : bool
+        Whether cohorts may have sites of their own, as a simulator's have: what needs common
+        sites is then left out. Those whose alleles are no bases may anyway.
     """
 
     min_maf: float = 0.01
     max_missing: float = 0.0
     absent: AbsentSites = "fixed"
-    unread: int = 0
+    own: bool = False
+
+
+@dataclass
+class _Notes:
+    """What is said on the way; of several cohorts each by its label."""
+
+    several: bool
+    skipped: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def skip(self, cohort: GivenCohort, counts: Mapping[str, int]) -> None:
+        """Count sites by reasons with `{}` in the place of the cohort's name."""
+        name = f"the panel {cohort.label}" if self.several else "the synthetic panel"
+        self.skipped |= {reason.format(name): n for reason, n in counts.items()}
+
+    def say(self, label: str, text: str, *, warning: bool = False) -> None:
+        lines = self.warnings if warning else self.remarks
+        lines.append(f"{label}: {text}" if self.several else text)
 
 
 def fit_together(
     real: Panel,
-    synthetic: Panel,
+    cohorts: Sequence[GivenCohort],
     train: Panel | None,
     settings: SiteSettings,
     ctx: RunContext,
     recombination_map: RecombinationMap | None = None,
     sequence: ReferenceSequence | None = None,
 ) -> Panels:
-    """Cut real, training and synthetic panel to common sites, and filter; see `evaluate`.
+    """Cut real, training and synthetic panels to common sites, and filter; see `evaluate`.
 
     Raises BenchError if they don't fit together, or if too little is left to compare.
     """
-    for name, panel in (("real", real), ("training", train), ("synthetic", synthetic)):
+    notes = _Notes(len(cohorts) > 1)
+    for name, panel in (("real", real), ("training", train)):
         if panel is not None:
             _check_people(name, panel, real.ploidy)
-    real, synthetic, train = _with_positions(real, synthetic, train)
-    skipped: dict[str, int] = {}
-    remarks: list[str] = []
+    for cohort in cohorts:
+        _check_people("synthetic", cohort.panel, real.ploidy)
+    real, cohorts, train = _with_positions(real, cohorts, train)
     learned = real
     if train is not None:
-        real, learned = _same_sites(real, train, skipped)
-        _refuse_trained_on(real, learned, remarks)
-    real_sites = real.n_sites
-    matched = match_sites(real, synthetic)
-    inside = _inside(real, synthetic)
-    site_matched = 0 < matched.n >= _MOSTLY * int(inside.sum())
-    if site_matched:
-        real, learned, cohort = _at_real_sites(
-            real, learned, synthetic, matched, inside, settings, skipped, remarks
-        )
-        _refuse_real_people(cohort, real, None if train is None else learned)
-    else:
-        cohort = _at_own_sites(synthetic, settings, skipped)
-        remarks.append(
-            f"{matched.n:,} of the {real_sites:,} real sites are among the synthetic panel's "
-            f"{synthetic.n_sites:,}: what compares site by site is left out"
-        )
-        real, learned, cohort = _over(real, learned, cohort, skipped, remarks)
+        real, learned = _same_sites(real, train, notes.skipped)
+        if kin := refuse_trained_on(real, learned):
+            notes.warnings.append(kin)
     missing = _too_missing(real, settings) | _too_missing(learned, settings)
-    skipped[_MISSING] = int(missing.sum())
-    if missing.any():
-        real, learned = real.select_sites(~missing), learned.select_sites(~missing)
-        cohort = cohort.select_sites(~missing) if site_matched else cohort
-    _check_left(real.n_sites, real_sites, skipped, remarks)
+    compared = np.ones(real.n_sites, bool)
+    placed: list[tuple[GivenCohort, Panel, NDArray[np.int64] | None]] = []
+    for cohort in cohorts:
+        matched = match_sites(real, cohort.panel)
+        inside = _inside(real, cohort.panel)
+        if 0 < matched.n >= _MOSTLY * int(inside.sum()):
+            chosen, panel = _at_real_sites(real, learned, cohort, matched, inside, settings, notes)
+            compared &= np.isin(np.arange(real.n_sites), chosen)
+            placed.append((cohort, panel, chosen))
+        else:
+            _check_own(real, cohort, matched, settings)
+            panel = _at_own_sites(cohort, settings, notes)
+            notes.say(
+                cohort.label,
+                f"{matched.n:,} of the {real.n_sites:,} real sites are among the synthetic panel's "
+                f"{cohort.panel.n_sites:,}: what compares site by site is left out",
+            )
+            panel, within = _over(real, cohort, panel, notes)
+            compared &= within
+            placed.append((cohort, panel, None))
+    notes.skipped[_MISSING] = int((missing & compared).sum())
+    compared &= ~missing
+    _check_left(int(compared.sum()), real.n_sites, notes)
     prepared = make_prepared(
-        train=learned,
-        holdout=real,
+        train=learned.select_sites(compared),
+        holdout=real.select_sites(compared),
         validation=np.empty(0, np.int64),
         recombination_map=recombination_map,
         sequence=sequence,
         min_maf=settings.min_maf,
         max_missing=settings.max_missing,
-        skipped={reason: n for reason, n in skipped.items() if n},
+        skipped={reason: n for reason, n in notes.skipped.items() if n},
         provenance={},
         ctx=ctx,
         keep_rare=True,
     )
-    if site_matched:
-        cohort = replace(
-            cohort,
-            ref=prepared.train.ref,
-            alt=prepared.train.alt,
-            contig=prepared.train.contig,
-            build=prepared.train.build,
-        )
-    return Panels(prepared, cohort, site_matched, train is not None, tuple(remarks))
+    fitted = tuple(
+        _fitted(cohort, panel, chosen, compared, prepared, train is not None, notes, ctx.seed)
+        for cohort, panel, chosen in placed
+    )
+    remarks, warnings = tuple(notes.remarks), tuple(notes.warnings)
+    return Panels(prepared, fitted, train is not None, remarks, warnings)
+
+
+def _fitted(
+    cohort: GivenCohort,
+    panel: Panel,
+    chosen: NDArray[np.int64] | None,
+    compared: NDArray[np.bool_],
+    prepared: Prepared,
+    has_train: bool,
+    notes: _Notes,
+    seed: int,
+) -> PlacedCohort:
+    """A cohort at the compared sites of its own or, `chosen`, of the real panel; who is in it."""
+    train, real = prepared.train, prepared.holdout
+    if chosen is None:
+        return PlacedCohort(cohort.label, _within(panel, real, cohort.label, notes), False)
+    panel = replace(
+        panel.select_sites(compared[chosen]),
+        ref=train.ref,
+        alt=train.alt,
+        contig=train.contig,
+        build=train.build,
+    )
+    refuse_same_file("real", panel, real)
+    if has_train:
+        refuse_same_file("training", panel, train)
+    found = likeness(panel, real, train if has_train else None, seed)
+    notes.say(cohort.label, found.remark)
+    for warning in found.warnings:
+        notes.say(cohort.label, warning, warning=True)
+    return PlacedCohort(cohort.label, panel, True, found.doubt)
 
 
 def _check_people(name: str, panel: Panel, ploidy: int) -> None:
@@ -169,14 +259,14 @@ def _check_people(name: str, panel: Panel, ploidy: int) -> None:
 def _at_real_sites(
     real: Panel,
     learned: Panel,
-    synthetic: Panel,
+    given: GivenCohort,
     matched: MatchedSites,
     inside: NDArray[np.bool_],
     settings: SiteSettings,
-    skipped: dict[str, int],
-    remarks: list[str],
-) -> tuple[Panel, Panel, Panel]:
-    """Real, training and synthetic panel at the real sites that the synthetic one is known at."""
+    notes: _Notes,
+) -> tuple[NDArray[np.int64], Panel]:
+    """The real sites that a cohort is known at, by index, and the cohort there."""
+    synthetic = given.panel
     there = np.zeros(real.n_sites, bool)
     there[matched.first] = True
     unlike = np.isin(real.positions, synthetic.positions) & ~there
@@ -187,7 +277,7 @@ def _at_real_sites(
         f"{synthetic.n_sites:,}"
     )
     n_absent = int(absent.sum())
-    if n_absent and settings.absent == "fixed" and n_absent > settings.unread:
+    if n_absent and settings.absent == "fixed" and n_absent > given.unread:
         remark += (
             f"; {n_absent:,} more lie within its region and count as fixed, as tools mean it that "
             "leave out sites at which nobody differs; for a tool that never had them: "
@@ -197,26 +287,79 @@ def _at_real_sites(
         cohort = _filled(cohort, learned.select_sites(there))
     elif n_absent and settings.absent == "fixed":
         remark += (
-            f"; {n_absent:,} more lie within its region and are not compared: {settings.unread:,} "
+            f"; {n_absent:,} more lie within its region and are not compared: {given.unread:,} "
             "of its records were left out on reading"
         )
-    remarks.append(remark)
+    notes.say(given.label, remark)
     if (~inside).sum() > _EDGE * real.n_sites:
-        remarks.append(
+        notes.say(
+            given.label,
             f"the synthetic panel covers {synthetic.positions[0]:,}-{synthetic.positions[-1]:,} "
             f"of the real region {real.positions[0]:,}-{real.positions[-1]:,}: "
-            f"{int((~inside).sum()):,} real sites outside are not compared"
+            f"{int((~inside).sum()):,} real sites outside are not compared",
         )
-    skipped |= {
-        "not in the synthetic panel": int((~there & ~unlike).sum()),
-        "only in the synthetic panel": synthetic.n_sites - matched.n - matched.other_alleles,
-        "other alleles in the synthetic panel": matched.other_alleles - matched.other_strand,
-        "other strand's alleles in the synthetic panel": matched.other_strand,
-    }
+    if matched.other_strand > _EDGE * (matched.n + matched.other_alleles):
+        notes.say(given.label, _strand_text(matched), warning=True)
+    if real.build and synthetic.build and real.build != synthetic.build:
+        text = f"its file says {synthetic.build}, the real one's {real.build}, yet positions agree"
+        notes.say(given.label, text, warning=True)
+    notes.skip(
+        given,
+        {
+            "not in {}": int((~there & ~unlike).sum()),
+            "only in {}": synthetic.n_sites - matched.n - matched.other_alleles,
+            "other alleles in {}": matched.other_alleles - matched.other_strand,
+            "other strand's alleles in {}": matched.other_strand,
+        },
+    )
     known = ~_too_missing(cohort, settings)
-    skipped[f"{_MISSING} in the synthetic panel"] = int((~known).sum())
-    chosen = np.flatnonzero(there)[known]
-    return real.select_sites(chosen), learned.select_sites(chosen), cohort.select_sites(known)
+    notes.skip(given, {f"{_MISSING} in {{}}": int((~known).sum())})
+    return np.flatnonzero(there)[known], cohort.select_sites(known)
+
+
+def _check_own(
+    real: Panel, cohort: GivenCohort, matched: MatchedSites, settings: SiteSettings
+) -> None:
+    """Refuse a cohort with few of the real sites, and say why they may be so few.
+
+    A simulator's is asked for; or known by alleles that are no bases.
+    """
+    panel = cohort.panel
+    if settings.own or not (np.isin(panel.ref, _NAMED) | np.isin(panel.alt, _NAMED)).any():
+        return
+    raise BenchError(
+        f"{cohort.label}: only {matched.n:,} of the {real.n_sites:,} real sites are among its "
+        f"{panel.n_sites:,}: {_difference(real, panel, matched)}",
+        hint="give panels of the same region, build and strand; --own-sites scores a simulator's "
+        "cohort, by what needs no common sites",
+    )
+
+
+def _difference(real: Panel, other: Panel, matched: MatchedSites) -> str:
+    """Why two panels have few sites in common, as far as contigs, builds and alleles tell."""
+    if not same_contig(real.contig, other.contig):
+        return f"they are of contig {other.contig}, the real ones of {real.contig}"
+    if real.build and other.build and real.build != other.build:
+        return f"its file says {other.build}, the real one's {real.build}"
+    if matched.other_strand > _MOSTLY * matched.other_alleles and matched.other_strand > matched.n:
+        return _strand_text(matched)
+    shift, n = common_shift(real.positions, other.positions)
+    if shift and n > _MOSTLY * min(300, other.n_sites):
+        return f"its positions are real ones moved by {shift:,} bp, as between builds of the genome"
+    if not _inside(real, other).any():
+        return (
+            f"they lie at {other.contig}:{other.positions[0]:,}-{other.positions[-1]:,}, the real "
+            f"ones at {real.positions[0]:,}-{real.positions[-1]:,}"
+        )
+    return "another build of the genome, or other sites"
+
+
+def _strand_text(matched: MatchedSites) -> str:
+    common = matched.n + matched.other_alleles
+    return (
+        f"at {matched.other_strand:,} of {common:,} common positions its alleles are the other "
+        f"strand's (of A/T and C/G sites, {matched.ambiguous:,}, the strand can't be told)"
+    )
 
 
 def _filled(cohort: Panel, learned: Panel) -> Panel:
@@ -237,11 +380,12 @@ def _filled(cohort: Panel, learned: Panel) -> Panel:
     )
 
 
-def _at_own_sites(synthetic: Panel, settings: SiteSettings, skipped: dict[str, int]) -> Panel:
+def _at_own_sites(given: GivenCohort, settings: SiteSettings, notes: _Notes) -> Panel:
     """A cohort at those of its own sites that are to be compared."""
+    synthetic = given.panel
     missing = _too_missing(synthetic, settings)
     chosen = ~missing & synthetic.common_sites(settings.min_maf)
-    skipped[f"{_MISSING} in the synthetic panel"] = int(missing.sum())
+    notes.skip(given, {f"{_MISSING} in {{}}": int(missing.sum())})
     if missing.sum() > (1 - _FEWEST) * synthetic.n_sites:
         raise BenchError(
             f"only {int((~missing).sum()):,} of the synthetic panel's {synthetic.n_sites:,} sites "
@@ -264,19 +408,19 @@ def _too_missing(panel: Panel, settings: SiteSettings) -> NDArray[np.bool_]:
     return too_missing
 
 
-def _check_left(left: int, n: int, skipped: Mapping[str, int], remarks: list[str]) -> None:
+def _check_left(left: int, n: int, notes: _Notes) -> None:
     """Refuse to score few of the real sites, and say loudly if it isn't most."""
     if left > _MOST * n:
         return
     reasons = {
         reason: count
-        for reason, count in skipped.items()
+        for reason, count in notes.skipped.items()
         if count and not reason.startswith("only in") and reason != _NOT_SHARED
     }
     why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
     text = f"only {left:,} of the {n:,} real sites can be compared" + (f": {why}" if why else "")
     if left >= max(2, _FEWEST * n):
-        remarks.append(f"warning: {text}")
+        notes.warnings.append(text)
         return
     missing = sum(count for reason, count in reasons.items() if reason.startswith(_MISSING))
     raise BenchError(
@@ -287,27 +431,28 @@ def _check_left(left: int, n: int, skipped: Mapping[str, int], remarks: list[str
     )
 
 
-def _inside(real: Panel, synthetic: Panel) -> NDArray[np.bool_]:
-    """Real sites between the synthetic panel's first and last."""
-    first, last = synthetic.positions[0], synthetic.positions[-1]
+def _inside(real: Panel, other: Panel) -> NDArray[np.bool_]:
+    """Sites of the one panel between the other's first and last."""
+    first, last = other.positions[0], other.positions[-1]
     inside: NDArray[np.bool_] = (real.positions >= first) & (real.positions <= last)
     return inside
 
 
 def _over(
-    real: Panel, learned: Panel, cohort: Panel, skipped: dict[str, int], remarks: list[str]
-) -> tuple[Panel, Panel, Panel]:
-    """Panels of other sites, cut to the region that they share.
+    real: Panel, given: GivenCohort, cohort: Panel, notes: _Notes
+) -> tuple[Panel, NDArray[np.bool_]]:
+    """A cohort of other sites laid over the real region, and which real sites it covers.
 
     A simulator's coordinates often start at 0: a cohort outside the real region is moved to
     its start. Unmoved, or compared with a longer region, it would seem to lack diversity.
     """
     first, last = int(real.positions[0]), int(real.positions[-1])
     begin, end = int(cohort.positions[0]), int(cohort.positions[-1])
-    if not ((cohort.positions >= first) & (cohort.positions <= last)).any():
-        remarks.append(
+    if not _inside(cohort, real).any():
+        notes.say(
+            given.label,
             f"its sites ({cohort.contig}:{begin}-{end}) lie outside the real region "
-            f"({real.contig}:{first}-{last}) and were moved to its start"
+            f"({real.contig}:{first}-{last}) and were moved to its start",
         )
         cohort = replace(cohort, positions=cohort.positions + (first - begin))
         begin, end = first, first + end - begin
@@ -319,43 +464,53 @@ def _over(
             f"{length:,} bp",
             hint="give the part that they share as --region",
         )
+    within = np.ones(real.n_sites, bool)
     if start - first + last - stop > _EDGE * length:
         within = (real.positions >= start) & (real.positions <= stop)
-        skipped["outside the synthetic panel's region"] = int((~within).sum())
-        remarks.append(
+        notes.skip(given, {"outside the region of {}": int((~within).sum())})
+        notes.say(
+            given.label,
             f"the synthetic panel covers {start}-{stop} of the real region {first}-{last}: "
-            "compared there"
+            "compared there",
         )
-        real, learned = real.select_sites(within), learned.select_sites(within)
-    if start - begin + end - stop > _EDGE * length:
-        within = (cohort.positions >= start) & (cohort.positions <= stop)
-        remarks.append(
-            f"{int((~within).sum()):,} of the synthetic panel's sites lie outside the real "
-            "region and are not compared"
-        )
-        cohort = cohort.select_sites(within)
-    return real, learned, cohort
+    return cohort, within
+
+
+def _within(cohort: Panel, real: Panel, label: str, notes: _Notes) -> Panel:
+    """A cohort of other sites without those beyond the real region, if they are many."""
+    within = _inside(cohort, real)
+    first, last = cohort.positions[0], cohort.positions[-1]
+    beyond = max(0, real.positions[0] - first) + max(0, last - real.positions[-1])
+    if beyond <= _EDGE * real.span:
+        return cohort
+    notes.say(
+        label,
+        f"{int((~within).sum()):,} of the synthetic panel's sites lie outside the real region and "
+        "are not compared",
+    )
+    return cohort.select_sites(within)
 
 
 def _with_positions(
-    real: Panel, synthetic: Panel, train: Panel | None
-) -> tuple[Panel, Panel, Panel | None]:
+    real: Panel, cohorts: Sequence[GivenCohort], train: Panel | None
+) -> tuple[Panel, Sequence[GivenCohort], Panel | None]:
     """The panels, those without positions (`.hapt` without a legend) matched by column.
 
     Raises BenchError where there are other numbers of columns.
     """
-    panels = {"real": real, "training": train, "synthetic": synthetic}
-    given = {name: panel for name, panel in panels.items() if panel is not None}
+    given = {"real": real} | ({} if train is None else {"training": train})
+    given |= {f"synthetic {i}": cohort.panel for i, cohort in enumerate(cohorts)}
     places = next((panel for panel in given.values() if not _is_numbered(panel)), real)
     origin = next(name for name, panel in given.items() if panel is places)
+    kinds = {name: name.partition(" ")[0] for name in given}
     for name, panel in given.items():
         if panel is places or not _is_numbered(panel):
             continue
         if panel.n_sites != places.n_sites:
             raise BenchError(
-                f"the {name} panel has no positions and {panel.n_sites:,} columns, the {origin} "
-                f"panel {places.n_sites:,} sites; columns are matched in order where there are "
-                "as many",
+                f"the {kinds[name]} panel has no positions and {panel.n_sites:,} columns, the "
+                f"{kinds[origin]} panel {places.n_sites:,} sites; columns are matched in order "
+                "where there are as many",
                 hint="put a .legend of the .hapt file's name beside it",
             )
         given[name] = replace(
@@ -366,7 +521,8 @@ def _with_positions(
             contig=places.contig,
             build=places.build,
         )
-    return given["real"], given["synthetic"], given.get("training")
+    placed = [replace(cohort, panel=given[f"synthetic {i}"]) for i, cohort in enumerate(cohorts)]
+    return given["real"], placed, given.get("training")
 
 
 def _is_numbered(panel: Panel) -> bool:
@@ -384,60 +540,11 @@ def _same_sites(real: Panel, train: Panel, skipped: dict[str, int]) -> tuple[Pan
     if matched.n < _MOSTLY * min(real.n_sites, train.n_sites) or matched.n == 0:
         raise BenchError(
             f"only {matched.n} of the training panel's {train.n_sites} sites are among the real "
-            f"one's {real.n_sites}; expected panels of the same sites"
+            f"one's {real.n_sites}; expected panels of the same sites: "
+            f"{_difference(real, train, matched)}"
         )
     skipped[_NOT_SHARED] = real.n_sites + train.n_sites - 2 * matched.n
     train = matched.second_at(train)
     real = real.select_sites(matched.first)
     train = replace(train, ref=real.ref, alt=real.alt, contig=real.contig, build=real.build)
     return real, train
-
-
-# --- people -------------------------------------------------------------------------------------
-
-
-def _refuse_trained_on(real: Panel, train: Panel, remarks: list[str]) -> None:
-    """Nobody may be among the real and among the training people, under whatever name."""
-    same = same_people(real, train)
-    if same.pairs.size:
-        n = same.pairs.shape[0]
-        raise BenchError(
-            f"{n:,} people are in the real and in the training panel, "
-            f"{_example(same, real, train)} among them ({n:,} of the {real.n_samples:,} real "
-            "people, by their genotypes); expected held-out people",
-            hint="leave them out of one",
-        )
-    if same.kin:
-        remarks.append(
-            f"warning: {same.kin:,} pairs of a real and a training person look like relatives: "
-            "copies of such training people resemble the real ones"
-        )
-
-
-def _refuse_real_people(cohort: Panel, real: Panel, train: Panel | None) -> None:
-    """The cohort may be copies of training people, but neither their file nor real people."""
-    same = same_people(cohort, real)
-    n = same.pairs.shape[0]
-    if n >= _FEWEST * min(cohort.n_samples, real.n_samples) and n:
-        raise BenchError(
-            f"{n:,} of the {cohort.n_samples:,} synthetic people are real people of the panel that "
-            f"they are to be compared with, by their genotypes: {_example(same, cohort, real)}",
-            hint="score against people whom the generator hasn't seen",
-        )
-    if train is None:
-        return
-    _, mine, theirs = np.intersect1d(cohort.samples, train.samples, return_indices=True)
-    equal = cohort.select_samples(mine).dosages() == train.select_samples(theirs).dosages()
-    n = int((equal.mean(axis=1) >= _MOST).sum()) if equal.size else 0
-    if n > _MOSTLY * cohort.n_samples:
-        raise BenchError(
-            f"the synthetic panel is the training panel: {n:,} of its {cohort.n_samples:,} people "
-            "have a training person's name and genotypes",
-            hint="give the file that the generator wrote",
-        )
-
-
-def _example(same: SamePeople, one: Panel, other: Panel) -> str:
-    """One of the pairs, by name."""
-    mine, theirs = one.samples[same.pairs[0, 0]], other.samples[same.pairs[0, 1]]
-    return str(mine) if mine == theirs else f"{mine} ({theirs} there)"

@@ -17,14 +17,16 @@ import haplobench
 from haplobench.data.consent import PeopleList
 from haplobench.errors import FormatError, PluginError, SuiteError
 from haplobench.files import expand_path, expand_variables, near_names, printable
-from haplobench.plugin import Need, Params
+from haplobench.plugin import GeneratorSpec, Need, Params
 from haplobench.registry import Registry, missing_needs
 from haplobench.results.records import FLOOR
 from haplobench.suite.schema import (
     DatasetEntry,
     Filters,
     GeneratorEntry,
+    Limits,
     MetricEntry,
+    Seeds,
     SplitSettings,
     Suite,
     SuiteFile,
@@ -231,6 +233,25 @@ def _revived(model: type[Params], values: Mapping[str, Any]) -> Params | None:
         return model.model_validate(values)
     except ValidationError:
         return None
+
+
+def control_entry(spec: GeneratorSpec, seeds: Seeds, limits: Limits) -> GeneratorEntry:
+    """A control as it is added to a suite; SuiteError where its parameters have no defaults."""
+    try:
+        params = spec.params.model_validate({})
+    except ValidationError as error:
+        wrong = "; ".join(f"{key_text(k)}: {text}" for k, text in explain(error, spec.params))
+        raise SuiteError([f"the control {spec.name} can't be added: {wrong}"]) from None
+    return GeneratorEntry(
+        label=spec.name,
+        name=spec.name,
+        role="control",
+        params=params.model_dump(mode="json", round_trip=True),
+        seeds=seeds,
+        limits=limits,
+        missing=tuple(missing_needs(spec.needs)),
+        optional=True,
+    )
 
 
 class SuiteChecker:
@@ -526,23 +547,11 @@ class SuiteChecker:
         return ()
 
     def _control(self, name: str, file: SuiteFile) -> GeneratorEntry | None:
-        spec = self.registry.generators[name]
         try:
-            params = spec.params.model_validate({})
-        except ValidationError as error:
-            wrong = "; ".join(f"{key_text(k)}: {text}" for k, text in explain(error, spec.params))
-            self.problem((), f"the control {name} can't be added: {wrong}")
+            return control_entry(self.registry.generators[name], file.seeds, file.limits)
+        except SuiteError as error:
+            self.problem((), str(error))
             return None
-        return GeneratorEntry(
-            label=name,
-            name=name,
-            role="control",
-            params=params.model_dump(mode="json", round_trip=True),
-            seeds=file.seeds,
-            limits=file.limits,
-            missing=tuple(missing_needs(spec.needs)),
-            optional=True,
-        )
 
     def _metrics(self) -> list[MetricEntry]:
         entries: dict[str, MetricEntry] = {}

@@ -17,7 +17,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
-from haplobench.data.contigs import same_contig
+from haplobench.data.contigs import build_of, same_contig
 from haplobench.data.formats.bgzf import check_index, index_offsets
 from haplobench.data.formats.collector import NO_ALLELE, Collector
 from haplobench.data.formats.options import (
@@ -300,6 +300,18 @@ class _Reader:
             np.stack(self.phase_sets) if self.phase_sets else None,
         )
         self._clear()
+
+
+def stated_build(path: Path, contig: str) -> str:
+    """The genome's build by a file's header, see `build_of`; empty where it says nothing."""
+    header = _open(path, path).raw_header
+    texts, length = re.findall(r"^##reference=(?:.*/)?([^/\n]+)$", header, re.M), 0
+    for line in re.findall(r"^##contig=<(.*)>$", header, re.M):
+        fields = dict(field.partition("=")[::2] for field in line.split(","))
+        if fields.get("ID") == contig:
+            texts.insert(0, fields.get("assembly", ""))
+            length = int(fields["length"]) if fields.get("length", "").isdecimal() else 0
+    return next(filter(None, map(build_of, texts)), "") or build_of("", contig, length)
 
 
 def _sets(path: Path, record: Any) -> NDArray[np.int64]:
