@@ -99,3 +99,23 @@ def test_a_cohort_does_not_depend_on_how_its_requests_are_cut(
     populations = [label.population for label in labels]
     assert len(set(populations)) > 1
     assert populations[:15] == populations[240:255]
+
+
+@pytest.mark.parametrize("ending", ["vcz", "vcf", "pgen"])
+def test_a_generator_that_gives_too_few_is_named(
+    run: Path,
+    ending: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual = generate._batches
+    monkeypatch.setattr(generate, "_batches", lambda *given: [next(iter(usual(*given)))[:3]])
+    to = tmp_path / f"cohort.{ending}"
+    with pytest.raises(SystemExit) as stop:
+        main(["generate", str(run), "-g", "independent", "-n", "8", "--to", str(to)])
+    assert stop.value.code
+    said = " ".join(capsys.readouterr().err.split())
+    assert "generator independent: 3 haplotypes, expected 8" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())

@@ -264,7 +264,7 @@ def same_as_plink(path: Path, found: Panel, counted: int | None) -> None:
         theirs = []
         # PLINK passes over control characters.
         mine = [re.sub(r"[\x00-\x1f]", "", str(each[i])).upper() for each in (found.ref, found.alt)]
-        if mine[0] == "0":  # not known
+        if mine[0] in ("0", "."):  # not known
             mine[0] = "N"
         for row in at[position]:
             calls = [re.split(r"[|/]", row[9 + people.index(name)]) for name in names]

@@ -112,6 +112,8 @@ def write_cohort(
                     raise PluginError(f"generator {spec.name}: {error}") from None
                 done += batch.shape[0]
                 tell(f"{noted.text}: {done:,} of {n:,} haplotypes")
+            if done != n:
+                raise PluginError(f"generator {spec.name}: {done} haplotypes, expected {n}")
             tell(f"{noted.text}: writing {to}")
         return Made(n, train.n_sites)
 
