@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import report_fixture
 from rich.console import Console
 
+from haplobench import FormatError
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import (
     PrivacyClaim,
@@ -265,3 +267,12 @@ def test_the_report_holds_the_figures(claimed_run: Path, tmp_path: Path) -> None
     assert page.count("Fidelity against claimed ε") >= 1
     assert "PRV" in page  # stated where the generator is described
     assert "claims-privacy.svg" in paths.markdown.read_text()
+
+
+def test_a_claim_that_none_can_be_is_one_line(claimed_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(claimed_run, tmp_path / "run"))
+    info = json.loads((folder / "run.json").read_text())
+    info["claims"][0]["delta"] = 7.0
+    (folder / "run.json").write_text(json.dumps(info))
+    with pytest.raises(FormatError, match=r"claims: chr1, .*delta is 7"):
+        read_claims(load_run(folder))

@@ -31,3 +31,18 @@ def test_numbers_that_no_float_holds_are_refused_by_their_key(number: float) -> 
         check_cost({**COST, "draws": [draw]}, path)
     with pytest.raises(FormatError, match=r"a.json: (datasets.*n_sites|datasets\S*): expected"):
         check_description({"datasets": {"chr1": {"n_sites": number}}}, path)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("claims", {"dataset": "d", "generator": "g", "unit": 5}),
+        ("claims", {"dataset": "d", "generator": "g", "delta": "small"}),
+        ("privacy_totals", {"datasets": [], "fits": 1}),
+        ("privacy_totals", {"datasets": ["d"], "fits": "many"}),
+        ("privacy_totals", {"datasets": ["d"], "without_bound": [3]}),
+    ],
+)
+def test_claims_of_other_types_are_refused_by_their_key(key: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match=rf"a.json: {key}\[0\]"):
+        check_description({key: [wrong]}, Path("a.json"))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from haplobench.errors import FormatError, PluginError
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary
 from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 from haplobench.results.table import Run, row_label
@@ -265,13 +266,20 @@ def _claim(entries: Sequence[Mapping[str, Any]], total: Total | None) -> Privacy
 
 
 def _statement(entry: Mapping[str, Any]) -> PrivacyStatement:
-    """A claim of run.json as what it was made of; older runs' lack some of it."""
+    """A claim of run.json as what it was made of; older runs' lack some of it.
+
+    Raises FormatError, naming dataset and generator, where it states what no claim can.
+    """
     from haplobench.plugin.privacy import PrivacyStatement
 
     known = {one.name for one in fields(PrivacyStatement)}
     given = {"unit": "record", "accountant": "unnamed", "sampling": "unstated", "delta": 0.0}
     given |= {key: value for key, value in entry.items() if key in known}
-    return PrivacyStatement.from_json(json.dumps(given))
+    try:
+        return PrivacyStatement.from_json(json.dumps(given))
+    except (PluginError, TypeError, ValueError, AttributeError) as error:
+        place = f"{entry.get('dataset')}, {entry.get('generator')}"
+        raise FormatError(f"run.json: claims: {place}: {error}") from None
 
 
 def epsilon_series(run: Run, claims: Mapping[str, PrivacyClaim]) -> list[EpsilonSeries]:

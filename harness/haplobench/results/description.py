@@ -285,6 +285,24 @@ class _Claim(_Part, kw_only=True):
     world_size: int | None = None
     epsilon: float | None = None
     delta: float | None = None
+    unit: str | None = None
+    accountant: str | None = None
+    sampling: str | None = None
+    mechanism: str | None = None
+    noise_source: str | None = None
+    no_bound: str | None = None
+
+
+class _PrivacyTotal(_Part, kw_only=True):
+    datasets: Annotated[list[str], msgspec.Meta(min_length=1)]
+    generator: str | None = None
+    world_size: int | None = None
+    epsilon: float | None = None
+    delta: float | None = None
+    fits: int | None = None
+    shadow_fits: int | None = None
+    method: str | None = None
+    without_bound: list[str] | None = None
 
 
 class _Cohort(_Part, kw_only=True):
@@ -313,6 +331,7 @@ class _Description(_Part, kw_only=True):
     generators: dict[str, _Generator] | None = None
     metrics: dict[str, _Metric] | None = None
     claims: list[_Claim] | None = None
+    privacy_totals: list[_PrivacyTotal] | None = None
     cohorts: list[_Cohort] | None = None
     verdict: dict[str, Any] | None = None
     isolation: _Isolation | None = None
