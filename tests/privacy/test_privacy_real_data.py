@@ -11,12 +11,11 @@ from haplobench.registry import resolve
 from haplobench.testing import example_context
 from haplobench_privacy.specs.attacks import (
     AUDIT,
-    KINSHIP,
     LEAK_LIST,
     MEMBERSHIP_INFERENCE,
     MEMBERSHIP_LIKELIHOOD,
 )
-from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, NEAREST_NEIGHBOURS
+from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, KINSHIP, NEAREST_NEIGHBOURS
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,9 @@ from functools import partial
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
-from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
+from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, evidence, info
 
 _lower = partial(SubmetricSpec, direction="lower")
-_evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
-# An attack that finds a training person before a held-out one two times of three matters.
-area = partial(
-    SubmetricSpec, direction="lower", ideal=0.5, min_effect=0.02, evidence=True, material=0.65
-)
-_info = partial(SubmetricSpec, direction="info")
 
 _VOVK = (
     "Vovk, V., Gammerman, A. & Shafer, G. Algorithmic learning in a random world. Springer (2005)"
@@ -44,10 +38,6 @@ _STEINKE = (
 _STADLER = (
     "Stadler, T., Oprisanu, B. & Troncoso, C. Synthetic data: anonymisation groundhog day. USENIX "
     "Security Symposium (2022)"
-)
-_MANICHAIKUL = (
-    "Manichaikul, A. et al. Robust relationship inference in genome-wide association studies. "
-    "Bioinformatics 26, 2867-2873 (2010)"
 )
 _CHEN = (
     "Chen, D., Yu, N., Zhang, Y. & Fritz, M. GAN-Leaks: a taxonomy of membership inference "
@@ -117,14 +107,14 @@ def common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
             f"{score} Standard error and interval after DeLong, p-value after Mann and Whitney.",
             headline=True,
         ),
-        _info(
+        info(
             "tpr_at_low_fpr",
             f"TPR at 1 % FPR ({kind})",
             "Share of training people found where 1 % of held-out people are called members (ROC "
             "interpolated between tied scores). Standard error and interval by bootstrap over "
             "people. With fewer than some hundreds of held-out people it says little.",
         ),
-        _info(
+        info(
             "advantage",
             f"Attacker's advantage ({kind})",
             "Largest difference between true and false positive rate over all thresholds (above 0 "
@@ -157,7 +147,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
             "Hamming distance to the nearest synthetic haplotype; equal scores are told apart by "
             "the distance of genotypes to the nearest synthetic person.",
         ),
-        _info(
+        info(
             "auc_nearest_haplotype",
             "AUC by nearer haplotype",
             "AUC where a person's score is minus the least d of their haplotypes.",
@@ -203,7 +193,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "q that of held-out people of other folds, minus the population's mean score, so that "
             "ancestry isn't mistaken for membership.",
         ),
-        _info(
+        info(
             "auc_candidates",
             "AUC, all candidates known",
             "The same with q the frequency among all real people together: an attacker who knows "
@@ -212,30 +202,30 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "what it says is that frequencies of a small panel are no secret, not that anybody's "
             "haplotypes are given away, so it is no evidence of a leak here.",
         ),
-        _info(
+        info(
             "auc_all_sites",
             "AUC, all sites",
             "The AUC at all sites, linked ones taken as independent, which weighs long haplotypes "
             "by their length.",
         ),
-        _info(
+        info(
             "auc_homer",
             "AUC, Homer's statistic",
             "The AUC at all sites by T = mean(D) / (sd(D) / sqrt(sites)), D = |y - q| - |y - p|, "
             "y the person's own frequency (0, 1/2, 1) at a site.",
         ),
-        _info(
+        info(
             "auc_haplotype",
             "AUC, single haplotypes",
             "The AUC of the likelihood ratio where single haplotypes are attacked; standard error "
             "over people, whose haplotypes aren't independent (Obuchowski 1997).",
         ),
-        _info(
+        info(
             "auc_uncentred",
             "AUC, ancestry left in",
             "The AUC without subtracting each population's mean.",
         ),
-        _info("independent_sites", "Independent sites", "Sites left after thinning by r²."),
+        info("independent_sites", "Independent sites", "Sites left after thinning by r²."),
     ),
 )
 
@@ -265,13 +255,13 @@ MEMBERSHIP_SHADOW = MetricSpec(
             "fitted on random halves of all people (each person's own gain shrunk to "
             "everybody's), variances pooled.",
         ),
-        _info(
+        info(
             "calibrated_tpr",
             "TPR at the shadows' threshold",
             "Share of training people above the score that 1 % of people exceed in shadow cohorts "
             "they weren't fitted on, each scored by the other shadows.",
         ),
-        _info(
+        info(
             "calibrated_fpr",
             "FPR at the shadows' threshold",
             "Share of held-out people above that score: 1 % if the threshold carries over.",
@@ -310,7 +300,7 @@ ATTRIBUTE_INFERENCE = MetricSpec(
     cohort="train",
     citations=(_STADLER,),
     submetrics=(
-        _evidence(
+        evidence(
             "leak",
             "Attribute leak",
             "Balanced accuracy (both alleles of a site weigh the same) of hidden alleles, by vote "
@@ -320,111 +310,32 @@ ATTRIBUTE_INFERENCE = MetricSpec(
             material=0.05,
             headline=True,
         ),
-        _info(
+        info(
             "accuracy_train",
             "Accuracy, training people",
             "That balanced accuracy of training people.",
         ),
-        _info(
+        info(
             "accuracy_holdout",
             "Accuracy, held-out people",
             "That balanced accuracy of held-out people.",
         ),
-        _info(
+        info(
             "gain_over_frequency",
             "Gain over the commoner allele",
             "Balanced accuracy of training people minus 1/2, that of guessing the commoner allele "
             "everywhere.",
         ),
-        _info(
+        info(
             "gain_over_reference",
             "Gain over a real reference",
             "Balanced accuracy of training people from as many synthetic haplotypes as are held "
             "out, minus that from the held-out haplotypes themselves.",
         ),
-        _info(
+        info(
             "hidden_sites",
             "Hidden sites",
             "Sites hidden, as evenly over strata of MAF as there are sites.",
-        ),
-    ),
-)
-
-
-def _degree(name: str, words: str, range_: str) -> tuple[SubmetricSpec, ...]:
-    return (
-        _info(
-            name,
-            words,
-            f"Share of synthetic people whose closest training relative has a kinship {range_}.",
-        ),
-        _info(f"holdout_{name}", f"{words}, held-out people", "The same share of held-out people."),
-        _info(
-            f"excess_{name}",
-            f"{words}, excess",
-            f"{words}: the share of synthetic people minus that of held-out people.",
-        ),
-    )
-
-
-KINSHIP = MetricSpec(
-    name="kinship",
-    version="2",
-    target="haplobench_privacy.neighbours:kinship",
-    summary=(
-        "Whether synthetic people look like relatives of training people, beyond how unseen "
-        "people of the same populations do: in a short region unrelated people can share as much "
-        "as relatives do genome-wide, so only the excess counts. 0 is none."
-    ),
-    family="privacy",
-    params=DistanceParams,
-    needs=(NUMBA,),
-    floor="holdout",
-    sites="all",
-    citations=(_MANICHAIKUL,),
-    figures=(
-        FigureSpec(
-            "kinship",
-            "Kinship with the closest training person",
-            "Cumulative share of synthetic people by KING-robust kinship with their closest "
-            "training person; grey: held-out real people. A line below the grey one is of people "
-            "nearer akin to training people than unseen people are.",
-            "haplobench_privacy.figures:draw_kinship",
-        ),
-    ),
-    submetrics=(
-        _evidence(
-            "duplicated_people",
-            "People with a double",
-            "Share of training people with a synthetic person (rows 2i and 2i + 1) of KING-robust "
-            "kinship of at least 2^-1.5 = .354, minus the held-out people's share; p-value after "
-            "Fisher.",
-            min_effect=0.02,
-            material=0.1,
-            headline=True,
-        ),
-        _evidence(
-            "related_people",
-            "People with a relative",
-            "The same with a kinship of at least 2^-3.5 = .0884: duplicates, first and second "
-            "degree.",
-            min_effect=0.02,
-            material=0.1,
-        ),
-        _info(
-            "excess_related",
-            "Excess of relatives",
-            "Share of synthetic people with a duplicate or a first- or second-degree relative in "
-            "train, minus the held-out people's share.",
-        ),
-        *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354"),
-        *_degree("first_degree", "First degree", "of .177 to .354"),
-        *_degree("second_degree", "Second degree", "of .0884 to .177"),
-        _info(
-            "closer_than_unseen",
-            "Closer than unseen",
-            "Probability that a synthetic person's closest training relative is closer than a "
-            "held-out person's (ties 1/2). Standard error after DeLong.",
         ),
     ),
 )
@@ -487,32 +398,32 @@ LEAK_LIST = MetricSpec(
             material=1.0,
             names=True,
         ),
-        _info(
+        info(
             "flagged_share",
             "Share of people flagged",
             "The same over the number of training people.",
         ),
-        _info(
+        info(
             "people_copied",
             "People copied whole",
             "Training people all of whose haplotypes one cohort person has, letter for letter, "
             "improbable or not.",
             unit="people",
         ),
-        _info(
+        info(
             "copies_named",
             "Copies that would be named",
             "Share of training people who would be flagged, were they alone copied whole: how far "
             "people differ at these sites. Under 80 % nobody flagged doesn't mean nobody copied.",
         ),
-        _info(
+        info(
             "fewest_flagged",
             "Fewest that stand out",
             "So many exposed people it takes for any to be flagged by standing out alone: a "
             "conformal p-value can't be under 1 / (held-out people + 1).",
             unit="people",
         ),
-        _info("least_q", "Least adjusted p-value", "Of the most exposed person."),
+        info("least_q", "Least adjusted p-value", "Of the most exposed person."),
     ),
 )
 
@@ -546,7 +457,7 @@ AUDIT = MetricSpec(
     cohort="train",
     citations=(_STEINKE,),
     submetrics=(
-        _info(
+        info(
             "epsilon_lower",
             "Audited ε",
             "Largest ε that right guesses of who of a pair (one training, one held-out person of "
@@ -555,23 +466,23 @@ AUDIT = MetricSpec(
             "for adding or removing a person, of which an exchange is two.",
             headline=True,
         ),
-        _info(
+        info(
             "epsilon_ceiling",
             "Largest ε that can be audited",
             "What it would be with every guess right: grows with the held-out people.",
         ),
-        _info(
+        info(
             "right_guesses",
             "Right guesses",
             "Share of right guesses in the test that gave the bound (in the first if none did).",
         ),
-        _info("pairs", "Pairs", "Coins guessed."),
-        _info(
+        info("pairs", "Pairs", "Coins guessed."),
+        info(
             "claimed_epsilon",
             "Claimed ε",
             "The ε that the generator claims; none where its noise can be repeated.",
         ),
-        _evidence(
+        evidence(
             "claim_refuted",
             "Claim refuted",
             "1 where the audited ε exceeds the claimed one, else 0; the p-value is that of the "
@@ -607,12 +518,12 @@ PRIVACY_STATEMENT = MetricSpec(
             headline=True,
         ),
         _lower("delta", "Claimed δ", "Probability up to which that bound may not hold."),
-        _info(
+        info(
             "least_client_epsilon",
             "Least client ε",
             "The smallest ε of any client of a federation; the claimed is the largest.",
         ),
-        _info("clients", "Clients", "Clients of the federation."),
+        info("clients", "Clients", "Clients of the federation."),
     ),
 )
 
@@ -621,7 +532,6 @@ SPECS = (
     MEMBERSHIP_LIKELIHOOD,
     MEMBERSHIP_SHADOW,
     ATTRIBUTE_INFERENCE,
-    KINSHIP,
     LEAK_LIST,
     AUDIT,
     PRIVACY_STATEMENT,

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from pydantic import Field
 
-from haplobench import MetricSpec, SubmetricSpec
+from haplobench import MetricSpec
 from haplobench_privacy.specs.attacks import (
     DELONG,
     MembershipParams,
-    area,
     common,
     roc_figure,
 )
-from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
-
-_evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
-_info = partial(SubmetricSpec, direction="info")
+from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, evidence, info
 
 _SHRINGARPURE = (
     "Shringarpure, S. S. & Bustamante, C. D. Privacy risks from genomic data-sharing beacons. "
@@ -81,7 +75,7 @@ RARE_ALLELES = MetricSpec(
             "the mean of all pairs, p how probable it is that the cohort, by its own allele counts "
             "and without LD, has the pair on a haplotype.",
         ),
-        _evidence(
+        evidence(
             "people_with_private",
             "People with a private allele in the cohort",
             "Share of training people of whom the cohort holds an allele that no other real person "
@@ -89,18 +83,18 @@ RARE_ALLELES = MetricSpec(
             min_effect=0.02,
             material=0.1,
         ),
-        _info(
+        info(
             "held_private",
             "Private alleles held",
             "Share of the alleles of one real person alone that the cohort has.",
         ),
-        _info("held_pairs", "Private pairs held", "Share of those pairs that the cohort has."),
-        _info(
+        info("held_pairs", "Private pairs held", "Share of those pairs that the cohort has."),
+        info(
             "private_alleles",
             "Private alleles",
             "Alleles that a single real person carries, in one or two copies.",
         ),
-        _info("private_pairs", "Private pairs", "Pairs as above."),
+        info("private_pairs", "Private pairs", "Pairs as above."),
     ),
 )
 
@@ -153,7 +147,7 @@ MEMBERSHIP_DENSITY = MetricSpec(
             "to the real people of the other four folds: after LOGAN, whose discriminator is a "
             "neural network.",
         ),
-        _info("windows", "Windows", "Windows that the discriminator sees."),
+        info("windows", "Windows", "Windows that the discriminator sees."),
     ),
 )
 

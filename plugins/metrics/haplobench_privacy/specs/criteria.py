@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from pydantic import Field
 
 from haplobench import MetricSpec, SubmetricSpec
-from haplobench_privacy.specs.attacks import area
-from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams
-
-_info = partial(SubmetricSpec, direction="info")
+from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, info
 
 _ARTICLE_29 = (
     "Article 29 Data Protection Working Party. Opinion 05/2014 on anonymisation techniques, "
@@ -41,15 +36,15 @@ class SinglingOutParams(DistanceParams):
 
 def _rates(success: str) -> tuple[SubmetricSpec, ...]:
     return (
-        _info("success", "Success", f"{success} Wilson's interval."),
-        _info("control", "Success, held-out people", "The same of held-out people."),
-        _info(
+        info("success", "Success", f"{success} Wilson's interval."),
+        info("control", "Success, held-out people", "The same of held-out people."),
+        info(
             "risk",
             "Risk",
             "(success - control) / (1 - control), of the middles of Wilson's intervals, kept "
             "within 0 and 1, as Giomi et al. (2023) define it.",
         ),
-        _info("baseline", "Success of guessing", "The same of an attacker who guesses at random."),
+        info("baseline", "Success of guessing", "The same of an attacker who guesses at random."),
     )
 
 
@@ -119,7 +114,7 @@ SINGLING_OUT = MetricSpec(
             "Share of predicates that fit exactly one of as many training people as are held out "
             "(the larger side counts as drawn to the size of the smaller)."
         ),
-        _info("predicates", "Predicates", "Different predicates tried."),
+        info("predicates", "Predicates", "Different predicates tried."),
     ),
 )
 

@@ -8,9 +8,13 @@ from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
 
-_evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
+evidence = partial(SubmetricSpec, direction="lower", ideal=0.0, evidence=True)
+# An attack that finds a training person before a held-out one two times of three matters.
+area = partial(
+    SubmetricSpec, direction="lower", ideal=0.5, min_effect=0.02, evidence=True, material=0.65
+)
 _closer = partial(SubmetricSpec, direction="closer")
-_info = partial(SubmetricSpec, direction="info")
+info = partial(SubmetricSpec, direction="info")
 
 NUMBA = Module("numba", "haplobench[metrics]")
 
@@ -30,6 +34,10 @@ class DistanceParams(Params):
 _YALE = (
     "Yale, A. et al. Generation and evaluation of privacy preserving synthetic health data. "
     "Neurocomputing 416, 244-255 (2020)"
+)
+_MANICHAIKUL = (
+    "Manichaikul, A. et al. Robust relationship inference in genome-wide association studies. "
+    "Bioinformatics 26, 2867-2873 (2010)"
 )
 _YELMEN = (
     "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. PLoS "
@@ -88,12 +96,12 @@ ADVERSARIAL_ACCURACY = MetricSpec(
             min_effect=0.03,
             headline=True,
         ),
-        _info(
+        info(
             "aa_truth_strict",
             "AA truth, ties as 0",
             "AA truth with a tie counted 0, as Yale et al. define it.",
         ),
-        _info(
+        info(
             "aa_syn_strict",
             "AA synthetic, ties as 0",
             "AA synthetic with a tie counted 0, as Yale et al. define it.",
@@ -117,7 +125,7 @@ PRIVACY_LOSS = MetricSpec(
     sites="all",
     citations=(_YALE,),
     submetrics=(
-        _evidence(
+        evidence(
             "privacy_loss",
             "Privacy loss",
             "Mean of AA truth and AA synthetic against the holdout, minus the same against the "
@@ -126,12 +134,12 @@ PRIVACY_LOSS = MetricSpec(
             material=0.1,
             headline=True,
         ),
-        _info(
+        info(
             "train_aa_truth",
             "AA truth against train",
             "AA truth with training haplotypes in place of the held-out ones.",
         ),
-        _info(
+        info(
             "train_aa_syn",
             "AA synthetic against train",
             "AA synthetic with training haplotypes in place of the held-out ones.",
@@ -176,7 +184,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
             headline=True,
             family="fidelity",
         ),
-        _info(
+        info(
             "distance_ratio",
             "Nearest distance, train/holdout",
             "Mean Hamming distance of a synthetic haplotype to its nearest training haplotype "
@@ -184,7 +192,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
             "size of the smaller (exact expectation over all subsamples). A copy of N training "
             "haplotypes scores 1 - n / N with n held-out ones.",
         ),
-        _evidence(
+        evidence(
             "copied_haplotypes",
             "People copied verbatim",
             "Share of training people of whom a haplotype is in the cohort, identical at every "
@@ -193,41 +201,41 @@ NEAREST_NEIGHBOURS = MetricSpec(
             material=0.1,
             headline=True,
         ),
-        _info(
+        info(
             "exact_copies",
             "Exact copies",
             "Share of synthetic haplotypes identical to a training haplotype at every site.",
         ),
-        _info(
+        info(
             "holdout_exact_copies",
             "Exact copies, held-out people",
             "Share of held-out haplotypes identical to a training haplotype.",
         ),
-        _info(
+        info(
             "excess_copies",
             "Excess of exact copies",
             "Exact copies minus the held-out people's own share.",
         ),
-        _info(
+        info(
             "near_share",
             "Within 1st percentile",
             "Share of synthetic haplotypes whose nearest training haplotype is at most as far as "
             "the 1st percentile of the held-out haplotypes' nearest training distances.",
         ),
-        _info(
+        info(
             "excess_near",
             "Excess within 1st percentile",
             "That share minus the held-out haplotypes' own (above 1 % where distances tie). Where "
             "1 % of held-out haplotypes or more are exact copies this is the excess of exact "
             "copies again, and near copies show in the nearest distance.",
         ),
-        _info(
+        info(
             "train_distance",
             "Nearest training distance",
             "Median Hamming distance of synthetic haplotypes to the nearest training haplotype.",
             unit="sites",
         ),
-        _info(
+        info(
             "holdout_train_distance",
             "Nearest training distance, held-out people",
             "Median Hamming distance of held-out haplotypes to the nearest training haplotype.",
@@ -284,51 +292,51 @@ COPIED_TRACTS = MetricSpec(
             headline=True,
             family="fidelity",
         ),
-        _info(
+        info(
             "matched_ratio",
             "Longest tract, train/holdout",
             "Mean longest exact match of a synthetic haplotype, in sites, with training "
             "haplotypes over that with held-out ones, at equal numbers of both (disjoint seeded "
             "parts of the larger side, averaged).",
         ),
-        _info(
+        info(
             "excess_long",
             "Excess of long tracts",
             "Share of synthetic haplotypes whose longest match with a training haplotype is at "
             "least as long as the 99th percentile of the held-out haplotypes', minus their own "
             "share (above 1 % where lengths tie).",
         ),
-        _info(
+        info(
             "tract_sites",
             "Longest tract",
             "Median longest exact match of synthetic with training haplotypes.",
             unit="sites",
         ),
-        _info(
+        info(
             "holdout_tract_sites",
             "Longest tract, held-out people",
             "Median longest exact match of held-out with training haplotypes.",
             unit="sites",
         ),
-        _info(
+        info(
             "tract_bp",
             "Longest tract (physical)",
             "Median physical length, first to last site, of the longest such match.",
             unit="bp",
         ),
-        _info(
+        info(
             "holdout_tract_bp",
             "Longest tract (physical), held-out people",
             "The same of held-out haplotypes.",
             unit="bp",
         ),
-        _info(
+        info(
             "tract_cm",
             "Longest tract (genetic)",
             "Median genetic length of the longest such match; needs a recombination map.",
             unit="cM",
         ),
-        _info(
+        info(
             "holdout_tract_cm",
             "Longest tract (genetic), held-out people",
             "The same of held-out haplotypes.",
@@ -337,4 +345,84 @@ COPIED_TRACTS = MetricSpec(
     ),
 )
 
-SPECS = (ADVERSARIAL_ACCURACY, PRIVACY_LOSS, NEAREST_NEIGHBOURS, COPIED_TRACTS)
+
+def _degree(name: str, words: str, range_: str) -> tuple[SubmetricSpec, ...]:
+    return (
+        info(
+            name,
+            words,
+            f"Share of synthetic people whose closest training relative has a kinship {range_}.",
+        ),
+        info(f"holdout_{name}", f"{words}, held-out people", "The same share of held-out people."),
+        info(
+            f"excess_{name}",
+            f"{words}, excess",
+            f"{words}: the share of synthetic people minus that of held-out people.",
+        ),
+    )
+
+
+KINSHIP = MetricSpec(
+    name="kinship",
+    version="2",
+    target="haplobench_privacy.neighbours:kinship",
+    summary=(
+        "Whether synthetic people look like relatives of training people, beyond how unseen "
+        "people of the same populations do: in a short region unrelated people can share as much "
+        "as relatives do genome-wide, so only the excess counts. 0 is none."
+    ),
+    family="privacy",
+    params=DistanceParams,
+    needs=(NUMBA,),
+    floor="holdout",
+    sites="all",
+    citations=(_MANICHAIKUL,),
+    figures=(
+        FigureSpec(
+            "kinship",
+            "Kinship with the closest training person",
+            "Cumulative share of synthetic people by KING-robust kinship with their closest "
+            "training person; grey: held-out real people. A line below the grey one is of people "
+            "nearer akin to training people than unseen people are.",
+            "haplobench_privacy.figures:draw_kinship",
+        ),
+    ),
+    submetrics=(
+        evidence(
+            "duplicated_people",
+            "People with a double",
+            "Share of training people with a synthetic person (rows 2i and 2i + 1) of KING-robust "
+            "kinship of at least 2^-1.5 = .354, minus the held-out people's share; p-value after "
+            "Fisher.",
+            min_effect=0.02,
+            material=0.1,
+            headline=True,
+        ),
+        evidence(
+            "related_people",
+            "People with a relative",
+            "The same with a kinship of at least 2^-3.5 = .0884: duplicates, first and second "
+            "degree.",
+            min_effect=0.02,
+            material=0.1,
+        ),
+        info(
+            "excess_related",
+            "Excess of relatives",
+            "Share of synthetic people with a duplicate or a first- or second-degree relative in "
+            "train, minus the held-out people's share.",
+        ),
+        *_degree("duplicates", "Duplicates", "of at least 2^-1.5 = .354"),
+        *_degree("first_degree", "First degree", "of .177 to .354"),
+        *_degree("second_degree", "Second degree", "of .0884 to .177"),
+        info(
+            "closer_than_unseen",
+            "Closer than unseen",
+            "Probability that a synthetic person's closest training relative is closer than a "
+            "held-out person's (ties 1/2). Standard error after DeLong.",
+        ),
+    ),
+)
+
+
+SPECS = (ADVERSARIAL_ACCURACY, PRIVACY_LOSS, NEAREST_NEIGHBOURS, COPIED_TRACTS, KINSHIP)
