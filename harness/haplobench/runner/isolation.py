@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -144,7 +145,9 @@ class Witness:
 
     What the harness stores is sealed: its digest is kept in memory. What lay there before is
     sealed when it is first used, unless the file system says that it changed while such a stage
-    ran. Times are those of the file system, which no program sets back as it does a file's.
+    ran. Times are those of the file system, which no program sets back as it does a file's. Where
+    another harness shares the store, changes may be its own: they are made again, and blamed on
+    nobody.
     """
 
     def __init__(self, root: Path, modules: Iterable[str]) -> None:
@@ -153,6 +156,21 @@ class Witness:
         self._lock = threading.Lock()
         self._digests: dict[Path, str] = {}
         self._watched: list[list[int]] = []
+        root.mkdir(parents=True, exist_ok=True)
+        self._door = (root / "harnesses").open("a")
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._door, fcntl.LOCK_SH)
+        os.utime(self._door.fileno())
+
+    def _alone(self, since: int) -> bool:
+        """Whether no other harness works on the store, or has come to it since then (ns)."""
+        try:
+            # All hold it together; whoever gets it alone is alone. It is shared again at once.
+            fcntl.flock(self._door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.flock(self._door, fcntl.LOCK_SH)
+        return os.fstat(self._door.fileno()).st_ctime_ns < since
 
     def _now(self) -> int:
         with tempfile.TemporaryFile(dir=self._root) as file:
@@ -164,7 +182,7 @@ class Witness:
         changed: list[Path] = []
         with self._lock:
             span = [self._now(), 0]
-            alone = all(end for _, end in self._watched)
+            alone = all(end for _, end in self._watched) and self._alone(span[0])
             begun = len(self._watched)
             self._watched.append(span)
         try:
@@ -173,7 +191,7 @@ class Witness:
             with self._lock:
                 span[1] = self._now()
                 sealed = list(self._digests.items())
-                if alone and len(self._watched) == begun + 1:
+                if alone and len(self._watched) == begun + 1 and self._alone(span[0]):
                     changed += [
                         path
                         for path, digest in sealed
