@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from pydantic import Field
@@ -97,10 +98,15 @@ def roc_figure(name: str) -> FigureSpec:
     )
 
 
-def common(kind: str, score: str) -> tuple[SubmetricSpec, ...]:
-    """What every attack reports: `kind` for titles, `score` what it scores people by, in words."""
+def common(
+    kind: str, score: str, number: Callable[..., SubmetricSpec] = area
+) -> tuple[SubmetricSpec, ...]:
+    """What every attack reports: `kind` for titles, `score` what it scores people by, in words.
+
+    `number`: what its AUC is, evidence or information.
+    """
     return (
-        area(
+        number(
             "auc",
             f"AUC ({kind})",
             f"Probability that a training person scores above a held-out one (ties 1/2); "
@@ -175,7 +181,9 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     summary=(
         "Whether allele frequencies of the synthetic cohort give training people away, as those "
         "of a pool of DNA do. 0.5 is guessing; intervals leave out the error of the reference, "
-        "which held-out people make up and which the floor's spread shows."
+        "which held-out people make up and which the floor's spread shows. It finds the people of "
+        "anything that has a small panel's frequencies, sites drawn independently included, and "
+        "is told for information: no evidence that somebody's haplotypes are given away."
     ),
     family="privacy",
     params=LikelihoodParams,
@@ -192,6 +200,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "haplotypes of x log(p/q) + (1 - x) log((1 - p)/(1 - q)), p the synthetic frequency, "
             "q that of held-out people of other folds, minus the population's mean score, so that "
             "ancestry isn't mistaken for membership.",
+            info,
         ),
         info(
             "auc_candidates",
@@ -199,8 +208,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
             "The same with q the frequency among all real people together: an attacker who knows "
             "every candidate, and not which of them were trained on. It finds the training people "
             "of any cohort that has their exact frequencies, sites drawn independently included: "
-            "what it says is that frequencies of a small panel are no secret, not that anybody's "
-            "haplotypes are given away, so it is no evidence of a leak here.",
+            "frequencies of a small panel are no secret.",
         ),
         info(
             "auc_all_sites",
