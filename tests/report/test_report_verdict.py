@@ -130,6 +130,15 @@ def test_nobody_is_best_where_all_leak() -> None:
     assert _verdicts({"a": (GOOD, leak), "b": (GOOD, leak)}).best == ()
 
 
+def test_nobody_is_best_who_is_not_faithful() -> None:
+    leak: list[Band] = ["leak", "unseen", "unseen"]
+    said = lead(_verdicts({"poor": (["far"] * 5, CLEAR), "leaky": (GOOD, leak)}))
+    assert said.startswith("Best: none, for poor, the first by rank, is not faithful."), said
+    assert lead(_verdicts({"fair": (GOOD, CLEAR), "poor": (["far"] * 5, CLEAR)})).startswith(
+        "Best: fair (faithful: yes; leaks: not seen)."
+    )
+
+
 def test_the_leaderboard_has_the_say_in_who_is_best(demo: Summary) -> None:
     boards = leaderboards(demo)
     whole = [board for board in boards if board.scope == "all"]

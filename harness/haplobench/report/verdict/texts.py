@@ -51,8 +51,10 @@ def lead(verdicts: DatasetVerdicts) -> str:
     best = [
         f"{row.generator} (faithful: {row.faithful.answer}; leaks: {row.leaks.answer})"
         for row in verdicts.rows
-        if row.generator in verdicts.best
+        if row.generator in verdicts.best and row.faithful.answer != "no"
     ]
+    if verdicts.best and not best:
+        best = [f"none, for {' and '.join(verdicts.best)}, the first by rank, is not faithful"]
     parts = [
         ("Best", best),
         ("Leak", verdicts.labels("yes")),

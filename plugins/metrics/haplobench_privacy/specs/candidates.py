@@ -139,13 +139,15 @@ MEMBERSHIP_DENSITY = MetricSpec(
             "principal components of sites in linkage equilibrium (MAF of 5 % or more), minus the "
             "population's mean: DOMIAS.",
         ),
-        area(
+        info(
             "auc_discriminator",
             "AUC (discriminator)",
-            "The same where the score is how synthetic a ridge regression takes both haplotypes to "
-            "be, by the haplotypes in windows of 16 common sites; it was fitted to the cohort and "
-            "to the real people of the other four folds: after LOGAN, whose discriminator is a "
-            "neural network.",
+            "For information: the same where the score is how synthetic a ridge regression takes "
+            "both haplotypes to be, by the haplotypes in windows of 16 common sites; it was fitted "
+            "to the cohort and to the real people of the other four folds: after LOGAN, whose "
+            "discriminator is a neural network. Where sites were chosen among the training people, "
+            "held-out people look less like any cohort, and real people score above 0.5, too: see "
+            "the floor.",
         ),
         info("windows", "Windows", "Windows that the discriminator sees."),
     ),

@@ -1,0 +1,7 @@
+"""Metrics of association studies and polygenic scores."""
+
+from __future__ import annotations
+
+from haplobench import MetricSpec
+
+SPECS: tuple[MetricSpec, ...] = ()
