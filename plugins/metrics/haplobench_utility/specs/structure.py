@@ -2,6 +2,136 @@
 
 from __future__ import annotations
 
-from haplobench import MetricSpec
+from functools import partial
 
-SPECS: tuple[MetricSpec, ...] = ()
+from pydantic import Field
+
+from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+
+_lower = partial(SubmetricSpec, direction="lower", ideal=0.0)
+_higher = partial(SubmetricSpec, direction="higher", ideal=1.0)
+_closer = partial(SubmetricSpec, direction="closer")
+_info = partial(SubmetricSpec, direction="info")
+
+_NUMBA = Module("numba", "haplobench[metrics]")
+_SKLEARN = Module("sklearn", "haplobench[metrics]")
+
+
+class AncestryParams(Params):
+    """Parameters of `ancestry`.
+
+    components : principal components that the classifier sees; of few people a quarter as many.
+    min_people : people that a label must have among the training and among the held-out people.
+    real_draws : panels of real people that the synthetic cohort's accuracy is divided by.
+    admixed_people : made of held-out haplotypes, for proportions and local ancestry.
+    generations : since their ancestors mixed; null: three changes of ancestry on a haplotype.
+    references : haplotypes of each label that local ancestry is painted with, at most.
+    painted_sites : sites that local ancestry is painted at, evenly chosen from more.
+    """
+
+    components: int = Field(50, ge=1, le=500)
+    min_people: int = Field(5, ge=2)
+    real_draws: int = Field(6, ge=1, le=100)
+    admixed_people: int = Field(20, ge=1, le=10_000)
+    generations: float | None = Field(None, gt=0)
+    references: int = Field(200, ge=1)
+    painted_sites: int = Field(2500, ge=2)
+
+
+ANCESTRY = MetricSpec(
+    name="ancestry",
+    version="1",
+    target="haplobench_utility.ancestry:ancestry",
+    summary=(
+        "Whether a cohort can stand for real people where ancestry is inferred: it trains a "
+        "classifier that is asked of held-out people, and is the reference panel by which admixed "
+        "people's proportions and the ancestry of their stretches are told."
+    ),
+    family="utility",
+    params=AncestryParams,
+    phased=False,
+    needs=(_SKLEARN, _NUMBA),
+    submetrics=(
+        _higher(
+            "accuracy_ratio",
+            "Ancestry trained on it, × real",
+            "Balanced accuracy of superpopulations called for held-out people by a classifier "
+            "trained on the cohort, over the mean of the same trained on as many training people. "
+            "A cohort without two labels trains none: for it stands one in the number of labels, "
+            "what guessing gives.",
+            min_effect=0.02,
+            headline=True,
+        ),
+        _higher(
+            "accuracy",
+            "Ancestry trained on it, accuracy",
+            "Mean over superpopulations of the share of held-out people who are called right by a "
+            "linear discriminant of the cohort's principal components, trained on the cohort.",
+            min_effect=0.02,
+        ),
+        _info(
+            "accuracy_real",
+            "Ancestry trained on real, accuracy",
+            "The same of classifiers trained on as many training people, mean over draws.",
+        ),
+        _higher(
+            "recall",
+            "Ancestry trained on it, by superpopulation",
+            "Share of the held-out people of one superpopulation who are called right.",
+            min_effect=0.05,
+        ),
+        _closer(
+            "reverse_difference",
+            "Ancestry trained on real, difference",
+            "Balanced accuracy of the cohort's own labels by a classifier trained on the held-out "
+            "people, less that of the training people's. Above 0 the cohort's populations are "
+            "further apart than real ones, below they run together.",
+            ideal=0.0,
+            min_effect=0.02,
+        ),
+        _higher(
+            "population_accuracy_ratio",
+            "Populations trained on it, × real",
+            "As the ratio of superpopulations, of populations.",
+            min_effect=0.05,
+        ),
+        _lower(
+            "proportions_rmse",
+            "Admixture proportions, RMSE",
+            "Root mean square error of the proportions of admixed people, made of held-out "
+            "haplotypes, by the cohort's allele frequencies (maximum likelihood, sites taken as "
+            "independent).",
+            min_effect=0.005,
+        ),
+        _higher(
+            "local_accuracy",
+            "Local ancestry, accuracy",
+            "Share of the sites of the same people's haplotypes whose superpopulation is the most "
+            "probable one by a copying model with the cohort as reference; mean over "
+            "superpopulations.",
+            min_effect=0.01,
+        ),
+        _higher(
+            "local_recall",
+            "Local ancestry, by superpopulation",
+            "The share among sites of one superpopulation.",
+            min_effect=0.02,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "ancestry-confusion",
+            "Ancestry called by a classifier trained on each cohort",
+            "Held-out people of each superpopulation (rows) by what a classifier trained on the "
+            "cohort calls them (columns), in percent of the row; floor: trained on real people.",
+            "haplobench_utility.structure_figures:draw_confusion",
+        ),
+    ),
+    citations=(
+        "Alexander and Lange 2011, doi:10.1186/1471-2105-12-246 (ADMIXTURE, supervised)",
+        "Price et al. 2009, doi:10.1371/journal.pgen.1000519 (HAPMIX)",
+        "Li and Stephens 2003, doi:10.1093/genetics/165.4.2213",
+    ),
+)
+
+SPECS: tuple[MetricSpec, ...] = (ANCESTRY,)

@@ -1,0 +1,77 @@
+"""What several metrics of utility share: what is remembered, notes, and people with labels."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import Measurement, Panel
+from haplobench.data.split import stratified_sample
+
+Level = Literal["population", "superpopulation"]
+_T = TypeVar("_T")
+_MEMORY_ENTRIES = 32
+_memory: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+def remember(key: Hashable, compute: Callable[[], _T]) -> _T:
+    """What `compute()` gave for `key` in this process, which measures several draws.
+
+    Keep `key` to what decides the result: digests and parameters. The 32 used last are kept.
+    """
+    if key not in _memory:
+        _memory[key] = compute()
+        while len(_memory) > _MEMORY_ENTRIES:
+            _memory.popitem(last=False)
+    _memory.move_to_end(key)
+    value: _T = _memory[key]
+    return value
+
+
+def measured(
+    value: float | None, n: int, why_not: str, note: str = "", **labels: str
+) -> Measurement:
+    """A measurement; or one that is not applicable, for the reason `why_not`."""
+    if value is None or not np.isfinite(value):
+        return Measurement(None, n, labels=labels, note=why_not)
+    return Measurement(float(value), n, labels=labels, note=note)
+
+
+def noted(*parts: str) -> str:
+    """Parts of a note that aren't empty, as one."""
+    return "; ".join(part for part in parts if part)
+
+
+def as_many(train: Panel, holdout: Panel, n: int, key: str) -> Panel:
+    """`n` training people, of the populations that are held out: what a floor's draw is.
+
+    `key` seeds the draw.
+    """
+    everyone = np.arange(train.n_samples, dtype=np.int64)
+    chosen = stratified_sample(train, everyone, n, key, holdout, whole_families=False)
+    return train.select_samples(chosen)
+
+
+def common_labels(level: Level, least: int, *panels: Panel) -> NDArray[np.str_]:
+    """Labels that at least so many people of each panel have, sorted: (n,) str."""
+    shared: set[str] | None = None
+    for panel in panels:
+        names, sizes = np.unique(getattr(panel, level), return_counts=True)
+        mine = set(names[(sizes >= least) & (names != "")].tolist())
+        shared = mine if shared is None else shared & mine
+    return np.array(sorted(shared or ()), np.str_)
+
+
+def by_label(
+    level: Level, values: Mapping[str, tuple[float, int]], why_not: str, n: int
+) -> Measurement | list[Measurement]:
+    """A measurement for each label's value and number; not applicable where there is none."""
+    if not values:
+        return Measurement(None, n, note=why_not)
+    return [
+        measured(value, size, why_not, **{level: name}) for name, (value, size) in values.items()
+    ]

@@ -1,0 +1,36 @@
+"""Figures of ancestry, selection and demography draw what the series hold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from haplobench import CohortSeries
+from haplobench.report.style import FigureStyle
+from haplobench_utility.structure_figures import draw_confusion
+
+STYLE = FigureStyle(order=("vae", "markov"))
+
+
+def test_confusion_is_the_mean_over_draws_and_leaves_out_who_calls_nobody() -> None:
+    def cohort(label: str, replicate: int, right: float) -> CohortSeries:
+        table = {
+            "truth": np.array(["AFR", "AFR", "EUR", "EUR"]),
+            "called": np.array(["AFR", "EUR", "AFR", "EUR"]),
+            "share": np.array([right, 1 - right, 1 - right, right]),
+        }
+        role = "floor" if label == "floor" else "generator"
+        return CohortSeries(label, role, 1, replicate, {"confusion": table})
+
+    nobody = cohort("markov", 0, np.nan)
+    assert draw_confusion([nobody], STYLE) is None
+    chart = draw_confusion([cohort("vae", 0, 1), cohort("vae", 1, 0.5), nobody], STYLE)
+    assert chart is not None
+    rows = chart.to_dict()["data"]["values"]
+    assert {row["cohort"] for row in rows} == {"vae"}
+    shares = {(row["truth"], row["called"]): row["percent"] for row in rows}
+    assert shares == {
+        ("AFR", "AFR"): 75,
+        ("AFR", "EUR"): 25,
+        ("EUR", "AFR"): 25,
+        ("EUR", "EUR"): 75,
+    }
