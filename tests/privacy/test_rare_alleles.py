@@ -69,7 +69,8 @@ def test_private_alleles_and_pairs_are_those_of_a_loop(
     if private:
         assert of(found, "held_private").value == synthetic[:, private].any(axis=0).mean()
 
-    usable = [j for j in range(90) if 2 <= copies[j] <= max(2, 0.05 * 70)]
+    least = 1.5 * 70 / 50 * min(carried[:50, j].sum() for j in range(90) if 0 < copies[j] <= 3)
+    usable = [j for j in range(90) if max(1, least) <= copies[j] <= max(2, 0.05 * 70)]
     pairs = []
     for row in carried:
         own = [j for j in usable if row[j]]
@@ -91,12 +92,32 @@ def test_rare_alleles_alone_give_their_people_away(tmp_path: Path) -> None:
     cohort = rng.permuted(train.haplotypes, axis=0)
     cohort[:, rare] = train.haplotypes[:, rare]
     found = attack(Reference(train, holdout), train.with_haplotypes(cohort), tmp_path)
-    auc = of(found, "auc")
-    assert auc.value is not None
-    assert auc.value > 0.99
-    assert auc.p is not None
-    assert auc.p < 1e-10
+    for name in ("auc", "auc_pairs"):
+        auc = of(found, name)
+        assert auc.value is not None
+        assert auc.value > 0.99, name
+        assert auc.p is not None
+        assert auc.p < 1e-10, name
     assert (of(found, "people_with_private").value or 0) > 0.9
+
+
+def test_pairs_do_not_accuse_who_draws_every_allele_by_its_frequency(tmp_path: Path) -> None:
+    """Such a cohort holds alleles that only training people have, and no more of anybody."""
+    rng = np.random.default_rng(8)
+    people = region(150, 400, rng)
+    told, held = 0, []
+    for _ in range(100):
+        train, holdout = (
+            people.select_samples(part) for part in np.split(rng.permutation(150), [100])
+        )
+        drawn = (rng.random(train.haplotypes.shape) < train.frequencies).astype(np.int8)
+        found = attack(Reference(train, holdout), train.with_haplotypes(drawn), tmp_path)
+        p = of(found, "auc_pairs").p
+        assert p is not None
+        told += p <= 0.05
+        held.append(of(found, "people_with_private").value or 0)
+    assert told <= 100 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 100))
+    assert min(held) > 0.2
 
 
 def test_p_values_of_unseen_people_are_uniform(tmp_path: Path) -> None:

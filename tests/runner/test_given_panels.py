@@ -205,3 +205,16 @@ def test_some_sites_of_the_other_strand_and_another_stated_build_are_said() -> N
         "at 5 of 60 common positions its alleles are the other strand's (of A/T and C/G sites, 0, "
         "the strand can't be told)",
     )
+
+
+def test_sites_that_only_training_people_have_are_warned_of() -> None:
+    """A file of real people without the sites at which none of them differs hides leaks."""
+    varies = np.arange(60) % 4 != 0
+    fitted = together(REAL.select_sites(varies), SYNTHETIC, TRAIN)
+    assert any(
+        line.startswith("15 of the training panel's 60 sites are not in the real one")
+        for line in fitted.warnings
+    ), fitted.warnings
+    assert not any(
+        "not in the real one" in line for line in together(REAL, SYNTHETIC, TRAIN).warnings
+    )

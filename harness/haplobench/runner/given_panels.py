@@ -162,7 +162,7 @@ def fit_together(
     real, cohorts, train = _with_positions(real, cohorts, train)
     learned = real
     if train is not None:
-        real, learned = _same_sites(real, train, notes.skipped)
+        real, learned = _same_sites(real, train, notes)
         if kin := refuse_trained_on(real, learned):
             notes.warnings.append(kin)
     missing = _too_missing(real, settings) | _too_missing(learned, settings)
@@ -534,8 +534,8 @@ def _is_numbered(panel: Panel) -> bool:
     )
 
 
-def _same_sites(real: Panel, train: Panel, skipped: dict[str, int]) -> tuple[Panel, Panel]:
-    """Real and training panel at the sites that both have."""
+def _same_sites(real: Panel, train: Panel, notes: _Notes) -> tuple[Panel, Panel]:
+    """Real and training panel at the sites that both have; what that hides is warned of."""
     matched: MatchedSites = match_sites(real, train)
     if matched.n < _MOSTLY * min(real.n_sites, train.n_sites) or matched.n == 0:
         raise BenchError(
@@ -543,7 +543,14 @@ def _same_sites(real: Panel, train: Panel, skipped: dict[str, int]) -> tuple[Pan
             f"one's {real.n_sites}; expected panels of the same sites: "
             f"{_difference(real, train, matched)}"
         )
-    skipped[_NOT_SHARED] = real.n_sites + train.n_sites - 2 * matched.n
+    notes.skipped[_NOT_SHARED] = real.n_sites + train.n_sites - 2 * matched.n
+    only_trained = train.n_sites - matched.n
+    if only_trained > _EDGE * train.n_sites:
+        notes.warnings.append(
+            f"{only_trained:,} of the training panel's {train.n_sites:,} sites are not in the real "
+            "one and are not compared: what only training people carry there is not looked for. "
+            "Give both at all sites, those at which nobody of the one differs, too"
+        )
     train = matched.second_at(train)
     real = real.select_sites(matched.first)
     train = replace(train, ref=real.ref, alt=real.alt, contig=real.contig, build=real.build)

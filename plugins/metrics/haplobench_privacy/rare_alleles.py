@@ -149,10 +149,9 @@ def _examined(data: Cohorts, max_maf: float) -> NDArray[np.float64]:
     np.add.at(found[_HELD], carriers[alone & held, 0], 1)
     # A site chosen because training people carry so many copies has more of them than chance
     # would give it: pairs are of alleles half as frequent again as the rarest of such sites.
-    least = own[0].min() * 1.5 * n / data.train.n_haplotypes
-    several = counts >= max(2, least)
+    usable = counts >= own[0].min() * 1.5 * n / data.train.n_haplotypes
     found[_PAIRS], found[_N_PAIRS], found[_HELD_PAIRS] = _pairs(
-        real[several], synthetic[several], n, data.synthetic.n_haplotypes, ploidy
+        real[usable], synthetic[usable], n, data.synthetic.n_haplotypes, ploidy
     )
     # Sites chosen by their MAF among training people give them more pairs: only what is beyond
     # the mean of all pairs counts.

@@ -11,7 +11,7 @@ from haplobench_privacy.specs.attacks import (
     common,
     roc_figure,
 )
-from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, evidence, info
+from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, info
 
 _SHRINGARPURE = (
     "Shringarpure, S. S. & Bustamante, C. D. Privacy risks from genomic data-sharing beacons. "
@@ -41,12 +41,11 @@ class RareAlleleParams(DistanceParams):
 
 RARE_ALLELES = MetricSpec(
     name="rare-alleles",
-    version="1",
+    version="2",
     target="haplobench_privacy.rare_alleles:rare_alleles",
     summary=(
-        "Whether the cohort holds rare alleles, or rare pairs of them, of training people more "
-        "than of held-out people. 0.5 is guessing; a panel without rare alleles (a MAF filter "
-        "leaves none) has pairs alone."
+        "Whether the cohort holds pairs of rare alleles of training people more than of held-out "
+        "people. 0.5 is guessing; alleles that only one person has are counted beside it."
     ),
     family="privacy",
     params=RareAlleleParams,
@@ -57,31 +56,32 @@ RARE_ALLELES = MetricSpec(
     citations=(_SHRINGARPURE, DELONG),
     figures=(roc_figure("rare-alleles"),),
     submetrics=(
-        area(
+        info(
             "auc",
             "AUC (rare alleles)",
-            "Probability that a training person scores above a held-out one (ties 1/2); the score "
-            "is the sum, over alleles of one or two copies among all real people that the person "
-            "carries, of (held - h) / (h (1 - h) carriers), held 1 where the cohort has the "
-            "allele, h the share of alleles of as many copies that it has, minus the population's "
-            "mean score. Interval after DeLong, p-value after Mann and Whitney.",
-            headline=True,
+            "For information: probability that a training person scores above a held-out one (ties "
+            "1/2); the score is the sum, over alleles of one or two copies among all real people "
+            "that the person carries, of (held - h) / (h (1 - h) carriers), held 1 where the "
+            "cohort has the allele, h the share of alleles of as many copies that it has, minus "
+            "the population's mean score. Whoever draws alleles by their frequencies among the "
+            "training people holds those that only they have, and no more of any of them.",
         ),
         area(
             "auc_pairs",
             "AUC (rare pairs)",
-            "The same for pairs of alleles with a MAF of at most 5 %, neighbours on a haplotype, "
-            "which no other real haplotype carries together: the sum of (held - p) (-log p) less "
-            "the mean of all pairs, p how probable it is that the cohort, by its own allele counts "
-            "and without LD, has the pair on a haplotype.",
+            "Probability that a training person scores above a held-out one (ties 1/2); the score "
+            "is the sum, over pairs of alleles with a MAF of at most 5 %, neighbours on a "
+            "haplotype, which no other real haplotype carries together, of (held - p) (-log p) "
+            "less the mean of all pairs, held 1 where the cohort has the pair on a haplotype, p "
+            "how probable that is by its own allele counts and without LD. Interval after DeLong, "
+            "p-value after Mann and Whitney.",
+            headline=True,
         ),
-        evidence(
+        info(
             "people_with_private",
             "People with a private allele in the cohort",
             "Share of training people of whom the cohort holds an allele that no other real person "
-            "carries, minus the held-out people's share; p-value after Fisher.",
-            min_effect=0.02,
-            material=0.1,
+            "carries, minus the held-out people's share.",
         ),
         info(
             "held_private",
