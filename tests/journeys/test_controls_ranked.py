@@ -12,6 +12,7 @@ import pytest
 
 from haplobench.registry import load_registry
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.model import DatasetSummary
 from haplobench.report.summary import summarise
 from haplobench.results.table import load_run
 from haplobench.runner.run import run_suite
@@ -22,7 +23,8 @@ SMALL = (
     "seeds=[1]",
     "generators=[markov, li-stephens, msprime]",
     "metrics=[allele-frequency, allele-frequency-spectrum, ld-decay, haplotype-words, "
-    "nearest-neighbours, membership-inference]",
+    "nearest-neighbours, membership-inference, copied-tracts, kinship, rare-alleles, "
+    "membership-density, linkability, singling-out, leak-list]",
     "sample.draws=1",
     "floor.draws=3",
 )
@@ -48,10 +50,26 @@ def test_controls_stand_in_their_place(
     registry = load_registry()
     loaded = load_suite(str(ROOT / "suites" / f"{suite}.yaml"), [*SMALL, *more], registry)
     outcome = run_suite(loaded, registry, tmp_path)
-    boards = leaderboards(summarise(load_run(outcome.run_folder)))
+    summary = summarise(load_run(outcome.run_folder))
+    boards = leaderboards(summary)
     assert len(boards) == 2 * len(loaded.datasets)
     for board in boards:
         _in_their_place(board)
+    for dataset in summary.datasets.values():
+        _in_their_colours(dataset)
+
+
+def _in_their_colours(dataset: DatasetSummary) -> None:
+    """No privacy number of who leaks by construction is green, none of who can't leak is red."""
+    columns = [column for column in dataset.columns if column.family == "privacy"]
+    bands = {
+        label: [dataset.cell(label, column).band for column in columns]
+        for label in ("copycat", "independent", "floor")
+    }
+    assert bands["copycat"].count("leak") >= 8, bands
+    assert not {"clear", "within", "better"} & set(bands["copycat"]), bands
+    assert not {"leak", "far", "outside"} & {*bands["independent"], *bands["floor"]}, bands
+    assert "clear" in bands["independent"], bands
 
 
 def _in_their_place(board: Leaderboard) -> None:
