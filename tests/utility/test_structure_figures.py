@@ -6,7 +6,7 @@ import numpy as np
 
 from haplobench import CohortSeries
 from haplobench.report.style import FigureStyle
-from haplobench_utility.structure_figures import draw_confusion
+from haplobench_utility.structure_figures import draw_confusion, draw_scan
 
 STYLE = FigureStyle(order=("vae", "markov"))
 
@@ -34,3 +34,22 @@ def test_confusion_is_the_mean_over_draws_and_leaves_out_who_calls_nobody() -> N
         ("EUR", "AFR"): 25,
         ("EUR", "EUR"): 75,
     }
+
+
+def test_a_scan_is_drawn_once_for_each_generator() -> None:
+    def cohort(label: str, role: str, replicate: int) -> CohortSeries:
+        table = {
+            "start_bp": np.arange(1, 2_000_001, 5_000),
+            "real_h12": np.linspace(0, 1, 400),
+            "synthetic_h12": np.full(400, 0.25),
+        }
+        return CohortSeries(label, role, 1, replicate, {"windows": table})  # type: ignore[arg-type]
+
+    floor = cohort("floor", "floor", 0)
+    assert draw_scan([floor], STYLE) is None
+    vae = [cohort("vae", "generator", replicate) for replicate in range(2)]
+    chart = draw_scan([floor, *vae, cohort("markov", "generator", 0)], STYLE)
+    assert chart is not None
+    rows = chart.to_dict()["data"]["values"]
+    assert len(rows) == 2 * 2 * 160
+    assert {row["y"] for row in rows if row["kind"] == "synthetic"} == {0.25}

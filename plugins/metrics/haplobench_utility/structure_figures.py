@@ -9,10 +9,11 @@ import altair as alt
 import numpy as np
 
 from haplobench import CohortSeries
-from haplobench.report.style import FigureStyle
+from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 
 _CELL = 24
 _COLUMNS = 4
+_WIDE, _TALL, _POINTS = 320, 90, 160
 
 
 def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
@@ -60,4 +61,43 @@ def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.F
         alt.layer(tiles, text, data=data)
         .properties(width=side, height=side)
         .facet(facet=alt.Facet("cohort:N", sort=labels, title=None), columns=_COLUMNS)
+    )
+
+
+def draw_scan(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """H12 along the region, a panel per generator over the real haplotypes' in grey."""
+    chosen: dict[str, CohortSeries] = {}
+    for cohort in cohorts:
+        if "windows" in cohort.tables and cohort.role != "floor":
+            chosen.setdefault(cohort.label, cohort)
+    labels = style.sorted(list(chosen))
+    rows: list[dict[str, Any]] = []
+    for label in labels:
+        table = chosen[label].tables["windows"]
+        n = len(table["start_bp"])
+        # As many points as can be told apart.
+        parts = np.array_split(np.arange(n), min(n, _POINTS))
+        for part in parts:
+            at = float(table["start_bp"][part].mean()) / 1e6
+            for kind in ("real", "synthetic"):
+                height = round(float(table[f"{kind}_h12"][part].mean()), 4)
+                rows.append({"cohort": label, "kind": kind, "x": round(at, 4), "y": height})
+    if not rows:
+        return None
+    base = alt.Chart().properties(width=_WIDE, height=_TALL)
+    x = alt.X("x:Q", title="Position (Mb)", scale=alt.Scale(zero=False, nice=False))
+    y = alt.Y("y:Q", title="H12")
+    real = (
+        base.transform_filter(alt.datum.kind == "real")
+        .mark_area(color=FLOOR_COLOUR, opacity=0.45)
+        .encode(x=x, y=y)
+    )
+    own = (
+        base.transform_filter(alt.datum.kind == "synthetic")
+        .mark_line(strokeWidth=1.2)
+        .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
+    )
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    return alt.layer(real, own, data=data).facet(
+        facet=alt.Facet("cohort:N", sort=labels, title=None), columns=2
     )

@@ -14,6 +14,7 @@ _closer = partial(SubmetricSpec, direction="closer")
 _info = partial(SubmetricSpec, direction="info")
 
 _NUMBA = Module("numba", "haplobench[metrics]")
+_SCIPY = Module("scipy", "haplobench[metrics]")
 _SKLEARN = Module("sklearn", "haplobench[metrics]")
 
 
@@ -134,4 +135,76 @@ ANCESTRY = MetricSpec(
     ),
 )
 
-SPECS: tuple[MetricSpec, ...] = (ANCESTRY,)
+
+class SelectionScanParams(Params):
+    """Parameters of `selection-scan`.
+
+    window_bp, step_bp : length of the windows, and from one's start to the next one's.
+    min_maf : sites of each side that are scanned; both sides' own, so that sites may differ.
+    max_haplotypes : of each side; a seeded sample of more.
+    top : share of the windows that are taken for a scan's findings.
+    """
+
+    window_bp: int = Field(20_000, ge=1)
+    step_bp: int = Field(5_000, ge=1)
+    min_maf: float = Field(0.05, gt=0, lt=0.5)
+    max_haplotypes: int = Field(400, ge=4)
+    top: float = Field(0.1, gt=0, lt=1)
+
+
+def _scan(name: str, title: str, what: str, headline: bool = False) -> tuple[SubmetricSpec, ...]:
+    return (
+        _higher(
+            f"{name}_rank",
+            f"{title} along the region, rank r",
+            f"Spearman correlation over windows between {what} in the cohort and in as many "
+            "held-out haplotypes. 0 where all windows of the cohort are alike.",
+            min_effect=0.03,
+            headline=headline,
+        ),
+        _higher(
+            f"{name}_top",
+            f"{title}, top windows in common",
+            f"Share of the tenth of windows with the highest {title} among held-out haplotypes "
+            "that are in the cohort's highest tenth.",
+            min_effect=0.1,
+        ),
+    )
+
+
+SELECTION_SCAN = MetricSpec(
+    name="selection-scan",
+    version="1",
+    target="haplobench_utility.selection:selection_scan",
+    summary=(
+        "Whether a scan for selection on the cohort points to the windows that it points to among "
+        "real haplotypes: long haplotypes at high frequency (H12), and alleles whose carriers "
+        "share more than others' do (iHS, nSL)."
+    ),
+    family="utility",
+    params=SelectionScanParams,
+    site_matched=False,
+    needs=(_NUMBA, _SCIPY),
+    submetrics=(
+        *_scan("h12", "H12", "H12 of sites with a MAF of 5 % or more", headline=True),
+        *_scan("ihs", "|iHS|", "mean |iHS|, standardised among sites of like frequency,"),
+        *_scan("nsl", "|nSL|", "mean |nSL|, standardised among sites of like frequency,"),
+    ),
+    figures=(
+        FigureSpec(
+            "selection-scan",
+            "H12 along the region",
+            "H12 of each window of 20 kb, cohorts (colour, first draw of the first seed) over "
+            "held-out haplotypes (grey): peaks are where few haplotypes are common.",
+            "haplobench_utility.structure_figures:draw_scan",
+        ),
+    ),
+    citations=(
+        "Garud et al. 2015, doi:10.1371/journal.pgen.1005004 (H12)",
+        "Voight et al. 2006, doi:10.1371/journal.pbio.0040072 (iHS)",
+        "Ferrer-Admetlla et al. 2014, doi:10.1093/molbev/msu077 (nSL)",
+        "Durbin 2014, doi:10.1093/bioinformatics/btu014 (positional Burrows-Wheeler transform)",
+    ),
+)
+
+SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN)
