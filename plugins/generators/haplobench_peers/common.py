@@ -1,0 +1,131 @@
+"""What the peers share: strata of people, blocks of haplotypes, saved state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import Panel, PanelError, PluginError, Populations, RunContext, SampleRequest
+from haplobench_peers.specs import Within
+
+_BLOCK = 256  # haplotypes drawn together
+_HEAD = "generator.json"
+_ARRAYS = "arrays.npz"
+Draw = Callable[[int, NDArray[np.int64]], NDArray[np.int8]]
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Groups of the training people that a model tells apart.
+
+    `populations`: of the training panel.
+    `of_population` (n_populations,): stratum of each, from 0.
+    """
+
+    populations: Populations
+    of_population: tuple[int, ...]
+
+    @classmethod
+    def of(cls, train: Panel, within: Within) -> Self:
+        """By population, by superpopulation (population where there is none), or one for all."""
+        populations = Populations.of(train)
+        return cls(
+            populations,
+            {
+                "population": tuple(range(len(populations.names))),
+                "superpopulation": populations.superpopulation_of,
+                "all": (0,) * len(populations.names),
+            }[within],
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of strata."""
+        return max(self.of_population) + 1
+
+    def index(self, train: Panel) -> NDArray[np.int64]:
+        """Stratum of each training haplotype: (n_haplotypes,) int64."""
+        return np.array(self.of_population)[self.populations.index(train.haplotype_populations)]
+
+    def draw(
+        self, labels: NDArray[np.str_] | None, level: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Stratum of each label asked for; see `Populations.draw`."""
+        return np.array(self.of_population)[self.populations.draw(labels, level)]
+
+    def facts(self) -> dict[str, Any]:
+        """What JSON can hold, for `from_facts`."""
+        return asdict(self)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """Undo `facts`."""
+        named = {name: tuple(values) for name, values in facts["populations"].items()}
+        return cls(Populations(**named), tuple(facts["of_population"]))
+
+
+def sample_blocks(
+    request: SampleRequest, ctx: RunContext, strata: Strata, ploidy: int, draw: Draw
+) -> Iterator[NDArray[np.int8]]:
+    """Yield what was asked for, in batches, each block drawn whole.
+
+    `draw(block, stratum)` gives the haplotypes of an absolute block, (n, n_sites) int8, for the
+    stratum of each, (n,) int64. Where no populations are asked for, each person's is drawn by its
+    share of the training people.
+    """
+    size = max(1, _BLOCK // ploidy) * ploidy
+    done = 0
+    for block, wanted, into in request.blocks(size):
+        level = np.repeat(ctx.rng("sample", "people", block).random(size // ploidy), ploidy)
+        stratum = strata.draw(None, level)
+        if request.populations is not None:
+            stratum[wanted] = strata.draw(request.populations[into], level[wanted])
+        rows = draw(block, stratum)[wanted]
+        for first in range(0, len(rows), request.batch_size):
+            yield rows[first : first + request.batch_size]
+        done += len(rows)
+        ctx.progress(done / request.n_haplotypes, f"{done} haplotypes")
+
+
+def refuse_unfit(train: Panel, name: str) -> None:
+    """PanelError if the training panel has no sites or nobody, or missing alleles."""
+    if not train.haplotypes.size:
+        raise PanelError(
+            f"generator {name}: the training panel has {train.n_haplotypes} haplotypes at "
+            f"{train.n_sites} sites, expected at least one of each"
+        )
+    if train.has_missing:
+        raise PanelError(
+            f"generator {name}: the training panel has missing alleles, expected 0 and 1 only",
+            hint="set the dataset's filter max_missing to 0",
+        )
+
+
+def save_state(
+    directory: Path, name: str, arrays: Mapping[str, NDArray[Any]], **facts: Any
+) -> None:
+    """Write `arrays` and JSON-able `facts` of the generator `name` into an existing folder."""
+    np.savez(directory / _ARRAYS, **arrays)  # type: ignore[arg-type]
+    head = {"generator": name, "facts": facts}
+    (directory / _HEAD).write_text(json.dumps(head, indent=1) + "\n")
+
+
+def load_state(directory: Path, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and facts that `save_state` wrote.
+
+    Raises PluginError if the folder doesn't hold a whole fitted generator of that name.
+    """
+    try:
+        head = json.loads((directory / _HEAD).read_text())
+        if head["generator"] != name:
+            raise ValueError(f"it holds {head['generator']!r}")
+        with np.load(directory / _ARRAYS, allow_pickle=False) as table:
+            return {key: table[key] for key in table.files}, dict(head["facts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PluginError(f"{directory}: not a fitted {name!r}: {error}") from None

@@ -1,0 +1,55 @@
+"""What the tests of the peers share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import Panel, RunContext, SampleRequest
+from haplobench.registry import load_registry, resolve
+
+REGISTRY = load_registry(["haplobench_peers"])
+# Parameters with which each peer fits in a moment.
+QUICK: dict[str, dict[str, Any]] = {
+    "rbm": {"updates": 40, "window": 16, "overlap": 8, "hidden": 16},
+}
+
+
+def fitted(name: str, train: Panel, ctx: RunContext, **params: Any) -> Any:
+    spec = REGISTRY.generator(name)
+    return resolve(spec.target)().fit(train, spec.params(**(QUICK[name] | params)), ctx)
+
+
+def sampled(
+    generator: Any, ctx: RunContext, n: int, populations: NDArray[np.str_] | None = None
+) -> NDArray[np.int8]:
+    request = SampleRequest(n, populations=populations)
+    return np.concatenate(list(generator.sample(request, ctx)))
+
+
+def context(folder: Path, seed: int = 1, **changes: Any) -> RunContext:
+    return RunContext(seed=seed, artifacts=folder, scratch=folder, **changes)
+
+
+def panel(haplotypes: Any, **changes: Any) -> Panel:
+    """A panel with a site every 1,000 bp."""
+    alleles = np.ascontiguousarray(haplotypes, np.int8)
+    n_haplotypes, n_sites = alleles.shape
+    return Panel(
+        haplotypes=alleles,
+        positions=1 + 1000 * np.arange(n_sites),
+        contig="1",
+        samples=np.array([f"p{i}" for i in range(n_haplotypes // changes.get("ploidy", 2))]),
+        **changes,
+    )
+
+
+def clusters(n: int, n_sites: int, seed: int = 3) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Haplotypes (n, n_sites) around four ancestral ones, 2 % of alleles changed, and whose."""
+    rng = np.random.default_rng(seed)
+    founders = rng.integers(0, 2, (4, n_sites))
+    which = np.arange(n) % 4
+    return (founders[which] ^ (rng.random((n, n_sites)) < 0.02)).astype(np.int8), which
