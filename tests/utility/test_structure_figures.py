@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from haplobench import CohortSeries
 from haplobench.report.style import FigureStyle
-from haplobench_utility.structure_figures import draw_confusion, draw_scan
+from haplobench_utility.structure_figures import draw_confusion, draw_scan, draw_sizes
 
 STYLE = FigureStyle(order=("vae", "markov"))
 
@@ -53,3 +54,16 @@ def test_a_scan_is_drawn_once_for_each_generator() -> None:
     rows = chart.to_dict()["data"]["values"]
     assert len(rows) == 2 * 2 * 160
     assert {row["y"] for row in rows if row["kind"] == "synthetic"} == {0.25}
+
+
+def test_sizes_are_geometric_means_over_draws() -> None:
+    def cohort(role: str, replicate: int, size: float) -> CohortSeries:
+        table = {"generations": np.array([100.0]), "real": np.array([5e3])}
+        table["synthetic"] = np.array([size])
+        return CohortSeries("vae", role, 1, replicate, {"size": table})  # type: ignore[arg-type]
+
+    assert draw_sizes([cohort("floor", 0, 1e4)], STYLE) is None
+    chart = draw_sizes([cohort("generator", 0, 1e3), cohort("generator", 1, 1e5)], STYLE)
+    assert chart is not None
+    rows = {row["kind"]: row["y"] for row in chart.to_dict()["data"]["values"]}
+    assert rows == {"real": pytest.approx(5e3), "synthetic": pytest.approx(1e4)}

@@ -75,3 +75,11 @@ def by_label(
     return [
         measured(value, size, why_not, **{level: name}) for name, (value, size) in values.items()
     ]
+
+
+def window_starts(panel: Panel, length: int, step: int) -> NDArray[np.int64]:
+    """First positions of windows, each whole inside a panel's region: (n_windows,) int64, bp."""
+    if not panel.n_sites:
+        return np.empty(0, np.int64)
+    first, last = int(panel.positions[0]), int(panel.positions[-1])
+    return np.arange(first, last - length + 2, step, dtype=np.int64)

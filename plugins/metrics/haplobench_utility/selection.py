@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
-from haplobench_utility.cohorts import measured, remember
+from haplobench_utility.cohorts import measured, remember, window_starts
 from haplobench_utility.specs.structure import SELECTION_SCAN, SelectionScanParams
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ def selection_scan(
         if panel.has_missing:
             why = f"alleles of the {side} panel are missing"
             return SELECTION_SCAN.not_applicable(why, cohort.n_haplotypes)
-    starts = _window_starts(holdout, params)
+    starts = window_starts(holdout, params.window_bp, params.step_bp)
     if n < 4 or starts.size < _MIN_WINDOWS:
         note = (
             f"needs four haplotypes on both sides and {_MIN_WINDOWS} windows; there are {n} "
@@ -76,14 +76,6 @@ def _agreement(
 
 def _top(values: Floats, most: int) -> list[int]:
     return [int(i) for i in np.argsort(-values, kind="stable")[:most]]
-
-
-def _window_starts(panel: Panel, params: SelectionScanParams) -> NDArray[np.int64]:
-    """First positions of windows, each whole inside the panel's region: (n_windows,) int64."""
-    if not panel.n_sites:
-        return np.empty(0, np.int64)
-    first, last = int(panel.positions[0]), int(panel.positions[-1])
-    return np.arange(first, last - params.window_bp + 2, params.step_bp, dtype=np.int64)
 
 
 def _scan(

@@ -13,7 +13,7 @@ from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 
 _CELL = 24
 _COLUMNS = 4
-_WIDE, _TALL, _POINTS = 320, 90, 160
+_WIDE, _SIDE, _TALL, _POINTS = 320, 150, 90, 160
 
 
 def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
@@ -100,4 +100,42 @@ def draw_scan(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetC
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
     return alt.layer(real, own, data=data).facet(
         facet=alt.Facet("cohort:N", sort=labels, title=None), columns=2
+    )
+
+
+def draw_sizes(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+    """Sizes by LD against generations ago, a panel per generator; real people dashed."""
+    points: dict[tuple[str, str, float], list[float]] = {}
+    for cohort in cohorts:
+        table = cohort.tables.get("size")
+        if table is None or cohort.role == "floor":
+            continue
+        for kind in ("real", "synthetic"):
+            pairs = zip(table["generations"].tolist(), table[kind].tolist(), strict=True)
+            for at, size in pairs:
+                points.setdefault((cohort.label, kind, float(f"{at:.3g}")), []).append(size)
+    if not points:
+        return None
+    labels = style.sorted([label for label, _, _ in points])
+    rows = [
+        {"cohort": label, "kind": kind, "x": at, "y": float(np.exp(np.mean(np.log(sizes))))}
+        for (label, kind, at), sizes in points.items()
+    ]
+    base = alt.Chart().properties(width=_SIDE, height=_TALL)
+    x = alt.X("x:Q", title="Generations ago", scale=alt.Scale(type="log", nice=False))
+    y = alt.Y("y:Q", title="Effective size", scale=alt.Scale(type="log"))
+    x, y = x.axis(format="~s", tickCount=4), y.axis(format="~s", tickCount=4)
+    own = (
+        base.transform_filter(alt.datum.kind == "synthetic")
+        .mark_line(point=True)
+        .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
+    )
+    real = (
+        base.transform_filter(alt.datum.kind == "real")
+        .mark_line(strokeDash=[4, 3], strokeWidth=1.2, color="black")
+        .encode(x=x, y=y)
+    )
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    return alt.layer(own, real, data=data).facet(
+        facet=alt.Facet("cohort:N", sort=labels, title=None), columns=_COLUMNS
     )

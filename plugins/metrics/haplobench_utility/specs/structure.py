@@ -207,4 +207,136 @@ SELECTION_SCAN = MetricSpec(
     ),
 )
 
-SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN)
+
+class DemographyParams(Params):
+    """Parameters of `demography`.
+
+    mutation_rate : per bp and generation; it scales sizes, and no comparison of them.
+    recent, remote : generations ago between which inferred histories are compared.
+    min_maf : sites of each side whose LD and kinship are measured.
+    least_cm, greatest_cm, distance_bins, pairs : distances between which LD tells a size, in how
+        many classes, and pairs of sites drawn for each.
+    window_bp, step_bp : windows of local rates, and from one's start to the next one's.
+    max_people : whose LD and kinship are measured; a seeded sample of more.
+    """
+
+    mutation_rate: float = Field(1.25e-8, gt=0)
+    recent: float = Field(200, gt=0)
+    remote: float = Field(20_000, gt=0)
+    min_maf: float = Field(0.05, gt=0, lt=0.5)
+    least_cm: float = Field(0.01, gt=0)
+    greatest_cm: float = Field(2.0, gt=0)
+    distance_bins: int = Field(8, ge=1, le=100)
+    pairs: int = Field(3000, ge=10)
+    window_bp: int = Field(20_000, ge=1)
+    step_bp: int = Field(5_000, ge=1)
+    max_people: int = Field(500, ge=2)
+
+
+DEMOGRAPHY = MetricSpec(
+    name="demography",
+    version="1",
+    target="haplobench_utility.demography:demography",
+    summary=(
+        "Whether history and structure inferred from a cohort are those inferred from real people: "
+        "sizes by the site-frequency spectrum and by LD, local recombination rates, and kinship "
+        "among the cohort's people. None needs common sites."
+    ),
+    family="utility",
+    params=DemographyParams,
+    site_matched=False,
+    phased=False,
+    needs=(_SCIPY,),
+    submetrics=(
+        _closer(
+            "theta_ratio",
+            "θ by the spectrum, × real",
+            "Sites of the fitted frequencies (folded spectrum, projected to 40 haplotypes) over "
+            "as many among held-out people: the ratio of Watterson's θ, and of the sizes that a "
+            "constant population would have.",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        _lower(
+            "history_rmse",
+            "Size history by the spectrum, RMSE",
+            "Root mean square of log2 of the cohort's inferred size over held-out people's, 200 to "
+            "20,000 generations ago: one change of size, fitted to the same spectrum by maximum "
+            "multinomial likelihood.",
+            unit="log2",
+            min_effect=0.1,
+        ),
+        _closer(
+            "ld_size_ratio",
+            "Ne by LD, × real",
+            "Geometric mean over distances c of the ratio of sizes, (1 / (mean r² - 1 / n) - 1) "
+            "/ 4c, in the cohort and among held-out people, as far as their r² is twice the 1 / n "
+            "that chance gives.",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        _lower(
+            "ld_size_rmse",
+            "Ne by LD along time, RMSE",
+            "Root mean square of log2 of the same ratios.",
+            unit="log2",
+            min_effect=0.05,
+        ),
+        _higher(
+            "rate_rank",
+            "Recombination rates, rank r",
+            "Spearman correlation over windows of 20 kb between the rates (4 Ne r) that LD tells "
+            "in the cohort and among held-out people.",
+            min_effect=0.03,
+        ),
+        _higher(
+            "rate_map_rank",
+            "Recombination rates against the map, rank r",
+            "The same between the cohort's rates and the recombination map's.",
+            min_effect=0.03,
+        ),
+        _closer(
+            "related_difference",
+            "Pairs that look related, difference",
+            "Pairs of the cohort's people with a KING-robust kinship of the second degree or "
+            "closer (.088), a thousand pairs, less those of held-out people; in a short region "
+            "strangers reach it, too.",
+            ideal=0.0,
+            unit="‰",
+            min_effect=1.0,
+        ),
+        _lower(
+            "kinship_wasserstein",
+            "Kinship among the cohort, Wasserstein",
+            "Wasserstein-1 distance between the kinship of all pairs of the cohort and of "
+            "held-out people, -.5 at least.",
+            min_effect=0.005,
+        ),
+        _closer(
+            "inbreeding_difference",
+            "Inbreeding, difference",
+            "1 less heterozygous over expected genotypes (at the cohort's own frequencies), of "
+            "the cohort less of held-out people: below 0 where populations are pooled.",
+            ideal=0.0,
+            min_effect=0.005,
+        ),
+    ),
+    figures=(
+        FigureSpec(
+            "size-by-ld",
+            "Effective size by LD",
+            "Effective size that LD at each distance c tells, of some 1 / 2c generations ago: "
+            "cohorts (colour, mean over draws) and held-out people (dashed).",
+            "haplobench_utility.structure_figures:draw_sizes",
+        ),
+    ),
+    citations=(
+        "Polanski and Kimmel 2003, doi:10.1093/genetics/165.1.427 (expected spectra)",
+        "Sved 1971, doi:10.1016/0040-5809(71)90011-6 (size by LD)",
+        "Hill and Weir 1988, doi:10.1016/0040-5809(88)90004-4 (local rates)",
+        "Hayes et al. 2003, doi:10.1101/gr.387103 (time of a size by LD)",
+        "Manichaikul et al. 2010, doi:10.1093/bioinformatics/btq559 (KING-robust)",
+    ),
+)
+
+SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN, DEMOGRAPHY)
