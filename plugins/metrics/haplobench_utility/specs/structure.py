@@ -339,4 +339,98 @@ DEMOGRAPHY = MetricSpec(
     ),
 )
 
-SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN, DEMOGRAPHY)
+
+class RareVariantsParams(Params):
+    """Parameters of `rare-variants`.
+
+    max_maf : sites below it among the training people are rare.
+    min_people : people that a label must have on both sides.
+    least_sites : of held-out people that a ratio or a distance is made of.
+    """
+
+    max_maf: float = Field(0.05, gt=0, le=0.5)
+    min_people: int = Field(5, ge=1)
+    least_sites: int = Field(10, ge=1)
+
+
+RARE_VARIANTS = MetricSpec(
+    name="rare-variants",
+    version="1",
+    target="haplobench_utility.rare_variants:rare_variants",
+    summary=(
+        "Whether rare alleles are as many, in as many people, and shared as closely within "
+        "populations as real ones: what studies of rare variants rest on. Of held-out people as "
+        "many are compared; rarer is the allele that is among the training people."
+    ),
+    family="utility",
+    params=RareVariantsParams,
+    phased=False,
+    sites="all",
+    needs=(_SCIPY,),
+    submetrics=(
+        _closer(
+            "singletons_ratio",
+            "Singletons, × real",
+            "Sites at which the cohort has one copy of the rarer allele, over those among as many "
+            "held-out people.",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        _closer(
+            "doubletons_ratio",
+            "Doubletons, × real",
+            "The same of two copies.",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        _closer(
+            "carried_ratio",
+            "Rare alleles carried, × real",
+            "Mean number of sites with a MAF below 5 % among the training people at which a "
+            "person of the cohort carries the rarer allele, over held-out people's.",
+            ideal=1.0,
+            min_effect=0.02,
+        ),
+        _lower(
+            "carried_wasserstein",
+            "Rare alleles carried, Wasserstein",
+            "Wasserstein-1 distance between the numbers carried by people of the cohort and by "
+            "held-out people, over the latter's mean.",
+            min_effect=0.02,
+        ),
+        _higher(
+            "recall",
+            "Rare alleles found",
+            "Share of the rare alleles that held-out people carry which somebody in the cohort "
+            "carries, too.",
+            min_effect=0.01,
+        ),
+        _lower(
+            "sharing_distance",
+            "Doubletons' sharing, distance",
+            "Total variation distance between the cohort's and held-out people's doubletons by "
+            "the labels of the two people who share one (f2 sharing): superpopulations, or "
+            "populations where there is one superpopulation.",
+            min_effect=0.02,
+        ),
+        _closer(
+            "sharing_within_difference",
+            "Doubletons shared within a label, difference",
+            "Share of doubletons whose two carriers have one label, of the cohort less of "
+            "held-out people.",
+            ideal=0.0,
+            min_effect=0.02,
+        ),
+        _closer(
+            "private_ratio",
+            "Private alleles, × real",
+            "Sites whose rarer allele people of one label carry and nobody of another does, over "
+            "those among held-out people; as many people of each label on both sides.",
+            ideal=1.0,
+            min_effect=0.05,
+        ),
+    ),
+    citations=("Mathieson and McVean 2014, doi:10.1371/journal.pgen.1004528 (f2 sharing)",),
+)
+
+SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN, DEMOGRAPHY, RARE_VARIANTS)
