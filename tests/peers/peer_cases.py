@@ -15,6 +15,7 @@ REGISTRY = load_registry(["haplobench_peers"])
 # Parameters with which each peer fits in a moment.
 QUICK: dict[str, dict[str, Any]] = {
     "rbm": {"updates": 40, "window": 16, "overlap": 8, "hidden": 16},
+    "hclt": {"states": 4, "iterations": 3},
 }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from haplobench import Panel, PanelError, PluginError, Populations, RunContext, SampleRequest
 from haplobench_peers.specs import Within
 
-_BLOCK = 256  # haplotypes drawn together
+BLOCK = 256  # haplotypes drawn together
 _HEAD = "generator.json"
 _ARRAYS = "arrays.npz"
 Draw = Callable[[int, NDArray[np.int64]], NDArray[np.int8]]
@@ -79,7 +79,7 @@ def sample_blocks(
     stratum of each, (n,) int64. Where no populations are asked for, each person's is drawn by its
     share of the training people.
     """
-    size = max(1, _BLOCK // ploidy) * ploidy
+    size = max(1, BLOCK // ploidy) * ploidy
     done = 0
     for block, wanted, into in request.blocks(size):
         level = np.repeat(ctx.rng("sample", "people", block).random(size // ploidy), ploidy)

@@ -39,6 +39,27 @@ class RBMParams(Params):
     within: Within = "superpopulation"
 
 
+class HCLTParams(Params):
+    """Parameters of the hidden Chow-Liu tree.
+
+    `states`: of each latent variable. A fit takes time in their square.
+    `iterations`: of expectation maximisation.
+    `pseudocount`: haplotypes added to the counts of each state, so that nothing unseen is ruled
+    out.
+    `reach`: sites apart, at most, that the tree may join.
+    `start_window`: sites whose alleles sort the haplotypes into the states that the first
+    iteration starts from; half as many on either side count, too.
+    `start_share`: how far that start is blurred: 0 not at all.
+    """
+
+    states: int = Field(16, ge=2, le=127)
+    iterations: int = Field(40, ge=1)
+    pseudocount: float = Field(0.1, ge=0)
+    reach: int = Field(512, ge=1)
+    start_window: int = Field(16, ge=2)
+    start_share: float = Field(0.1, gt=0)
+
+
 SPECS = (
     GeneratorSpec(
         name="rbm",
@@ -62,6 +83,25 @@ SPECS = (
             "generators rooted in out-of-equilibrium physics (2023), arXiv:2307.06797",
             "Taylor, G. W., Hinton, G. E. & Roweis, S. T. Modeling human motion using binary "
             "latent variables. NeurIPS 19, 1345-1352 (2007)",
+        ),
+    ),
+    GeneratorSpec(
+        name="hclt",
+        version="1",
+        target="haplobench_peers.hclt:HCLT",
+        summary=(
+            "Hidden Chow-Liu tree: a latent of 16 states for each site, tied along the tree of "
+            "greatest mutual information; exact likelihoods, populations pooled."
+        ),
+        params=HCLTParams,
+        needs=(_NUMBA, Module("scipy", "haplobench[peers]")),
+        citations=(
+            "Dang, M., Liu, A., Wei, X., Sankararaman, S. & Van den Broeck, G. Tractable and "
+            "expressive generative models of genetic variation data. RECOMB (2023)",
+            "Liu, A. & Van den Broeck, G. Tractable regularization of probabilistic circuits. "
+            "NeurIPS 34, 3558-3570 (2021)",
+            "Chow, C. K. & Liu, C. N. Approximating discrete probability distributions with "
+            "dependence trees. IEEE Trans. Inf. Theory 14, 462-467 (1968)",
         ),
     ),
 )
