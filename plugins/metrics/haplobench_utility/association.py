@@ -1,0 +1,309 @@
+"""Regression of traits on one site after another: linear and logistic, with covariates.
+
+Both leave the covariates' part to be done once. Linear regression of a trait y on a site's dosage x
+and covariates has the slope and the residuals that y and x without their covariates' parts have
+(Frisch & Waugh 1933, Econometrica 1, 387-401; Lovell 1963), so all sites and traits are one matrix
+product. Logistic regression takes Newton's steps for a block of sites at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
+from scipy.special import expit, ndtr, stdtr
+
+from haplobench import Panel
+
+Floats = NDArray[np.float64]
+
+VIF = 50.0
+"""Sites aren't tested whose dosage the covariates explain so far that its slope's variance is more
+than so many times what it would be without them (as in PLINK)."""
+_BLOCK_BYTES = 1 << 23
+_PC_SITES = 2_000
+_SMALL_SIDE = 100
+_STEPS, _CLOSE, _SEPARATE = 25, 1e-7, 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Association:
+    """Slopes of traits on sites' alternate alleles.
+
+    Attributes
+    ----------
+    beta, se : (n_sites, n_traits) float64
+        Trait's units (or log odds) per alternate allele; NaN where a site isn't tested: it is
+        fixed, explained by the covariates (`VIF`), or the fit of a logistic one doesn't converge.
+    spread : (n_sites,) float64
+        Standard deviation of dosages less the covariates' part; NaN where a site isn't tested.
+    df : int or None
+        Degrees of freedom of Student's distribution; None for the normal one (logistic).
+    """
+
+    beta: Floats
+    se: Floats
+    spread: Floats
+    df: int | None
+
+    @cached_property
+    def statistic(self) -> Floats:
+        """Slope over its standard error: (n_sites, n_traits) float64."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.beta / self.se
+
+    @property
+    def p(self) -> Floats:
+        """Two-sided p-values: (n_sites, n_traits) float64."""
+        below = -np.abs(self.statistic)
+        one = ndtr(below) if self.df is None else stdtr(self.df, below)
+        return np.asarray(2 * one, np.float64)
+
+    @property
+    def effect(self) -> Floats:
+        """Slopes per standard deviation of dosage: (n_sites, n_traits) float64."""
+        return self.beta * self.spread[:, None]
+
+    def part(self, traits: slice) -> Association:
+        """The same of some traits."""
+        return Association(self.beta[:, traits], self.se[:, traits], self.spread, self.df)
+
+
+def dosage_blocks(panel: Panel, sites: NDArray[np.int64] | None = None) -> Iterator[Any]:
+    """Yield (slice of sites, dosages (n_people, size) float64), 8 MiB at a time.
+
+    `sites`: columns to take; all if None. Missing alleles aren't looked for.
+    """
+    n, n_sites = panel.n_samples, panel.n_sites if sites is None else sites.size
+    alleles = panel.haplotypes.reshape(n, panel.ploidy, panel.n_sites)
+    step = max(1, _BLOCK_BYTES // (8 * max(1, n)))
+    for start in range(0, n_sites, step):
+        part = slice(start, min(start + step, n_sites))
+        columns = part if sites is None else sites[part]
+        yield part, alleles[:, :, columns].sum(axis=1, dtype=np.int8).astype(np.float64)
+
+
+def principal_components(panel: Panel, n: int) -> Floats:
+    """Leading principal components of a complete panel's own people: (n_people, n) float64.
+
+    Orthonormal columns, the largest entry of each positive. Dosages are standardised by their
+    frequency (Patterson et al. 2006, PLoS Genetics 2:e190); of more than 2,000 sites that vary, as
+    many are taken, evenly. Fewer columns where people or sites are fewer.
+    """
+    p = panel.frequencies
+    sites = np.flatnonzero((p > 0) & (p < 1))
+    if sites.size > _PC_SITES:
+        sites = sites[np.linspace(0, sites.size - 1, _PC_SITES).astype(np.int64)]
+    n_people, n_sites = panel.n_samples, sites.size
+    n = min(n, n_people - 1, n_sites)
+    if n < 1:
+        return np.zeros((n_people, 0))
+    p = p[sites]
+    x = np.empty((n_people, n_sites))
+    for part, block in dosage_blocks(panel, sites):
+        x[:, part] = (block - panel.ploidy * p[part]) / np.sqrt(p[part] * (1 - p[part]))
+    if n_people <= n_sites:
+        vectors = _leading(x @ x.T, n)
+    else:
+        vectors = x @ _leading(x.T @ x, n)
+        vectors /= np.linalg.norm(vectors, axis=0)
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(n)]
+    return np.asarray(vectors * np.sign(largest), np.float64)
+
+
+def _leading(gram: Floats, n: int) -> Floats:
+    """The n eigenvectors of largest eigenvalue, the largest first."""
+    side = gram.shape[0]
+    if side < _SMALL_SIDE or 2 * n >= side:
+        _, vectors = eigh(gram, subset_by_index=(side - n, side - 1))
+    else:
+        _, vectors = eigsh(gram, k=n, v0=np.ones(side))
+    return np.asarray(vectors[:, ::-1], np.float64)
+
+
+def covariate_basis(covariates: Floats) -> Floats:
+    """Orthonormal basis of covariates and a constant: (n_people, rank) float64.
+
+    `covariates`: (n_people, n_covariates) float64, without a constant; those that are the others'
+    combinations are left out.
+    """
+    n = covariates.shape[0]
+    design = np.column_stack([np.ones(n), covariates - covariates.mean(axis=0)])
+    size = np.linalg.norm(design, axis=0)
+    left, values, _ = np.linalg.svd(design / np.where(size > 0, size, 1.0), full_matrices=False)
+    return np.asarray(left[:, values > 1e-9], np.float64)
+
+
+def linear(panel: Panel, traits: Floats, basis: Floats) -> Association:
+    """Least squares of each trait on each site of a complete panel, with covariates.
+
+    Parameters
+    ----------
+    panel : Panel
+    traits : (n_people, n_traits) float64
+    basis : (n_people, n_covariates + 1) float64
+        Of `covariate_basis`; there must be two people more than it has columns.
+    """
+    rank = basis.shape[1]
+    df = panel.n_samples - rank - 1
+    residuals = traits - basis @ (basis.T @ traits)
+    right = np.column_stack([basis, residuals])
+    within = np.empty(panel.n_sites)
+    beta = np.empty((panel.n_sites, traits.shape[1]))
+    for part, x in dosage_blocks(panel):
+        products = x.T @ right
+        within[part] = _within(x, products[:, :rank])
+        beta[part] = products[:, rank:]
+    beta /= within[:, None]
+    left = np.maximum((residuals**2).sum(axis=0) - beta**2 * within[:, None], 0.0)
+    spread = np.sqrt(within / panel.n_samples)
+    return Association(beta, np.sqrt(left / df / within[:, None]), spread, df)
+
+
+def _within(x: Floats, onto: Floats) -> Floats:
+    """Sums of squares of dosages without the covariates' part, NaN where a site isn't tested.
+
+    `x`: (n_people, n_sites); `onto`: (n_sites, rank), dosages by an orthonormal basis.
+    """
+    squares = np.einsum("ij,ij->j", x, x)
+    within: Floats = squares - (onto**2).sum(axis=1)
+    mean = x.mean(axis=0)
+    around = squares - x.shape[0] * mean**2
+    tested = (around > 1e-9 * squares) & (VIF * within > around)
+    return np.where(tested, within, np.nan)
+
+
+def logistic(panel: Panel, cases: NDArray[np.bool_], basis: Floats) -> Association:
+    """Maximum likelihood of each case/control trait on each site, with covariates; Wald's tests.
+
+    Newton's steps from the fit without the site. No correction for separation (Firth's): where
+    cases and controls are separated, or the fit doesn't converge, a site isn't tested.
+
+    Parameters
+    ----------
+    panel : Panel
+        Complete.
+    cases : (n_people, n_traits) bool
+    basis : (n_people, n_covariates + 1) float64
+        Of `covariate_basis`.
+    """
+    shape = (panel.n_sites, cases.shape[1])
+    beta, se = np.full(shape, np.nan), np.full(shape, np.nan)
+    spread = np.full(panel.n_sites, np.nan)
+    starts = [_null_fit(trait, basis) for trait in cases.T]
+    squares = np.einsum("ij,ik->ijk", basis, basis).reshape(basis.shape[0], -1)
+    for part, x in dosage_blocks(panel):
+        spread[part] = np.sqrt(_within(x, x.T @ basis) / panel.n_samples)
+        tested = ~np.isnan(spread[part])
+        for trait, start in enumerate(starts):
+            if start is not None:
+                case = cases[:, trait]
+                at = np.flatnonzero(tested & ~_separated(x, case))
+                fit = _newton(np.ascontiguousarray(x.T[at]), case, basis, squares, start)
+                beta[part.start + at, trait], se[part.start + at, trait] = fit
+    return Association(beta, se, spread, None)
+
+
+def _null_fit(case: NDArray[np.bool_], basis: Floats) -> Floats | None:
+    """Coefficients (rank,) of the covariates alone; None where they don't converge."""
+    gamma = np.zeros(basis.shape[1])
+    if case.all() or not case.any():
+        return None
+    for _ in range(_STEPS):
+        mean = expit(basis @ gamma)
+        weight = mean * (1 - mean)
+        if weight.max() < 1e-9:
+            return None
+        step = np.linalg.lstsq((basis.T * weight) @ basis, basis.T @ (case - mean), rcond=None)[0]
+        gamma += step
+        if np.abs(step).max() < _CLOSE * max(1.0, np.abs(gamma).max()):
+            return gamma
+    return None
+
+
+def _separated(x: Floats, case: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where no case has fewer, or none has more, of an allele than any control: (n_sites,) bool.
+
+    The likelihood has no greatest value there, whatever the covariates.
+    """
+    cases, controls = x[case], x[~case]
+    above = cases.min(axis=0) >= controls.max(axis=0)
+    return np.asarray(above | (cases.max(axis=0) <= controls.min(axis=0)), np.bool_)
+
+
+def _newton(
+    x: Floats, case: NDArray[np.bool_], basis: Floats, squares: Floats, start: Floats
+) -> tuple[Floats, Floats]:
+    """Log odds per allele and standard errors, (n_sites,) each, NaN where there's none.
+
+    `x`: (n_sites, n_people); `squares`: (n_people, rank²), products of the basis' columns.
+    """
+    n_sites, rank = x.shape[0], basis.shape[1]
+    beta, se = np.full(n_sites, np.nan), np.full(n_sites, np.nan)
+    active = np.arange(n_sites)
+    slope, gamma = np.zeros(n_sites), np.tile(start, (n_sites, 1))
+    for _ in range(_STEPS):
+        if not active.size:
+            break
+        mean = expit(gamma @ basis.T + slope[:, None] * x)
+        weight = mean * (1 - mean)
+        weighted = weight * x
+        rest = case - mean
+        across = weighted @ basis
+        information = (weight @ squares).reshape(-1, rank, rank)
+        information += 1e-12 * np.eye(rank)
+        sides = np.stack([rest @ basis, across], axis=2)
+        solved = np.linalg.solve(information, sides)
+        schur = np.einsum("ij,ij->i", weighted, x) - (across * solved[:, :, 1]).sum(axis=1)
+        schur = np.maximum(schur, np.finfo(float).tiny)
+        move = (rest * x).sum(axis=1) - (across * solved[:, :, 0]).sum(axis=1)
+        move /= schur
+        turn = solved[:, :, 0] - solved[:, :, 1] * move[:, None]
+        slope = slope + move
+        gamma = gamma + turn
+        scale = np.maximum(1.0, np.abs(slope))
+        done = (np.abs(move) < _CLOSE * scale) & (np.abs(turn).max(axis=1) < 1e-6)
+        beta[active[done]], se[active[done]] = slope[done], 1 / np.sqrt(schur[done])
+        # Where cases and controls are separated, slopes grow without end.
+        on = ~done & (np.abs(slope) < _SEPARATE)
+        active, slope, gamma, x = active[on], slope[on], gamma[on], x[on]
+    return beta, se
+
+
+def approximate_bayes_factors(association: Association, prior: Floats) -> Floats:
+    """Logarithms of Wakefield's approximate Bayes factors, effect against none.
+
+    (n_sites, n_traits) float64; minus infinity where a site isn't tested. `prior`: (n_sites, 1) or
+    (n_sites, n_traits), variance of a slope if there is an effect (Wakefield 2009, Genetic
+    Epidemiology 33, 79-86).
+    """
+    error = association.se**2
+    shrinkage = prior / (prior + error)
+    log = 0.5 * (np.log1p(-shrinkage) + association.statistic**2 * shrinkage)
+    return np.where(np.isnan(log), -np.inf, log)
+
+
+def credible_sets(
+    log_factors: Floats, causal: NDArray[np.int64], level: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Sites in each trait's credible set, and whether it holds the causal one: (n_traits,) each.
+
+    One causal site, all equally probable beforehand (Maller et al. 2012, Nature Genetics 44,
+    1294-1301): the fewest sites whose posterior probabilities sum to `level` or more, and those
+    that are as probable as the last of them.
+    """
+    factors = np.ascontiguousarray(log_factors.T)
+    posterior = np.exp(factors - factors.max(axis=1, keepdims=True))
+    ordered = np.sort(posterior, axis=1)[:, ::-1]
+    cumulative = np.cumsum(ordered, axis=1)
+    last = (cumulative < level * cumulative[:, -1:]).sum(axis=1)
+    # Sites in perfect LD differ by rounding alone.
+    least = np.take_along_axis(ordered, last[:, None], axis=1) * (1 - 1e-9)
+    inside = posterior >= least
+    return inside.sum(axis=1).astype(np.int64), inside[np.arange(causal.size), causal]
