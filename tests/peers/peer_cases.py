@@ -16,6 +16,7 @@ REGISTRY = load_registry(["haplobench_peers"])
 QUICK: dict[str, dict[str, Any]] = {
     "rbm": {"updates": 40, "window": 16, "overlap": 8, "hidden": 16},
     "hclt": {"states": 4, "iterations": 3},
+    "pca-copula": {"window": 16, "overlap": 16},
 }
 
 

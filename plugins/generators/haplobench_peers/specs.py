@@ -60,6 +60,23 @@ class HCLTParams(Params):
     start_share: float = Field(0.1, gt=0)
 
 
+class CopulaParams(Params):
+    """Parameters of the Gaussian copula.
+
+    `window`: sites whose latents are drawn together, given those before.
+    `overlap`: sites before a window that its latents depend on.
+    `components`: principal components kept of the correlations of window and overlap; the rest is
+    independent noise.
+    `within`: whose correlations are estimated apart: of superpopulations, of populations, or of
+    nobody (`all`).
+    """
+
+    window: int = Field(256, ge=1, le=16_384)
+    overlap: int = Field(256, ge=0, le=16_384)
+    components: int = Field(128, ge=1)
+    within: Within = "superpopulation"
+
+
 SPECS = (
     GeneratorSpec(
         name="rbm",
@@ -102,6 +119,27 @@ SPECS = (
             "NeurIPS 34, 3558-3570 (2021)",
             "Chow, C. K. & Liu, C. N. Approximating discrete probability distributions with "
             "dependence trees. IEEE Trans. Inf. Theory 14, 462-467 (1968)",
+        ),
+    ),
+    GeneratorSpec(
+        name="pca-copula",
+        version="1",
+        target="haplobench_peers.copula:PCACopula",
+        summary=(
+            "Gaussian copula of windows of sites, by superpopulation: exact allele frequencies, "
+            "correlations of pairs of sites, nothing beyond pairs."
+        ),
+        params=CopulaParams,
+        needs=(Module("scipy", "haplobench[peers]"),),
+        conditional=True,
+        citations=(
+            "Emrich, L. J. & Piedmonte, M. R. A method for generating high-dimensional "
+            "multivariate binary variates. Am. Stat. 45, 302-304 (1991)",
+            "Sheppard, W. F. On the application of the theory of error to cases of normal "
+            "distribution and normal correlation. Phil. Trans. R. Soc. A 192, 101-167 (1899)",
+            "Montana, G. HapSim: a simulation tool for generating haplotype data with "
+            "pre-specified allele frequencies and LD coefficients. Bioinformatics 21, 4309-4311 "
+            "(2005)",
         ),
     ),
 )

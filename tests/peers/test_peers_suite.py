@@ -1,0 +1,35 @@
+"""The suite of the peers on real people, in its quick profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haplobench.registry import load_registry
+from haplobench.report.summary import summarise
+from haplobench.results.table import load_run
+from haplobench.runner.run import run_suite
+from haplobench.suite.load import load_suite
+
+ROOT = Path(__file__).parents[2]
+PEERS = tuple(load_registry(["haplobench_peers"]).generators)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_peer_beats_sites_without_ld(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAPLOBENCH_DATA", str(data_dir))
+    registry = load_registry()
+    suite = load_suite(str(ROOT / "suites" / "peers.yaml"), ["profile=quick"], registry)
+    assert set(PEERS) <= {generator.label for generator in suite.generators}
+    outcome = run_suite(suite, registry, tmp_path)
+    summary = summarise(load_run(outcome.run_folder))
+    (dataset,) = summary.datasets.values()
+    (column,) = (c for c in dataset.columns if c.key == ("ld-decay", "rmse", ()))
+    rmse = {label: dataset.cell(label, column).value for label in (*PEERS, "independent", "floor")}
+    print(rmse)
+    for name in PEERS:
+        assert rmse["floor"] < rmse[name] < 0.6 * rmse["independent"], rmse
