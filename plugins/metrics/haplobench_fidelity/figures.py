@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from haplobench import CohortSeries
+from haplobench.report.curves import Curve, curve_multiples
 from haplobench.report.style import FigureStyle
 from haplobench_fidelity.small_multiples import (
-    Curve,
     Layer,
-    curve_multiples,
     facets,
     first_draws,
     picture_uri,

@@ -1,11 +1,10 @@
-"""Small multiples: one panel per generator, curves over the floor's range, pictures as PNG."""
+"""Small multiples: one panel per generator, of pictures as PNG."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import numpy as np
@@ -13,16 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from haplobench import CohortSeries
-from haplobench.report.style import FLOOR_COLOUR, FigureStyle
+from haplobench.report.style import FigureStyle
 
-Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 # x, y and colours: (n,) float and (n,) str hex, or one hex colour for all.
 Layer = tuple[NDArray[np.floating], NDArray[np.floating], Sequence[str] | str]
 Domain = tuple[float, float]
-# Panels side by side, and their size: of images, and of curves.
+# Panels side by side, and their size.
 _COLUMNS = 4
 _SIDE = 150
-_WIDTH, _HEIGHT = 150, 110
 # More would double the size of the file for little: SVG writers embed an image twice.
 _SCALE = 1.5
 _RADIUS = 1.6
@@ -146,63 +143,6 @@ def first_draws(
     return {label: chosen[label] for label in style.sorted(list(chosen))}
 
 
-def curve_multiples(
-    cohorts: Sequence[CohortSeries],
-    style: FigureStyle,
-    curve: Callable[[CohortSeries], Curve | None],
-    *,
-    x: Any,
-    y: Any,
-) -> alt.FacetChart | None:
-    """One panel per generator: its mean curve, its seeds' (faint), the real one, the floor's range.
-
-    `curve` gives (x, real y, synthetic y) of a cohort, each (n,), or None. `x` and `y` are
-    altair encodings of the fields `x` and `y`. None where no generator has a curve.
-    """
-    drawn = [(cohort, found) for cohort in cohorts if (found := curve(cohort)) is not None]
-    labels = style.sorted([cohort.label for cohort, _ in drawn if cohort.role != "floor"])
-    if not labels:
-        return None
-    floor = _range([found for cohort, found in drawn if cohort.role == "floor"])
-    rows: list[dict[str, Any]] = []
-    for label in labels:
-        mine = [(cohort.seed, found) for cohort, found in drawn if cohort.label == label]
-        rows += [{"generator": label, "kind": "floor", **row} for row in floor]
-        rows += _mean_rows(label, "real", [(at, real) for _, (at, real, _) in mine])
-        rows += _mean_rows(label, "mean", [(at, synthetic) for _, (at, _, synthetic) in mine])
-        seeds = sorted({seed for seed, _ in mine})
-        for seed in seeds if len(seeds) > 1 else []:
-            one = [(at, synthetic) for own, (at, _, synthetic) in mine if own == seed]
-            rows += _mean_rows(label, f"seed {seed}", one)
-    base = alt.Chart().properties(width=_WIDTH, height=_HEIGHT)
-    kind = alt.datum.kind
-    band = (
-        base.transform_filter(kind == "floor")
-        .mark_area(color=FLOOR_COLOUR, opacity=0.45)
-        .encode(x=x, y=y, y2="high:Q")
-    )
-    colour = alt.Color("generator:N", scale=style.scale(labels), legend=None)
-    faint = (
-        base.transform_filter("indexof(datum.kind, 'seed') == 0")
-        .mark_line(opacity=0.35, strokeWidth=0.8)
-        .encode(x=x, y=y, color=colour, detail="kind:N")
-    )
-    mean = (
-        base.transform_filter(kind == "mean")
-        .mark_line(strokeWidth=1.8)
-        .encode(x=x, y=y, color=colour)
-    )
-    real = (
-        base.transform_filter(kind == "real")
-        .mark_line(strokeWidth=1.2, strokeDash=[4, 3], color="black")
-        .encode(x=x, y=y)
-    )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
-    return alt.layer(band, faint, mean, real, data=data).facet(
-        facet=alt.Facet("generator:N", sort=labels, title=None), columns=_COLUMNS
-    )
-
-
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
     """A PNG data URI of (height, width, 4) RGBA pixels, cut to 32 colours: charts hold many."""
     image = Image.fromarray(pixels, "RGBA")
@@ -212,28 +152,3 @@ def picture_uri(pixels: NDArray[np.uint8]) -> str:
 def rgb(colour: str) -> NDArray[np.float64]:
     """Red, green and blue (0-255) of `#rrggbb`: (3,) float64."""
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float64)
-
-
-def _mean_rows(
-    label: str, kind: str, curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
-) -> list[dict[str, Any]]:
-    """Mean over curves, at each x that any of them has."""
-    return [
-        {"generator": label, "kind": kind, "x": at, "y": float(np.mean(values))}
-        for at, values in _by_x(curves).items()
-    ]
-
-
-def _range(curves: Sequence[Curve]) -> list[dict[str, float]]:
-    values = _by_x([(at, synthetic) for at, _, synthetic in curves])
-    return [{"x": at, "y": min(found), "high": max(found)} for at, found in values.items()]
-
-
-def _by_x(
-    curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> dict[float, list[float]]:
-    found: dict[float, list[float]] = {}
-    for at, values in curves:
-        for x, y in zip(at.tolist(), values.tolist(), strict=True):
-            found.setdefault(float(f"{x:.6g}"), []).append(y)
-    return dict(sorted(found.items()))
