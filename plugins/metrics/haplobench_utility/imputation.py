@@ -1,0 +1,172 @@
+"""The metric `imputation`: a cohort as the reference panel of people whose sites are hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
+from haplobench_utility.cohorts import as_many, remember
+from haplobench_utility.masking import Masked, SiteSums, masked
+from haplobench_utility.specs.imputation import IMPUTATION, ImputationParams
+
+# A number and the value of its label: ("r2", ""), ("r2_by_maf", "0.01-0.05").
+Key = tuple[str, str]
+Scores = Mapping[Key, tuple[float | None, int]]
+"""Numbers, each with how many sites (genotypes, of discordance) it rests on."""
+_LABELS = {
+    "r2_by_maf": "maf",
+    "r2_ratio_by_maf": "maf",
+    "aggregate_r2": "maf",
+    "r2_by_superpopulation": "superpopulation",
+    "r2_ratio_by_superpopulation": "superpopulation",
+}
+_RATIOS = {
+    "r2": "r2_ratio",
+    "r2_by_maf": "r2_ratio_by_maf",
+    "r2_by_superpopulation": "r2_ratio_by_superpopulation",
+}
+_CURVE_EDGES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
+
+
+def imputation(
+    reference: Reference, cohort: Panel, params: ImputationParams, ctx: RunContext
+) -> MetricResult:
+    """Imputation of held-out people from the cohort, and from real panels of its size."""
+    try:
+        task = masked(reference, cohort, params, ctx)
+    except PanelError as error:
+        return IMPUTATION.not_applicable(str(error))
+    mine, curve = _measure(task, task.cohort, params, ctx)
+    real, real_curve = _real_panels(task, params, ctx)
+    n = f"{task.cohort.n_haplotypes:,} synthetic haplotypes; {task.note}"
+    measurements: dict[str, list[Measurement]] = {s.name: [] for s in IMPUTATION.submetrics}
+    for (name, label), (value, count) in mine.items():
+        labels = {_LABELS[name]: label} if label else {}
+        why = "no imputed site of these differs among held-out people"
+        note = n if value is not None else why
+        measurements[name].append(Measurement(value, count, labels=labels, note=note))
+        if name in _RATIOS:
+            others = [scores[name, label][0] for scores in real]
+            ratio = _ratio(value, count, others, task, n)
+            measurements[_RATIOS[name]].append(
+                Measurement(
+                    ratio.value, ratio.n, labels=labels, note=ratio.note, low=ratio.low,
+                    high=ratio.high,
+                )
+            )  # fmt: skip
+    for name in ("r2_by_superpopulation", "r2_ratio_by_superpopulation"):
+        if not measurements[name]:
+            note = "held-out people have no superpopulations"
+            measurements[name] = [Measurement(None, note=note)]
+    filled = curve["sites"] > 0
+    table = {name: values[filled] for name, values in curve.items()}
+    table["real_r2"] = real_curve[filled]
+    return MetricResult(measurements, series={"by_maf": table} if filled.any() else {})
+
+
+def _ratio(
+    value: float | None, count: int, real: Sequence[float | None], task: Masked, note: str
+) -> Measurement:
+    """A number over the mean of real panels', with the interval of one more real panel."""
+    if value is None:
+        return Measurement(None, note="no imputed site of these differs among held-out people")
+    panels = np.array([one for one in real if one is not None])
+    mean = float(panels.mean())
+    if mean <= 0:
+        return Measurement(None, note="real panels impute nothing of these sites")
+    note = f"{note}; mean of {panels.size} real panels {mean:.4g}"
+    if task.cohort.n_samples < task.train.n_samples:
+        from scipy.stats import t
+
+        spread = float(panels.std(ddof=1)) * (1 + 1 / panels.size) ** 0.5
+        half = float(t.ppf(0.975, panels.size - 1)) * spread
+        return Measurement(
+            value / mean, count, note=note, low=(value - half) / mean, high=(value + half) / mean
+        )
+    return Measurement(
+        value / mean, count, note=f"{note}, that of all training people: without interval"
+    )
+
+
+def _real_panels(
+    task: Masked, params: ImputationParams, ctx: RunContext
+) -> tuple[list[Scores], NDArray[np.float64]]:
+    """What real panels of the cohort's size give, and their mean curve by MAF: once a process."""
+    n = task.cohort.n_samples
+    draws = params.real_panels if n < task.train.n_samples else 1
+
+    def compute() -> tuple[list[Scores], NDArray[np.float64]]:
+        measured = []
+        for draw in range(draws):
+            ctx.progress(draw / draws, f"real panel {draw + 1} of {draws}")
+            panel = as_many(task.train, task.holdout, n, f"imputation real panel {draw}")
+            measured.append(_measure(task, panel, params, ctx))
+        curves = np.stack([curve["synthetic_r2"] for _, curve in measured])
+        return [scores for scores, _ in measured], curves.mean(axis=0)
+
+    return remember(("imputation", task.key, n), compute)
+
+
+def _measure(
+    task: Masked, panel: Panel, params: ImputationParams, ctx: RunContext
+) -> tuple[Scores, dict[str, NDArray[np.float64]]]:
+    """All numbers of one reference panel, and its curve by MAF."""
+    probabilities = task.impute(panel.haplotypes, params, ctx)
+    truth = task.holdout.haplotypes[:, task.untyped]
+    counted = task.maf > params.maf_bins[0]
+    above = task.holdout.haplotype_superpopulations
+    groups = {
+        str(label): SiteSums.of(
+            probabilities[above == label], truth[above == label], task.holdout.ploidy
+        ).at(counted)
+        for label in np.unique(above)
+    }
+    first, *others = groups.values()
+    sums = sum(others, start=first)
+    maf = task.maf[counted]
+    scores: dict[Key, tuple[float | None, int]] = {("r2", ""): _mean_r2(sums)}
+    for low, high in pairwise(params.maf_bins):
+        inside = sums.at((maf > low) & (maf <= high))
+        label = f"{low:g}-{high:g}"
+        scores["r2_by_maf", label] = _mean_r2(inside)
+        scores["aggregate_r2", label] = inside.aggregate_r2, int(inside.varies.sum())
+    if any(groups):
+        scores |= {
+            ("r2_by_superpopulation", label or "unlabelled"): _mean_r2(group)
+            for label, group in groups.items()
+        }
+    differ = sums.at(sums.varies)
+    n_sites = differ.x.size
+    genotypes = float(sums.counted.sum())
+    wrong = float(sums.wrong.sum()) / genotypes if genotypes else None
+    scores["discordance", ""] = wrong, int(genotypes)
+    bias = float((differ.estimated_r2 - differ.r2).mean()) if n_sites else None
+    scores["info_bias", ""] = bias, n_sites
+    scores["calibration_slope", ""] = sums.slope, n_sites
+    return scores, _curve(sums, maf)
+
+
+def _mean_r2(sums: SiteSums) -> tuple[float | None, int]:
+    """Mean r² of the sites that vary, and how many they are."""
+    varies = sums.varies
+    n = int(varies.sum())
+    return (float(sums.at(varies).r2.mean()) if n else None), n
+
+
+def _curve(sums: SiteSums, maf: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Mean r² by MAF in narrow bins: `maf` (their sites' mean), `synthetic_r2` and `sites`."""
+    differ, at = sums.at(sums.varies), maf[sums.varies]
+    which = np.clip(np.searchsorted(_CURVE_EDGES, at) - 1, 0, len(_CURVE_EDGES) - 2)
+    n, total, place = (
+        np.bincount(which, weights, len(_CURVE_EDGES) - 1).astype(np.float64)
+        for weights in (np.ones(at.size), differ.r2, at)
+    )
+    return {
+        "maf": place / np.maximum(n, 1),
+        "synthetic_r2": total / np.maximum(n, 1),
+        "sites": n,
+    }
