@@ -44,8 +44,8 @@ def impute(
     run = {"beagle": _beagle, "minimac4": _minimac4}[program]
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         folder = Path(name)
-        _write(folder / "reference.vcf", haplotypes, positions)
-        _write(folder / "target.vcf", typed_alleles, positions[typed])
+        write_vcf(folder / "reference.vcf", haplotypes, positions)
+        write_vcf(folder / "target.vcf", typed_alleles, positions[typed])
         # A plain PLINK map: cM must not repeat for Beagle, so equal ones are set a hair apart.
         scale = 4 * ne / haplotypes.shape[0] if program == "minimac4" else 1.0
         centimorgans = 100 * morgans * scale + np.arange(morgans.size) * 1e-9
@@ -70,7 +70,7 @@ def impute(
     return np.ascontiguousarray(out[untyped].T)
 
 
-def _write(path: Path, haplotypes: NDArray[np.int8], positions: NDArray[np.int64]) -> None:
+def write_vcf(path: Path, haplotypes: NDArray[np.int8], positions: NDArray[np.int64]) -> None:
     """A phased VCF of people of two haplotypes each, A and C for 0 and 1."""
     if haplotypes.shape[0] % 2:
         haplotypes = np.concatenate([haplotypes, haplotypes[-1:]])
