@@ -41,7 +41,7 @@ def test_it_says_what_it_rests_on(statement: Statement) -> None:
         f"seed 1, cohort of the training panel's size: {'cd' * 32}",
     ]
     assert facts["Differential privacy"] == ["the generator claims none"]
-    assert "utility: no metric of this run measures it" in facts["Not assessed"]
+    assert "utility: no headline number of this run measures it" in facts["Not assessed"]
     assert "rules of version 1" in facts["Rules"][0]
 
 

@@ -45,7 +45,7 @@ class Params(BaseModel):
         return ()
 
     def fingerprint(self) -> str:
-        """What identifies the content of files that a generator's parameters name.
+        """What identifies the content of files that a generator's or a metric's parameters name.
 
         A stage is computed anew where it differs. It isn't part of what was asked: commits
         stay comparable.

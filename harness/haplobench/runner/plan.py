@@ -208,6 +208,7 @@ class Keys:
                     spec.cohort,
                     spec.sites,
                 ],
+                "files": entry.fingerprint,
                 "shadows": list(shadows),
                 "submetrics": [submetric.name for submetric in spec.submetrics],
                 "telemetry": telemetry and asdict(telemetry),

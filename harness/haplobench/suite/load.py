@@ -582,9 +582,14 @@ class SuiteChecker:
             named.add(name)
             values: Mapping[str, Any] = item.get("params") or {}
             params = self._params((*key, "params"), spec.params, values)
+            chosen = _revived(spec.params, params)
             optional = item.get("optional") is True
             missing = self._needs(key, name, spec.needs, optional)
             entries[name] = MetricEntry(
-                name=name, params=params, missing=missing, optional=optional
+                name=name,
+                params=params,
+                missing=missing,
+                optional=optional,
+                fingerprint=chosen.fingerprint() if chosen else "",
             )
         return list(entries.values())

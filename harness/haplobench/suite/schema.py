@@ -382,9 +382,13 @@ class MetricItem(Strict):
 
 
 class MetricEntry(MetricItem):
-    """A metric of a resolved suite: parameters complete; `missing` as of `GeneratorEntry`."""
+    """A metric of a resolved suite: parameters complete.
+
+    `missing` and `fingerprint` as of `GeneratorEntry`.
+    """
 
     missing: tuple[str, ...] = Field(default=(), exclude=True)
+    fingerprint: str = Field(default="", exclude=True)
 
 
 class CompareRule(Strict):

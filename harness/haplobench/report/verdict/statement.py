@@ -159,7 +159,7 @@ def _claimed(claim: PrivacyClaim | None) -> list[str]:
 def _not_assessed(verdict: Verdict) -> list[str]:
     lines = [f"{reason}: {' · '.join(titles)}" for reason, titles in verdict.lacking]
     if not verdict.useful.judged:
-        lines.append("utility: no metric of this run measures it")
+        lines.append("utility: no headline number of this run measures it")
     return lines
 
 

@@ -9,7 +9,7 @@ from haplobench.report.formatting import format_value
 from haplobench.report.verdict.judgement import Attempt, DatasetVerdicts, Inside, Leaks, Verdict
 from haplobench.suite.schema import VerdictSettings
 
-UNASSESSED = "Useful: not assessed, no metric of this run measures utility."
+UNASSESSED = "Useful: not assessed, no headline number of this run measures utility."
 
 
 @dataclass(frozen=True)
