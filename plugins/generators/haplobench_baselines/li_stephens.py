@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
+from haplobench.data.recombination import estimate_map
 from haplobench_baselines.common import (
     Groups,
     block_size,
@@ -42,10 +43,16 @@ class LiStephens:
                 hint="set within: superpopulation or all",
             )
         recombination_map = ctx.recombination_map
-        if recombination_map is None:
-            ctx.log.info("%s: no recombination map: %g cM/Mb", _NAME, params.cm_per_mb)
-            start, end = int(train.positions[0]), int(train.positions[-1])
+        start, end = int(train.positions[0]), int(train.positions[-1])
+        if recombination_map is None and params.cm_per_mb is None:
+            related = np.unique(train.haplotype_superpopulations, return_inverse=True)[1]
+            rng = ctx.rng("li-stephens", "map")
+            recombination_map = estimate_map(train, related, params.ne, rng)
+        elif recombination_map is None:
             recombination_map = RecombinationMap.uniform(start, end, params.cm_per_mb)
+        if ctx.recombination_map is None:
+            rate = (recombination_map.at(end) - recombination_map.at(start)) / train.span * 1e6
+            ctx.log.info("%s: no recombination map is given; mean %.3g cM/Mb", _NAME, rate)
         centimorgans = recombination_map.at(train.positions)
         theta = np.array([watterson_theta(int(k)) for k in n])
         if params.theta is not None:

@@ -30,13 +30,14 @@ class LiStephensParams(Params):
     `within`: whom a haplotype may copy: training people of its own superpopulation (some
     hundred haplotypes at least, so that its rates are those of a reference panel), of its own
     population, or everyone.
-    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb; None: estimated from the
+    training haplotypes.
     """
 
     ne: float = Field(default=10_000, gt=0)
     theta: float | None = Field(default=None, ge=0)
     within: Literal["population", "superpopulation", "all"] = "superpopulation"
-    cm_per_mb: float = Field(default=1.0, ge=0)
+    cm_per_mb: float | None = Field(default=None, ge=0)
 
 
 SPECS = (
@@ -71,7 +72,7 @@ SPECS = (
     ),
     GeneratorSpec(
         name="li-stephens",
-        version="1",
+        version="2",
         target="haplobench_baselines.li_stephens:LiStephens",
         summary=(
             "Mosaics of training haplotypes: switches follow the recombination map, with rare "

@@ -51,13 +51,10 @@ class Mosaics:
         haplotypes: NDArray[np.int8],
         group: NDArray[np.int64],
         positions: NDArray[np.int64],
-        recombination_map: RecombinationMap | None,
+        recombination_map: RecombinationMap,
         ne: float,
     ) -> Mosaics:
-        """Switch at a rate of 4 Ne / n per Morgan (1 cM/Mb where there is no map)."""
-        if recombination_map is None:
-            start, end = int(positions[0]), int(positions[-1])
-            recombination_map = RecombinationMap.uniform(start, end)
+        """Switch at a rate of 4 Ne / n per Morgan."""
         morgans = recombination_map.at(positions) / 100
         sizes = np.bincount(group)
         return cls(haplotypes, group, morgans - morgans[0], 4 * ne / np.maximum(sizes, 1))

@@ -84,7 +84,10 @@ class VAEParams(Params):
     takes 20,000 steps or more.
     `recombined`: share of the training haplotypes that recombine anew, within their population,
     each time they are shown.
-    `ne`: effective population size, for the rate of that recombination: 4 Ne / n per Morgan.
+    `ne`: effective population size, for the rate of that recombination: 4 Ne / n per Morgan. Where
+    the dataset has no map, it is estimated from the training haplotypes.
+    `clusters`: into how many clusters people without labels fall, in the place of populations; 1:
+    none. None: one for every 100 people, 8 at the most.
     `temperature`: divides the logits of alleles when sampling: below 1 fewer rare alleles and more
     LD. None: found after training, so that samples have the training haplotypes' LD.
     `validation`: share of the training people on whom the likelihood is validated, where the
@@ -115,6 +118,7 @@ class VAEParams(Params):
     compile: Literal["auto", "on", "off"] = "auto"
     recombined: float = Field(0.5, ge=0, le=1)
     ne: float = Field(10_000, gt=0)
+    clusters: int | None = Field(None, ge=1, le=100)
     temperature: float | None = Field(None, gt=0, le=2)
     validation: float = Field(0.1, gt=0, lt=1)
     compression: Literal["none", "fp16"] = "none"
@@ -166,14 +170,18 @@ class VAEParams(Params):
 SPECS = (
     GeneratorSpec(
         name="vae",
-        version="4",
+        version="5",
         target="haplobench_vae.vae:VAE",
         summary=(
             "Windowed VAE with discrete codes, a causal transformer with local attention as their "
             "prior, conditioned on population, and a decoder that knows the windows before."
         ),
         params=VAEParams,
-        needs=(*_NEEDS, Module("numba", "haplobench[vae]")),
+        needs=(
+            *_NEEDS,
+            Module("numba", "haplobench[vae]"),
+            Module("sklearn", "haplobench[vae]"),
+        ),
         conditional=True,
         distributed=True,
         citations=(

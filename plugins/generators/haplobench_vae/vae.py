@@ -20,7 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils import deterministic
 
-from haplobench import BenchError, Panel, Populations, RunContext, SampleRequest
+from haplobench import (
+    BenchError,
+    Panel,
+    Populations,
+    RunContext,
+    SampleRequest,
+)
+from haplobench.data.recombination import estimate_map
 from haplobench.data.split import take_families
 from haplobench.distributed import shard
 from haplobench_vae.codebooks import (
@@ -42,6 +49,7 @@ from haplobench_vae.sampling import (
 )
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.storage import CheckpointFile, reading_model, write_model
+from haplobench_vae.structure import with_clusters
 
 # Its one setting is set by the module's own __class__: type checkers can't see it.
 _DETERMINISTIC: Any = deterministic
@@ -137,6 +145,7 @@ class VAE:
         held = validation_haplotypes(
             train, params.validation, ctx.rng("vae", "validation"), ctx.validation
         )
+        train = with_clusters(train, params.clusters, ctx.seed_for("vae", "clusters"))
         populations = Populations.of(train)
         population = populations.index(train.haplotype_populations)
         haplotypes = np.asarray(train.haplotypes)
@@ -148,7 +157,11 @@ class VAE:
         settings = CodebookSettings(
             codes=params.codes, iterations=params.iterations, smoothing=params.smoothing
         )
-        mosaics = Mosaics.of(fitting, groups, train.positions, ctx.recombination_map, params.ne)
+        known = ctx.recombination_map
+        if known is None:
+            related = np.array(populations.superpopulation_of)[population]
+            known = estimate_map(train, related, params.ne, ctx.rng("vae", "map"))
+        mosaics = Mosaics.of(fitting, groups, train.positions, known, params.ne)
         validation = haplotypes[held], population[held]
         with reproducible(ctx.threads):
             ctx.progress(0.0, f"codebooks of {tiling.n_windows} windows")
@@ -179,7 +192,13 @@ class VAE:
         if params.temperature is None:
             fitted = calibrated(fitted, fitting, groups, ctx)
         if ctx.group.rank == 0:
-            record = {**history, "temperature": fitted.params.temperature}
+            record = {
+                **history,
+                "temperature": fitted.params.temperature,
+                "populations": dict(zip(populations.names, populations.people, strict=True)),
+                "recombination_map": "given" if ctx.recombination_map else "estimated",
+                "centimorgans": float(np.ptp(known.at(train.positions))),
+            }
             (ctx.artifacts / "training.json").write_text(json.dumps(record) + "\n")
         return fitted
 
@@ -484,7 +503,7 @@ class FittedVAE:
         people = ctx.rng("vae", "people", block).random(-(-self.block // self.ploidy))
         level = np.repeat(people, self.ploidy)[: self.block]
         population = self.populations.draw(None, level)
-        if labels is not None:
+        if labels is not None and (labels != "").any():
             population[wanted] = self.populations.draw(labels, level[wanted])
         return population
 
