@@ -64,7 +64,7 @@ def test_same_seed_same_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = run(SPECS[name], reference, cohorts["floor"], ctx)
-    monkeypatch.setattr("haplobench_fidelity.cohorts._memory", OrderedDict())
+    monkeypatch.setattr("haplobench.memory._kept", OrderedDict())
     second = run(SPECS[name], reference, cohorts["floor"], ctx)
     assert first.measurements == second.measurements
 

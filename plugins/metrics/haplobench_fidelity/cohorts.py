@@ -1,39 +1,16 @@
-"""What several metrics share: refusals, equal numbers, remembered results, and notes."""
+"""What several metrics share: refusals, equal numbers, and notes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from haplobench import Measurement, Panel, PanelError
 
-_T = TypeVar("_T")
 _BLOCK_BYTES = 1 << 25
-_MEMORY_ENTRIES = 32
-_memory: OrderedDict[Hashable, Any] = OrderedDict()
-
-
-def remember(key: Hashable, compute: Callable[[], _T], *, keep: bool = True) -> _T:
-    """What `compute()` gave for `key` in this process: one process measures several draws.
-
-    Keep `key` to what decides the result (digests and parameters, never the object). The
-    32 results used last are kept; with `keep` False a new one is not, as for what belongs
-    to a single draw unless it happens to equal the real side's.
-    """
-    if key in _memory:
-        _memory.move_to_end(key)
-    elif not keep:
-        return compute()
-    else:
-        _memory[key] = compute()
-        while len(_memory) > _MEMORY_ENTRIES:
-            _memory.popitem(last=False)
-    value: _T = _memory[key]
-    return value
 
 
 def require_complete(metric: str, **panels: Panel) -> None:

@@ -12,10 +12,10 @@ from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
+from haplobench.memory import remember
 from haplobench_fidelity.cohorts import (
     equal_rows,
     measured,
-    remember,
     require_complete,
     rows_key,
     site_blocks,

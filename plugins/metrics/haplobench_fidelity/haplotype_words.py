@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
 from haplobench.kernels import compiled
-from haplobench_fidelity.cohorts import (
-    equal_rows,
-    remember,
-    require_complete,
-    rows_key,
-    site_blocks,
-)
+from haplobench.memory import remember
+from haplobench_fidelity.cohorts import equal_rows, require_complete, rows_key, site_blocks
 
 LENGTHS = (10, 20)
 _NAMES = ("jsd", "pooled_jsd", "coverage", "novel", "distinct_ratio")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, ReferenceSequence, RunContext
 from haplobench.kernels import compiled
-from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
+from haplobench.memory import remember
+from haplobench_fidelity.cohorts import require_complete, site_blocks
 from haplobench_fidelity.haplotype_words import align, jensen_shannon
 from haplobench_fidelity.specs.haplotypes import K_MERS, KmerParams
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
-from haplobench_fidelity.cohorts import remember, require_complete
+from haplobench.memory import remember
+from haplobench_fidelity.cohorts import require_complete
 from haplobench_fidelity.kmers import (
     PlacedCohort,
     digest,

@@ -12,7 +12,8 @@ from scipy.linalg import eigh
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench_fidelity.cohorts import remember, require_complete, site_blocks
+from haplobench.memory import remember
+from haplobench_fidelity.cohorts import require_complete, site_blocks
 from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
 # Scores of people, and their labels.

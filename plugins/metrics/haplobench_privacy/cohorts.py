@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, Panel, PanelError, Reference, RunContext
 from haplobench.data.panel import pack_bits
+from haplobench.memory import remember
 
-
-class _Sized(Protocol):
-    """What says how many bytes it holds, as an array does."""
-
-    @property
-    def nbytes(self) -> int: ...
-
-
-T = TypeVar("T", bound=_Sized)
-_KEPT_BYTES = 1 << 28
+_T = TypeVar("_T")
 _BLOCK_SITES = 4096
-_store: OrderedDict[tuple[str, ...], _Sized] = OrderedDict()
-
-
-def remember(key: tuple[str, ...], make: Callable[[], T]) -> T:
-    """`make()`, kept for this process under `key`; the longest unused go past 256 MiB.
-
-    Key by panel digests: distances among real people are the same for every generator.
-    """
-    if key not in _store:
-        _store[key] = make()
-        while len(_store) > 1 and sum(kept.nbytes for kept in _store.values()) > _KEPT_BYTES:
-            _store.popitem(last=False)
-    _store.move_to_end(key)
-    return _store[key]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +48,7 @@ class Cohorts:
         """Bit-packed haplotypes at the compared sites: (n_haplotypes, n_words) uint64."""
         return self.remember("packed", (panel,), lambda: self._pack(panel))
 
-    def remember(self, what: str, panels: tuple[Panel, ...], make: Callable[[], T]) -> T:
+    def remember(self, what: str, panels: tuple[Panel, ...], make: Callable[[], _T]) -> _T:
         """`make()`, kept for this process by `what`, the panels and the sites compared."""
         left_out = "" if self.sites.all() else sha256(self.sites.tobytes()).hexdigest()
         return remember((what, left_out, *(panel.digest for panel in panels)), make)
