@@ -42,17 +42,7 @@ class LiStephens:
                 f"generator {_NAME}: a group of one haplotype can't be copied into a mosaic",
                 hint="set within: superpopulation or all",
             )
-        recombination_map = ctx.recombination_map
-        start, end = int(train.positions[0]), int(train.positions[-1])
-        if recombination_map is None and params.cm_per_mb is None:
-            related = np.unique(train.haplotype_superpopulations, return_inverse=True)[1]
-            rng = ctx.rng("li-stephens", "map")
-            recombination_map = estimate_map(train, related, params.ne, rng)
-        elif recombination_map is None:
-            recombination_map = RecombinationMap.uniform(start, end, params.cm_per_mb)
-        if ctx.recombination_map is None:
-            rate = (recombination_map.at(end) - recombination_map.at(start)) / train.span * 1e6
-            ctx.log.info("%s: no recombination map is given; mean %.3g cM/Mb", _NAME, rate)
+        recombination_map = ctx.recombination_map or self._unknown_map(train, params, ctx)
         centimorgans = recombination_map.at(train.positions)
         theta = np.array([watterson_theta(int(k)) for k in n])
         if params.theta is not None:
@@ -66,6 +56,20 @@ class LiStephens:
             mutations=theta / (2 * (n + theta)),
             ploidy=train.ploidy,
         )
+
+    def _unknown_map(
+        self, train: Panel, params: LiStephensParams, ctx: RunContext
+    ) -> RecombinationMap:
+        """What stands for a map where the dataset has none; its mean rate is logged."""
+        start, end = int(train.positions[0]), int(train.positions[-1])
+        if params.cm_per_mb is None:
+            related = np.unique(train.haplotype_superpopulations, return_inverse=True)[1]
+            found = estimate_map(train, related, params.ne, ctx.rng("li-stephens", "map"))
+        else:
+            found = RecombinationMap.uniform(start, end, params.cm_per_mb)
+        rate = float(found.at(end) - found.at(start)) / train.span * 1e6
+        ctx.log.info("%s: no recombination map is given; mean %.3g cM/Mb", _NAME, rate)
+        return found
 
     def load(self, directory: Path, ctx: RunContext) -> FittedLiStephens:
         """Read what `save` wrote; the haplotypes stay on disk, mapped into memory."""
