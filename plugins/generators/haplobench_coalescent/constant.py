@@ -1,4 +1,4 @@
-"""`msprime`: one population of constant size, with the panel's diversity and recombination map."""
+"""`msprime`: one population, with the panel's diversity and recombination map."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import demes
 import msprime
 import numpy as np
 
@@ -25,12 +26,17 @@ class ConstantSize:
     def fit(self, train: Panel, params: MsprimeParams, ctx: RunContext) -> FittedConstantSize:
         """Estimate Ne = theta / (4 mu L) from the panel's diversity.
 
-        Raises PluginError if no site is polymorphic and `ne` isn't given.
+        Or, where the demography is to be fitted, three epochs, written to the artifacts.
+
+        Raises PluginError if no site is polymorphic and `ne` isn't given, or if too few are for a
+        fit.
         """
         region = region_of(train, ctx, name=_NAME, cm_per_mb=params.cm_per_mb)
         ne = params.ne
+        min_maf = ctx.min_maf if params.min_maf is None else params.min_maf
+        if params.demography == "fitted":
+            return self._fitted(train, region, min_maf, params, ctx)
         if ne is None:
-            min_maf = ctx.min_maf if params.min_maf is None else params.min_maf
             diversity = estimate(train, min_maf, params.estimator)
             ne = diversity.effective_size(params.mutation_rate)
             ctx.log.info(
@@ -44,6 +50,26 @@ class ConstantSize:
             )
         return FittedConstantSize(region, ne, params.mutation_rate, params.model)
 
+    def _fitted(
+        self, train: Panel, region: Region, min_maf: float, params: MsprimeParams, ctx: RunContext
+    ) -> FittedConstantSize:
+        from haplobench_coalescent.demography import three_epochs
+
+        epochs = three_epochs(train, min_maf, params.mutation_rate, ctx.progress)
+        ctx.log.info(
+            "%s: sizes %s, until %s generations ago; log-likelihood %.1f (constant size: %.1f)",
+            _NAME,
+            " to ".join(f"{size:.0f}" for size in epochs.sizes),
+            " and ".join(f"{end:.0f}" for end in epochs.ends),
+            epochs.log_likelihood,
+            epochs.constant,
+        )
+        text = epochs.demes()
+        (ctx.artifacts / "demography.yaml").write_text(text)
+        return FittedConstantSize(
+            region, epochs.sizes[-1], params.mutation_rate, params.model, demography=text
+        )
+
     def load(self, directory: Path, ctx: RunContext) -> FittedConstantSize:
         """Read what `save` wrote."""
         region, facts = load_state(directory, _NAME)
@@ -52,12 +78,16 @@ class ConstantSize:
 
 @dataclass(frozen=True, eq=False)
 class FittedConstantSize:
-    """Region, effective size (diploid people), mutation rate per bp and generation, model."""
+    """Region, effective size (diploid people), mutation rate per bp and generation, model.
+
+    `demography`: Demes YAML; empty where the size is constant, else `ne` is today's.
+    """
 
     region: Region
     ne: float
     mutation_rate: float
     model: str
+    demography: str = ""
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Panel]:
         """Yield one panel: another `request.start` gives people of another simulation."""
@@ -65,14 +95,19 @@ class FittedConstantSize:
         # One population of diploids, even where the panel keeps one haplotype of each.
         simulated = simulate(
             self.region,
-            [msprime.SampleSet(n_people, ploidy=self.region.ploidy)],
-            msprime.Demography.isolated_model([self.ne]),
+            [msprime.SampleSet(n_people, population=0, ploidy=self.region.ploidy)],
+            self._history(),
             self.mutation_rate,
             ctx,
             start=request.start,
             model=_ancestry_model(self.model),
         )
         yield simulated.panel(self.region, samples=synthetic_names(n_people))
+
+    def _history(self) -> msprime.Demography:
+        if not self.demography:
+            return msprime.Demography.isolated_model([self.ne])
+        return msprime.Demography.from_demes(demes.loads(self.demography))
 
     def save(self, directory: Path) -> None:
         """Write the parameters and the map."""
@@ -83,6 +118,7 @@ class FittedConstantSize:
             ne=self.ne,
             mutation_rate=self.mutation_rate,
             model=self.model,
+            demography=self.demography,
         )
 
 

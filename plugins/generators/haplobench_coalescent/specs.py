@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from haplobench import GeneratorSpec, Module, Params
 
@@ -28,6 +28,9 @@ class MsprimeParams(Params):
     `model`: the coalescent with recombination (`hudson`), or its sequentially Markov
     approximation SMC(1), which is SMC' (`smc_k`), faster over long regions.
     `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    `demography`: one population of `constant` size, or one of three epochs `fitted` to the folded
+    site-frequency spectrum (`ne` and `estimator` then say nothing), which `demography.yaml` among
+    the artifacts has in the Demes format.
     """
 
     ne: float | None = Field(default=None, gt=0)
@@ -36,6 +39,24 @@ class MsprimeParams(Params):
     mutation_rate: float = Field(default=1.25e-8, gt=0, lt=1)
     model: Literal["hudson", "smc_k"] = "hudson"
     cm_per_mb: float = Field(default=1.0, ge=0)
+    demography: Literal["constant", "fitted"] = "constant"
+
+    @model_validator(mode="after")
+    def _one_size_or_fitted(self) -> Self:
+        if self.demography == "fitted" and self.ne is not None:
+            raise ValueError(
+                f"ne: {self.ne:g} is a constant size; expected none with demography: fitted"
+            )
+        return self
+
+    def needed(self) -> tuple[Module, ...]:
+        """moments, for a fitted demography."""
+        if self.demography == "constant":
+            return ()
+        return (
+            Module("moments", "haplobench[coalescent]"),
+            Module("scipy", "haplobench[coalescent]"),
+        )
 
 
 class StdpopsimParams(Params):
@@ -61,8 +82,8 @@ SPECS = (
         version="1",
         target="haplobench_coalescent.constant:ConstantSize",
         summary=(
-            "Coalescent simulation of one population of constant size, with the training "
-            "panel's diversity and recombination map; its sites are its own."
+            "Coalescent simulation of one population, of constant size or of three fitted epochs, "
+            "with the training panel's diversity and recombination map; its sites are its own."
         ),
         params=MsprimeParams,
         needs=(_MODULE,),
@@ -78,6 +99,11 @@ SPECS = (
             "recombination. Theor. Popul. Biol. 7, 256-276 (1975)",
             "Fu, Y.-X. Statistical properties of segregating sites. Theor. Popul. Biol. 48, "
             "172-197 (1995)",
+            "Jouganous, J., Long, W., Ragsdale, A. P. & Gravel, S. Inferring the joint demographic "
+            "history of multiple populations: beyond the diffusion approximation. Genetics 206, "
+            "1549-1567 (2017)",
+            "Gower, G. et al. Demes: a standard format for demographic models. Genetics 222, "
+            "iyac131 (2022)",
         ),
     ),
     GeneratorSpec(
