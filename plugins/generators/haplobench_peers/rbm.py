@@ -25,6 +25,7 @@ _NAME = "rbm"
 _TOGETHER = 8  # windows trained together; another number gives other machines
 _FIRST_MOMENT, _SECOND_MOMENT, _TINY = 0.5, 0.99, 1e-4  # Adam's
 _WARM_UP = 50  # updates
+_ALL_UPDATES, _FEWEST, _MOST = 36_000, 300, 3_000
 _LEAST_RATE = 0.02
 _RAREST = 1e-4  # allele frequency that a chain starts from, at least
 _SMALL = np.float32(1e-2)  # deviation of the weights at the start
@@ -58,6 +59,8 @@ class RBM:
         refuse_unfit(train, _NAME)
         strata = Strata.of(train, params.within)
         tiling = Tiling.of(train.n_sites, params)
+        updates = params.updates or min(max(_ALL_UPDATES // tiling.n_windows, _FEWEST), _MOST)
+        params = params.model_copy(update={"updates": updates})
         alleles = tiling.pad(np.asarray(train.haplotypes))
         labels = np.eye(strata.n, dtype=np.float32)[strata.index(train)]
         groups = [
@@ -71,7 +74,7 @@ class RBM:
             nonlocal done
             with lock:
                 done += 1
-                share = done / (len(groups) * params.updates)
+                share = done / (len(groups) * updates)
                 ctx.progress(share, f"machines of {tiling.n_windows} windows")
 
         def group(windows: range) -> Machines:
@@ -80,7 +83,7 @@ class RBM:
             if not machines:
                 seed = np.random.SFC64(ctx.seed_for(_NAME, "train", windows.start))
                 rng = np.random.Generator(seed)
-                machines = _train(alleles, labels, tiling, windows, params, rng, tell)
+                machines = _train(alleles, labels, tiling, windows, params, updates, rng, tell)
                 if path:
                     machines.write(path, identity)
             return machines
@@ -193,6 +196,7 @@ def _train(
     tiling: Tiling,
     windows: range,
     params: RBMParams,
+    updates: int,
     rng: np.random.Generator,
     tell: Callable[[], None],
 ) -> Machines:
@@ -231,7 +235,7 @@ def _train(
     }
     first, second, kept = ({k: np.zeros_like(v) for k, v in now.items()} for _ in range(3))
     order, at = rng.permutation(n), 0
-    for update in range(params.updates):
+    for update in range(updates):
         if at + size > n:
             order, at = rng.permutation(n), 0
         rows = order[at : at + size]
@@ -256,7 +260,7 @@ def _train(
             "to_visible": across @ (data - model),
             "to_hidden": across @ (on - off),
         }
-        left = 2 * (1 - (update + 1) / params.updates)
+        left = 2 * (1 - (update + 1) / updates)
         rate = params.learning_rate * min(1, (update + 1) / _WARM_UP, max(_LEAST_RATE, left))
         keep = min(params.averaging, (update + 1) / (update + 10))
         for name, slope in gradient.items():

@@ -20,7 +20,7 @@ class RBMParams(Params):
     `overlap`: sites before a window that its machine is given.
     `hidden`: hidden units of each machine.
     `steps`: Gibbs steps, from random alleles on, in each update and when sampling.
-    `updates`: of the weights.
+    `updates`: of the weights. None: 36,000 shared out among the windows, 300 to 3,000 to each.
     `batch_size`: haplotypes, and as many Gibbs chains, in each update; never more than there are.
     `learning_rate`: Adam's; it falls to a fiftieth over the second half of the updates.
     `averaging`: decay of the exponential moving average of the weights, which is what is kept.
@@ -32,7 +32,7 @@ class RBMParams(Params):
     overlap: int = Field(64, ge=0, le=4096)
     hidden: int = Field(64, ge=1, le=8192)
     steps: int = Field(10, ge=1, le=10_000)
-    updates: int = Field(1200, ge=1)
+    updates: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1)
     averaging: float = Field(0.99, ge=0, lt=1)
