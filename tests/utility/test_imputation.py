@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench import Measurement, MetricResult, Panel, Reference, RunContext, SampleRequest
+from haplobench.data.split import split_panel
+from haplobench.datasets.embedded import Embedded
+from haplobench.datasets.params import EmbeddedParams
 from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import load_registry, resolve
 from haplobench.runner.floor import floor_cohort
@@ -257,3 +260,50 @@ def test_specs_are_light_and_named() -> None:
     assert [need.missing() for need in ImputationParams(engine="own").needed()] == []
     needs = ImputationParams(engine="minimac4").needed()
     assert {getattr(need, "name", "") for need in needs} == {"minimac4", "pysam"}
+
+
+@pytest.mark.slow
+def test_controls_and_mosaics_on_real_people(tmp_path: Path) -> None:
+    """The package's panel: copies and mosaics are at the floor, sites drawn one by one aren't.
+
+    Each generator as a suite would have it, a cohort of the held-out people's number.
+    """
+    dataset = Embedded().load(EmbeddedParams(region="20:1000000-2500000"), None)  # type: ignore[arg-type]
+    split = split_panel(dataset.panel, 0.2)
+    train = dataset.panel.select_samples(split.train)
+    common = train.common_sites(0.01)
+    holdout = dataset.panel.select_samples(split.holdout).select_sites(common)
+    real = Reference(train.select_sites(common), holdout)
+    ctx = RunContext(1, tmp_path, tmp_path, recombination_map=dataset.recombination_map)
+    generators = load_registry(["haplobench_baselines"]).generators
+
+    def cohort(name: str) -> Panel:
+        spec = generators[name]
+        fitted = resolve(spec.target)().fit(real.train, spec.params(), ctx)
+        request = SampleRequest(holdout.n_haplotypes, populations=holdout.haplotype_populations)
+        alleles = np.concatenate(list(fitted.sample(request, ctx)))
+        return real.train.with_haplotypes(
+            alleles, population=holdout.population, superpopulation=holdout.superpopulation
+        )
+
+    found = {
+        name: (
+            one(measure("imputation", real, cohort(name), ctx), "r2_ratio"),
+            value(measure("augmentation", real, cohort(name), ctx), "gain"),
+        )
+        for name in ("copycat", "li-stephens", "independent")
+    }
+    floor = [
+        value(measure("augmentation", *floor_cohort(*panels, "train", draw, 1), ctx), "gain")
+        for draw in range(3)
+        for panels in [(real.train, real.holdout)]
+    ]
+    for name in ("copycat", "li-stephens"):
+        ratio, gain = found[name]
+        assert ratio.value == pytest.approx(1, abs=0.06)
+        assert gain > 0.5 * min(floor) > 0
+    assert found["copycat"][0].value == pytest.approx(1, abs=0.03)
+    ratio, gain = found["independent"]
+    assert ratio.value is not None
+    assert ratio.value < 0.3
+    assert gain < 0

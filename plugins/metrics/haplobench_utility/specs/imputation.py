@@ -229,7 +229,7 @@ class AugmentationParams(TypedParams):
 
     people: int = Field(25, ge=1)
     samples: int = Field(5, ge=2, le=100)
-    times: tuple[float, ...] = (1, 2, 4)
+    times: tuple[float, ...] = (1, 4)
     population: str = ""
     min_maf: float = Field(0.001, ge=0, lt=0.5)
 
