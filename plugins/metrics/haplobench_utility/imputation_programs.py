@@ -59,9 +59,6 @@ def impute(
     out = np.full((positions.size, typed_alleles.shape[0]), np.nan, np.float32)
     for bp, row in found.items():
         out[index[bp]] = row[: typed_alleles.shape[0]]
-    # Minimac4 leaves out what its reference doesn't vary at.
-    fixed = haplotypes.min(axis=0) == haplotypes.max(axis=0)
-    out[fixed] = haplotypes[0, fixed, None]
     missing = np.isnan(out[untyped]).any(axis=1)
     if missing.any():
         raise PluginError(
