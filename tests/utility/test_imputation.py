@@ -226,6 +226,22 @@ def test_more_people_than_are_taken_are_said(reference: Reference, ctx: RunConte
     )
 
 
+def test_without_training_people_nothing_stands_for_real_panels(
+    reference: Reference, ctx: RunContext
+) -> None:
+    """`bench evaluate` without --train has the held-out people on both sides."""
+    real = Reference(reference.holdout, reference.holdout)
+    result = measure("imputation", real, reference.train.select_samples(np.arange(80)), ctx)
+    assert value(result, "r2") > 0.15
+    assert one(result, "r2").note.startswith("160 synthetic haplotypes")
+    ratio = one(result, "r2_ratio")
+    assert ratio.value is None
+    assert "no training people" in ratio.note
+    gain = one(measure("augmentation", real, reference.train, ctx), "gain")
+    assert gain.value is None
+    assert "no training people" in gain.note
+
+
 def test_one_population_is_augmented_by_its_own(reference: Reference, ctx: RunContext) -> None:
     cohort = reference.train.select_samples(np.arange(60))
     result = measure("augmentation", reference, cohort, ctx, population="YRI", people=10)

@@ -18,6 +18,10 @@ def augmentation(
     reference: Reference, cohort: Panel, params: AugmentationParams, ctx: RunContext
 ) -> MetricResult:
     """Gain of r² by adding the cohort's people of a population to a few real ones of it."""
+    if reference.train.digest == reference.holdout.digest:
+        return AUGMENTATION.not_applicable(
+            "no training people beside the held-out ones, whom a small real panel could be drawn of"
+        )
     try:
         people = _People.of(reference, cohort, params)
         task = masked(

@@ -41,7 +41,7 @@ def imputation(
     except PanelError as error:
         return IMPUTATION.not_applicable(str(error))
     mine, curve = _measure(task, task.cohort, params, ctx)
-    real, real_curve = _real_panels(task, params, ctx)
+    real, real_curve = _real_panels(task, params, ctx) if task.strangers else ([], None)
     n = f"{task.cohort.n_haplotypes:,} synthetic haplotypes; {task.note}"
     measurements: dict[str, list[Measurement]] = {s.name: [] for s in IMPUTATION.submetrics}
     for (name, label), (value, count) in mine.items():
@@ -63,9 +63,10 @@ def imputation(
             note = "held-out people have no superpopulations"
             measurements[name] = [Measurement(None, note=note)]
     filled = curve["sites"] > 0
-    table = {name: values[filled] for name, values in curve.items()}
-    table["real_r2"] = real_curve[filled]
-    return MetricResult(measurements, series={"by_maf": table} if filled.any() else {})
+    if real_curve is None or not filled.any():
+        return MetricResult(measurements)
+    table = {name: values[filled] for name, values in (curve | {"real_r2": real_curve}).items()}
+    return MetricResult(measurements, series={"by_maf": table})
 
 
 def _ratio(
@@ -74,6 +75,10 @@ def _ratio(
     """A number over the mean of real panels', with the interval of one more real panel."""
     if value is None:
         return Measurement(None, note="no imputed site of these differs among held-out people")
+    if not real:
+        return Measurement(
+            None, note="no training people beside the held-out ones, to draw real panels of"
+        )
     panels = np.array([one for one in real if one is not None])
     mean = float(panels.mean())
     if mean <= 0:

@@ -33,6 +33,9 @@ class Masked:
     maf : (n_untyped,) float64
         Minor allele frequency in real people, training and held-out.
     morgans : (n_sites,) float64
+    strangers : bool
+        Whether the training people are others than the held-out ones. Where a cohort is scored
+        without its training panel they aren't, and no real panel can be drawn.
     note : str
         What was left out, and by which map.
     key : hashable
@@ -46,6 +49,7 @@ class Masked:
     untyped: NDArray[np.int64]
     maf: NDArray[np.float64]
     morgans: NDArray[np.float64]
+    strangers: bool
     note: str
     key: Hashable
 
@@ -100,7 +104,10 @@ def masked(reference: Reference, cohort: Panel, params: TypedParams, ctx: RunCon
         panels = tuple(panel.select_sites(chosen) for panel in panels)  # type: ignore[assignment]
     train, holdout, cohort = panels
     holdout, said = _some_people(holdout, params.max_people, "held-out people")
-    most = min(train.n_samples, max(1, params.max_haplotypes // train.ploidy))
+    strangers = reference.train.digest != reference.holdout.digest
+    most = max(1, params.max_haplotypes // train.ploidy)
+    if strangers:
+        most = min(train.n_samples, most)
     cohort, cut = _some_people(cohort, most, "people of the cohort")
     notes += [text for text in (said, cut) if text]
     counts = train.allele_counts + reference.holdout.allele_counts[:, chosen]
@@ -124,7 +131,9 @@ def masked(reference: Reference, cohort: Panel, params: TypedParams, ctx: RunCon
     who = "" if params.engine == "own" else f"by {params.engine}"
     size = f"{typed.size:,} of {maf.size:,} sites typed; {holdout.n_samples:,} held-out people"
     note = "; ".join(text for text in (size, who, *notes) if text)
-    return Masked(train, holdout, cohort, typed, untyped, maf[untyped], morgans, note, key)
+    return Masked(
+        train, holdout, cohort, typed, untyped, maf[untyped], morgans, strangers, note, key
+    )
 
 
 def _some_people(panel: Panel, most: int, whose: str) -> tuple[Panel, str]:
