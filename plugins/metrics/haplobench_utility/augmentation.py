@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
-from haplobench_utility.cohorts import remember
+from haplobench.memory import remember
 from haplobench_utility.masking import SiteSums, masked
 from haplobench_utility.specs.imputation import AUGMENTATION, AugmentationParams
 

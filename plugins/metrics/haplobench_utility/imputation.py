@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
-from haplobench_utility.cohorts import as_many, remember
+from haplobench.memory import remember
+from haplobench_utility.cohorts import as_many
 from haplobench_utility.masking import Masked, SiteSums, masked
 from haplobench_utility.specs.imputation import IMPUTATION, ImputationParams
 
