@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import linregress, norm
-from trait_panels import split_panel, write_table
+from scipy.stats import linregress, norm, t
+from trait_panels import repeated, split_panel, write_table
 
 from haplobench import Panel
 from haplobench.data.formats import write_panel
@@ -26,6 +26,7 @@ from haplobench_utility.association import (
     linear,
     logistic,
     principal_components,
+    student_p,
 )
 
 Floats = NDArray[np.float64]
@@ -135,6 +136,31 @@ def test_linear_regression_equals_scipy_and_least_squares(
         error = np.sqrt(variance * np.linalg.inv(design.T @ design)[-1, -1])
         assert found.beta[site, 0] == pytest.approx(slopes[-1], rel=1e-8)
         assert found.se[site, 0] == pytest.approx(error, rel=1e-8)
+
+
+def test_single_precision_of_many_people_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = repeated(split_panel(300, 1).train, 5)
+    rng = np.random.default_rng(0)
+    dosages = many.dosages().astype(float)
+    traits = rng.normal(size=(many.n_samples, 3)) + dosages[:, [30]] * [0.0, 0.5, 2.0]
+    # A covariate that explains a site almost wholly, and one of large numbers.
+    covariates = np.column_stack([dosages[:, 60] + rng.normal(size=1500) / 4, 1e6 + dosages[:, 7]])
+    basis = covariate_basis(covariates)
+    single = linear(many, traits, basis)
+    monkeypatch.setattr(association, "_MANY_PEOPLE", 10**9)
+    double = linear(many, traits, basis)
+    assert np.nanmax(np.abs(double.statistic)) > 20
+    np.testing.assert_array_equal(np.isnan(single.beta), np.isnan(double.beta))
+    assert np.nanmax(np.abs(single.beta - double.beta) / double.se) < 1e-5
+    np.testing.assert_allclose(single.se, double.se, rtol=1e-6)
+    moderate = np.abs(double.statistic) < 12
+    np.testing.assert_allclose(single.p[moderate], double.p[moderate], rtol=1e-4)
+
+
+@pytest.mark.parametrize("df", [3, 499, 500, 5000])
+def test_p_values_are_students(df: int) -> None:
+    statistic = np.array([0.0, 0.1, -1.0, 2.0, -5.0, 12.0, 30.0, np.nan])
+    np.testing.assert_allclose(student_p(statistic, df), 2 * t.sf(np.abs(statistic), df), rtol=1e-6)
 
 
 def test_logistic_regression_equals_scikit_learn(panel: Panel, traits: Floats) -> None:

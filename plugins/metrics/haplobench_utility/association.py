@@ -20,6 +20,7 @@ from scipy.sparse.linalg import eigsh
 from scipy.special import expit, ndtr, stdtr
 
 from haplobench import Panel
+from haplobench.kernels import compiled
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +28,9 @@ VIF = 50.0
 """Sites aren't tested whose dosage the covariates explain so far that its slope's variance is more
 than so many times what it would be without them (as in PLINK)."""
 _BLOCK_BYTES = 1 << 23
+_CACHE_BYTES, _CHUNK = 1 << 20, 512
+_MANY_PEOPLE = 1_000
+_MANY_FREEDOMS = 500
 _PC_SITES = 2_000
 _SMALL_SIDE = 100
 _STEPS, _CLOSE, _SEPARATE = 25, 1e-7, 15.0
@@ -61,9 +65,9 @@ class Association:
     @property
     def p(self) -> Floats:
         """Two-sided p-values: (n_sites, n_traits) float64."""
-        below = -np.abs(self.statistic)
-        one = ndtr(below) if self.df is None else stdtr(self.df, below)
-        return np.asarray(2 * one, np.float64)
+        if self.df is None:
+            return np.asarray(2 * ndtr(-np.abs(self.statistic)), np.float64)
+        return student_p(self.statistic, self.df)
 
     @property
     def effect(self) -> Floats:
@@ -73,6 +77,23 @@ class Association:
     def part(self, traits: slice) -> Association:
         """The same of some traits."""
         return Association(self.beta[:, traits], self.se[:, traits], self.spread, self.df)
+
+
+def student_p(statistic: Floats, df: int) -> Floats:
+    """Two-sided p-values of Student's distribution, of `statistic`'s shape.
+
+    From 500 degrees of freedom on by Hill's normal deviate (1970, Communications of the ACM 13,
+    617-619), in half the time; it is right to 1 in a million up to a statistic of 30.
+    """
+    if df < _MANY_FREEDOMS:
+        return np.asarray(2 * stdtr(df, -np.abs(statistic)), np.float64)
+    a = df - 0.5
+    b = 48 * a * a
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = a * np.log1p(statistic**2 / df)
+        tail = ((4 * square + 33) * square + 240) * square + 855
+        factor = 1 + ((square + 3) - tail / (10 * (b + 0.8 * square**2 + 100))) / b
+    return np.asarray(2 * ndtr(-np.sqrt(square) * factor), np.float64)
 
 
 def dosage_blocks(panel: Panel, sites: NDArray[np.int64] | None = None) -> Iterator[Any]:
@@ -128,20 +149,23 @@ def _leading(gram: Floats, n: int) -> Floats:
 
 
 def covariate_basis(covariates: Floats) -> Floats:
-    """Orthonormal basis of covariates and a constant: (n_people, rank) float64.
+    """Orthonormal basis of a constant and covariates: (n_people, rank) float64.
 
-    `covariates`: (n_people, n_covariates) float64, without a constant; those that are the others'
-    combinations are left out.
+    The first column is the constant. `covariates`: (n_people, n_covariates) float64; those that are
+    the others' combinations are left out.
     """
     n = covariates.shape[0]
-    design = np.column_stack([np.ones(n), covariates - covariates.mean(axis=0)])
-    size = np.linalg.norm(design, axis=0)
-    left, values, _ = np.linalg.svd(design / np.where(size > 0, size, 1.0), full_matrices=False)
-    return np.asarray(left[:, values > 1e-9], np.float64)
+    centred = covariates - covariates.mean(axis=0)
+    size = np.linalg.norm(centred, axis=0)
+    left, values, _ = np.linalg.svd(centred / np.where(size > 0, size, 1.0), full_matrices=False)
+    return np.column_stack([np.full(n, n**-0.5), left[:, values > 1e-9]])
 
 
 def linear(panel: Panel, traits: Floats, basis: Floats) -> Association:
     """Least squares of each trait on each site of a complete panel, with covariates.
+
+    Where people are many, products are sums in single precision over 512 people at a time, added up
+    in double precision: statistics are then right to some 1 in a million.
 
     Parameters
     ----------
@@ -150,31 +174,84 @@ def linear(panel: Panel, traits: Floats, basis: Floats) -> Association:
     basis : (n_people, n_covariates + 1) float64
         Of `covariate_basis`; there must be two people more than it has columns.
     """
-    rank = basis.shape[1]
-    df = panel.n_samples - rank - 1
+    rank, n = basis.shape[1], panel.n_samples
     residuals = traits - basis @ (basis.T @ traits)
     right = np.column_stack([basis, residuals])
-    within = np.empty(panel.n_sites)
-    beta = np.empty((panel.n_sites, traits.shape[1]))
-    for part, x in dosage_blocks(panel):
-        products = x.T @ right
-        within[part] = _within(x, products[:, :rank])
-        beta[part] = products[:, rank:]
-    beta /= within[:, None]
-    left = np.maximum((residuals**2).sum(axis=0) - beta**2 * within[:, None], 0.0)
-    spread = np.sqrt(within / panel.n_samples)
-    return Association(beta, np.sqrt(left / df / within[:, None]), spread, df)
+    single = n >= _MANY_PEOPLE
+    squares, products = _products(panel, right, np.float32 if single else np.float64)
+    if single:
+        # What the covariates explain for the greater part is a difference of like numbers.
+        around = squares - products[:, 0] ** 2
+        again = np.flatnonzero(_within(squares, products[:, :rank]) < 0.2 * around)
+        if again.size:
+            products[again] = _products(panel.select_sites(again), right, np.float64)[1]
+    within = _within(squares, products[:, :rank])[:, None]
+    beta = products[:, rank:] / within
+    left = np.maximum((residuals**2).sum(axis=0) - beta**2 * within, 0.0)
+    df = n - rank - 1
+    return Association(beta, np.sqrt(left / df / within), np.sqrt(within[:, 0] / n), df)
 
 
-def _within(x: Floats, onto: Floats) -> Floats:
+def _products(
+    panel: Panel, right: Floats, kind: type[np.float32] | type[np.float64]
+) -> tuple[Floats, Floats]:
+    """Sums over people of squared dosages, and of dosages times `right` (n_people, n_right).
+
+    (n_sites,) and (n_sites, n_right) float64. The first column of `right` is constant; `kind` is
+    what the products are taken in.
+    """
+    n, n_sites = panel.n_samples, panel.n_sites
+    alleles = panel.haplotypes.reshape(n, panel.ploidy, n_sites)
+    turned: NDArray[Any] = np.ascontiguousarray(right.T, kind)
+    # Whole numbers are exact, also in single precision.
+    turned[0] = 1.0
+    squares = np.zeros(n_sites, np.int64)
+    products = np.zeros((right.shape[1], n_sites))
+    # A block of dosages stays in the processor's cache from its making to its use.
+    people = min(n, _CHUNK)
+    width = max(1, min(n_sites, _CACHE_BYTES // (np.dtype(kind).itemsize * people)))
+    for start in range(0, n_sites, width):
+        part = slice(start, min(start + width, n_sites))
+        dosages: NDArray[Any] = np.empty((people, part.stop - start), kind)
+        for first in range(0, n, people):
+            rows = slice(first, min(first + people, n))
+            block = dosages[: rows.stop - first]
+            _fill_dosages(alleles[rows, :, part], block, squares[part])
+            products[:, part] += turned[:, rows] @ block
+    products[0] *= right[0, 0]
+    return squares.astype(np.float64), products.T
+
+
+def _fill_dosages_(alleles: Any, dosages: Any, squares: Any) -> None:
+    """Dosages of alleles (n_people, ploidy, n_sites) int8; squares are added to `squares`."""
+    n, ploidy, n_sites = alleles.shape
+    for i in range(n):
+        if ploidy == 2:
+            for j in range(n_sites):
+                dosage = alleles[i, 0, j] + alleles[i, 1, j]
+                dosages[i, j] = dosage
+                squares[j] += dosage * dosage
+        else:
+            for j in range(n_sites):
+                dosage = 0
+                for k in range(ploidy):
+                    dosage += alleles[i, k, j]
+                dosages[i, j] = dosage
+                squares[j] += dosage * dosage
+
+
+_fill_dosages = compiled(_fill_dosages_)
+
+
+def _within(squares: Floats, onto: Floats) -> Floats:
     """Sums of squares of dosages without the covariates' part, NaN where a site isn't tested.
 
-    `x`: (n_people, n_sites); `onto`: (n_sites, rank), dosages by an orthonormal basis.
+    `squares`: (n_sites,), of the dosages; `onto`: (n_sites, rank), dosages by the covariates'
+    basis, of which the first is the constant.
     """
-    squares = np.einsum("ij,ij->j", x, x)
-    within: Floats = squares - (onto**2).sum(axis=1)
-    mean = x.mean(axis=0)
-    around = squares - x.shape[0] * mean**2
+    parts = onto**2
+    around = squares - parts[:, 0]
+    within = around - parts[:, 1:].sum(axis=1)
     tested = (around > 1e-9 * squares) & (VIF * within > around)
     return np.where(tested, within, np.nan)
 
@@ -199,7 +276,8 @@ def logistic(panel: Panel, cases: NDArray[np.bool_], basis: Floats) -> Associati
     starts = [_null_fit(trait, basis) for trait in cases.T]
     squares = np.einsum("ij,ik->ijk", basis, basis).reshape(basis.shape[0], -1)
     for part, x in dosage_blocks(panel):
-        spread[part] = np.sqrt(_within(x, x.T @ basis) / panel.n_samples)
+        squares_of = np.einsum("ij,ij->j", x, x)
+        spread[part] = np.sqrt(_within(squares_of, x.T @ basis) / panel.n_samples)
         tested = ~np.isnan(spread[part])
         for trait, start in enumerate(starts):
             if start is not None:

@@ -10,6 +10,7 @@ from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
 
 _higher = partial(SubmetricSpec, direction="higher", ideal=1.0)
 _closer = partial(SubmetricSpec, direction="closer")
+_NEEDS = (Module("scipy", "haplobench[metrics]"), Module("numba", "haplobench[metrics]"))
 
 
 class TraitParams(Params):
@@ -100,7 +101,7 @@ GWAS = MetricSpec(
     family="utility",
     phased=False,
     params=GwasParams,
-    needs=(Module("scipy", "haplobench[metrics]"),),
+    needs=_NEEDS,
     citations=(
         "Uffelmann et al. 2021, Nature Reviews Methods Primers 1:59",
         "Wakefield 2009, Genetic Epidemiology 33:79-86",
@@ -250,7 +251,7 @@ POLYGENIC_SCORES = MetricSpec(
     family="utility",
     phased=False,
     params=ScoreParams,
-    needs=(Module("scipy", "haplobench[metrics]"),),
+    needs=_NEEDS,
     citations=("Martin et al. 2019, Nature Genetics 51:584-591",),
     submetrics=(
         _higher(
