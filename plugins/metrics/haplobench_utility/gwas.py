@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.memory import remember
 from haplobench_utility.association import (
     Association,
     Floats,
@@ -21,7 +22,7 @@ from haplobench_utility.association import (
     logistic,
     principal_components,
 )
-from haplobench_utility.cohorts import as_many, measured, noted, remember
+from haplobench_utility.cohorts import as_many, measured, noted
 from haplobench_utility.specs.association import GWAS, GwasParams
 from haplobench_utility.traits import (
     Traits,

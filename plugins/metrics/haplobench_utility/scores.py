@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.memory import remember
 from haplobench_utility.association import Floats, dosage_blocks
-from haplobench_utility.cohorts import as_many, common_labels, measured, noted, remember
+from haplobench_utility.cohorts import as_many, common_labels, measured, noted
 from haplobench_utility.specs.association import POLYGENIC_SCORES, ScoreParams
 from haplobench_utility.traits import Traits, all_of, obstacle, relative, simulate_traits, thinned
 
