@@ -83,6 +83,8 @@ def test_pieces_of_suites_validate(
         load_suite(path, [], load_registry())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     """In an environment of its own, that takes its libraries from this one."""
     venv = tmp_path / "venv"

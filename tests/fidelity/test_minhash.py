@@ -130,7 +130,7 @@ def test_chunks_give_the_same_sketch(
     cohort = place(sequence, reference.holdout)
     whole = sketch(cohort, 21, 300)
     monkeypatch.setattr(kmers, "_CHUNK", 5000)
-    monkeypatch.setattr("haplobench_fidelity.cohorts._memory", OrderedDict())
+    monkeypatch.setattr("haplobench.memory._kept", OrderedDict())
     small_blocks(reference.holdout.n_haplotypes * 11)
     np.testing.assert_array_equal(sketch(cohort, 21, 300), whole)
     hashes = hash_kmers(kmers.variant_spectrum(cohort, 21).codes, 21)

@@ -34,7 +34,7 @@ SIMULATED = "datasets[0].params={model: OutOfAfrica_3G09, samples: {CEU: 200}, l
 @pytest.mark.parametrize(
     ("suite", "more"),
     [
-        ("smoke", ()),
+        pytest.param("smoke", (), marks=pytest.mark.slow),
         pytest.param("1kg-multipop", (), marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("simulated", (SIMULATED,), marks=pytest.mark.slow),
     ],

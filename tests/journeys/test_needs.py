@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from haplobench import Module
 from haplobench.registry import load_registry
 
@@ -36,6 +38,7 @@ BRINGS = {
 }
 
 
+@pytest.mark.slow
 def test_targets_import_without_what_their_specs_do_not_name() -> None:
     registry = load_registry()
     failed = []

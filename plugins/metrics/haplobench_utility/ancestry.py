@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.memory import remember
 from haplobench_utility.admixture import (
     AdmixedPeople,
     admix,
@@ -16,15 +17,7 @@ from haplobench_utility.admixture import (
     morgans,
     paint,
 )
-from haplobench_utility.cohorts import (
-    Level,
-    as_many,
-    by_label,
-    common_labels,
-    measured,
-    noted,
-    remember,
-)
+from haplobench_utility.cohorts import Level, as_many, by_label, common_labels, measured, noted
 from haplobench_utility.specs.structure import ANCESTRY, AncestryParams
 
 Labels = NDArray[np.str_]

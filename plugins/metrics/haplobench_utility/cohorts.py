@@ -1,10 +1,9 @@
-"""What several metrics of utility share: what is remembered, notes, and people with labels."""
+"""What several metrics of utility share: notes, and people with labels."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +12,6 @@ from haplobench import Measurement, Panel
 from haplobench.data.split import stratified_sample
 
 Level = Literal["population", "superpopulation"]
-_T = TypeVar("_T")
-_MEMORY_ENTRIES = 32
-_memory: OrderedDict[Hashable, Any] = OrderedDict()
-
-
-def remember(key: Hashable, compute: Callable[[], _T]) -> _T:
-    """What `compute()` gave for `key` in this process, which measures several draws.
-
-    Keep `key` to what decides the result: digests and parameters. The 32 used last are kept.
-    """
-    if key not in _memory:
-        _memory[key] = compute()
-        while len(_memory) > _MEMORY_ENTRIES:
-            _memory.popitem(last=False)
-    _memory.move_to_end(key)
-    value: _T = _memory[key]
-    return value
 
 
 def measured(

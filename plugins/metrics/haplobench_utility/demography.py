@@ -14,7 +14,8 @@ from scipy.stats import spearmanr, wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.kinship import DEGREES, king
-from haplobench_utility.cohorts import measured, remember, window_starts
+from haplobench.memory import remember
+from haplobench_utility.cohorts import measured, window_starts
 from haplobench_utility.specs.structure import DEMOGRAPHY, DemographyParams
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench_utility.cohorts import Level, by_label, common_labels, measured, noted, remember
+from haplobench.memory import remember
+from haplobench_utility.cohorts import Level, by_label, common_labels, measured, noted
 from haplobench_utility.specs.structure import RARE_VARIANTS, RareVariantsParams
 
 _NO_LABELS = "fewer than two labels have enough people on both sides"

@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
-from haplobench_utility.cohorts import measured, remember, window_starts
+from haplobench.memory import remember
+from haplobench_utility.cohorts import measured, window_starts
 from haplobench_utility.specs.structure import SELECTION_SCAN, SelectionScanParams
 
 Floats = NDArray[np.float64]

@@ -10,6 +10,7 @@ from haplobench.report.evidence import Attack
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.leaks import Exposed, exposed_people
 from haplobench.report.model import Column, DatasetSummary, Summary
+from haplobench.results.description import CohortInfo
 from haplobench.suite.schema import VerdictSettings
 
 Likeness = Literal["yes", "in part", "no", "not assessed"]
@@ -131,8 +132,8 @@ def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list
                 label,
                 cohort.label,
                 cohort.role,
-                _inside(dataset, cohort.label, "fidelity", summary.rules),
-                _inside(dataset, cohort.label, "utility", summary.rules),
+                _inside(dataset, cohort, "fidelity", summary.rules),
+                _inside(dataset, cohort, "utility", summary.rules),
                 _leaks(dataset, cohort.label, people.get((label, cohort.label))),
                 _lacking(dataset, cohort.label),
             )
@@ -143,12 +144,15 @@ def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list
     return found
 
 
-def _inside(dataset: DatasetSummary, label: str, family: str, rules: VerdictSettings) -> Inside:
+def _inside(
+    dataset: DatasetSummary, cohort: CohortInfo, family: str, rules: VerdictSettings
+) -> Inside:
     bands: dict[str, list[str]] = {}
     for column in dataset.headline(family):
-        if column.submetric.evidence:
+        elsewhere = cohort.site_matched is False and column.submetric.site_matched
+        if column.submetric.evidence or elsewhere:
             continue
-        bands.setdefault(dataset.cell(label, column).band, []).append(column.title)
+        bands.setdefault(dataset.cell(cohort.label, column).band, []).append(column.title)
     outside, far = bands.get("outside", []), bands.get("far", [])
     inside = len(bands.get("within", [])) + len(bands.get("better", []))
     judged = inside + len(outside) + len(far)

@@ -161,6 +161,8 @@ def _scan(name: str, title: str, what: str, headline: bool = False) -> tuple[Sub
             "held-out haplotypes. 0 where all windows of the cohort are alike.",
             min_effect=0.03,
             headline=headline,
+            # Another genealogy has other windows, whatever made it.
+            site_matched=True,
         ),
         _higher(
             f"{name}_top",
@@ -168,6 +170,7 @@ def _scan(name: str, title: str, what: str, headline: bool = False) -> tuple[Sub
             f"Share of the tenth of windows with the highest {title} among held-out haplotypes "
             "that are in the cohort's highest tenth.",
             min_effect=0.1,
+            site_matched=True,
         ),
     )
 
@@ -274,6 +277,7 @@ DEMOGRAPHY = MetricSpec(
             "that chance gives.",
             ideal=1.0,
             min_effect=0.02,
+            headline=True,
         ),
         _lower(
             "ld_size_rmse",
