@@ -32,7 +32,7 @@ def printed(summary: Summary, width: int, terminal: bool = False, encoding: str 
 
 def tables(summary: Summary, width: int, encoding: str = "utf-8") -> str:
     """What follows the verdicts."""
-    return printed(summary, width, encoding=encoding).partition("in the suite).")[2]
+    return printed(summary, width, encoding=encoding).partition("suite).")[2]
 
 
 @pytest.mark.parametrize("width", [80, 100, 140, 200, 400])

@@ -39,9 +39,9 @@ def explain(rules: VerdictSettings) -> str:
     return (
         f"A generator is faithful if {rules.faithful:.0%} or more of its headline fidelity numbers "
         f"lie inside the floor of real people and none far outside, in part from "
-        f"{rules.in_part:.0%} on; it leaks if an attack tells its training people from held-out "
-        f"people (level {rules.level:g}, corrected for all attacks), and a leak is “not seen” only "
-        "where one that matters would have been "
+        f"{rules.in_part:.0%} on, and useful by the same of utility; it leaks if an attack tells "
+        f"its training people from held-out people (level {rules.level:g}, corrected for all "
+        "attacks), and a leak is “not seen” only where one that matters would have been "
         f"(rules of version {rules.version}, stated in the suite)."
     ).replace("%", "\N{NO-BREAK SPACE}%")
 
@@ -97,26 +97,32 @@ def leak_words(leaks: Leaks) -> str:
 
 def in_two_lines(verdict: Verdict, width: int) -> tuple[str, str]:
     """What is said of a row, in two lines of so many columns, with the names that fit in them."""
-    useful = verdict.useful
-    tail = f"; useful: {useful.answer} ({_share(useful)})" if useful.judged else ""
+    tail = f"; useful: {_useful(verdict.useful)}" if verdict.useful.judged else ""
     first = f"faithful: {brief_faithful(verdict, width - len('faithful: ' + tail))}{tail}"
     return first, f"leaks: {brief_leaks(verdict.leaks, width - len('leaks: '))}"
+
+
+def _useful(useful: Inside) -> str:
+    return f"{useful.answer} ({_share(useful)})" if useful.judged else useful.answer
 
 
 def brief_faithful(verdict: Verdict, width: int) -> str:
     """Whether a row is faithful, in so many columns."""
     faithful = verdict.faithful
-    text: str = faithful.answer
-    if faithful.judged:
-        text += f" ({_share(faithful)} in the floor)"
-        for what, titles in (("far off", faithful.far), ("outside", faithful.outside)):
-            if titles:
-                count = f"{len(titles)} {what}" if len(titles) > 1 else f"{what}: {titles[0]}"
-                text = _fit(f"{text}; {what}: ", titles, f"{text}; {count}", width)
-                break
-    elif verdict.lacking:
-        text += f": {verdict.lacking[0][0]}"
-    return _cut(text, width)
+    if not faithful.judged:
+        text: str = faithful.answer
+        if verdict.lacking:
+            text += f": {verdict.lacking[0][0]}"
+        return _cut(text, width)
+    short = f"{faithful.answer} ({_share(faithful)})"
+    text = f"{faithful.answer} ({_share(faithful)} in the floor)"
+    for what, titles in (("far off", faithful.far), ("outside", faithful.outside)):
+        if titles:
+            count = f"; {len(titles)} {what}" if len(titles) > 1 else f"; {what}: {titles[0]}"
+            whole = _fit(f"{text}; {what}: ", titles, text + count, width)
+            forms = (whole, short + count, text, short)
+            return next((form for form in forms if len(form) <= width), _cut(short, width))
+    return text if len(text) <= width else _cut(short, width)
 
 
 def brief_leaks(leaks: Leaks, width: int) -> str:
@@ -203,7 +209,7 @@ def show(
                     inside_words(row.faithful),
                     faithful_band(row.faithful),
                 ),
-                Answer(row.useful.answer, inside_words(row.useful), faithful_band(row.useful)),
+                Answer(_useful(row.useful), inside_words(row.useful), faithful_band(row.useful)),
                 Answer(brief_leaks(row.leaks, width), leak_words(row.leaks), leaks_band(row.leaks)),
             ),
         )
