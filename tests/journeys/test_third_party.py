@@ -69,6 +69,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_example_is_found_run_and_reported(installed: Path, tmp_path: Path) -> None:
     listed = bench("list", cwd=tmp_path, path=[installed]).stdout
     assert "haplobench-words 0.1.0 (entry point words = haplobench_words)" in listed

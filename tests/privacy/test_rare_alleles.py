@@ -101,6 +101,7 @@ def test_rare_alleles_alone_give_their_people_away(tmp_path: Path) -> None:
     assert (of(found, "people_with_private").value or 0) > 0.9
 
 
+@pytest.mark.slow
 def test_pairs_do_not_accuse_who_draws_every_allele_by_its_frequency(tmp_path: Path) -> None:
     """Such a cohort holds alleles that only training people have, and no more of anybody."""
     rng = np.random.default_rng(8)
@@ -120,6 +121,7 @@ def test_pairs_do_not_accuse_who_draws_every_allele_by_its_frequency(tmp_path: P
     assert min(held) > 0.2
 
 
+@pytest.mark.slow
 def test_p_values_of_unseen_people_are_uniform(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     people = region(150, 1200, rng)

@@ -69,6 +69,7 @@ def at_work(out: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 20 * KILLS)
 def test_kills(module_toys: Any, tmp_path: Path) -> None:
     rng = random.Random(f"kills {SEED}")
