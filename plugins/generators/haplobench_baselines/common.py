@@ -1,11 +1,9 @@
-"""What the baselines share: groups of people, random draws, saved state."""
+"""What the baselines share: groups of people, random draws, what they refuse."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 from haplobench import Panel, PanelError, PluginError
 
 BLOCK = 256  # haplotypes whose randomness is drawn together
-_HEAD = "generator.json"
 Within = Literal["population", "superpopulation", "all"]
 
 
@@ -145,31 +142,3 @@ def refuse_missing(train: Panel, name: str) -> None:
             f"generator {name}: the training panel has missing alleles, expected 0 and 1 only",
             hint="set the dataset's filter max_missing to 0",
         )
-
-
-def save_state(
-    directory: Path, name: str, arrays: Mapping[str, NDArray[Any]], **facts: Any
-) -> None:
-    """Write `arrays` and JSON-able `facts` of the generator `name` into an existing folder."""
-    for key, values in arrays.items():
-        np.save(directory / f"{key}.npy", values, allow_pickle=False)
-    head = {"generator": name, "arrays": sorted(arrays), "facts": facts}
-    (directory / _HEAD).write_text(json.dumps(head, indent=1) + "\n")
-
-
-def load_state(directory: Path, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays, mapped into memory read-only, and facts that `save_state` wrote.
-
-    Raises PluginError if the folder doesn't hold a whole fitted generator of that name.
-    """
-    try:
-        head = json.loads((directory / _HEAD).read_text())
-        if head["generator"] != name:
-            raise ValueError(f"it holds {head['generator']!r}")
-        arrays = {
-            key: np.load(directory / f"{key}.npy", mmap_mode="r", allow_pickle=False)
-            for key in head["arrays"]
-        }
-        return arrays, dict(head["facts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PluginError(f"{directory}: not a fitted {name!r}: {error}") from None

@@ -10,15 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, Params, RunContext, SampleRequest
-from haplobench_baselines.common import (
-    BLOCK,
-    Bernoulli,
-    Groups,
-    cut,
-    load_state,
-    refuse_missing,
-    save_state,
-)
+from haplobench.model_state import load_state, save_state
+from haplobench_baselines.common import BLOCK, Bernoulli, Groups, cut, refuse_missing
 
 _INDEPENDENT = "independent"
 _COPYCAT = "copycat"

@@ -11,14 +11,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
 from haplobench.data.recombination import estimate_map
-from haplobench_baselines.common import (
-    Groups,
-    block_size,
-    cut,
-    load_state,
-    refuse_missing,
-    save_state,
-)
+from haplobench.model_state import load_state, save_state
+from haplobench_baselines.common import Groups, block_size, cut, refuse_missing
 from haplobench_baselines.specs import LiStephensParams
 
 _NAME = "li-stephens"

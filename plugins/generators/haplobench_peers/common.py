@@ -1,22 +1,18 @@
-"""What the peers share: strata of people, blocks of haplotypes, saved state."""
+"""What the peers share: strata of people, blocks of haplotypes, what they refuse."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PanelError, PluginError, Populations, RunContext, SampleRequest
+from haplobench import Panel, PanelError, Populations, RunContext, SampleRequest
 from haplobench_peers.specs import Within
 
 BLOCK = 256  # haplotypes drawn together
-_HEAD = "generator.json"
-_ARRAYS = "arrays.npz"
 Draw = Callable[[int, NDArray[np.int64]], NDArray[np.int8]]
 
 
@@ -105,27 +101,3 @@ def refuse_unfit(train: Panel, name: str) -> None:
             f"generator {name}: the training panel has missing alleles, expected 0 and 1 only",
             hint="set the dataset's filter max_missing to 0",
         )
-
-
-def save_state(
-    directory: Path, name: str, arrays: Mapping[str, NDArray[Any]], **facts: Any
-) -> None:
-    """Write `arrays` and JSON-able `facts` of the generator `name` into an existing folder."""
-    np.savez(directory / _ARRAYS, **arrays)  # type: ignore[arg-type]
-    head = {"generator": name, "facts": facts}
-    (directory / _HEAD).write_text(json.dumps(head, indent=1) + "\n")
-
-
-def load_state(directory: Path, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and facts that `save_state` wrote.
-
-    Raises PluginError if the folder doesn't hold a whole fitted generator of that name.
-    """
-    try:
-        head = json.loads((directory / _HEAD).read_text())
-        if head["generator"] != name:
-            raise ValueError(f"it holds {head['generator']!r}")
-        with np.load(directory / _ARRAYS, allow_pickle=False) as table:
-            return {key: table[key] for key in table.files}, dict(head["facts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PluginError(f"{directory}: not a fitted {name!r}: {error}") from None

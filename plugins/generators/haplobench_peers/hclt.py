@@ -19,7 +19,8 @@ from scipy.sparse import csgraph
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.files import digest_of, write_whole
 from haplobench.kernels import compiled
-from haplobench_peers.common import BLOCK, load_state, refuse_unfit, save_state
+from haplobench.model_state import load_state, save_state
+from haplobench_peers.common import BLOCK, refuse_unfit
 from haplobench_peers.specs import HCLTParams
 
 _NAME = "hclt"

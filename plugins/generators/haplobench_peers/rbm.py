@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.files import digest_of, write_whole
 from haplobench.kernels import compiled
-from haplobench_peers.common import Strata, load_state, refuse_unfit, sample_blocks, save_state
+from haplobench.model_state import load_state, save_state
+from haplobench_peers.common import Strata, refuse_unfit, sample_blocks
 from haplobench_peers.specs import RBMParams
 
 Floats = NDArray[np.float32]
