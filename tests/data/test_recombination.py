@@ -5,6 +5,7 @@ from itertools import pairwise, product
 import msprime
 import numpy as np
 import pytest
+from tree_panels import panel_of_trees
 
 from haplobench import Panel
 from haplobench.data.recombination import _expected_switches, estimate_map
@@ -24,13 +25,7 @@ def people(rate: float | msprime.RateMap, n: int, length: int, seed: int = 1) ->
     trees = msprime.sim_mutations(
         trees, rate=1.25e-8, random_seed=seed, model=msprime.BinaryMutationModel()
     )
-    positions, first = np.unique(trees.tables.sites.position.astype(int) + 1, return_index=True)
-    return Panel(
-        np.ascontiguousarray(trees.genotype_matrix().astype(np.int8)[first].T),
-        positions,
-        "1",
-        np.array([f"p{i}" for i in range(n)]),
-    )
+    return panel_of_trees(trees)
 
 
 def mean_rate(panel: Panel) -> float:
@@ -78,9 +73,7 @@ def test_groups_keep_to_themselves() -> None:
     trees = msprime.sim_mutations(
         trees, rate=1.25e-8, random_seed=2, model=msprime.BinaryMutationModel()
     )
-    positions, first = np.unique(trees.tables.sites.position.astype(int) + 1, return_index=True)
-    alleles = np.ascontiguousarray(trees.genotype_matrix().astype(np.int8)[first].T)
-    panel = Panel(alleles, positions, "1", np.array([f"p{i}" for i in range(120)]))
+    panel = panel_of_trees(trees)
     own = estimate_map(panel, np.repeat([0, 1], 120), NE, np.random.default_rng(1))
     length = np.ptp(own.at(panel.positions))
     assert 0.5 < length / 0.4 < 2.5, length
@@ -123,3 +116,14 @@ def test_panels_with_little_to_go_by_get_one_centimorgan_per_megabase() -> None:
     few = people(1.0, 50, 100_000)
     few = few.select_sites(np.arange(5))
     assert mean_rate(few) == pytest.approx(1)
+
+
+def test_haplotypes_of_as_many_labels_as_people_are_one_group() -> None:
+    """Haploid people of a population each: nobody has another of the group to be copied from."""
+    panel = people(1.0, 30, 100_000)
+    alone = np.arange(panel.n_haplotypes)
+    found, pooled = (
+        estimate_map(panel, groups, NE, np.random.default_rng(1))
+        for groups in (alone, np.zeros_like(alone))
+    )
+    np.testing.assert_array_equal(found.centimorgans, pooled.centimorgans)

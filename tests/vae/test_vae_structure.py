@@ -10,6 +10,7 @@ import msprime
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
+from tree_panels import panel_of_trees
 
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context
@@ -32,9 +33,7 @@ def islands() -> tuple[Panel, np.ndarray]:
     trees = msprime.sim_mutations(
         trees, rate=2e-8, random_seed=4, model=msprime.BinaryMutationModel()
     )
-    positions, first = np.unique(trees.tables.sites.position.astype(int) + 1, return_index=True)
-    alleles = np.ascontiguousarray(trees.genotype_matrix().astype(np.int8)[first].T)
-    panel = Panel(alleles, positions, "1", np.array([f"p{i}" for i in range(270)]))
+    panel = panel_of_trees(trees)
     return panel.select_sites(panel.common_sites(0.02)), np.repeat([0, 1, 2], (120, 90, 60))
 
 

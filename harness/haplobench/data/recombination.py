@@ -9,6 +9,7 @@ from haplobench.data.genome import RecombinationMap
 from haplobench.data.panel import MISSING, Panel
 
 _TARGETS, _SOURCES = 48, 72
+_LEAST_GROUP = 12
 _MOST_SITES = 3_000
 _MIN_MAF = 0.01
 # bp. Nearer sites show gene conversion and errors, which look like two switches each.
@@ -82,9 +83,14 @@ def _spaced(positions: NDArray[np.int64], sites: NDArray[np.int64]) -> NDArray[n
 def _copied(
     groups: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Haplotypes to explain, (t,), and others of the group of each to copy, (t, k)."""
+    """Haplotypes to explain, (t,), and others of the group of each to copy, (t, k).
+
+    Groups of a few haplotypes each tell nothing apart: all are then one.
+    """
     sizes = np.bincount(groups)
-    n_sources = int(min(_SOURCES, sizes[sizes >= 2].max() - 1))
+    if sizes.max() < _LEAST_GROUP:
+        groups, sizes = np.zeros_like(groups), np.array([groups.size])
+    n_sources = int(min(_SOURCES, sizes.max() - 1))
     rows = rng.permutation(np.flatnonzero(sizes[groups] > n_sources))[:_TARGETS]
     others = []
     for row in rows:
