@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 from structured_people import reference
 
 from haplobench import RecombinationMap
-from haplobench_utility.admixture import admix, admixture_proportions, morgans, paint
+from haplobench_utility.admixture import admix, admixture_proportions, paint
+from haplobench_utility.cohorts import morgans
 
 
 def dense_posterior(

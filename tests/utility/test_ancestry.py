@@ -156,3 +156,14 @@ def test_many_people_are_drawn_and_many_sites_thinned(monkeypatch: pytest.Monkey
     assert model.sites.size == 300
     assert balanced_accuracy(holdout.superpopulation, called, names) > 0.8
     assert model.call(holdout, "population") is None
+
+
+def test_without_training_people_nothing_stands_for_real_panels(tmp_path: Path) -> None:
+    """Classifiers of the held-out people would be tested on themselves."""
+    holdout = reference().holdout
+    found = measure(real_cohort(), tmp_path, Reference(holdout, holdout))
+    assert value(found, "accuracy") > 0.9
+    for name in ("accuracy_ratio", "accuracy_real", "population_accuracy_ratio"):
+        assert only(found, name).value is None
+        assert "no training people" in only(found, name).note
+    assert "no training people" in only(found, "reverse_difference").note

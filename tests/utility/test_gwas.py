@@ -187,3 +187,17 @@ def test_the_same_seed_gives_the_same_numbers(
     assert first.measurements == again.measurements
     other = measure(reference, real, replace(ctx, seed=9))
     assert number(other, "effect_correlation") != number(first, "effect_correlation")
+
+
+def test_without_training_people_nothing_stands_for_real_panels(
+    reference: Reference, ctx: RunContext
+) -> None:
+    """Real panels would be tested on themselves, and strangers would seem to find less."""
+    itself = Reference(reference.holdout, reference.holdout)
+    found = measure(itself, some_people(reference.train, N, 1), ctx)
+    for name in ("effect_correlation", "power", "credible_size"):
+        assert number(found, name) > 0
+        ratio = found.measurements[f"{name}_ratio"]
+        assert isinstance(ratio, Measurement)
+        assert ratio.value is None
+        assert "no training people" in ratio.note

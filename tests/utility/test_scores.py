@@ -130,3 +130,22 @@ def test_what_cannot_be_measured_says_why(
         assert isinstance(one, Measurement)
         assert one.value is None
         assert "too few people" in one.note
+
+
+def test_without_training_people_nothing_stands_for_real_panels(
+    reference: Reference, ctx: RunContext
+) -> None:
+    """Real panels would be tested on themselves, and strangers would seem to teach less."""
+    itself = Reference(reference.holdout, reference.holdout)
+    found = measure(itself, some_people(reference.train, N, 1), ctx)
+    for name in ("r2", "portability"):
+        assert number(found, name) > 0
+        ratio = found.measurements[f"{name}_ratio"]
+        assert isinstance(ratio, Measurement)
+        assert ratio.value is None
+        assert "no training people" in ratio.note
+    by_name = found.measurements["r2_ratio_by_superpopulation"]
+    assert isinstance(by_name, list)
+    assert {one.labels["superpopulation"]: one.value for one in by_name} == dict.fromkeys(
+        ("AFR", "EUR")
+    )

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, RecombinationMap
+from haplobench import Panel
 from haplobench.kernels import compiled
 
 Floats = NDArray[np.float64]
@@ -50,14 +50,6 @@ class AdmixedPeople:
         dosage: NDArray[np.int8] = alleles.sum(axis=1, dtype=np.int8)
         dosage[(alleles < 0).any(axis=1)] = -1
         return dosage
-
-
-def morgans(panel: Panel, recombination_map: RecombinationMap | None) -> Floats:
-    """Genetic positions of a panel's sites in Morgans; 1 cM/Mb where there is no map."""
-    if recombination_map is None:
-        start = int(panel.positions[0]) if panel.n_sites else 1
-        recombination_map = RecombinationMap.uniform(start, start + max(1, panel.span))
-    return recombination_map.at(panel.positions) / _CM
 
 
 def admix(

@@ -14,10 +14,18 @@ from haplobench_utility.admixture import (
     AdmixedPeople,
     admix,
     admixture_proportions,
-    morgans,
     paint,
 )
-from haplobench_utility.cohorts import Level, as_many, by_label, common_labels, measured, noted
+from haplobench_utility.cohorts import (
+    Level,
+    as_many,
+    by_label,
+    common_labels,
+    measured,
+    morgans,
+    no_real_panels,
+    noted,
+)
 from haplobench_utility.specs.structure import ANCESTRY, AncestryParams
 
 Labels = NDArray[np.str_]
@@ -150,13 +158,15 @@ def _evenly(n: int, most: int) -> NDArray[np.int64]:
 class _Called:
     """What held-out people are called: by the cohort's classifier, and by real ones.
 
-    `synthetic` holds None where the cohort trains none, because of `why`.
+    `synthetic` holds None where the cohort trains none, because of `why`; `real` is empty where
+    no real panel can be drawn, because of `unreal`.
     """
 
     holdout: Panel
     synthetic: dict[Level, Labels | None]
     real: list[dict[Level, Labels | None]]
     why: str
+    unreal: str
     note: str
 
 
@@ -186,14 +196,17 @@ def _trained_on_cohort(
         ]
 
     key = (train.digest, holdout.digest, params, ctx.seed)
-    real = remember(("ancestry real", n, *key), real_calls)
+    unreal = no_real_panels(reference)
+    real = [] if unreal else remember(("ancestry real", n, *key), real_calls)
     known = np.isin(cohort.superpopulation, labels["superpopulation"]).any()
     known |= np.isin(cohort.population, labels["population"]).any()
     why = "the cohort's people differ too little or are too few to train a classifier"
     if not known:
         why = "the cohort has no labels"
     note = f"{n} of {cohort.n_samples} people" if n < cohort.n_samples else ""
-    called = _Called(holdout, calls(people, "synthetic"), real, why, note)
+    called = _Called(holdout, calls(people, "synthetic"), real, why, unreal, note)
+    if unreal:
+        return called, Measurement(None, cohort.n_samples, note=unreal)
 
     level: Level = "superpopulation" if labels["superpopulation"].size > 1 else "population"
 
@@ -229,13 +242,13 @@ def _accuracy(
     if level == "superpopulation":
         wanted += ["accuracy", "accuracy_real", "recall"]
     draws = [labels for draw in called.real if (labels := draw[level]) is not None]
-    if not draws or names.size < 2:
+    if names.size < 2 or not (draws or called.unreal):
         why = "as many real people are too few to train a classifier"
         if names.size < 2:
             why = f"fewer than two {level}s, {_KNOWN}"
         return {name: Measurement(None, n, note=why) for name in wanted}
     real = [balanced_accuracy(truth, labels, names) for labels in draws]
-    mean_real = float(np.mean(real))
+    mean_real = float(np.mean(real)) if real else None
     own = called.synthetic[level]
     note = called.note
     if own is None:
@@ -247,7 +260,11 @@ def _accuracy(
     found: dict[str, Measurement | list[Measurement]] = {
         f"{prefix}accuracy_ratio": measured(accuracy / mean_real, n, "", note)
         if mean_real
-        else Measurement(None, n, note="nobody is called right by classifiers of real people")
+        else Measurement(
+            None,
+            n,
+            note=called.unreal or "nobody is called right by classifiers of real people",
+        )
     }
     if level == "population":
         if own is None:
@@ -261,7 +278,7 @@ def _accuracy(
         }
     return found | {
         "accuracy": measured(accuracy, n, "", note),
-        "accuracy_real": measured(mean_real, n, "", f"mean of {len(real)} draws"),
+        "accuracy_real": measured(mean_real, n, called.unreal, f"mean of {len(real)} draws"),
         "recall": by_label(level, recalls, called.why, n),
     }
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
 from haplobench.memory import remember
+from haplobench_utility.cohorts import no_real_panels
 from haplobench_utility.masking import SiteSums, masked
 from haplobench_utility.specs.imputation import AUGMENTATION, AugmentationParams
 
@@ -18,10 +19,8 @@ def augmentation(
     reference: Reference, cohort: Panel, params: AugmentationParams, ctx: RunContext
 ) -> MetricResult:
     """Gain of r² by adding the cohort's people of a population to a few real ones of it."""
-    if reference.train.digest == reference.holdout.digest:
-        return AUGMENTATION.not_applicable(
-            "no training people beside the held-out ones, whom a small real panel could be drawn of"
-        )
+    if unreal := no_real_panels(reference):
+        return AUGMENTATION.not_applicable(unreal)
     try:
         people = _People.of(reference, cohort, params)
         task = masked(

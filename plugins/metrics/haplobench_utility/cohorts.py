@@ -1,4 +1,4 @@
-"""What several metrics of utility share: notes, and people with labels."""
+"""What several metrics of utility share: notes, real panels, and people with labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Measurement, Panel
+from haplobench import Measurement, Panel, RecombinationMap, Reference
 from haplobench.data.split import stratified_sample
 
 Level = Literal["population", "superpopulation"]
@@ -26,6 +26,25 @@ def measured(
 def noted(*parts: str) -> str:
     """Parts of a note that aren't empty, as one."""
     return "; ".join(part for part in parts if part)
+
+
+def no_real_panels(reference: Reference) -> str:
+    """Why no real panel can be drawn to hold a cohort against; empty where one can.
+
+    A cohort that is scored without its training panel has the same people for both: panels of
+    them would be tested on themselves.
+    """
+    if reference.train.digest != reference.holdout.digest:
+        return ""
+    return "no training people beside the held-out ones, to draw real panels of"
+
+
+def morgans(panel: Panel, recombination_map: RecombinationMap | None) -> NDArray[np.float64]:
+    """Genetic positions of a panel's sites in Morgans; 1 cM/Mb where there is no map."""
+    if recombination_map is None:
+        start = int(panel.positions[0]) if panel.n_sites else 1
+        recombination_map = RecombinationMap.uniform(start, start + max(1, panel.span))
+    return recombination_map.at(panel.positions) / 100
 
 
 def as_many(train: Panel, holdout: Panel, n: int, key: str) -> Panel:

@@ -22,7 +22,7 @@ from haplobench_utility.association import (
     logistic,
     principal_components,
 )
-from haplobench_utility.cohorts import as_many, measured, noted
+from haplobench_utility.cohorts import as_many, measured, no_real_panels, noted
 from haplobench_utility.specs.association import GWAS, GwasParams
 from haplobench_utility.traits import (
     Traits,
@@ -117,8 +117,10 @@ def gwas(reference: Reference, cohort: Panel, params: GwasParams, ctx: RunContex
             each.append(astuple(_findings(design, other, params)))
         return Findings(*np.mean(each, axis=0).tolist())
 
-    found, others = _findings(design, study, params), remember((*key, n), real)
-    measurements = _compared(found, others, n, noted(params.note, fewer, all_of(train, n)))
+    found, unreal = _findings(design, study, params), no_real_panels(reference)
+    others = None if unreal else remember((*key, n), real)
+    note = noted(params.note, fewer, all_of(train, n))
+    measurements = _compared(found, others, n, note, unreal or note)
     if study.tests_nothing:
         untested = Measurement(None, n, note=_UNTESTED)
         errors = [one.name for one in GWAS.submetrics if one.name not in measurements]
@@ -235,20 +237,25 @@ def _correlations(effects: Floats, expected: Floats) -> Floats:
     return np.asarray((first * second).sum(axis=0) / np.where(length > 0, length, 1.0), np.float64)
 
 
-def _compared(found: Findings, real: Findings, n: int, note: str) -> dict[str, Measurement]:
+def _compared(
+    found: Findings, real: Findings | None, n: int, note: str, beside: str
+) -> dict[str, Measurement]:
+    """All numbers but those of errors; `beside` is the note of those over real panels'."""
+
+    def ratio(name: str) -> Measurement:
+        return relative(getattr(found, name), getattr(real, name) if real else None, n, beside)
+
     tagless = "no causal site has another with r² ≥ 0.8 in the training people"
     return {
         "effect_correlation": measured(found.effect_correlation, n, "", note),
-        "effect_correlation_ratio": relative(
-            found.effect_correlation, real.effect_correlation, n, note
-        ),
+        "effect_correlation_ratio": ratio("effect_correlation"),
         "calibration": measured(found.calibration, n, tagless, note),
         "power": measured(found.power, n, tagless, note),
-        "power_ratio": relative(found.power, real.power, n, note),
+        "power_ratio": ratio("power"),
         "replication": measured(found.replication, n, "", note),
         "credible_coverage": measured(found.credible_coverage, n, _UNTESTED, note),
         "credible_size": measured(found.credible_size, n, _UNTESTED, note),
-        "credible_size_ratio": relative(found.credible_typical, real.credible_typical, n, note),
+        "credible_size_ratio": ratio("credible_typical"),
     }
 
 

@@ -42,7 +42,7 @@ def imputation(
     except PanelError as error:
         return IMPUTATION.not_applicable(str(error))
     mine, curve = _measure(task, task.cohort, params, ctx)
-    real, real_curve = _real_panels(task, params, ctx) if task.strangers else ([], None)
+    real, real_curve = _real_panels(task, params, ctx) if not task.unreal else ([], None)
     n = f"{task.cohort.n_haplotypes:,} synthetic haplotypes; {task.note}"
     measurements: dict[str, list[Measurement]] = {s.name: [] for s in IMPUTATION.submetrics}
     for (name, label), (value, count) in mine.items():
@@ -77,9 +77,7 @@ def _ratio(
     if value is None:
         return Measurement(None, note="no imputed site of these differs among held-out people")
     if not real:
-        return Measurement(
-            None, note="no training people beside the held-out ones, to draw real panels of"
-        )
+        return Measurement(None, note=task.unreal)
     panels = np.array([one for one in real if one is not None])
     mean = float(panels.mean())
     if mean <= 0:

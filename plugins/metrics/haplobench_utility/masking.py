@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PanelError, RecombinationMap, Reference, RunContext
+from haplobench import Panel, PanelError, Reference, RunContext
 from haplobench_utility import imputation_programs
+from haplobench_utility.cohorts import morgans, no_real_panels
 from haplobench_utility.copying_model import CopyingModel
 from haplobench_utility.specs.imputation import TypedParams
 
@@ -33,9 +34,8 @@ class Masked:
     maf : (n_untyped,) float64
         Minor allele frequency in real people, training and held-out.
     morgans : (n_sites,) float64
-    strangers : bool
-        Whether the training people are others than the held-out ones. Where a cohort is scored
-        without its training panel they aren't, and no real panel can be drawn.
+    unreal : str
+        Why no real panel can be drawn; empty where one can.
     note : str
         What was left out, and by which map.
     key : hashable
@@ -49,7 +49,7 @@ class Masked:
     untyped: NDArray[np.int64]
     maf: NDArray[np.float64]
     morgans: NDArray[np.float64]
-    strangers: bool
+    unreal: str
     note: str
     key: Hashable
 
@@ -104,9 +104,9 @@ def masked(reference: Reference, cohort: Panel, params: TypedParams, ctx: RunCon
         panels = tuple(panel.select_sites(chosen) for panel in panels)  # type: ignore[assignment]
     train, holdout, cohort = panels
     holdout, said = _some_people(holdout, params.max_people, "held-out people")
-    strangers = reference.train.digest != reference.holdout.digest
+    unreal = no_real_panels(reference)
     most = max(1, params.max_haplotypes // train.ploidy)
-    if strangers:
+    if not unreal:
         most = min(train.n_samples, most)
     cohort, cut = _some_people(cohort, most, "people of the cohort")
     notes += [text for text in (said, cut) if text]
@@ -120,20 +120,15 @@ def masked(reference: Reference, cohort: Panel, params: TypedParams, ctx: RunCon
             f"{typed.size} of {maf.size:,} sites would be typed; two or more that differ among "
             "real people are needed, and others to impute"
         )
-    recombination_map = ctx.recombination_map
-    if recombination_map is None:
+    if ctx.recombination_map is None:
         notes.append("no recombination map: 1 cM/Mb")
-        start, end = int(train.positions[0]), int(train.positions[-1])
-        recombination_map = RecombinationMap.uniform(start, end)
-    morgans = recombination_map.at(train.positions) / 100
-    sha = hashlib.sha256(chosen.tobytes() + morgans.tobytes()).hexdigest()
+    at = morgans(train, ctx.recombination_map)
+    sha = hashlib.sha256(chosen.tobytes() + at.tobytes()).hexdigest()
     key = (reference.train.digest, reference.holdout.digest, sha, params.model_dump_json())
     who = "" if params.engine == "own" else f"by {params.engine}"
     size = f"{typed.size:,} of {maf.size:,} sites typed; {holdout.n_samples:,} held-out people"
     note = "; ".join(text for text in (size, who, *notes) if text)
-    return Masked(
-        train, holdout, cohort, typed, untyped, maf[untyped], morgans, strangers, note, key
-    )
+    return Masked(train, holdout, cohort, typed, untyped, maf[untyped], at, unreal, note, key)
 
 
 def _some_people(panel: Panel, most: int, whose: str) -> tuple[Panel, str]:

@@ -11,7 +11,13 @@ from scipy.linalg import solve
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.memory import remember
 from haplobench_utility.association import Floats, dosage_blocks
-from haplobench_utility.cohorts import as_many, common_labels, measured, noted
+from haplobench_utility.cohorts import (
+    as_many,
+    common_labels,
+    measured,
+    no_real_panels,
+    noted,
+)
 from haplobench_utility.specs.association import POLYGENIC_SCORES, ScoreParams
 from haplobench_utility.traits import Traits, all_of, obstacle, relative, simulate_traits, thinned
 
@@ -113,9 +119,9 @@ def polygenic_scores(
     if not np.isfinite(found.within):
         why = "no trait varies among the held-out people of any superpopulation"
         return POLYGENIC_SCORES.not_applicable(why, n)
-    return _result(
-        found, remember((*key, n), real), n, noted(params.note, fewer, all_of(train, n)), holdout
-    )
+    unreal = no_real_panels(reference)
+    others = None if unreal else remember((*key, n), real)
+    return _result(found, others, n, noted(params.note, fewer, all_of(train, n)), unreal, holdout)
 
 
 def _accuracy(panel: Panel, holdout: Panel, traits: Traits, rng: np.random.Generator) -> Accuracy:
@@ -152,7 +158,10 @@ def _portability(transfer: Floats, known: NDArray[np.int64]) -> float:
     return float(elsewhere / here) if here > 0 else float("nan")
 
 
-def _result(found: Accuracy, real: Accuracy, n: int, note: str, holdout: Panel) -> MetricResult:
+def _result(
+    found: Accuracy, real: Accuracy | None, n: int, note: str, unreal: str, holdout: Panel
+) -> MetricResult:
+    """All numbers; without real panels, for the reason `unreal`, those over theirs have none."""
     names = _names(holdout)
     level = {name: (holdout.superpopulation == name).sum() for name in names}
     unlabelled = Measurement(
@@ -163,12 +172,15 @@ def _result(found: Accuracy, real: Accuracy, n: int, note: str, holdout: Panel) 
     for i, name in enumerate(map(str, names)):
         labels = {"superpopulation": name}
         by_name.append(Measurement(float(found.each[i]), int(level[name]), labels=labels))
-        ratios.append(replace(relative(found.each[i], real.each[i], n, ""), labels=labels))
-    known = np.flatnonzero(np.isfinite(found.transfer + real.transfer).all(axis=1))
+        ratio = relative(found.each[i], real.each[i] if real else None, n, unreal)
+        ratios.append(replace(ratio, labels=labels))
+    both = found.transfer + (real.transfer if real else 0.0)
+    known = np.flatnonzero(np.isfinite(both).all(axis=1))
     if known.size and names.size > 1:
-        mine, theirs = (_portability(one.transfer, known) for one in (found, real))
+        mine = _portability(found.transfer, known)
         portability = measured(mine, n, "scores explain nothing where they were learned", note)
-        ported = relative(mine, theirs, n, note)
+        theirs = _portability(real.transfer, known) if real else None
+        ported = relative(mine, theirs, n, unreal or note)
     else:
         why = (
             f"fewer than two superpopulations of {_LEAST_LEARNED} people to learn from and "
@@ -177,12 +189,14 @@ def _result(found: Accuracy, real: Accuracy, n: int, note: str, holdout: Panel) 
         portability = ported = Measurement(None, n, note=why)
     measurements = {
         "r2": Measurement(found.within, n, note=note),
-        "r2_ratio": relative(found.within, real.within, n, note),
+        "r2_ratio": relative(found.within, real.within if real else None, n, unreal or note),
         "r2_by_superpopulation": by_name or unlabelled,
         "r2_ratio_by_superpopulation": ratios or unlabelled,
         "portability": portability,
         "portability_ratio": ported,
     }
+    if real is None:
+        return MetricResult(measurements)
     series = {
         "accuracy": {
             "superpopulation": np.array(["everybody", *names], np.str_),

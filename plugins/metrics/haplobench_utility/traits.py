@@ -117,8 +117,13 @@ def all_of(train: Panel, n: int) -> str:
     return f"real panels have all {train.n_samples} training people and no more"
 
 
-def relative(value: float, real: float, n: int, note: str) -> Measurement:
-    """A number over the mean of as large real panels', where there is anything to divide by."""
+def relative(value: float, real: float | None, n: int, note: str) -> Measurement:
+    """A number over the mean of as large real panels'; not applicable where nothing is there.
+
+    `real` is None where no real panel can be drawn, and `note` then says why.
+    """
+    if real is None:
+        return Measurement(None, n, note=note)
     if not np.isfinite(value) or not real > 0:
         return Measurement(None, n, note="as many real people, or the cohort, show nothing")
     return Measurement(float(value / real), n, note=note)
