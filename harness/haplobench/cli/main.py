@@ -19,7 +19,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="bench",
-    help="Compare generators of synthetic human haplotypes: fidelity, privacy, performance.",
+    help="Compare generators of synthetic human haplotypes: fidelity, utility, privacy, cost.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
