@@ -44,7 +44,7 @@ def test_people_in_every_form(bench: Bench, listed: Path, tmp_path: Path) -> Non
     assert table.returncode == 0, table.stderr
     assert "chr20-eur · patchwork: 2 training people" in table.stdout
     (row,) = [line.split() for line in table.stdout.splitlines() if "HG01" in line]
-    assert row == ["HG01", "GBR", "both", "haplotypes", "copied", "0.01", "2", "of", "2"]
+    assert row == ["HG01", "GBR", "both", "haplotypes", "copied", "0.012", "2", "of", "2"]
     assert bench("leaks", listed, "--format", "csv").stdout.count("\n") == 3
     assert len(json.loads(bench("leaks", listed, "--format", "json").stdout)) == 2
     assert bench("leaks", listed, "-g", "chain").stdout == "nobody is named\n"

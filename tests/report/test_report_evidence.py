@@ -6,8 +6,14 @@ from typing import cast
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control, norm
 
-from haplobench.report.evidence import holm, judge_attacks
+from haplobench.report.evidence import (
+    false_discovery_rates,
+    holm,
+    judge_attacks,
+    merged,
+)
 from haplobench.results.description import MetricInfo, SubmetricInfo
 from haplobench.results.records import Record
 from haplobench.results.table import Run
@@ -25,6 +31,28 @@ def test_holm_bounds_the_chance_of_any_false_alarm() -> None:
     rng = np.random.default_rng(1)
     alarms = [min(holm(list(rng.random(12)))) <= 0.05 for _ in range(4000)]
     assert 0.035 < np.mean(alarms) <= 0.06
+
+
+def test_rates_of_false_discoveries_are_scipys() -> None:
+    p = np.random.default_rng(2).random(40) ** 3
+    assert false_discovery_rates(list(p)) == pytest.approx(false_discovery_control(p))
+    assert false_discovery_rates([]) == []
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("cohorts", [1, 2, 5, 24])
+def test_merged_values_hold_whatever_the_cohorts_have_in_common(cohorts: int, alike: float) -> None:
+    rng = np.random.default_rng(3)
+    common, own = rng.standard_normal((4000, 1)), rng.standard_normal((4000, cohorts))
+    p = norm.sf(alike**0.5 * common + (1 - alike) ** 0.5 * own)
+    for level in (0.01, 0.05):
+        said = np.mean([merged(list(row)) <= level for row in p])
+        assert said <= level + 3.3 * (level / 4000) ** 0.5
+
+
+def test_a_leak_is_seen_in_one_cohort_alone_and_in_all_though_sure_in_none() -> None:
+    assert merged([0.0004] + [0.5] * 24) == pytest.approx(0.02)
+    assert merged([0.004] * 25) == pytest.approx(2 * 0.004 * 25 / 13)
 
 
 NUMBERS = {
@@ -68,9 +96,9 @@ def test_a_leak_takes_green_from_all_attacks() -> None:
 
 
 def test_any_cohort_may_leak_and_many_are_corrected_for() -> None:
-    seeds = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.01, 0.9))]
+    seeds = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.004, 0.9))]
     assert _findings(*seeds) == {"distance": "leak"}
-    more = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.02, 0.9))]
+    more = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.01, 0.9))]
     assert _findings(*more) == {"distance": "clear"}
 
 

@@ -24,6 +24,8 @@ from haplobench.report.leaderboard.texts import COLUMNS, about_row, leading, ren
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import board_parts
+from haplobench.report.verdict.judgement import reach_verdicts
+from haplobench.report.verdict.texts import leaks_band
 from haplobench.results.records import Record, append_records
 from haplobench.results.table import Run, load_run
 
@@ -287,6 +289,22 @@ def test_texts_name_leaks_ties_and_what_cannot_be_told(everybody: Summary) -> No
     assert told["twin"].startswith("rank 2 of 6, shared; ")
     assert told["twin"].endswith("over 2 seeds; leak: not seen")
     assert told["copycat"].startswith("a control: not ranked; ")
+
+
+def test_leaks_are_coloured_as_in_verdicts(everybody: Summary, demo: Summary) -> None:
+    for summary in (everybody, demo):
+        boards = leaderboards(summary)
+        shown = {
+            (board.dataset, row.label): row.finding for board in boards for row in show_rows(board)
+        }
+        bands = {
+            (found.dataset, row.generator): leaks_band(row.leaks)
+            for found in reach_verdicts(summary, boards)
+            for row in found.rows
+        }
+        assert shown.keys() & bands.keys()
+        for place in shown.keys() & bands.keys():
+            assert shown[place] == bands[place]
 
 
 def test_other_sites_are_ranked_by_site_free_numbers(everybody: Summary) -> None:

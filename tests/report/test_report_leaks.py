@@ -12,6 +12,9 @@ from report_fixture import build_run
 from haplobench.errors import BenchError
 from haplobench.report.leaks import exposed_people, find_leaks, render_csv, render_json
 from haplobench.results.table import Run, load_run
+from haplobench.suite.schema import VerdictSettings
+
+PATCHWORK = ("chr20-eur", "patchwork")
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +24,25 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_each_person_once_with_the_surest_evidence(listed: Run) -> None:
     people = exposed_people(listed)
-    assert set(people) == {("chr20-eur", "patchwork"), ("chr20-eur", "chain")}
+    assert set(people) == {PATCHWORK, ("chr20-eur", "chain")}
     assert people["chr20-eur", "chain"] == []
-    first, second = people["chr20-eur", "patchwork"]
-    assert (first.sample, first.q, first.cohorts, first.looked_at) == ("HG01", 0.01, 2, 2)
-    assert (second.sample, second.q, second.cohorts, second.looked_at) == ("HG02", 0.02, 1, 2)
+    first, second = people[PATCHWORK]
+    assert (first.sample, first.cohorts, first.looked_at) == ("HG01", 2, 2)
+    assert (second.sample, second.cohorts, second.looked_at) == ("HG02", 1, 2)
+    # Of p .004 and .001, and .09 and .002: twice the lesser of 2 x the least and the median.
+    assert (first.p, second.p) == pytest.approx((0.004, 0.008))
+    assert (first.q, second.q) == pytest.approx((0.012, 0.012))
     assert second.evidence == "longest tract"
     assert dict(first.details) == {"kinship": 0.5}
+
+
+def test_whom_one_cohort_of_many_flags_by_chance_is_not_named(tmp_path: Path) -> None:
+    run = load_run(build_listed(tmp_path / "run"))
+    assert [one.sample for one in exposed_people(run, VerdictSettings(level=0.05))[PATCHWORK]] == [
+        "HG01",
+        "HG02",
+    ]
+    assert exposed_people(run, VerdictSettings(level=0.02))[PATCHWORK] == []
 
 
 def test_csv_and_json_have_every_column(listed: Run) -> None:
@@ -37,7 +52,7 @@ def test_csv_and_json_have_every_column(listed: Run) -> None:
     assert rows[0]["kinship"] == "0.5"
     assert rows[0]["generator"] == "patchwork"
     first, second = json.loads(render_json(people))
-    assert first["q"] == 0.01
+    assert first["q"] == pytest.approx(0.012)
     assert second["kinship"] == "inf"  # as everywhere where JSON has no number for it
     assert render_csv([]).startswith("dataset,generator,sample,population,evidence,p,q,cohorts")
 

@@ -12,7 +12,7 @@ from haplobench.results.records import FLOOR, SUBSAMPLE, Record
 from haplobench.results.table import Labels, Run, labels_of, row_label
 from haplobench.suite.schema import VerdictSettings
 
-_NAMING = 0.4
+NAMING = 0.4
 """Share of the level for attacks that name people: what a custodian must not overlook."""
 
 Finding = Literal["leak", "unseen", "clear", "unclear"]
@@ -32,7 +32,7 @@ class Attack:
     Attributes
     ----------
     p : float
-        Least p-value of its cohorts, times their number (Bonferroni).
+        Of all its cohorts together: see `merged`.
     adjusted : float
         `p` adjusted for all attacks on the generator (Holm 1979, within those that name people
         and the others, which share the level).
@@ -64,8 +64,8 @@ def judge_attacks(
     """Attacks by dataset and row of the tables, then by metric, submetric and labels.
 
     The chance that any attack on a row finds a leak where there is none is at most the rules'
-    `level`: p-values hold for one cohort each, and whatever depends on what, Bonferroni's and
-    Holm's corrections hold. A row's attacks are `clear` only if none of them finds a leak.
+    `level`: p-values hold for one cohort each, and whatever depends on what, `merged` and Holm's
+    correction hold. A row's attacks are `clear` only if none of them finds a leak.
     """
     rules = rules or VerdictSettings()
     known = {
@@ -94,12 +94,9 @@ def judge(
     level: float,
 ) -> dict[AttackKey, Attack]:
     """All attacks on one generator together; each has a result of every cohort."""
-    p = {
-        key: min(1.0, len(records) * min(record.p or 0.0 for record in records))
-        for key, records in attacks.items()
-    }
+    p = {key: merged([record.p or 0.0 for record in records]) for key, records in attacks.items()}
     adjusted: dict[AttackKey, float] = {}
-    for names, share in ((True, _NAMING), (False, 1 - _NAMING)):
+    for names, share in ((True, NAMING), (False, 1 - NAMING)):
         keys = [key for key in attacks if known[key[:2]].names is names]
         values = holm([p[key] for key in keys])
         adjusted |= {key: min(1.0, p / share) for key, p in zip(keys, values, strict=True)}
@@ -134,6 +131,28 @@ def _shown_absent(info: SubmetricInfo, high: float | None, detectable: float | N
     """Whether what matters would have been seen: by the interval, else by the power."""
     bound = detectable if high is None else high
     return info.material is not None and bound is not None and bound <= info.material
+
+
+def merged(p: Sequence[float]) -> float:
+    """One p-value of several of the same hypothesis, whatever depends on what.
+
+    Twice the lesser of the least times their number and of the median times (about) two, which
+    each hold by themselves (Rueger 1978; Vovk and Wang 2020): a leak may be in one cohort alone,
+    or in all, but sure in none.
+    """
+    values, n = sorted(p), len(p)
+    middle = n // 2 + 1
+    return min(1.0, 2 * min(n * values[0], n / middle * values[middle - 1])) if n > 1 else values[0]
+
+
+def false_discovery_rates(p: Sequence[float]) -> list[float]:
+    """P-values adjusted so that the share of false ones is bounded (Benjamini & Hochberg 1995)."""
+    order = sorted(range(len(p)), key=lambda i: p[i], reverse=True)
+    adjusted, least = [0.0] * len(p), 1.0
+    for above, i in enumerate(order):
+        least = min(least, p[i] * len(p) / (len(p) - above))
+        adjusted[i] = least
+    return adjusted
 
 
 def holm(p: Sequence[float]) -> list[float]:

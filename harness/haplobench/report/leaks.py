@@ -11,9 +11,11 @@ from typing import Any
 
 from haplobench.errors import BenchError
 from haplobench.files import jsonable
+from haplobench.report.evidence import NAMING, false_discovery_rates, merged
 from haplobench.results.records import FLOOR, SUBSAMPLE
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, row_label
+from haplobench.suite.schema import VerdictSettings
 
 TABLE = "people"
 """The table of a metric's series that names training people, one a row: see `MetricResult`."""
@@ -27,8 +29,9 @@ Place = tuple[str, str]
 class Exposed:
     """A training person whom a generator gives away, of all its cohorts that were looked at.
 
-    `evidence`, `p`, `q` and the `details` (further columns of the table) are of the cohort in
-    which `q` is least; `cohorts` of `looked_at` cohorts give the person away.
+    `p` and `q` are of all cohorts together, `evidence` and the `details` (further columns of the
+    table) of the cohort in which `q` is least; `cohorts` of `looked_at` cohorts give the person
+    away.
     """
 
     dataset: str
@@ -43,11 +46,13 @@ class Exposed:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def exposed_people(run: Run) -> dict[Place, list[Exposed]]:
+def exposed_people(run: Run, rules: VerdictSettings | None = None) -> dict[Place, list[Exposed]]:
     """Those flagged, the surest first, of every row that a list of people was made of.
 
-    Raises FormatError for series that can't be read.
+    Of several cohorts each may flag somebody by chance: then those are left whom all cohorts
+    together still give away. Raises FormatError for series that can't be read.
     """
+    level = NAMING * (rules or VerdictSettings()).level
     tables: dict[Place, list[list[dict[str, Any]]]] = {}
     for place, table in _tables(run):
         columns = {name: values.tolist() for name, values in table.items()}
@@ -55,8 +60,8 @@ def exposed_people(run: Run) -> dict[Place, list[Exposed]]:
             dict(zip(columns, values, strict=True))
             for values in zip(*columns.values(), strict=True)
         ]
-        tables.setdefault(place, []).append([row for row in rows if row["flagged"]])
-    return {place: _joined(place, cohorts) for place, cohorts in tables.items()}
+        tables.setdefault(place, []).append(rows)
+    return {place: _joined(place, cohorts, level) for place, cohorts in tables.items()}
 
 
 def _tables(run: Run) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -76,28 +81,43 @@ def _tables(run: Run) -> Iterator[tuple[Place, Mapping[str, Any]]]:
             yield (record.dataset, row_label(record.generator, record.world_size)), table
 
 
-def _joined(place: Place, cohorts: Sequence[Sequence[Mapping[str, Any]]]) -> list[Exposed]:
+def _joined(
+    place: Place, cohorts: Sequence[Sequence[Mapping[str, Any]]], level: float
+) -> list[Exposed]:
     people: dict[str, list[Mapping[str, Any]]] = {}
     for rows in cohorts:
         for row in rows:
             people.setdefault(str(row["sample"]), []).append(row)
-    found = []
+    # Lists of people by other hands may have no p-values, or leave people out.
+    whole = all(
+        len(rows) == len(cohorts) and all(row.get("p") is not None for row in rows)
+        for rows in people.values()
+    )
+    together: dict[str, tuple[float, float]] = {}
+    if whole and len(cohorts) > 1:
+        p = [merged([row["p"] for row in rows]) for rows in people.values()]
+        together = dict(zip(people, zip(p, false_discovery_rates(p), strict=True), strict=True))
+    exposed = []
     for sample, rows in people.items():
-        surest = min(rows, key=_surety)
-        found.append(
+        flagged = [row for row in rows if row["flagged"]]
+        if not flagged or (together and together[sample][1] > level):
+            continue
+        surest = min(flagged, key=_surety)
+        p_q = together.get(sample, (surest.get("p"), surest.get("q")))
+        exposed.append(
             Exposed(
                 *place,
                 sample=sample,
                 population=str(surest.get("population", "")),
                 evidence=str(surest.get("evidence", "")),
-                p=surest.get("p"),
-                q=surest.get("q"),
-                cohorts=len(rows),
+                p=p_q[0],
+                q=p_q[1],
+                cohorts=len(flagged),
                 looked_at=len(cohorts),
                 details={key: value for key, value in surest.items() if key not in _KNOWN},
             )
         )
-    return sorted(found, key=lambda one: (_surety(vars(one)), -one.cohorts, one.sample))
+    return sorted(exposed, key=lambda one: (_surety(vars(one)), -one.cohorts, one.sample))
 
 
 def _surety(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -35,6 +35,8 @@ class Exposure:
         `leak` if any finds one; else `clear` if any would have; else `unclear`.
     unclear, attacks : int
         Attacks that can't tell, of how many.
+    sure : bool
+        Whether no leak was seen, and every headline attack would have seen one that matters.
     title, value : str, float
         The strongest attack that finds a leak, and what it finds.
     excess : float
@@ -44,6 +46,7 @@ class Exposure:
     finding: Finding
     unclear: int
     attacks: int
+    sure: bool = False
     title: str = ""
     value: float = 0.0
     excess: float = 0.0
@@ -228,7 +231,12 @@ def expose(dataset: DatasetSummary, label: str) -> Exposure:
             strongest = replace(strongest, title=column.title, value=cell.value, excess=excess)
     if strongest.title:
         return strongest
-    return Exposure("clear" if findings["clear"] else "unclear", unclear, attacks)
+    weak = any(
+        column.submetric.headline and cell.attack and cell.attack.finding == "unclear"
+        for column, cell in cells
+    )
+    clear = findings["clear"] > 0
+    return Exposure("clear" if clear else "unclear", unclear, attacks, sure=clear and not weak)
 
 
 # --- numbers --------------------------------------------------------------------------------

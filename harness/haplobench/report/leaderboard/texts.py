@@ -71,7 +71,7 @@ def _row(row: BoardRow, place: int) -> ShownRow:
         interval=f"{_times(row.low)}–{_times(row.high)}",
         leak=leak_words(exposure) if exposure else "–",
         cost="–" if row.cost is None else format_value(row.cost),
-        finding=exposure.finding if exposure else "",
+        finding=_band(exposure) if exposure else "",
         sort=(
             place,
             row.distance,
@@ -79,6 +79,11 @@ def _row(row: BoardRow, place: int) -> ShownRow:
             math.inf if row.cost is None else row.cost,
         ),
     )
+
+
+def _band(exposure: Exposure) -> str:
+    """What a cell is coloured as: as in verdicts, good where every headline attack has power."""
+    return "unclear" if exposure.finding == "clear" and not exposure.sure else exposure.finding
 
 
 def leak_words(exposure: Exposure) -> str:

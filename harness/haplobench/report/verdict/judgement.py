@@ -123,7 +123,7 @@ class DatasetVerdicts:
 
 def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list[DatasetVerdicts]:
     """Verdicts of every dataset, in their order."""
-    people = exposed_people(summary.run)
+    people = exposed_people(summary.run, summary.rules)
     ranked = {board.dataset: board for board in reversed(boards)}
     found = []
     for label, dataset in summary.datasets.items():
