@@ -1,4 +1,4 @@
-"""The panel in the package: what its source gives, whole, and light to read."""
+"""The panels in the package: what their sources give, whole, and light to read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from haplobench import BenchError, FormatError, RunContext
 from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.data.genome import RecombinationMap
 from haplobench.datasets import embedded
-from haplobench.datasets.embedded import STEM, Embedded, decode, encode
+from haplobench.datasets.embedded import STEMS, Embedded, decode, encode
 from haplobench.datasets.params import EmbeddedParams
 from haplobench.testing import check_dataset
 
@@ -28,42 +28,54 @@ def ctx(tmp_path: Path) -> RunContext:
     return RunContext(seed=0, artifacts=tmp_path, scratch=tmp_path)
 
 
-def test_is_what_the_source_gives(data_dir: Path, ctx: RunContext) -> None:
-    loaded = Embedded().load(EmbeddedParams(), ctx)
+SOURCES = {
+    "chr20-eur": ("1kg_p3_chr20_1-4Mb_EUR300.vcf.gz", "20", 6, 9_349),
+    "chr1-all": ("1kg_p3_chr1_11.70-11.84Mb.vcf.gz", "1", 0, 4_294),
+}
+"""File, contig, least count of the minor allele, and sites as bcftools counts."""
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_is_what_the_source_gives(data_dir: Path, ctx: RunContext, name: str) -> None:
+    file, contig, least, n_sites = SOURCES[name]
+    loaded = Embedded().load(EmbeddedParams.model_validate({"panel": name}), ctx)
     options = ReadOptions(panel_file=data_dir / "1kg_p3.panel.tsv", build="GRCh37")
-    source, skipped = read_panel(data_dir / "1kg_p3_chr20_1-4Mb_EUR300.vcf.gz", options)
+    source, skipped = read_panel(data_dir / file, options)
     counts = source.dosages().sum(axis=0)
-    common = source.select_sites((counts >= 6) & (counts <= 594))
-    assert loaded.panel.n_sites == common.n_sites == 9_349  # as bcftools counts
+    common = source.select_sites((counts >= least) & (counts <= source.n_haplotypes - least))
+    assert loaded.panel.n_sites == common.n_sites == n_sites
     assert loaded.panel.digest == common.digest
-    left = {"MAF below 1 %": source.n_sites - common.n_sites}
+    left = {"MAF below 1 %": source.n_sites - common.n_sites} if least else {}
     assert loaded.skipped == skipped | left
-    whole = RecombinationMap.read(data_dir / "chr20.b37.gmap.gz", "20")
+    whole = RecombinationMap.read(data_dir / f"chr{contig}.b37.gmap.gz", contig)
     assert loaded.recombination_map is not None
     np.testing.assert_allclose(
         loaded.recombination_map.at(common.positions), whole.at(common.positions), atol=1e-6
     )
 
 
+@pytest.mark.parametrize("name", SOURCES)
 def test_script_writes_the_same_bytes(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    file, contig, *_ = SOURCES[name]
     arguments = {
-        "--vcf": data_dir / "1kg_p3_chr20_1-4Mb_EUR300.vcf.gz",
-        "--map": data_dir / "chr20.b37.gmap.gz",
+        "--vcf": data_dir / file,
+        "--map": data_dir / f"chr{contig}.b37.gmap.gz",
         "--panel-file": data_dir / "1kg_p3.panel.tsv",
         "--out": tmp_path,
     }
     words = [str(word) for pair in arguments.items() for word in pair]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), name, *words])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    made, packaged = (json.loads((at / f"{STEM}.json").read_text()) for at in (tmp_path, DATA))
+    stem = STEMS[name]
+    made, packaged = (json.loads((at / f"{stem}.json").read_text()) for at in (tmp_path, DATA))
     assert made["panel_digest"] == packaged["panel_digest"]
     assert made["source_sha256"] == packaged["source_sha256"]
     if made["sha256"] != packaged["sha256"]:
         pytest.skip("this machine's zlib compresses otherwise than the one of the packaged file")
-    for name in (f"{STEM}.npz", f"{STEM}.json"):
-        assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes()
+    for ending in (".npz", ".json"):
+        assert (tmp_path / (stem + ending)).read_bytes() == (DATA / (stem + ending)).read_bytes()
 
 
 def test_people_and_size(ctx: RunContext) -> None:
@@ -79,7 +91,23 @@ def test_people_and_size(ctx: RunContext) -> None:
     assert panel.maf.min() >= 0.01
     assert (panel.contig, panel.build, panel.n_haplotypes) == ("20", "GRCh37", 600)
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 1_000_000
-    assert json.loads((DATA / f"{STEM}.json").read_text())["panel_digest"] == panel.digest
+    about = json.loads((DATA / f"{STEMS['chr20-eur']}.json").read_text())
+    assert about["panel_digest"] == panel.digest
+
+
+def test_all_people_have_their_labels(ctx: RunContext) -> None:
+    panel = Embedded().load(EmbeddedParams(panel="chr1-all"), ctx).panel
+    superpopulations, counts = np.unique(panel.superpopulation, return_counts=True)
+    # As the 1000 Genomes Project published them: Nature 526, 68-74 (2015), extended data.
+    assert dict(zip(superpopulations.tolist(), counts.tolist(), strict=True)) == {
+        "AFR": 661,
+        "AMR": 347,
+        "EAS": 504,
+        "EUR": 503,
+        "SAS": 489,
+    }
+    assert np.unique(panel.population).size == 26
+    assert int((panel.maf > 0.01).sum()) == 741
 
 
 def test_region_and_populations(ctx: RunContext) -> None:

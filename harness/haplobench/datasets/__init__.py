@@ -22,8 +22,8 @@ def haplobench_datasets() -> Iterable[DatasetSpec]:
             version="1",
             target="haplobench.datasets.embedded:Embedded",
             summary=(
-                "300 Europeans of the 1000 Genomes Project, phase 3, at chr20:1-4 Mb: "
-                "9,349 biallelic SNPs with MAF of at least 1 %, in the package itself."
+                "Panels of the 1000 Genomes Project, phase 3, in the package itself: 300 Europeans "
+                "at chr20:1-4 Mb, or all 2,504 people at chr1:11.70-11.84 Mb."
             ),
             params=EmbeddedParams,
             citations=(_PHASE3,),

@@ -1,4 +1,4 @@
-"""The panel in the package: 300 Europeans of the 1000 Genomes Project at chr20:1-4 Mb."""
+"""The panels in the package: parts of the 1000 Genomes Project's phase 3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from haplobench.datasets.params import EmbeddedParams
 from haplobench.errors import FormatError
 from haplobench.plugin import LoadedDataset, RunContext
 
-STEM = "1kg_p3_chr20_1-4Mb_EUR300"
+STEMS = {"chr20-eur": "1kg_p3_chr20_1-4Mb_EUR300", "chr1-all": "1kg_p3_chr1_11.70-11.84Mb"}
+"""Names of the packaged files, less their endings, by panel."""
 # Of a map written with six decimals nothing is lost.
 _CENTIMORGAN_UNIT = 1e-6
 _LEFT_OUT = "skipped"
@@ -87,13 +88,13 @@ class Embedded:
     """The `embedded` dataset. Needs numpy only."""
 
     def load(self, params: EmbeddedParams, ctx: RunContext) -> LoadedDataset:
-        """Unpack the panel after verifying its checksum.
+        """Unpack a panel after verifying its checksum.
 
         Raises FormatError if the packaged file is damaged, or if a region or population
         isn't in it.
         """
-        about = _about()
-        name = f"{STEM}.npz"
+        about = _about(params)
+        name = f"{STEMS[params.panel]}.npz"
         data = _data(name)
         found = hashlib.sha256(data).hexdigest()
         if found != about["sha256"]:
@@ -122,11 +123,15 @@ class Embedded:
 
     def files(self, params: EmbeddedParams) -> list[Path]:
         """The packaged file."""
-        return [Path(str(resources.files("haplobench.datasets"))) / "data" / f"{STEM}.npz"]
+        return [
+            Path(str(resources.files("haplobench.datasets")))
+            / "data"
+            / f"{STEMS[params.panel]}.npz"
+        ]
 
     def fingerprint(self, params: EmbeddedParams) -> str:
         """The packaged file's checksum and the parameters."""
-        return f"{_about()['sha256']}:{params.model_dump_json()}"
+        return f"{_about(params)['sha256']}:{params.model_dump_json()}"
 
 
 def _region(panel: Panel, region: Region, name: str) -> Panel:
@@ -147,6 +152,6 @@ def _data(name: str) -> bytes:
     return resources.files("haplobench.datasets").joinpath("data", name).read_bytes()
 
 
-def _about() -> dict[str, Any]:
-    about: dict[str, Any] = json.loads(_data(f"{STEM}.json"))
+def _about(params: EmbeddedParams) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(_data(f"{STEMS[params.panel]}.json"))
     return about

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from haplobench.data.formats.options import RegionText
@@ -11,8 +13,13 @@ IGSR_RELEASE = "https://ftp.1000genomes.ebi.ac.uk/vol1/ftp/release/20130502/"
 
 
 class EmbeddedParams(Params):
-    """The panel in the package; `region` and `populations` choose a part of it."""
+    """A panel in the package; `region` and `populations` choose a part of it.
 
+    `panel`: `chr20-eur` has 300 Europeans and 9,349 SNPs with MAF of at least 1 % in 3 Mb;
+    `chr1-all` all 2,504 people of five superpopulations, and all 4,294 SNPs of 140 kb.
+    """
+
+    panel: Literal["chr20-eur", "chr1-all"] = "chr20-eur"
     region: RegionText = ""
     populations: tuple[str, ...] = ()
 
