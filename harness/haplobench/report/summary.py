@@ -75,7 +75,11 @@ def summarise(run: Run, rules: VerdictSettings | None = None) -> Summary:
     for label in run.datasets:
         datasets[label] = DatasetSummary(
             label=label,
-            cohorts=tuple(run.cohorts.values()),
+            cohorts=tuple(
+                cohort
+                for cohort in run.cohorts.values()
+                if not cohort.datasets or label in cohort.datasets
+            ),
             columns=columns[label],
             floors={key: floor for (dataset, key), floor in floors.items() if dataset == label},
             cells={

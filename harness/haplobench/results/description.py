@@ -66,7 +66,8 @@ class CohortInfo:
     """A row of the tables: a generator, a control, or the floor.
 
     `label` is the suite's label, with the number of ranks where it ran on more than one;
-    `control` says why the harness added it, `missing` what it needs that the machine lacks.
+    `control` says why the harness added it, `missing` what it needs that the machine lacks;
+    `datasets`: those that it was fitted to; none: to all.
     """
 
     label: str
@@ -81,6 +82,7 @@ class CohortInfo:
     conditional: bool | None = None
     control: str = ""
     missing: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
 
 
 def metrics_of(info: Mapping[str, Any]) -> dict[str, MetricInfo]:

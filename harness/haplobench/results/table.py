@@ -346,7 +346,7 @@ def _cohorts(info: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Co
         entry = described.get(generator) or {}
         role = roles.get((generator, world_size)) or entry.get("role") or "generator"
         values = {key: value for key, value in entry.items() if key in known}
-        values |= {key: tuple(entry.get(key) or ()) for key in ("citations", "missing")}
+        values |= {key: tuple(entry.get(key) or ()) for key in ("citations", "missing", "datasets")}
         cohorts.append(CohortInfo(label=row_label(generator, world_size), role=role, **values))
     cohorts.sort(key=lambda cohort: role_order(cohort.role))
     return {cohort.label: cohort for cohort in cohorts}

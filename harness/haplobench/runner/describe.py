@@ -186,6 +186,7 @@ def describe_run(
         },
         "generators": {
             entry.label: _generator(registry, entry.name, entry.role, entry.params, entry.missing)
+            | {"datasets": list(entry.datasets)}
             for entry in suite.generators
         },
         "metrics": {

@@ -85,7 +85,7 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
     place: dict[str, tuple[int, int, float, int]] = {}
     for dataset in suite.datasets:
         for at, generator in enumerate(suite.generators):
-            if generator.missing:
+            if generator.missing or not generator.fits(dataset.label):
                 continue
             for turn, seed in enumerate(generator.seeds):
                 for entry in by_world_size(generator):

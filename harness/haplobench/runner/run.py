@@ -328,7 +328,7 @@ class _Driver:
             if not entry.missing:
                 continue
             note = f"not available: needs {'; '.join(entry.missing)}"
-            for dataset in datasets:
+            for dataset in (one for one in datasets if entry.fits(one.entry.label)):
                 for seed, one in itertools.product(entry.seeds, by_world_size(entry)):
                     cell = Cell(dataset.entry, one, seed, self.run.suite.sample)
                     record = self.recorder(cell, dataset).cell_not_applicable(note)

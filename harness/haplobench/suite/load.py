@@ -298,8 +298,11 @@ class SuiteChecker:
             for entry in self._folds(self._dataset(i, item, file))
             if not only_datasets or only_datasets & {dataset_labels.get(i), entry.label}
         ]
+        labels = {entry.label for entry in datasets}
+        by_name = {dataset_labels[i]: set(of) for i, of in folds.items()}
+        by_name |= {label: {label} for label in known_datasets - by_name.keys()}
         generators = [
-            self._generator(i, item, file)
+            self._fitted_to(i, self._generator(i, item, file), by_name, labels)
             for i, item in self._items("generators")
             if not only_generators
             or generator_labels.get(i) in only_generators
@@ -320,6 +323,27 @@ class SuiteChecker:
             "profiles": {},
         }
         return Suite(**dict(file) | changes)
+
+    def _fitted_to(
+        self,
+        i: int,
+        entry: GeneratorEntry | None,
+        by_name: Mapping[str, set[str]],
+        labels: set[str],
+    ) -> GeneratorEntry | None:
+        """A generator with the labels of the datasets that are its own; None if none is chosen."""
+        if entry is None or not entry.datasets:
+            return entry
+        for at, name in enumerate(entry.datasets):
+            if name not in by_name:
+                near = near_names(name, sorted(by_name))
+                self.problem(
+                    ("generators", i, "datasets", at),
+                    f"the suite has no dataset labelled {name!r}{near}",
+                )
+        asked = set().union(*(by_name.get(name, set()) for name in entry.datasets))
+        chosen = sorted(asked & labels)
+        return entry.model_copy(update={"datasets": chosen}) if chosen else None
 
     def _items(self, section: str) -> list[tuple[int, dict[str, Any]]]:
         items = self.tree.root.get(section)

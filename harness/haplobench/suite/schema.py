@@ -316,7 +316,8 @@ class GeneratorItem(Strict):
     `optional`: where something it needs is missing, say so in the results instead of refusing
     the suite. `world_size`: ranks that fit and sample it together; a list makes a cell of each.
     `backend`: what carries their communication. `torch_profile`: profile fitting and sampling
-    with torch.profiler, which costs time; `profile` is its old name.
+    with torch.profiler, which costs time; `profile` is its old name. `datasets`: labels of those
+    that it is fitted to (a dataset's own is all its folds'); none: to all.
     """
 
     name: str
@@ -329,6 +330,7 @@ class GeneratorItem(Strict):
     seeds: Seeds | None = None
     limits: GeneratorLimits = GeneratorLimits()
     optional: bool = False
+    datasets: list[Name] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -344,8 +346,9 @@ class GeneratorItem(Strict):
         values: dict[str, Any] = handler(self)
         if self.scaling == ScalingSettings():
             values.pop("scaling", None)
-        if not self.torch_profile:
-            values.pop("torch_profile", None)
+        for name in ("torch_profile", "datasets"):
+            if not getattr(self, name):
+                values.pop(name, None)
         return values
 
 
@@ -364,6 +367,10 @@ class GeneratorEntry(GeneratorItem):
     train_share: float = Field(default=1.0, exclude=True)
     missing: tuple[str, ...] = Field(default=(), exclude=True)
     fingerprint: str = Field(default="", exclude=True)
+
+    def fits(self, dataset: str) -> bool:
+        """Whether it is fitted to the dataset of this label."""
+        return not self.datasets or dataset in self.datasets
 
     @property
     def ranks(self) -> int:
