@@ -14,8 +14,8 @@ from rich.console import Console
 
 from haplobench.compare.compare import compare
 from haplobench.compare.exchange import FILES, render
-from haplobench.compare.model import Comparison
-from haplobench.compare.show import print_comparison
+from haplobench.compare.model import TOLD, Comparison
+from haplobench.compare.show import change, number, print_comparison, what
 
 NOISE = np.array([0.0005, -0.0008, 0.0002, 0.0007, -0.0004, -0.0006, 0.0004])
 
@@ -50,8 +50,8 @@ def comparison() -> Comparison:
     return compare(measured(base, "main"), measured(head, "HEAD"))
 
 
-def terminal(comparison: Comparison, **options: Any) -> str:
-    console = Console(file=io.StringIO(), width=140, force_terminal=False)
+def terminal(comparison: Comparison, width: int = 140, **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
     print_comparison(comparison, console, **options)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -69,6 +69,17 @@ def test_the_terminal_shows_the_verdict_first_and_what_changed(comparison: Compa
     )
     assert "= unchanged" not in text
     assert "= unchanged" in terminal(comparison, everything=True)
+
+
+def test_eighty_columns_hold_every_number_whole(comparison: Comparison) -> None:
+    wide, narrow = (terminal(comparison, width, everything=True) for width in (140, 80))
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "…" not in narrow
+    for row in comparison.rows:
+        if row.status in TOLD:
+            for cell in (what(row), number(row.base), number(row.head), *change(row).split(" [")):
+                assert " ".join(cell.split()) in " ".join(narrow.split()), row
+                assert cell in wide
 
 
 def test_markdown_is_safe_and_fits_a_comment(comparison: Comparison) -> None:

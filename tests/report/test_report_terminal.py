@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
 from report_fixture import HOSTILE, build_run
 from rich.cells import cell_len
 from rich.console import Console
+from typer.testing import CliRunner
 
+from haplobench.cli.main import app
+from haplobench.errors import BenchError
+from haplobench.report.leaderboard.board import by_rank, leaderboards
 from haplobench.report.model import Summary
-from haplobench.report.summary import summarise
+from haplobench.report.summary import order_by, select, summarise
 from haplobench.report.terminal import print_summary
 from haplobench.results.table import load_run
 
@@ -67,10 +73,10 @@ def test_verdicts_come_before_any_table_in_two_lines_of_80_columns(demo: Summary
     assert lines[at + 1].split()[1] == "leaks:"
 
 
-def test_floor_first_then_controls_then_generators(demo: Summary) -> None:
+def test_floor_first_then_generators_then_controls(demo: Summary) -> None:
     lines = tables(demo, 400).splitlines()
     starts = [line.split("  ")[0].strip() for line in lines]
-    at = [starts.index(name) for name in ("floor, 10 draws", "shuffled (control)", "chain")]
+    at = [starts.index(name) for name in ("floor, 10 draws", "chain", "shuffled (control)")]
     assert at == sorted(at)
 
 
@@ -118,3 +124,54 @@ def test_nothing_measured_is_said(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").touch()
     (tmp_path / "run.json").write_text('{"suite": "s", "datasets": {"d": {}}}')
     assert "d: no headline numbers" in printed(summarise(load_run(tmp_path)), 100)
+
+
+def shown(run: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(app, ["show", str(run), *arguments], env={"COLUMNS": "100"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_show_takes_metrics_sorts_and_prints_other_forms(demo_run: Path) -> None:
+    order = ["patchwork", "slowpoke", "network", "chain"]  # from the best to the worst by rmse
+    by_rmse = ["--metric", "ld-decay/rmse", "--sort", "ld-decay/rmse"]
+    rows = json.loads(shown(demo_run, *by_rmse, "--format", "json"))
+    assert {(row["metric"], row["submetric"]) for row in rows} == {("ld-decay", "rmse")}
+    found = [
+        (row["generator"], row["value"])
+        for row in rows
+        if row["dataset"] == "chr20-eur" and row["role"] == "generator" and row["value"] is not None
+    ]
+    assert [value for _, value in found] == sorted(value for _, value in found)
+    assert [name for name, _ in found if name in order] == order
+    table = list(csv.DictReader(shown(demo_run, *by_rmse, "-f", "csv").splitlines()))
+    assert [row["generator"] for row in table] == [row["generator"] for row in rows]
+    names = [
+        line.split()[0] for line in shown(demo_run, *by_rmse).splitlines() if line[:1].isalpha()
+    ]
+    assert [name for name in names if name in order][:4] == order  # of the first dataset
+    assert "| LD decay RMSE ↓" in shown(demo_run, *by_rmse, "-f", "md")
+    # A number that isn't of the main table is there when it's asked for, or with --all.
+    assert "LD decay bias" not in shown(demo_run, "-f", "md")
+    assert "LD decay bias" in shown(demo_run, "-m", "ld-decay", "-f", "md")
+    assert "LD decay bias" in shown(demo_run, "--all", "-f", "md")
+
+
+def test_show_refuses_what_is_not_there(demo: Summary) -> None:
+    for name in ("ld-decay/rsme", "ld-decai"):
+        with pytest.raises(BenchError, match="no number of the run is called"):
+            select(demo, [name])
+    with pytest.raises(BenchError, match="no generator of the run is called 'chian'"):
+        select(demo, generators=["chian"])
+    with pytest.raises(BenchError, match="--sort ld-decay: one number is needed"):
+        order_by(demo, "ld-decay")
+
+
+def test_generators_come_by_rank_and_controls_last(demo: Summary) -> None:
+    boards = leaderboards(demo)
+    for label, dataset in by_rank(demo, boards).datasets.items():
+        board = next(board for board in boards if board.dataset == label)
+        names = [cohort.label for cohort in dataset.cohorts]
+        assert names[0] == "floor"
+        assert names[1 : 1 + len(board.ranked)] == [row.label for row in board.ranked]
+        assert {cohort.role for cohort in dataset.cohorts[-2:]} == {"control"}

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 RunArgument = Annotated[
     str,
     typer.Argument(
-        help="Take this run: a run folder, a run's id, or a suite's name for its newest run."
+        help="Take this run: a run folder, a run's id, or a suite's name for its newest run "
+        "(SUITE@RUN, SUITE@-2: another)."
     ),
 ]
 RunsOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]

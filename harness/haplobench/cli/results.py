@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from haplobench.cli.output import (
     uncollected,
 )
 from haplobench.units import counted
+
+if TYPE_CHECKING:
+    from haplobench.report.model import Summary
 
 baselines_app = typer.Typer(
     help="Keep a run's numbers in a small text file to commit.", no_args_is_help=True
@@ -346,15 +349,73 @@ class Format(StrEnum):
     svg = "svg"
 
 
-def show(run: RunArgument, out: RunsOption = RUNS) -> None:
+class TableFormat(StrEnum):
+    """A form of `bench show`."""
+
+    terminal = "terminal"
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+def show(
+    run: RunArgument,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", "-m", help="Show this metric only, as name or name/number (repeatable)."
+        ),
+    ] = None,
+    form: Annotated[
+        TableFormat,
+        typer.Option("--format", "-f", help="Print the tables in this form."),
+    ] = TableFormat.terminal,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort", help="Order generators by rank, by name, or by a number: name/number."
+        ),
+    ] = "rank",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
+    ] = False,
+    out: RunsOption = RUNS,
+) -> None:
     """Print a run's tables."""
-    from haplobench.report.summary import summarise
-    from haplobench.report.terminal import print_summary
+    from haplobench.report.leaderboard.board import by_rank, leaderboards
+    from haplobench.report.summary import order_by, select, summarise
+    from haplobench.report.terminal import print_dataset, print_marks, print_summary
     from haplobench.results.run_folder import resolve_run
     from haplobench.results.table import load_run
 
     with uncollected():
-        print_summary(summarise(load_run(resolve_run(run, out))), make_console())
+        summary = summarise(load_run(resolve_run(run, out)))
+        if form == TableFormat.terminal and sort == "rank" and not (metrics or everything):
+            print_summary(summary, make_console())
+            return
+        if sort == "rank":
+            summary = by_rank(summary, leaderboards(summary))
+        else:
+            summary = order_by(summary, sort)
+        summary = select(summary, metrics or (), everything=everything)
+        if form == TableFormat.terminal:
+            console = make_console()
+            for dataset in summary.datasets.values():
+                print_dataset(dataset, console)
+            print_marks(summary, console)
+        else:
+            echo(_tables(summary, form), nl=False)
+
+
+def _tables(summary: Summary, form: TableFormat) -> str:
+    import json
+
+    from haplobench.report.csv import render_tidy, tidy_rows
+    from haplobench.report.markdown import render_tables
+
+    if form == TableFormat.json:
+        return json.dumps(tidy_rows(summary), ensure_ascii=False, indent=1) + "\n"
+    return render_tidy(summary) if form == TableFormat.csv else render_tables(summary)
 
 
 def report(

@@ -47,7 +47,10 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     tested = [row for row in rows if row.status in TOLD]
     if tested:
         console.print()
-        console.print(_terminal_table(tested))
+        if console.width >= _WIDE:
+            console.print(_terminal_table(tested))
+        else:
+            _print_narrow(tested, console)
         console.print(
             f"  {comparison.correction}, level {comparison.alpha:g}; intervals of "
             f"{comparison.confidence * 100:g} %. Faint: not gated.",
@@ -58,6 +61,44 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     if others:
         console.print()
         console.print(_others(others))
+
+
+_WIDE = 110  # columns that a terminal needs for one table of all
+
+
+def _print_narrow(rows: list[Row], console: Console) -> None:
+    """A table for each generator, intervals and pairs under their numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = {id(row): _narrow(row) for row in rows}
+    most = [
+        max(width) for width in zip(*(map(_width, line) for line in cells.values()), strict=True)
+    ]
+    legend = "  ".join(f"{MARKS[status]} {status}" for status in TOLD)
+    console.print(Text(f"  base → head, difference, evidence;  {legend}", style="dim"))
+    for place, same in groups(rows):
+        console.print(Text(f"\n{place}", style="bold"))
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(width=1)
+        table.add_column(ratio=1, overflow="fold")
+        for width in most:
+            table.add_column(justify="right", width=width, no_wrap=True)
+        for row in same:
+            title = f"{what(row)} {arrow(row)}".rstrip()
+            style = _STYLES[row.status] if row.gated else "dim"
+            table.add_row(MARKS[row.status], title, *cells[id(row)], style=style)
+        console.print(table)
+    console.print()
+
+
+def _narrow(row: Row) -> tuple[str, str, str]:
+    values = f"{number(row.base)} → {number(row.head)}"
+    return values, change(row).replace(" [", "\n["), evidence(row).replace(", ", "\n")
+
+
+def _width(cell: str) -> int:
+    return max(map(len, cell.split("\n")))
 
 
 def _terminal_table(rows: list[Row]) -> Table:

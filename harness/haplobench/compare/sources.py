@@ -147,32 +147,13 @@ def define_installed(data: SideData) -> None:
 
 
 def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
-    name, _, run = text.rpartition("@")
-    if name:
-        return _run_of_suite(name, run, shown, out)
     try:
         folder = resolve_run(text, out)
     except BenchError as error:
-        if "fits" in str(error):
+        if " fits " in str(error):
             raise
         return None
     return read_folder(folder, Side(shown, str(folder)))
-
-
-def _run_of_suite(suite: str, run: str, shown: str, out: Path) -> SideData | None:
-    if not (out / suite).is_dir():
-        return None
-    folders = sorted(path for path in (out / suite).iterdir() if (path / RECORDS).is_file())
-    if run.startswith("-") and run[1:].isdigit() and 1 <= int(run[1:]) <= len(folders):
-        return read_folder(folders[int(run)], Side(shown, str(folders[int(run)])))
-    fitting = [path for path in folders if path.name.startswith(run)] if run else folders[-1:]
-    if len(fitting) == 1:
-        return read_folder(fitting[0], Side(shown, str(fitting[0])))
-    listed = ", ".join(path.name for path in (fitting or folders)[-5:])
-    raise BenchError(
-        f"{shown}: {run!r} fits {len(fitting)} of {len(folders)} runs of {suite}",
-        hint=f"runs: {listed}",
-    )
 
 
 def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from haplobench.report import facts, view
 from haplobench.report.figures import Figure, FigureProblem
 from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.leaderboard.board import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.verdict.judgement import reach_verdicts
@@ -26,6 +26,7 @@ def render_markdown(
     """The report as Markdown text; figures are linked as `figures/….svg` beside it."""
     info = summary.run.info
     found = leaderboards(summary) if boards is None else boards
+    summary = by_rank(summary, found)
     lines = [
         f"# {text(str(info.get('title') or info.get('suite') or summary.run.folder.name))}",
         "",
@@ -146,6 +147,16 @@ def _board(board: Leaderboard) -> list[str]:
         lines += [f"Nothing is ranked: {text(board.reason)}.", ""]
     lines += [f"- {text(label)} is not ranked: {text(why)}" for label, why in board.unranked]
     return [*lines, ""]
+
+
+def render_tables(summary: Summary) -> str:
+    """The main tables alone, as Markdown."""
+    lines = []
+    for label, dataset in summary.datasets.items():
+        for table in view.headline_tables(dataset):
+            lines += [f"### {text(label)}: {text(table.title)}", "", *_table(table), ""]
+            lines += [*(f"- {code}: {text(reason)}" for code, reason in table.notes), ""]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def _table(table: view.TableView) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from haplobench.errors import FormatError
+from haplobench.errors import BenchError, FormatError
+from haplobench.files import near_names
 from haplobench.report.evidence import judge_attacks
 from haplobench.report.model import (
     Cell,
@@ -17,11 +18,12 @@ from haplobench.report.model import (
     Floor,
     Key,
     Summary,
+    badness,
     band,
     score,
 )
 from haplobench.results.description import MetricInfo, SubmetricInfo
-from haplobench.results.records import FAILED, FAMILIES, FLOOR, Record
+from haplobench.results.records import FAILED, FAMILIES, FLOOR, Record, current_name
 from haplobench.results.run_folder import DESCRIPTION
 from haplobench.results.table import Labels, Run, labels_of, row_label, why
 from haplobench.suite.schema import VerdictSettings
@@ -92,6 +94,82 @@ def summarise(run: Run, rules: VerdictSettings | None = None) -> Summary:
             failures=_failures(run.records, label),
         )
     return Summary(run, datasets, rules)
+
+
+def select(
+    summary: Summary,
+    metrics: Sequence[str] = (),
+    generators: Sequence[str] = (),
+    everything: bool = False,
+) -> Summary:
+    """Some of a summary's numbers, all of them for its main tables, and some of its generators.
+
+    `metrics` are names, as `ld-decay` or `ld-decay/rmse`; none: the main tables' numbers, or with
+    `everything` all. Of `generators` the floor and, where there are any, controls stay.
+
+    Raises
+    ------
+    BenchError
+        If something that was asked for isn't there, with near names.
+    """
+    parts = [name.partition("/") for name in metrics]
+    wanted = {f"{metric}{slash}{current_name(metric, number)}" for metric, slash, number in parts}
+    found: set[str] = set()
+    datasets = {}
+    for label, dataset in summary.datasets.items():
+        columns = dataset.headline() if not (metrics or everything) else []
+        for column in () if columns else dataset.columns:
+            names = {column.metric, f"{column.metric}/{column.submetric.name}"}
+            if (everything and not metrics) or names & wanted:
+                found |= names
+                number = replace(column.submetric, headline=True)
+                columns.append(replace(column, submetric=number))
+        kept = tuple(
+            cohort
+            for cohort in dataset.cohorts
+            if not generators or cohort.role != "generator" or cohort.label in generators
+        )
+        datasets[label] = replace(dataset, columns=tuple(columns), cohorts=kept)
+    known = {f"{c.metric}/{c.submetric.name}" for d in summary.datasets.values() for c in d.columns}
+    for name in sorted(wanted - found):
+        hint = near_names(name, sorted(known | {metric.partition("/")[0] for metric in known}))
+        raise BenchError(f"no number of the run is called {name!r}", hint=hint)
+    for name in generators:
+        if name not in summary.run.cohorts:
+            raise BenchError(
+                f"no generator of the run is called {name!r}",
+                hint=near_names(name, list(summary.run.cohorts)),
+            )
+    return replace(summary, datasets=datasets)
+
+
+def order_by(summary: Summary, number: str) -> Summary:
+    """Generators, then controls, by one number (`ld-decay/rmse`), the best first; or by `name`.
+
+    What has no value comes last. Raises BenchError as `select` does, and where several numbers are
+    called so.
+    """
+    datasets = {}
+    for label, dataset in summary.datasets.items():
+        keys: dict[str, Any] = {cohort.label: cohort.label for cohort in dataset.cohorts}
+        if number != "name":
+            columns = [
+                column
+                for column in select(summary, [number]).datasets[label].columns
+                if not column.labels
+            ]
+            if len(columns) != 1:
+                names = ", ".join(f"{column.metric}/{column.submetric.name}" for column in columns)
+                raise BenchError(f"--sort {number}: one number is needed", hint=f"one of {names}")
+            for cohort in dataset.cohorts:
+                value = dataset.cell(cohort.label, columns[0]).value
+                bad = badness(value, columns[0].submetric)
+                key = value if bad is None else bad
+                keys[cohort.label] = math.inf if key is None else key
+        roles = ("floor", "generator", "control")
+        cohorts = sorted(dataset.cohorts, key=lambda one: (roles.index(one.role), keys[one.label]))
+        datasets[label] = replace(dataset, cohorts=tuple(cohorts))
+    return replace(summary, datasets=datasets)
 
 
 def _rules(run: Run) -> VerdictSettings:

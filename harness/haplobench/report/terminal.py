@@ -17,7 +17,7 @@ from haplobench.report.evidence import FINDINGS
 from haplobench.report.facts import sites_by_family
 from haplobench.report.formatting import format_spread, format_value
 from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.leaderboard.board import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.verdict.judgement import DatasetVerdicts, reach_verdicts
@@ -92,6 +92,7 @@ def print_summary(
 ) -> None:
     """Print headline tables per dataset, what their marks mean, and what failed."""
     boards = leaderboards(summary) if boards is None else boards
+    summary = by_rank(summary, boards)
     info = summary.run.info
     facts = [
         str(info.get("title") or info.get("suite") or summary.run.folder.name),
@@ -128,7 +129,15 @@ def print_summary(
     print_claims(summary, console)
     if any(board.rows for board in boards):
         _print(console, Text(EXPLANATION, style="dim"))
-    _print(console, Text(f"value ± {spread_words(info)}", style="dim"))
+    print_marks(summary, console)
+    if text := isolation_text(info.get("isolation") or {}):
+        _print(console, Text(text, style="dim"))
+    _print_failures(summary.failures, console)
+
+
+def print_marks(summary: Summary, console: Console) -> None:
+    """Print what stands behind ± and what the tables' marks mean."""
+    _print(console, Text(f"value ± {spread_words(summary.run.info)}", style="dim"))
     marks = (
         "against the floor's 5-95 % range and where 95 % of further draws would lie: ● within  "
         "◆ better than 99 % of them  ○ outside  × far outside;  ↓ lower, ↑ higher, → nearer to the "
@@ -138,9 +147,6 @@ def print_summary(
     if any(cell.attack for one in summary.datasets.values() for cell in one.cells.values()):
         attacks = "; ".join(f"{MARKS[name]} {words}" for name, words in FINDINGS.items())
         _print(console, Text(f"attacks, none held against the floor: {attacks}", style="dim"))
-    if text := isolation_text(info.get("isolation") or {}):
-        _print(console, Text(text, style="dim"))
-    _print_failures(summary.failures, console)
 
 
 def print_verdicts(verdicts: DatasetVerdicts, console: Console) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,9 @@ def resolve_run(text: str | Path, out: Path | str = Path("results")) -> Path:
     Parameters
     ----------
     text : str or Path
-        A run folder, a run's id (or the beginning of just one), or a suite's name for its
-        newest run with records.
+        A run folder, a run's id (or the beginning of just one), a suite's name for its newest
+        run with records, or `SUITE@RUN`: one of the suite's by the beginning of its id, or
+        counted from the newest (`smoke@-1`, `smoke@-2`).
     out : Path
         The folder that holds the runs.
 
@@ -126,9 +128,10 @@ def resolve_run(text: str | Path, out: Path | str = Path("results")) -> Path:
     name = str(text)
     runs = find_runs(out)
     with_records = [run for run in runs if run.records_path.is_file()]
-    of_suite = [run for run in with_records if run.path.parent.name == name]
+    suite, at, which = name.rpartition("@")
+    of_suite = [run for run in with_records if run.path.parent.name == (suite or name)]
     if of_suite:
-        return of_suite[-1].path
+        return _of_suite(name, of_suite, (which if at else "") or "-1")
     exact = [run for run in runs if run.run_id == name]
     fitting = exact or [run for run in runs if name and run.run_id.startswith(name)]
     if len(fitting) == 1:
@@ -140,4 +143,17 @@ def resolve_run(text: str | Path, out: Path | str = Path("results")) -> Path:
     raise BenchError(
         f"no run folder, run id or suite with runs is called {name!r} under {out}",
         hint=near_names(name, names, lead="") or "see `bench run`",
+    )
+
+
+def _of_suite(name: str, runs: Sequence[RunFolder], which: str) -> Path:
+    """One of a suite's runs (oldest first), see `resolve_run`."""
+    if re.fullmatch(r"-[1-9]\d*", which) and int(which[1:]) <= len(runs):
+        return runs[int(which)].path
+    fitting = [run for run in runs if which and run.run_id.startswith(which)]
+    if len(fitting) == 1:
+        return fitting[0].path
+    raise BenchError(
+        f"{name}: {which!r} fits {len(fitting)} of {len(runs)} runs",
+        hint=f"runs: {', '.join(run.run_id for run in (fitting or runs)[-5:])}",
     )

@@ -136,6 +136,25 @@ def leaderboards(summary: Summary) -> list[Leaderboard]:
     return boards
 
 
+def by_rank(summary: Summary, boards: Sequence[Leaderboard]) -> Summary:
+    """A summary whose cohorts are in the leaderboards' order: generators, then controls.
+
+    After those of the first leaderboard come those that only the second one ranks, then those that
+    none does.
+    """
+    datasets = {}
+    for label, dataset in summary.datasets.items():
+        ranked = [row.label for board in boards if board.dataset == label for row in board.rows]
+        place = {name: at for at, name in reversed(list(enumerate(ranked)))}
+        roles = (FLOOR, "generator", "control")
+        cohorts = sorted(
+            dataset.cohorts,
+            key=lambda one: (roles.index(one.role), place.get(one.label, len(ranked))),
+        )
+        datasets[label] = replace(dataset, cohorts=tuple(cohorts))
+    return replace(summary, datasets=datasets)
+
+
 def rank_generators(summary: Summary, dataset: DatasetSummary, scope: Scope = "all") -> Leaderboard:
     """Rank a dataset's generators by fidelity and utility; whoever leaks stands below all others.
 
