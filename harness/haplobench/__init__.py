@@ -1,6 +1,7 @@
 """haplobench: the harness in which synthetic human genomes are compared.
 
-Everything a plugin author needs is re-exported here.
+Everything a plugin author needs is re-exported here, and what a notebook calls: `read_panel`,
+`evaluate` and `load_run`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from haplobench.api import evaluate, load_run, read_panel
     from haplobench.data.genome import RecombinationMap, ReferenceSequence
     from haplobench.data.panel import Panel, Populations
     from haplobench.errors import BenchError, FormatError, PanelError, PluginError, SuiteError
@@ -41,12 +43,15 @@ if TYPE_CHECKING:
         compose_claims,
     )
     from haplobench.plugin.hooks import StageEvent, hookimpl
+    from haplobench.report.notebook import Result
 
 __version__ = "0.1.0"
 
 # Loaded when asked for, so that a program that only prints its help loads no numpy. What is named
 # nowhere here is of `haplobench.plugin`.
 _HOMES = {
+    "haplobench.api": ("evaluate", "load_run", "read_panel"),
+    "haplobench.report.notebook": ("Result",),
     "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
     "haplobench.plugin.hooks": ("StageEvent", "hookimpl"),
     "haplobench.data.panel": ("Panel", "Populations"),
@@ -83,6 +88,7 @@ __all__ = [
     "RecombinationMap",
     "Reference",
     "ReferenceSequence",
+    "Result",
     "RunContext",
     "SampleRequest",
     "Shadow",
@@ -92,7 +98,10 @@ __all__ = [
     "Telemetry",
     "__version__",
     "compose_claims",
+    "evaluate",
     "hookimpl",
+    "load_run",
+    "read_panel",
 ]
 
 

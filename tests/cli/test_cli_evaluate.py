@@ -11,9 +11,8 @@ import pytest
 from cli_checks import Bench, assert_one_clear_error
 
 from haplobench import Panel
-from haplobench.cli.evaluate import _read
-from haplobench.data.formats import ReadOptions, read_panel, write_panel
-from haplobench.errors import FormatError
+from haplobench.data.formats import read_panel, write_panel
+from haplobench.data.sources import read_any
 from haplobench.testing import example_panel
 
 HEAD = (
@@ -27,9 +26,7 @@ def vcf(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_unphased_genotypes_are_placed_and_can_be_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unphased_genotypes_are_placed_and_can_be_left_out(tmp_path: Path) -> None:
     path = vcf(
         tmp_path / "x.vcf",
         "100 A C . PASS . GT 0|1 1|1",
@@ -37,22 +34,25 @@ def test_unphased_genotypes_are_placed_and_can_be_left_out(
         "300 A C . PASS . GT 0/0 1|1",
         "400 A C . PASS . GT 1/0 0/1",
     )
-    panel, _ = _read(path, ReadOptions(), tmp_path / "one")
+    told: list[str] = []
+    panel, _ = read_any(path, tell=told.append)
     assert (panel.n_sites, panel.phased) == (4, False)
-    said = " ".join(capsys.readouterr().out.split())
+    (said,) = told
     assert "20:200, sample b: the heterozygous genotype is unphased, as are 2 more, at 2" in said
     assert "--skip-unphased leaves out such sites" in said
-    panel, skipped = _read(path, ReadOptions(skip_unphased=True), tmp_path / "two")
+    panel, skipped = read_any(path, {"skip_unphased": True}, tell=told.append)
     assert (panel.positions.tolist(), panel.phased) == ([100, 300], True)
     assert skipped == {"unphased": 2}
-    assert capsys.readouterr().out == ""
+    assert told == [said]
 
 
-def test_alleles_without_bases_name_the_option_of_this_command(tmp_path: Path) -> None:
+def test_alleles_without_bases_name_the_option_of_this_command(
+    bench: Bench, tmp_path: Path
+) -> None:
     path = vcf(tmp_path / "x.vcf", "100 0 1 . PASS . GT 0|1 1|1")
-    with pytest.raises(FormatError, match="with --no-snps-only they are read as they are"):
-        _read(path, ReadOptions(), tmp_path / "one")
-    panel, _ = _read(path, ReadOptions(snps_only=False), tmp_path / "two")
+    done = bench("evaluate", "--real", "x.vcf", "--split", "0.5")
+    assert_one_clear_error(done, "with --no-snps-only they are read as they are")
+    panel, _ = read_any(path, {"snps_only": False})
     assert panel.n_sites == 1
 
 

@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Self
 from zipfile import BadZipFile
@@ -59,6 +60,8 @@ class Panel:
     family : (n_samples,) str
         People of one label are relatives, whom a split keeps on one side; the empty string
         where there are none.
+    left_out : mapping
+        Records of its source that were left out on reading, by reason: no part of the digest.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Panel:
     build: str = ""
     phased: bool = True
     family: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         haplotypes = self.haplotypes
@@ -127,6 +131,37 @@ class Panel:
             if low < MISSING or high > 1:
                 bad = low if low < MISSING else high
                 raise PanelError(f"haplotypes: alleles are 0, 1 or -1 (missing), found {bad}")
+
+    def __repr__(self) -> str:
+        return f"<Panel: {'; '.join(f'{name} {value}' for name, value in self._facts().items())}>"
+
+    def _repr_html_(self) -> str:
+        """The panel as notebooks show it."""
+        rows = [
+            f"<tr><th>{escape(name)}</th><td style='text-align: left'>{escape(value)}</td></tr>"
+            for name, value in self._facts().items()
+        ]
+        return f"<table>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """What a reader wants to know, in words."""
+        facts = {"haplotypes": f"{self.n_haplotypes:,} of {self.n_samples:,} people"}
+        if self.n_sites:
+            place = f"{self.contig or 'no contig'}:{self.positions[0]:,}-{self.positions[-1]:,}"
+            facts["sites"] = f"{self.n_sites:,} at {place}" + f" ({self.build})" * bool(self.build)
+        else:
+            facts["sites"] = "none"
+        facts["ploidy"] = f"{self.ploidy}, {'phased' if self.phased else 'not phased'}"
+        for name, labels in (
+            ("populations", self.population), ("superpopulations", self.superpopulation)
+        ):  # fmt: skip
+            values, counts = np.unique(labels[labels != ""], return_counts=True)
+            if values.size:
+                shown = [f"{v} {n:,}" for v, n in zip(values[:30], counts, strict=False)]
+                facts[name] = ", ".join(shown) + ", …" * (values.size > 30)
+        if self.left_out:
+            facts["left out"] = ", ".join(f"{n:,} {why}" for why, n in self.left_out.items())
+        return facts
 
     @property
     def n_haplotypes(self) -> int:

@@ -1,0 +1,347 @@
+"""What a notebook or a program calls: panels read, cohorts scored, runs opened."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from haplobench.data.consent import PeopleList, withdrawal_text
+from haplobench.data.panel import Panel
+from haplobench.data.sources import PanelSource, read_any
+from haplobench.datasets.file import read_surroundings
+from haplobench.errors import BenchError
+from haplobench.plugin.hooks import StageEvent
+from haplobench.registry import load_registry
+from haplobench.report.notebook import Result
+from haplobench.results.run_folder import resolve_run
+from haplobench.results.table import load_run as read_run
+from haplobench.runner.evaluate import Evaluation
+from haplobench.runner.evaluate import evaluate as score
+from haplobench.runner.given_panels import AbsentSites, GivenCohort, SiteSettings
+from haplobench.runner.given_people import hold_out
+from haplobench.runner.progress import ProgressReporter, stage_line
+
+
+def read_panel(source: PanelSource, **settings: Any) -> Panel:
+    """A panel of whatever holds haplotypes.
+
+    Parameters
+    ----------
+    source : path, array, pair of arrays, xarray.Dataset, tskit.TreeSequence or Panel
+        A file: VCF, BCF, VCF Zarr, PLINK 1 or 2, `.hapt`. Haplotypes as an array, with
+        `positions`: (n_haplotypes, n_sites) of 0, 1 and -1 (missing), or, as scikit-allel has
+        them, (n_sites, n_samples, ploidy); `(haplotypes, positions)` is the same. A dataset with
+        sgkit's variables, which are VCF Zarr's. A tree sequence, whose sample individuals are
+        the people; where it counts positions from 0, `offset=1` makes them 1-based bp.
+    **settings
+        Of an array, fields of `Panel`: `positions` (bp), `contig`, `samples`, `ref`, `alt`,
+        `population`, `superpopulation`, `ploidy`, `phased`, `build`. Of all others, fields of
+        `ReadOptions`: `region`, `contig`, `panel_file` (labels), `samples`, `populations`,
+        `snps_only`, `max_missing`, `skip_unphased`, `haploid`, `build` …
+
+    Returns
+    -------
+    Panel
+        Sites with missing alleles are kept unless `max_missing` says otherwise. What has no phase
+        is read as unphased, with a warning. `left_out` says what is missing from the source.
+
+    Raises
+    ------
+    FormatError, PanelError
+        If it can't be read: one line that names source, place and cause.
+    """
+    arrays = isinstance(source, (tuple, np.ndarray, Panel))
+    more = {} if arrays else {"max_missing": 1.0}
+    panel, skipped = read_any(source, more | settings, tell=_warn)
+    return replace(panel, left_out=skipped)
+
+
+def evaluate(
+    real: PanelSource,
+    synthetic: PanelSource | Mapping[str, PanelSource] | Sequence[PanelSource],
+    *,
+    train: PanelSource | None = None,
+    metrics: str | Sequence[str] = "all",
+    split: float | str = "",
+    trained_on_everybody: bool = False,
+    panel_file: Path | str | None = None,
+    labels: Path | str | Sequence[Path | str] | None = None,
+    region: str = "",
+    recombination_map: Path | str = "",
+    fasta: Path | str = "",
+    min_maf: float = 0.01,
+    max_missing: float = 0.0,
+    absent_sites: AbsentSites = "fixed",
+    own_sites: bool = False,
+    skip_unphased: bool = False,
+    snps_only: bool = True,
+    withdrawn: str = "",
+    allow_unknown: bool = False,
+    dataset: str = "",
+    floor_draws: int = 10,
+    seed: int = 1,
+    out: Path | str = "results",
+    jobs: int = 1,
+    fresh: bool = False,
+    reporter: ProgressReporter | None = None,
+) -> Result:
+    """Score synthetic cohorts against real people: what `bench evaluate` does, number by number.
+
+    Parameters
+    ----------
+    real : PanelSource
+        People whom the generator hasn't seen, see `read_panel`.
+    synthetic : PanelSource, mapping or list
+        A cohort; several by label; or several paths, which are called by their files.
+    train : PanelSource or None
+        The people that the generator was trained on: privacy metrics and controls need them.
+    metrics : str or sequence of str
+        Names; `all` stands for every installed one.
+    split : float or str
+        Hold out this share of `real`, or those listed in a file; the others are `train`.
+    trained_on_everybody : bool
+        The generator was trained on all of `real`: nothing can be said of privacy.
+    panel_file, labels : path
+        Population labels of real people, and of the cohorts (one for all, or one for each).
+    region : str
+        Of files: use this region only.
+    recombination_map, fasta : path
+        Of the region.
+    min_maf, max_missing, absent_sites, own_sites
+        See `runner.given_panels.SiteSettings`.
+    skip_unphased, snps_only
+        See `ReadOptions`.
+    withdrawn : str
+        A list of people to leave out before anything else; `allow_unknown` names on it.
+    dataset : str
+        What tables call the real people; by default after their file.
+    floor_draws, seed, jobs, fresh, reporter
+        See `runner.evaluate.evaluate`. Without a reporter, what is amiss is a Python warning.
+    out : path
+        The run lies in `out/evaluate/<run>/`; one that was there already isn't measured again.
+
+    Raises
+    ------
+    BenchError
+        If panels can't be read or don't fit together.
+    """
+    reporter = reporter or _Warnings()
+    if absent_sites not in get_args(AbsentSites):
+        expected = " or ".join(get_args(AbsentSites))
+        raise BenchError(f"--absent-sites: {absent_sites!r}; expected {expected}")
+    check_training(train, split, trained_on_everybody)
+    cohorts = _by_label(synthetic)
+    tables = [labels] if isinstance(labels, (str, Path)) else list(labels or [])
+    if len(tables) > 1 and len(tables) != len(cohorts):
+        raise BenchError(f"labels: {len(tables)} for {len(cohorts)} cohorts; expected one for each")
+    with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
+        reading = Reading(region, snps_only, skip_unphased, Path(scratch), reporter.message)
+        people = reading.people(
+            real, train, panel_file, withdrawn=withdrawn, allow_unknown=allow_unknown
+        )
+        if split:
+            people = people.split(split, seed, reporter.message)
+        given = []
+        for at, (label, source) in enumerate(cohorts.items()):
+            name = "synthetic" if len(cohorts) == 1 else f"synthetic {at + 1}"
+            table = tables[at % len(tables)] if tables else None
+            panel, skipped = reading.read(name, source, table)
+            if not panel.contig and panel.n_sites:
+                panel = replace(panel, contig=people.real.contig)
+            given.append(GivenCohort(label, panel, sum(skipped.values())))
+        genetic, sequence = read_surroundings(people.real, str(recombination_map), str(fasta))
+        evaluation = Evaluation(
+            people.real,
+            tuple(given),
+            people.train,
+            trained_on_everybody,
+            (metrics,) if isinstance(metrics, str) else tuple(metrics),
+            dataset=dataset or (Path(real).name if isinstance(real, (str, Path)) else "real"),
+            sites=SiteSettings(min_maf, max_missing, absent_sites, own_sites),
+            floor_draws=floor_draws,
+            seed=seed,
+            recombination_map=genetic,
+            sequence=sequence,
+            origin=reading.files | ({"split": str(split)} if split else {}),
+            withdrawn=people.withdrawn,
+        )
+        outcome = score(evaluation, load_registry(), out, jobs=jobs, fresh=fresh, reporter=reporter)
+    return Result(read_run(outcome.run_folder))
+
+
+def load_run(run: Path | str, out: Path | str = "results") -> Result:
+    """Open a run: its folder, its id (or the beginning), or a suite's name for its newest run.
+
+    Raises BenchError if there is none under `out`, with near names.
+    """
+    return Result(read_run(resolve_run(run, out)))
+
+
+@dataclass(frozen=True, eq=False)
+class RealPeople:
+    """Whom cohorts are scored against.
+
+    Attributes
+    ----------
+    real, train : Panel
+        Held-out people, and those that generators were trained on where they are known.
+    everybody : Panel
+        `real` before anybody's withdrawal.
+    withdrawn : mapping or None
+        How many people were left out, see `PeopleList.leave_out`.
+    """
+
+    real: Panel
+    train: Panel | None
+    everybody: Panel
+    withdrawn: Mapping[str, int] | None = None
+
+    def split(self, split: float | str, seed: int, tell: Callable[[str], None]) -> RealPeople:
+        """Some of `real` held out and the others as `train`, by a share or by a list of names.
+
+        Whoever has withdrawn may be on the list.
+        """
+        try:
+            share = float(split)
+        except ValueError:
+            names, _ = PeopleList.read(str(split)).find(self.everybody, key="--split")
+            held = np.flatnonzero(np.isin(self.real.samples, list(names))).astype(np.int64)
+            train, holdout = hold_out(self.real, held, seed)
+        else:
+            if not 0 < share < 1:
+                raise BenchError(f"--split: {split}; expected a share between 0 and 1, or a file")
+            train, holdout = hold_out(self.real, share, seed)
+        tell(f"split: {train.n_samples:,} people to train on, {holdout.n_samples:,} held out")
+        return replace(self, real=holdout, train=train)
+
+
+@dataclass
+class Reading:
+    """How panels are read for an evaluation.
+
+    Attributes
+    ----------
+    region, snps_only, skip_unphased
+        Of what is no panel yet, see `ReadOptions`.
+    scratch : Path
+        Takes what doesn't fit in memory.
+    tell : callable
+        Takes a line on each panel.
+    files : dict
+        Paths by what was read from them, so far.
+    """
+
+    region: str
+    snps_only: bool
+    skip_unphased: bool
+    scratch: Path
+    tell: Callable[[str], None]
+    files: dict[str, str] = field(default_factory=dict)
+
+    def read(
+        self, name: str, source: PanelSource, table: Path | str | None
+    ) -> tuple[Panel, dict[str, int]]:
+        """A panel with its labels, and what was left out of it, which is told."""
+        settings: dict[str, Any] = {}
+        if not isinstance(source, (Panel, tuple, np.ndarray)):
+            settings = {
+                "region": self.region,
+                "snps_only": self.snps_only,
+                # Left out by max_missing once it's known what the panels have in common.
+                "max_missing": 1.0,
+                "skip_unphased": self.skip_unphased,
+                "panel_file": table,
+            }
+        elif table or (self.region and not name.startswith("synthetic")):
+            raise BenchError(
+                f"{name}: labels and region are of what is read; a panel in memory has its own",
+                hint="select from it, or give a file",
+            )
+        panel, skipped = read_any(source, settings, scratch=self.scratch / name, tell=self.tell)
+        if isinstance(source, (str, Path)):
+            self.files[name] = str(source)
+        left_out = ", ".join(f"{n:,} {reason}" for reason, n in skipped.items())
+        self.tell(
+            f"{name}: {panel.n_haplotypes:,} haplotypes at {panel.n_sites:,} sites"
+            + (f"; left out: {left_out}" if left_out else "")
+        )
+        return panel, skipped
+
+    def people(
+        self,
+        real: PanelSource,
+        train: PanelSource | None,
+        panel_file: Path | str | None,
+        *,
+        withdrawn: str = "",
+        allow_unknown: bool = False,
+    ) -> RealPeople:
+        """Real and training people without those who withdrew."""
+        sources = {"real": real} | ({} if train is None else {"train": train})
+        read = [self.read(name, source, panel_file)[0] for name, source in sources.items()]
+        everybody, counts = read[0], None
+        if withdrawn:
+            kept, counts = PeopleList.read(withdrawn).leave_out(
+                *read, allow_unknown=allow_unknown, key="--withdrawn"
+            )
+            read = list(kept)
+            self.tell(withdrawal_text(counts))
+        return RealPeople(read[0], read[1] if train is not None else None, everybody, counts)
+
+
+def check_training(train: object, split: object, trained_on_everybody: bool) -> None:
+    """BenchError where two things are said of whom the generator was trained on."""
+    given = {
+        "--train": train is not None,
+        "--split": bool(split),
+        "--trained-on-everybody": trained_on_everybody,
+    }
+    if len(both := [option for option, value in given.items() if value]) > 1:
+        raise BenchError(f"{' and '.join(both)}: expected one of them")
+
+
+def cohort_labels(cohorts: Sequence[PanelSource]) -> list[str]:
+    """What tables call cohorts: after their files, with their folders where these are alike."""
+    if len(cohorts) == 1:
+        return ["synthetic"]
+    if not all(isinstance(cohort, (str, Path)) for cohort in cohorts):
+        raise BenchError(
+            "synthetic: several cohorts that aren't files have no names",
+            hint="give them by label: {'mine': panel, 'theirs': other}",
+        )
+    paths = [Path(cohort) for cohort in cohorts]
+    names = [path.name.partition(".")[0] or path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _by_label(synthetic: Any) -> dict[str, PanelSource]:
+    # A dataset of xarray's is a mapping, too.
+    if isinstance(synthetic, Mapping) and not hasattr(synthetic, "data_vars"):
+        return dict(synthetic)
+    cohorts = list(synthetic) if isinstance(synthetic, list) else [synthetic]
+    labels = cohort_labels(cohorts)
+    return dict(zip(labels, cohorts, strict=True))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text.removeprefix("warning: "), stacklevel=3)
+
+
+class _Warnings(ProgressReporter):
+    """Says what is amiss as Python does, and nothing else."""
+
+    def message(self, text: str) -> None:
+        """Warn, of warnings."""
+        if text.startswith("warning: ") or ": read as not phased" in text:
+            _warn(text)
+
+    def stage_finished(self, event: StageEvent) -> None:
+        """Warn, of what failed."""
+        if event.status not in ("ok", "cached", "not-applicable"):
+            _warn(stage_line(event))
