@@ -10,7 +10,7 @@ PYTHONS := 3.11.2 3.12 3.13
 # Wheels only: a fresh machine has no compilers.
 COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --only-binary :all: --extra dev pyproject.toml
 
-.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs schema ci-example lock resolve oracles horovod clean help
+.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs notebook schema ci-example lock resolve oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
@@ -50,6 +50,11 @@ findings: ## Run what surprised us in other libraries, each in an environment of
 
 docs: $(VENV)/.dev ## Build the documentation into build/site, warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(VENV)/.test ## Execute docs/notebook.ipynb, whose outputs the documentation shows
+	cp docs/notebook.ipynb $(VENV)/notebook.ipynb
+	cd $(VENV) && bin/jupyter execute --inplace notebook.ipynb
+	mv $(VENV)/notebook.ipynb docs/notebook.ipynb
 
 schema: $(VENV)/.dev ## Write docs/suite.schema.json, for completion and checking in editors
 	$(BIN)/bench schema --to docs/suite.schema.json

@@ -13,9 +13,12 @@ import numpy as np
 
 from haplobench.data.consent import PeopleList, withdrawal_text
 from haplobench.data.panel import Panel
-from haplobench.data.sources import PanelSource, read_any
+from haplobench.data.sources import PanelSource, read_any, settings_of
+from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.file import read_surroundings
+from haplobench.datasets.params import EmbeddedParams
 from haplobench.errors import BenchError
+from haplobench.plugin import RunContext
 from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import load_registry
 from haplobench.report.notebook import Result
@@ -34,10 +37,11 @@ def read_panel(source: PanelSource, **settings: Any) -> Panel:
     Parameters
     ----------
     source : path, array, pair of arrays, xarray.Dataset, tskit.TreeSequence or Panel
-        A file: VCF, BCF, VCF Zarr, PLINK 1 or 2, `.hapt`. Haplotypes as an array, with
-        `positions`: (n_haplotypes, n_sites) of 0, 1 and -1 (missing), or, as scikit-allel has
-        them, (n_sites, n_samples, ploidy); `(haplotypes, positions)` is the same. A dataset with
-        sgkit's variables, which are VCF Zarr's. A tree sequence, whose sample individuals are
+        A file: VCF, BCF, VCF Zarr, PLINK 1 or 2, `.hapt`. `embedded`: a panel in the package,
+        see `haplobench.datasets.params.EmbeddedParams` for its settings. Haplotypes as an array,
+        with `positions`: (n_haplotypes, n_sites) of 0, 1 and -1 (missing), or, as scikit-allel
+        has them, (n_sites, n_samples, ploidy); `(haplotypes, positions)` is the same. A dataset
+        with sgkit's variables, which are VCF Zarr's. A tree sequence, whose sample individuals are
         the people; where it counts positions from 0, `offset=1` makes them 1-based bp.
     **settings
         Of an array, fields of `Panel`: `positions` (bp), `contig`, `samples`, `ref`, `alt`,
@@ -56,6 +60,11 @@ def read_panel(source: PanelSource, **settings: Any) -> Panel:
     FormatError, PanelError
         If it can't be read: one line that names source, place and cause.
     """
+    if isinstance(source, str) and source == "embedded":
+        with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
+            ctx = RunContext(seed=1, artifacts=Path(scratch), scratch=Path(scratch))
+            loaded = Embedded().load(settings_of(EmbeddedParams, settings), ctx)
+        return replace(loaded.panel, left_out=loaded.skipped)
     arrays = isinstance(source, (tuple, np.ndarray, Panel))
     more = {} if arrays else {"max_missing": 1.0}
     panel, skipped = read_any(source, more | settings, tell=_warn)

@@ -112,6 +112,13 @@ def test_arrays_of_either_layout_are_one_panel() -> None:
     assert read_panel((panel.haplotypes > 0, panel.positions), ploidy=1).n_samples == 12
 
 
+def test_the_panel_in_the_package_has_a_name() -> None:
+    panel = read_panel("embedded", region="20:1000000-1100000", populations=["FIN"])
+    assert set(panel.population.tolist()) == {"FIN"}
+    assert 1_000_000 <= panel.positions[0] < panel.positions[-1] <= 1_100_000
+    assert panel.left_out
+
+
 @pytest.mark.parametrize(
     ("source", "settings", "words"),
     [
@@ -124,6 +131,8 @@ def test_arrays_of_either_layout_are_one_panel() -> None:
         ((np.zeros((4, 3), int), [1, 2, 3]), {"region": "20"}, "region: no field of a panel of"),
         ("x.vcf", {"regio": "20"}, "did you mean region"),
         ("x.vcf", {"region": "20:5-1"}, "is not a region"),
+        ("embedded", {"region": "21"}, "no contig '21'; it holds 20"),
+        ("embedded", {"pannel": "x"}, "did you mean panel"),
         (5, {}, "a panel of int: expected a Panel, a path"),
         (xarray.Dataset(), {}, "lacks variant_position, variant_allele, call_genotype"),
     ],

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from haplobench.data.formats import read_panel as read_file
 from haplobench.data.formats.collector import Collector
@@ -71,9 +71,9 @@ def read_any(
     if isinstance(source, (tuple, np.ndarray)):
         return _array_panel(source, settings), {}
     if isinstance(source, (str, Path)):
-        return _read_file(Path(source), _options(settings), scratch, tell)
+        return _read_file(Path(source), settings_of(ReadOptions, settings), scratch, tell)
     offset = settings.pop("offset", 0)
-    options = _options(settings)
+    options = settings_of(ReadOptions, settings)
     kind = type(source).__name__
     if hasattr(source, "tables") and hasattr(source, "variants"):
         blocks: Callable[[ReadOptions], Read] = lambda how: _trees_panel(source, how, offset)  # noqa: E731
@@ -89,13 +89,17 @@ def read_any(
     return _phased_or_not(blocks, options, tell)
 
 
-def _options(settings: Mapping[str, Any]) -> ReadOptions:
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def settings_of(model: type[Model], settings: Mapping[str, Any]) -> Model:
+    """Settings as one of our models; PanelError, with near names, for what it hasn't."""
     try:
-        return ReadOptions(**settings)
+        return model(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "settings"
-        known = sorted(ReadOptions.model_fields)
+        known = sorted(model.model_fields)
         hint = near_names(name, known, lead="") or f"there are {', '.join(known)}"
         raise PanelError(
             f"{name}: {first['msg'].removeprefix('Value error, ')}",
