@@ -26,7 +26,7 @@ def test_a_result_is_made_once_unless_it_is_not_to_be_kept() -> None:
 
 
 def test_the_longest_unused_go_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for i in range(65):
+    for i in range(257):
         memory.remember(i, lambda: "small")
         memory.remember(0, lambda: "anew")
     assert memory.remember(0, lambda: "anew") == "small"

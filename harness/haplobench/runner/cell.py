@@ -297,11 +297,11 @@ def measure_cell(
         run.event(cell.name, "measure", "cached", 0.0)
         return
     key = digest_of([item.key for item in todo])
-    wall = 0.0
+    wall, alone = 0.0, False
     while todo:
         with run.store.workspace("measure", key) as work:
             job = _job(run, cell, dataset, cohorts, todo)
-            outcome, error, log = run_job(run, cell.name, "measure", work, limits, job)
+            outcome, error, log = run_job(run, cell.name, "measure", work, limits, job, alone=alone)
             wall += outcome.wall
             _vouch(run, dataset, cohorts, todo, outcome.wall)
             left = []
@@ -316,6 +316,10 @@ def measure_cell(
         failure = explain_failure(outcome, error, log, limits)
         if outcome.ending == "ok":
             failure = Failure("failed", "ProcessError", "ended without a result", outcome.wall)
+        if not outcome.alone and outcome.ending != "timeout":
+            # What the process did for other cells before may have been too much for it.
+            todo, alone = left, True
+            continue
         guilty = next((item for item in left if item.id == culprit), None)
         if guilty is None:
             run.event(cell.name, "measure", failure.status, wall, failure.error)
@@ -347,6 +351,7 @@ def _vouch(
         if trouble := run.isolation.trouble(folder):
             for path in paths:
                 path.unlink(missing_ok=True)
+            run.executor.retire()
             failure = Failure("failed", CHANGED, f"{folder}: {trouble}", wall)
             raise StageFailedError("measure", failure, "")
     for path in paths:

@@ -198,6 +198,7 @@ def drive(
             hint="what is done is kept; mend it and run the same command again",
         ) from error
     finally:
+        executor.retire()
         reporter.stop()
 
 

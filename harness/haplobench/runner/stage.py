@@ -251,8 +251,13 @@ def run_job(
     work: Path,
     limits: Limits,
     job: Mapping[str, Any],
+    *,
+    alone: bool = False,
 ) -> tuple[Outcome, StageError | None, Path]:
-    """Run one process in a work folder: how it ended, what it said of a failure, and its log."""
+    """Run one process in a work folder: how it ended, what it said of a failure, and its log.
+
+    `alone` as for `StageTask`.
+    """
     for name in ("output", "output/artifacts", "scratch"):
         (work / name).mkdir()
     whole = Job(
@@ -279,7 +284,7 @@ def run_job(
     sandbox = run.isolation.command(whole, work.resolve(), log.resolve())
     whole = replace(whole, sandboxed=bool(sandbox))
     whole.write(path)
-    task = StageTask(whole, path, log, limits.memory, per_item, sandbox)
+    task = StageTask(whole, path, log, limits.memory, per_item, sandbox, alone)
     run.reporter.stage_started(cell, stage)
 
     def watch(beat: Beat) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 
+from haplobench import Panel, RunContext
 from haplobench.runner.executors import local
 from haplobench.runner.executors.local import (
     Devices,
@@ -19,6 +24,7 @@ from haplobench.runner.executors.local import (
 )
 from haplobench.runner.executors.process import Outcome
 from haplobench.runner.worker.job import Job
+from haplobench.runner.worker.prepare import make_prepared
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 1000])
@@ -152,3 +158,131 @@ def test_waiting_ends_when_the_run_is_stopped() -> None:
         assert gpus == ("0",)
     with pytest.raises(TooFewError), devices.lease(1, 2, threading.Event()):
         pass
+
+
+class Served:
+    """Measure jobs of a toy metric, run by one executor."""
+
+    def __init__(self, toys: Any, folder: Path) -> None:
+        toys.write(
+            "toy_served",
+            """
+            import os, subprocess, time
+            from haplobench import MetricResult, MetricSpec, Measurement, Params, SubmetricSpec
+            from haplobench import hookimpl
+
+            class Do(Params):
+                what: str = ""
+
+            DONE = []
+
+            def measure(reference, cohort, params, ctx):
+                DONE.append(params.what)
+                if params.what == "die" or (params.what == "be first" and len(DONE) > 1):
+                    os.kill(os.getpid(), 9)
+                if params.what == "hold":
+                    DONE.append(b"x" * (300 << 20))
+                if params.what == "wait":
+                    time.sleep(1)
+                if params.what == "leave":
+                    subprocess.Popen(["sleep", "997"])
+                return MetricResult({"pid": Measurement(os.getpid(), len(DONE))})
+
+            @hookimpl
+            def haplobench_metrics():
+                pid = SubmetricSpec("pid", "Pid", "Process.", "info")
+                return [MetricSpec(
+                    name="served", version="1", target="toy_served:measure", summary="P.",
+                    family="fidelity", submetrics=(pid,), params=Do, site_matched=False,
+                )]
+            """,
+        )
+        rng = np.random.default_rng(1)
+        panel = Panel(
+            rng.integers(0, 2, (12, 5), dtype=np.int8),
+            np.arange(1, 6),
+            "1",
+            np.array(list("abcdef")),
+        )
+        self.folder, self.paths = folder, (str(toys.folder),)
+        self.prepared = folder / "prepared"
+        make_prepared(
+            train=panel.select_samples(range(3)),
+            holdout=panel.select_samples(range(3, 6)),
+            validation=np.empty(0, np.int64),
+            recombination_map=None,
+            sequence=None,
+            min_maf=0.0,
+            max_missing=0.0,
+            skipped={},
+            provenance={},
+            ctx=RunContext(seed=1, artifacts=folder, scratch=folder),
+        ).save(self.prepared)
+        self.executor = LocalExecutor(1, gpus=())
+        self.n = 0
+
+    def __call__(self, what: str = "", *, alone: bool = False, memory: int = 1 << 31) -> Any:
+        self.n += 1
+        work = self.folder / str(self.n)
+        for name in ("output", "scratch", "artifacts"):
+            (work / name).mkdir(parents=True)
+        item = {
+            "id": "served.0", "metric": "served", "params": {"what": what}, "replicate": 0,
+            "result": str(work / "result.json"), "telemetry": None,
+        }  # fmt: skip
+        job = Job(
+            stage="measure", plugins=("toy_served",), output=str(work / "output"),
+            scratch=str(work / "scratch"), artifacts=str(work / "artifacts"), time_limit=60.0,
+            error=str(work / "error.json"), status=str(work / "status.json"), paths=self.paths,
+            settings={
+                "prepared": str(self.prepared), "items": [item],
+                "cohort": {"kind": "floor", "people": 1, "pool": "holdout"},
+            },
+        )  # fmt: skip
+        job.write(work / "job.json")
+        task = StageTask(job, work / "job.json", work / "log", memory, per_item=True, alone=alone)
+        outcome = self.executor.run(task, threading.Event(), lambda beat: None)
+        result = work / "result.json"
+        if not result.is_file():
+            return outcome, None, None
+        (row,) = json.loads(result.read_text())["measurements"]
+        return outcome, int(row["value"]), row["n"]
+
+
+@pytest.fixture
+def served(toys: Any, tmp_path: Path) -> Iterator[Served]:
+    made = Served(toys, tmp_path)
+    yield made
+    made.executor.retire()
+
+
+def test_one_process_measures_cell_after_cell_until_it_is_retired(served: Served) -> None:
+    (_, pid, n), second, third = served(), served(), served(alone=True)
+    assert n == 1
+    assert second[1:] == (pid, 2)
+    assert third[1] != pid
+    assert served()[1:] == (pid, 3)
+    served.executor.retire()
+    assert not psutil.pid_exists(pid)
+    assert served()[2] == 1
+
+
+def test_a_death_costs_the_job_in_hand_and_says_whether_others_came_before(served: Served) -> None:
+    served()
+    outcome, pid, _ = served("be first")
+    assert (outcome.ending, outcome.alone, pid) == ("failed", False, None)
+    assert "SIGKILL" in outcome.detail
+    assert served("be first", alone=True)[0].ending == "ok"
+    outcome, _, _ = served("die")
+    assert (outcome.ending, outcome.alone) == ("failed", True)
+
+
+def test_memory_that_other_jobs_hold_is_told_and_what_they_leave_behind_ends(
+    served: Served,
+) -> None:
+    assert served("hold")[0].ending == "ok"
+    outcome, _, _ = served("wait", memory=300 << 20)
+    assert (outcome.ending, outcome.alone) == ("memory", False)
+    _, pid, _ = served("leave")
+    assert not psutil.pid_exists(pid)
+    assert served()[2] == 1

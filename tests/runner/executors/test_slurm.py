@@ -93,6 +93,9 @@ class TwoNodes:
 
     slots = 2
 
+    def retire(self) -> None:
+        pass
+
     def run(self, task: Any, stop: threading.Event, watch: Any) -> Outcome:
         size = task.job.world_size
         with ThreadPoolExecutor(size) as pool:

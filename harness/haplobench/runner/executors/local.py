@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 from haplobench.errors import BenchError, SuiteError
-from haplobench.runner.executors.process import Outcome, RanksHere, run_limited, stage_environment
+from haplobench.runner.executors.process import (
+    Outcome,
+    RanksHere,
+    StageProcess,
+    run_limited,
+    stage_environment,
+)
 from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.job import Job
 
@@ -156,7 +162,7 @@ class StageTask:
     `path` is where the job lies as JSON (`job.world_size` processes are to be started on it);
     `log` takes what they print. `memory_limit` bytes. `per_item`: the time limit counts from
     the start of each of the stage's items, see `Beat`. `sandbox` is put before the command, see
-    `Sandbox.command`.
+    `Sandbox.command`. `alone`: in a process of its own, whatever others do.
     """
 
     job: Job
@@ -165,6 +171,7 @@ class StageTask:
     memory_limit: int
     per_item: bool = False
     sandbox: tuple[str, ...] = ()
+    alone: bool = False
 
 
 class Executor(Protocol):
@@ -180,28 +187,48 @@ class Executor(Protocol):
         `watch` is handed the last beat, some times a second.
         """
 
+    def retire(self) -> None:
+        """End processes that wait for more to do, and those at work once they have done it."""
+
 
 class LocalExecutor:
     """Stages as processes of this machine, one for each rank.
 
     `jobs` processes run side by side (a cell of more ranks than that runs alone). A stage that
     has use for GPUs gets one for each rank, which nobody else gets meanwhile; others see none.
-    `gpus` names them; None: all that are visible.
+    `gpus` names them; None: all that are visible. Cells are measured by as many processes as run
+    side by side, which keep what they have imported and prepared, unless with a GPU.
     """
 
     def __init__(self, jobs: int = 1, gpus: Sequence[str] | None = None) -> None:
         self.slots = max(1, jobs)
         self.devices = Devices(self.slots, visible_gpus() if gpus is None else gpus)
+        self._waiting: list[tuple[dict[str, str], StageProcess]] = []
+        self._retired = 0
+        self._lock = threading.Lock()
 
     def run(self, task: StageTask, stop: threading.Event, watch: Callable[[Beat], None]) -> Outcome:
         """Run its processes in a session of their own, see `run_limited`."""
         status = Path(task.job.status)
         size = task.job.world_size
         wanted = size if task.job.gpu and self.devices.gpus else 0
+
+        def since() -> float | None:
+            return Beat.read(status).since if task.per_item else None
+
+        def look() -> None:
+            watch(Beat.read(status))
+
         try:
             with self.devices.lease(size, wanted, stop) as gpus:
                 environment = stage_environment(task.job.threads)
                 environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+                limits = (task.memory_limit, task.job.time_limit)
+                if task.job.stage == "measure" and not wanted and not task.alone:
+                    process, era = self._server(task, environment)
+                    outcome = process.serve(task.path, task.log, *limits, stop, since, look)
+                    self._keep(environment, process, era)
+                    return outcome
                 return run_limited(
                     task.path,
                     log=task.log,
@@ -210,11 +237,36 @@ class LocalExecutor:
                     environment=environment,
                     stop=stop,
                     ranks=RanksHere(0, size, size),
-                    since=lambda: Beat.read(status).since if task.per_item else None,
-                    watch=lambda: watch(Beat.read(status)),
+                    since=since,
+                    watch=look,
                     sandbox=task.sandbox,
                 )
         except InterruptedError:
             return Outcome("stopped", 0.0, 0)
         except TooFewError as error:
             return Outcome("failed", 0.0, 0, str(error))
+
+    def _server(self, task: StageTask, environment: dict[str, str]) -> tuple[StageProcess, int]:
+        """A process that waits for more to do, else a new one; and how often all were retired."""
+        with self._lock:
+            for i, (mine, process) in enumerate(self._waiting):
+                if mine == environment:
+                    del self._waiting[i]
+                    return process, self._retired
+            return StageProcess(task.path, task.log, environment, serves=True), self._retired
+
+    def _keep(self, environment: dict[str, str], process: StageProcess, era: int) -> None:
+        with self._lock:
+            if process.idle and era == self._retired:
+                self._waiting.append((environment, process))
+                return
+        if process.idle:
+            process.end()
+
+    def retire(self) -> None:
+        """See `Executor`."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            self._retired += 1
+        for _, process in waiting:
+            process.end()

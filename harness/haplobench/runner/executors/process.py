@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +27,8 @@ _POLL = 0.1
 _TRACE = 0.3
 # Seconds for the guardian to end what a plugin has left, before it is ended itself.
 _LAST_RITES = 6.0
+# Seconds for a process that serves to end by itself.
+_FAREWELL = 1.0
 # Of the time, looking at shared pages may take at most one part in so many.
 _RARELY = 10
 _MARK = "HAPLOBENCH_JOB"
@@ -39,7 +43,8 @@ class Outcome:
     `ending`: ok, failed (non-zero exit or a signal), timeout, memory (over the limit, or taken
     by the kernel for want of memory), stopped (on request), no-space (disk full or read-only).
     `wall` is seconds, `peak` the largest memory seen of its processes together, bytes. `rank`
-    is the one that failed first, of several.
+    is the one that failed first, of several. `alone`: whether its process had done no other job
+    before.
     """
 
     ending: Ending
@@ -47,6 +52,7 @@ class Outcome:
     peak: int
     detail: str = ""
     rank: int | None = None
+    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,68 +106,160 @@ def run_limited(
         Command that is given the process's to run, see `Sandbox.command`.
     """
     start = time.monotonic()
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*sandbox, sys.executable, "-P", str(ENTRY), str(job)]
-            + ["0" if sandbox else str(os.getpid()), str(log)]
-            + [str(number) for number in (ranks.first, ranks.here, ranks.size)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**environment, _MARK: str(job)},
-            start_new_session=True,
-        )
+    process = StageProcess(job, log, environment, ranks, sandbox)
     logs = [Path(log_of_rank(str(log), ranks.first + i)) for i in range(ranks.here)]
-    kills = _kernel_kills()
-    peak = 0
-    ending: Ending | None = None
-    tree = _Tree(process.pid, sandboxed=bool(sandbox))
-    try:
-        while ending is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL if time.monotonic() - start > 1 else 0.02)
-                break
-            memory = tree.memory(memory_limit)
-            peak = max(peak, memory)
-            if stop.is_set():
-                ending = "stopped"
-            elif memory > memory_limit:
-                ending = "memory"
-            elif time.monotonic() - max(start, since() or start) > time_limit:
-                ending = "timeout"
-                tree.ask_for_trace()
+    return process.run(job, logs, start, memory_limit, time_limit, stop, since, watch)
+
+
+class StageProcess:
+    """A process that does a job, or with `serves` one job after the other, each with its own log.
+
+    A process that serves is alive as long as `idle` after a job that went well; it isn't where
+    the job has left processes behind. `served` counts jobs that went well.
+    """
+
+    def __init__(
+        self,
+        job: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        ranks: RanksHere = RanksHere(),
+        sandbox: Sequence[str] = (),
+        *,
+        serves: bool = False,
+    ) -> None:
+        self._mark = job
+        self._ranks = ranks
+        self._channel: socket.socket | None = None
+        theirs: socket.socket | int = subprocess.DEVNULL
+        if serves:
+            self._channel, theirs = socket.socketpair()
+        self.served = 0
+        self.idle = False
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*sandbox, sys.executable, "-P", str(ENTRY), str(job)]
+                + ["0" if sandbox else str(os.getpid()), str(log)]
+                + [str(number) for number in (ranks.first, ranks.here, ranks.size)]
+                + ["serve"] * serves,
+                stdin=theirs if isinstance(theirs, int) else theirs.fileno(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**environment, _MARK: str(job)},
+                start_new_session=True,
+            )
+        if not isinstance(theirs, int):
+            theirs.close()
+        self._tree = _Tree(self._process.pid, sandboxed=bool(sandbox))
+
+    def serve(
+        self,
+        job: Path,
+        log: Path,
+        memory_limit: int,
+        time_limit: float,
+        stop: threading.Event,
+        since: Callable[[], float | None],
+        watch: Callable[[], None],
+    ) -> Outcome:
+        """Do a job, the first or the next one, as `run_limited` says."""
+        start = time.monotonic()
+        if self.idle and self._channel is not None:
+            self.idle = False
+            with contextlib.suppress(OSError):  # it has died meanwhile, as the job's end says
+                self._channel.sendall(f"{job}\0{log}\n".encode())
+        return self.run(job, [log], start, memory_limit, time_limit, stop, since, watch)
+
+    def run(
+        self,
+        job: Path,
+        logs: Sequence[Path],
+        start: float,
+        memory_limit: int,
+        time_limit: float,
+        stop: threading.Event,
+        since: Callable[[], float | None],
+        watch: Callable[[], None],
+    ) -> Outcome:
+        """Watch the process until the job is done, or end it."""
+        kills, peak = _kernel_kills(), 0
+        ending: Ending | None = None
+        self._done = False
+        try:
+            while ending is None and not self._over(
+                _POLL if time.monotonic() - start > 1 else 0.02
+            ):
+                memory = self._tree.memory(memory_limit)
+                peak = max(peak, memory)
+                if stop.is_set():
+                    ending = "stopped"
+                elif memory > memory_limit:
+                    ending = "memory"
+                elif time.monotonic() - max(start, since() or start) > time_limit:
+                    ending = "timeout"
+                    self._tree.ask_for_trace()
+                for path in logs:
+                    shorten_log(path)
+                watch()
+        finally:
+            self.idle = self._done and self._tree.alone
+            code = 0 if self.idle else self.end()
             for path in logs:
                 shorten_log(path)
-            watch()
-    finally:
-        if process.poll() is None:
-            tree.end(process)
-        tree.kill()
-        code = process.wait()
+        wall = time.monotonic() - start
+        if self._done or (ending is None and code == 0):
+            self.served += 1
+            return Outcome("ok", wall, peak)
+        if ending is None and (code == EXIT_NO_SPACE or is_full(job.parent)):
+            ending = "no-space"
+        alone = self.served == 0
+        if ending is not None:
+            return Outcome(ending, wall, peak, alone=alone)
+        rank = _first_to_fail(job, self._ranks)
+        ending, detail = _explained(code, kills)
+        return Outcome(ending, wall, peak, detail, rank, alone)
+
+    def _over(self, patience: float) -> bool:
+        """Whether the job is done or its process has ended, after at most `patience` seconds."""
+        if self._channel is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+                return True
+            return False
+        if not select.select([self._channel], [], [], patience)[0]:
+            return self._process.poll() is not None
+        with contextlib.suppress(OSError):
+            self._done = self._channel.recv(1) == b"+"
+        return True
+
+    def end(self) -> int:
+        """End the process and all that it has started; its exit code."""
+        if self._channel is not None:
+            self._channel.close()
+            if self.idle:  # with nothing left to do it ends by itself
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_FAREWELL)
+        self.idle = False
+        if self._process.poll() is None:
+            self._tree.end(self._process)
+        self._tree.kill()
+        code = self._process.wait()
         if code < 0:
-            _kill_marked(str(job))
-        for path in logs:
-            shorten_log(path)
-    wall = time.monotonic() - start
-    if ending is not None:
-        return Outcome(ending, wall, peak)
-    if code == 0:
-        return Outcome("ok", wall, peak)
-    if code == EXIT_NO_SPACE or is_full(job.parent):
-        return Outcome("no-space", wall, peak)
-    rank = _first_to_fail(job, ranks)
+            _kill_marked(str(self._mark))
+        return code
+
+
+def _explained(code: int, kills: int) -> tuple[Ending, str]:
+    """How a process that failed ended, by its exit code; `kills`: the kernel's until it began."""
     signalled = -code if code < 0 else code - 128 if code > 128 else 0
     if signalled == signal.SIGKILL and _kernel_kills() > kills:
-        detail = "killed by the kernel, which was out of memory"
-        return Outcome("memory", wall, peak, detail, rank)
+        return "memory", "killed by the kernel, which was out of memory"
     if signalled:
         with contextlib.suppress(ValueError):
-            detail = f"killed by {signal.Signals(signalled).name}"
-            return Outcome("failed", wall, peak, detail, rank)
-    detail = f"exit code {code}"
+            return "failed", f"killed by {signal.Signals(signalled).name}"
     if code == EXIT_EARLY:
-        detail = "ended with status 0 before it was done, as os._exit(0) does"
-    return Outcome("failed", wall, peak, detail, rank)
+        return "failed", "ended with status 0 before it was done, as os._exit(0) does"
+    return "failed", f"exit code {code}"
 
 
 def _first_to_fail(job: Path, ranks: RanksHere) -> int | None:
@@ -211,6 +309,14 @@ class _Tree:
             took = time.monotonic() - start
             self._shared_at = start + (1 + _RARELY) * took
         return self._shared
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is left but the guardian and one worker."""
+        with contextlib.suppress(psutil.Error):
+            workers = _children(self._guardian())
+            return len(workers) == 1 and not _children(psutil.Process(workers[0]))
+        return False
 
     def ask_for_trace(self) -> None:
         """Have the workers write to their logs where they stand."""

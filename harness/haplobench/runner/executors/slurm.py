@@ -199,6 +199,9 @@ class SlurmExecutor:
         job = self._submit(node_task, folder)
         return self._wait(job, node_task, folder, stop, watch)
 
+    def retire(self) -> None:
+        """See `Executor`; jobs of a cluster don't wait for more to do."""
+
     def _submit(self, task: NodeTask, folder: Path) -> Any:
         import submitit
 

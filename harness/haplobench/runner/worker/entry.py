@@ -11,7 +11,9 @@ becomes the guardian's child and is killed with the stage.
 In a sandbox the guardian is the first process of a namespace of its own: it has no parent there
 (HARNESS_PID is 0), and with it all processes of the namespace end.
 
-Usage: entry.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE]
+With `serve` a worker that is done with its job waits for the next one on standard input.
+
+Usage: entry.py JOB.json HARNESS_PID [LOG FIRST_RANK RANKS_HERE WORLD_SIZE [serve]]
 """
 
 from __future__ import annotations
@@ -128,6 +130,23 @@ def log_of_rank(log: str, rank: int) -> str:
     return f"{log.removesuffix('.log')}.rank{rank}.log" if rank else log
 
 
+def _next_job(channel: int) -> str:
+    """Tell the harness that a job is done and wait for the next: its file, or empty if none is."""
+    os.write(channel, b"+")
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(channel, 65_536)
+        if not part:
+            return ""
+        line += part
+    job, log = line.decode(errors="surrogateescape").rstrip("\n").split("\0")
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    return job
+
+
 def main() -> int:
     """Fork, guard, work."""
     job, harness = sys.argv[1], int(sys.argv[2])
@@ -165,9 +184,16 @@ def main() -> int:
     faulthandler.enable()
     from haplobench.runner.worker.main import main as work
 
-    code = work(job)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # Out of a plugin's reach, which finds nothing on its standard input.
+    channel = os.dup(0) if len(sys.argv) > 7 else -1
+    if channel >= 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    while True:
+        code = work(job)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if code or channel < 0 or not (job := _next_job(channel)):
+            break
     # Threads that a plugin left behind must not keep the process alive.
     os._exit(code or _DONE)
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from haplobench import memory
 from haplobench.data.prepared import Prepared, TrainingData
 from haplobench.distributed.group import NullGroup, ProcessGroup
 from haplobench.files import write_json
@@ -131,6 +133,19 @@ def _tell(failure: StageError, path: Path) -> None:
         print(failure.error, file=sys.stderr)  # noqa: T201
 
 
+_last: dict[str, Any] = {}
+
+
+def _prepared(folder: Path) -> Prepared:
+    """A prepared dataset; that of the process's last job where it's the same."""
+    if _last.get("folder") != folder:
+        # Results that are kept may rest on the dataset's map, too, which no digest names.
+        memory.forget()
+        _last.update(folder=folder, prepared=Prepared.load(folder))
+    prepared: Prepared = _last["prepared"]
+    return prepared
+
+
 def _stage(
     job: Job, registry: Registry, ctx: RunContext, heartbeat: Heartbeat
 ) -> Callable[[], FitFacts | SampleFacts | None]:
@@ -142,7 +157,7 @@ def _stage(
     if job.stage == "measure":
         from haplobench.runner.worker.measure import measure, metric_context
 
-        prepared = Prepared.load(folder)
+        prepared = _prepared(folder)
         ctx = metric_context(with_dataset(ctx, prepared), prepared, job.settings["cohort"])
         return partial(measure, job, registry, ctx, prepared, heartbeat)
     data = TrainingData.load(folder)
