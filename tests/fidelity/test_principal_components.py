@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, Reference, RunContext
+from haplobench_fidelity import principal_components
 from haplobench_fidelity.principal_components import pca, principal_axes
 from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 
@@ -59,6 +60,17 @@ def test_both_gram_matrices_and_blocks_agree(
     parts = principal_axes(wide, 4)
     np.testing.assert_allclose(parts.loadings, whole.loadings, atol=1e-9)
     np.testing.assert_allclose(parts.project(wide), whole.project(wide), atol=1e-8)
+
+
+def test_a_large_gram_matrix_in_single_precision_keeps_its_bound(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = principal_axes(reference.train, 4).project(reference.train)
+    monkeypatch.setattr(principal_components, "_MANY_PRODUCTS", 0)
+    scores = principal_axes(reference.train, 4).project(reference.train)
+    off = np.abs(scores - exact).max(axis=0) / exact.std(axis=0)
+    assert (off > 0).any()
+    assert off.max() < 1e-4
 
 
 def test_distances_equal_scipy_on_scores(

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import hypergeom
 
 from haplobench.data.panel import pack_bits
+from haplobench.hamming import difference_counts, nearest_within
 from haplobench_privacy import distances
 
 Haplotypes = NDArray[np.int8]
@@ -38,7 +39,7 @@ def test_nearest_and_counts_are_scipys(sets: tuple[Haplotypes, Haplotypes]) -> N
     across, within = hamming(a, b), hamming(a, a)
     np.fill_diagonal(within, a.shape[1] + 1)
     np.testing.assert_array_equal(distances.nearest(x, y), across.min(axis=1))
-    np.testing.assert_array_equal(distances.nearest_within(x), within.min(axis=1))
+    np.testing.assert_array_equal(nearest_within(x), within.min(axis=1))
     pairs = distances.between(x, y)
     np.testing.assert_array_equal(pairs.nearest, across.min(axis=1))
     np.testing.assert_array_equal(pairs.of_others, across.min(axis=0))
@@ -59,6 +60,12 @@ def test_nearest_and_counts_are_scipys(sets: tuple[Haplotypes, Haplotypes]) -> N
         distances.counts_within(x, None, thresholds),
         [(within < thresholds[:, None]).sum(axis=1), (within <= thresholds[:, None]).sum(axis=1)],
     )
+    threshold = within.min(axis=1), cdist(b, b, "hamming").shape[0] * np.ones(len(b), np.int64)
+    rows, others = distances.counts_between(x, y, *threshold)
+    np.testing.assert_array_equal(rows[1], (across <= threshold[0][:, None]).sum(axis=1))
+    np.testing.assert_array_equal(others[0], (across < threshold[1]).sum(axis=0))
+    pairs = np.bincount(hamming(a, a)[np.triu_indices(len(a), 1)])
+    np.testing.assert_array_equal(difference_counts(x), pairs)
 
 
 @settings(deadline=None, max_examples=40)

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.panel import pack_bits
+from haplobench.hamming import difference_counts
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import (
@@ -447,18 +449,10 @@ def group_counts(
 
 
 def pairwise_differences(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many pairs of `rows` differ at d sites, for d = 0, 1, …: (max d + 1,) int64.
-
-    Exact: one matrix product, sums below 2**24 in float32.
-    """
-    shared = np.zeros((rows.size, rows.size), np.float32)
-    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
-        alleles = panel.haplotypes[:, sites][rows].astype(np.float32)
-        shared += alleles @ alleles.T
-    own = np.diag(shared)
-    upper = np.triu_indices(rows.size, 1)
-    differences = own[upper[0]] + own[upper[1]] - 2 * shared[upper]
-    return np.bincount(differences.astype(np.int64), minlength=1)
+    """How many pairs of `rows` differ at d sites, for d = 0, 1, …: (max d + 1,) int64."""
+    step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
+    parts = [rows[low : low + step] for low in range(0, rows.size, step)]
+    return difference_counts(np.concatenate([pack_bits(panel.haplotypes[part]) for part in parts]))
 
 
 def fst_matrix(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:

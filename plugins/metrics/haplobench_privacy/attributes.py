@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.panel import pack_bits
+from haplobench.hamming import four_rows
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts
-from haplobench_privacy.distances import four_rows
 from haplobench_privacy.roc import difference_evidence
 from haplobench_privacy.specs.attacks import ATTRIBUTE_INFERENCE, AttributeParams
 
@@ -27,7 +27,7 @@ def _nearest_alleles(a: Any, columns: Any, alleles: Any) -> Any:
     distances = np.empty((4, m), np.int64)
     guesses = np.empty(n)
     for first in range(0, n, 4):
-        four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances, 0)
         for r in range(min(4, n - first)):
             row = distances[r]
             least = row.min()

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts
-from haplobench_privacy.distances import popcount
 from haplobench_privacy.evidence import centred, haplotype_pairs, packed_sites
 from haplobench_privacy.roc import area_evidence, share_evidence, wilson
 from haplobench_privacy.specs.criteria import LINKABILITY, SINGLING_OUT, SinglingOutParams

@@ -1,7 +1,6 @@
-"""Hamming distances between all haplotypes of two panels, by XOR and population count.
+"""What is asked of the Hamming distances between all haplotypes of two panels.
 
-Haplotypes come bit-packed (`Panel.packed_haplotypes`); a distance is the number of sites
-at which two of them differ. Nothing of size (n, m) is ever held.
+Haplotypes come bit-packed, see `haplobench.hamming`; nothing of size (n, m) is ever held.
 """
 
 from __future__ import annotations
@@ -10,64 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from haplobench.hamming import four_rows
 from haplobench.kernels import compiled
 
-# Columns of one pass, chosen so that four rows of running sums stay in the first-level cache.
-_TILE = 512
-
-
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
-def popcount(typing_context: Any, word: Any) -> Any:
-    """Set bits of a 64-bit word, as LLVM's `ctpop` (vectorised where the processor can)."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)])
-        function = builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)], kind)
-        return builder.call(function, [args[0]])
-
-    return types.int64(types.uint64), codegen
-
 
 @compiled
-def four_rows(a: Any, first: int, columns: Any, out: Any) -> None:
-    """Distances of rows first..first + 3 of `a` to every column: `out` (4, m) int64.
-
-    `columns` (n_words, m) is the other panel transposed: the inner loop runs along m and
-    vectorises. Rows past the end repeat the last one.
-    """
-    n, words = a.shape
-    m = columns.shape[1]
-    i0, i1 = first, min(first + 1, n - 1)
-    i2, i3 = min(first + 2, n - 1), min(first + 3, n - 1)
-    for low in range(0, m, _TILE):
-        high = min(low + _TILE, m)
-        o0, o1, o2, o3 = out[0, low:high], out[1, low:high], out[2, low:high], out[3, low:high]
-        out[:, low:high] = 0
-        for w in range(words):
-            b = columns[w, low:high]
-            x0, x1, x2, x3 = a[i0, w], a[i1, w], a[i2, w], a[i3, w]
-            for j in range(high - low):
-                o0[j] += popcount(x0 ^ b[j])
-                o1[j] += popcount(x1 ^ b[j])
-                o2[j] += popcount(x2 ^ b[j])
-                o3[j] += popcount(x3 ^ b[j])
-
-
-@compiled
-def _nearest(a: Any, columns: Any, within: bool) -> Any:
+def _nearest(a: Any, columns: Any) -> Any:
     n, m = a.shape[0], columns.shape[1]
     distances = np.empty((4, m), np.int64)
     best = np.empty(n, np.int64)
     for first in range(0, n, 4):
-        four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances, 0)
         for r in range(min(4, n - first)):
-            if within:
-                distances[r, first + r] = 64 * a.shape[1] + 1
             best[first + r] = distances[r].min()
     return best
 
@@ -79,8 +34,8 @@ def _between(left_a: Any, right_a: Any, left_b: Any, right_b: Any) -> Any:
     of_rows = np.empty((4, n), np.int64)
     of_columns = np.full(m, 64 * (left_a.shape[1] + right_a.shape[1]) + 1, np.int64)
     for first in range(0, n, 4):
-        four_rows(left_a, first, left_b, left)
-        four_rows(right_a, first, right_b, right)
+        four_rows(left_a, first, left_b, left, 0)
+        four_rows(right_a, first, right_b, right, 0)
         for r in range(min(4, n - first)):
             one, other = left[r], right[r]
             least, least_other = one.min(), other.min()
@@ -105,7 +60,7 @@ def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
     distances = np.empty((4, m), np.int64)
     counts = np.zeros((2, n), np.int64)
     for first in range(0, n, 4):
-        four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances, 0)
         for r in range(min(4, n - first)):
             i = first + r
             if within:
@@ -122,13 +77,34 @@ def _counts(a: Any, columns: Any, thresholds: Any, within: bool) -> Any:
 
 
 @compiled
+def _counts_between(a: Any, columns: Any, of_rows: Any, of_columns: Any) -> Any:
+    n, m = a.shape[0], columns.shape[1]
+    distances = np.empty((4, m), np.int64)
+    rows, others = np.zeros((2, n), np.int64), np.zeros((2, m), np.int64)
+    below_of, within_of = others[0], others[1]
+    for first in range(0, n, 4):
+        four_rows(a, first, columns, distances, 0)
+        for r in range(min(4, n - first)):
+            row, threshold = distances[r], of_rows[first + r]
+            below, within = 0, 0
+            for j in range(m):
+                below += row[j] < threshold
+                within += row[j] <= threshold
+                below_of[j] += row[j] < of_columns[j]
+                within_of[j] += row[j] <= of_columns[j]
+            rows[0, first + r] = below
+            rows[1, first + r] = within
+    return rows, others
+
+
+@compiled
 def _expected_nearest(a: Any, columns: Any, absent: Any) -> Any:
     n, m = a.shape[0], columns.shape[1]
     distances = np.empty((4, m), np.int64)
     histogram = np.zeros(64 * a.shape[1] + 1, np.int64)
     expected = np.zeros(n)
     for first in range(0, n, 4):
-        four_rows(a, first, columns, distances)
+        four_rows(a, first, columns, distances, 0)
         for r in range(min(4, n - first)):
             histogram[:] = 0
             for j in range(m):
@@ -188,7 +164,7 @@ def _block(a: Any, columns: Any, first: int, n: int) -> Any:
     out = np.empty((n, columns.shape[1]), np.int64)
     distances = np.empty((4, columns.shape[1]), np.int64)
     for low in range(0, n, 4):
-        four_rows(a, first + low, columns, distances)
+        four_rows(a, first + low, columns, distances, 0)
         high = min(4, n - low)
         out[low : low + high] = distances[:high]
     return out
@@ -212,12 +188,7 @@ def keys(rows: NDArray[np.uint64]) -> NDArray[np.void]:
 
 def nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Hamming distance of each row of `a` to the nearest row of `b`: (n,) int64, in sites."""
-    return np.asarray(_nearest(a, np.ascontiguousarray(b.T), False))
-
-
-def nearest_within(a: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Hamming distance of each row to the nearest other row of `a`: (n,) int64, n at least 2."""
-    return np.asarray(_nearest(a, np.ascontiguousarray(a.T), True))
+    return np.asarray(_nearest(a, np.ascontiguousarray(b.T)))
 
 
 def counts_within(
@@ -231,6 +202,17 @@ def counts_within(
     """
     columns = np.ascontiguousarray((a if b is None else b).T)
     return np.asarray(_counts(a, columns, np.ascontiguousarray(thresholds, np.int64), b is None))
+
+
+def counts_between(
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64],
+    of_a: NDArray[np.int64],
+    of_b: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `counts_within`, of rows of `a` among `b` and of rows of `b` among `a`, in one pass."""
+    rows, others = _counts_between(a, np.ascontiguousarray(b.T), of_a, of_b)
+    return np.asarray(rows), np.asarray(others)
 
 
 def expected_nearest(

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from haplobench import Panel
 from haplobench.data.kinship import ClosestPeople, closest_people
 from haplobench.data.panel import pack_bits
+from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts
-from haplobench_privacy.distances import Between, between, block, popcount
+from haplobench_privacy.distances import Between, between, block
 from haplobench_privacy.tracts import matches_between
 
 Scores = NDArray[np.float64]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.kinship import DEGREES, closest_people
+from haplobench.hamming import nearest_within
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import (
     Cohorts,
@@ -114,13 +115,20 @@ def adversarial_accuracy(data: Cohorts, real: Panel) -> Accuracy:
 
     def within(panel: Panel) -> NDArray[np.int64]:
         rows = data.packed(panel)
-        return data.remember("within", (panel,), lambda: distances.nearest_within(rows))
+        return data.remember("within", (panel,), lambda: nearest_within(rows))
+
+    both = None
+    if a.shape[0] == b.shape[0]:
+        both = distances.counts_between(a, b, within(real), within(data.synthetic))
 
     def part(own: Panel, other: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows, others = data.packed(own), data.packed(other)
         if rows.shape[0] == size:
             # All of its own set is there; of the other, `size` rows are drawn.
-            nearer, near = distances.counts_within(rows, others, within(own))
+            if both is None:
+                nearer, near = distances.counts_within(rows, others, within(own))
+            else:
+                nearer, near = both[own is not real]
             absent = distances.absence(others.shape[0], size)
             return (absent[nearer] + absent[near]) / 2, absent[near]
         pairs = haplotype_pairs(data, real)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
-from haplobench_privacy.distances import popcount
 from haplobench_privacy.evidence import Scores, centred, packed_sites
 from haplobench_privacy.roc import area_evidence, curve, share_evidence
 from haplobench_privacy.specs.candidates import RareAlleleParams

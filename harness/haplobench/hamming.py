@@ -1,0 +1,97 @@
+"""Hamming distances of bit-packed haplotypes, by XOR and population count.
+
+Haplotypes come as `Panel.packed_haplotypes` gives them; a distance is the number of sites at which
+two of them differ. Nothing of the size of all pairs is ever held.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from haplobench.kernels import compiled
+
+# Columns of one pass, chosen so that four rows of running sums stay in the first-level cache.
+_TILE = 512
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def popcount(typing_context: Any, word: Any) -> Any:
+    """Set bits of a 64-bit word, as LLVM's `ctpop` (vectorised where the processor can)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)])
+        function = builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)], kind)
+        return builder.call(function, [args[0]])
+
+    return types.int64(types.uint64), codegen
+
+
+@compiled
+def four_rows(a: Any, first: int, columns: Any, out: Any, begin: int) -> None:
+    """Distances of rows first..first + 3 of `a` to columns from `begin` on: `out` (4, m) int64.
+
+    `columns` (n_words, m) is the other panel transposed: the inner loop runs along m and
+    vectorises. Rows past the end repeat the last one.
+    """
+    n, words = a.shape
+    m = columns.shape[1]
+    i0, i1 = first, min(first + 1, n - 1)
+    i2, i3 = min(first + 2, n - 1), min(first + 3, n - 1)
+    for low in range(begin, m, _TILE):
+        high = min(low + _TILE, m)
+        o0, o1, o2, o3 = out[0, low:high], out[1, low:high], out[2, low:high], out[3, low:high]
+        out[:, low:high] = 0
+        for w in range(words):
+            b = columns[w, low:high]
+            x0, x1, x2, x3 = a[i0, w], a[i1, w], a[i2, w], a[i3, w]
+            for j in range(high - low):
+                o0[j] += popcount(x0 ^ b[j])
+                o1[j] += popcount(x1 ^ b[j])
+                o2[j] += popcount(x2 ^ b[j])
+                o3[j] += popcount(x3 ^ b[j])
+
+
+@compiled
+def _nearest_within(a: Any, columns: Any) -> Any:
+    n = a.shape[0]
+    distances = np.empty((4, n), np.int64)
+    best = np.full(n, 64 * a.shape[1] + 1, np.int64)
+    for first in range(0, n, 4):
+        four_rows(a, first, columns, distances, first)
+        for r in range(min(4, n - first)):
+            row, least = distances[r], best[first + r]
+            for j in range(first + r + 1, n):
+                least = min(least, row[j])
+                best[j] = min(best[j], row[j])
+            best[first + r] = least
+    return best
+
+
+@compiled
+def _difference_counts(a: Any, columns: Any) -> Any:
+    n = a.shape[0]
+    distances = np.empty((4, n), np.int64)
+    counts = np.zeros(64 * a.shape[1] + 1, np.int64)
+    for first in range(0, n, 4):
+        four_rows(a, first, columns, distances, first)
+        for r in range(min(4, n - first)):
+            for j in range(first + r + 1, n):
+                counts[distances[r, j]] += 1
+    return counts
+
+
+def nearest_within(a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Hamming distance of each row to the nearest other row of `a`: (n,) int64, n at least 2."""
+    return np.asarray(_nearest_within(a, np.ascontiguousarray(a.T)))
+
+
+def difference_counts(a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many pairs of rows differ at d sites, for d = 0, 1, …: (max d + 1,) int64."""
+    counts = np.asarray(_difference_counts(a, np.ascontiguousarray(a.T)))
+    return counts[: max(1, np.trim_zeros(counts, "b").size)]
