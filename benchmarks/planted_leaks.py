@@ -4,10 +4,11 @@
 
 People of a region are shared out anew for each split: training people, held-out people, and
 strangers, who are the cohort. Into it go copies of training people, or parts of them. Cohorts
-without a plant (`strangers`, and `independent` sites) should hardly ever be said to leak: `--draws`
-of each are judged. All privacy metrics but that of shadows take part, at all sites, and are judged
-together as a report judges them. Exit status 1 if somebody copied whole isn't named, or if cohorts
-without a plant are said to leak more often than one time in twenty.
+without a plant (strangers, independent sites, frequencies with ε = 1, people simulated at the
+panel's sites) should hardly ever be said to leak: `--draws` of each are judged. All privacy
+metrics but that of shadows take part, at all sites, and are judged together as a report judges
+them. Exit status 1 if somebody copied whole isn't named, or if cohorts without a plant are said
+to leak more often than one time in twenty.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msprime
 import numpy as np
+import stdpopsim
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -114,7 +117,54 @@ def _independent(split: Split, cohort: Alleles, people: int, rng: np.random.Gene
     cohort[:] = rng.random(cohort.shape) < split.train.frequencies
 
 
-CONTROLS: Mapping[str, Plant] = {"strangers": _nobody, "independent": _independent}
+def _private(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """Every allele by its frequency at ε = 1, δ = 1e-5 a person.
+
+    A person changes each of n sites' counts by two at most, so all of them by 2 √n (Gaussian
+    mechanism; ρ of zero-concentrated privacy after Bun and Steinke 2016: ε = ρ + 2 √(ρ ln(1/δ))).
+    """
+    slack = np.log(1e5)
+    rho = (np.sqrt(slack + 1) - np.sqrt(slack)) ** 2
+    counts = split.train.haplotypes.sum(axis=0, dtype=np.int64)
+    noise = rng.normal(0, 2 * np.sqrt(counts.size) / np.sqrt(2 * rho), counts.size)
+    frequencies = np.clip((counts + noise) / split.train.n_haplotypes, 0, 1)
+    cohort[:] = rng.random(cohort.shape) < frequencies
+
+
+def _simulated(split: Split, cohort: Alleles, people: int, rng: np.random.Generator) -> None:
+    """stdpopsim's Europeans (OutOfAfrica_3G09) at the panel's sites.
+
+    Each site has the alleles of that simulated one, of the 200 nearest, whose frequency is most
+    alike.
+    """
+    model = stdpopsim.get_species("HomSap").get_demographic_model("OutOfAfrica_3G09").model
+    positions = split.train.positions - split.train.positions[0]
+    trees = msprime.sim_ancestry(
+        {"CEU": cohort.shape[0] // 2},
+        demography=model,
+        sequence_length=int(positions[-1]) + 1,
+        recombination_rate=1e-8,
+        random_seed=int(rng.integers(1, 2**31)),
+    )
+    # Some seven times as many mutations as people have leave a choice.
+    mutated = msprime.sim_mutations(
+        trees, rate=1e-7, model=msprime.BinaryMutationModel(), random_seed=1
+    )
+    simulated = mutated.genotype_matrix().T.astype(np.int8)
+    frequencies = simulated.mean(axis=0)
+    first = np.searchsorted(mutated.tables.sites.position, positions) - 100
+    first = np.clip(first, 0, max(0, simulated.shape[1] - 200))
+    for site, wanted in enumerate(split.train.frequencies):
+        near = slice(first[site], first[site] + 200)
+        cohort[:, site] = simulated[:, near][:, np.abs(frequencies[near] - wanted).argmin()]
+
+
+CONTROLS: Mapping[str, Plant] = {
+    "strangers": _nobody,
+    "independent": _independent,
+    "frequencies at ε = 1": _private,
+    "stdpopsim": _simulated,
+}
 PLANTS: Mapping[str, Plant] = {
     "copied whole": _copy(0),
     "copied, in other people": _copy(0, apart=True),
