@@ -129,8 +129,8 @@ def two_epsilon(setting: Setting, trial: int) -> float:
 @contextlib.contextmanager
 def proportional_noise() -> Iterator[None]:
     """Plant a source whose noise of another width is the same, scaled."""
+    from haplobench.noise import NoiseSource
     from haplobench_federated import client_app
-    from haplobench_federated.noise import NoiseSource
 
     class Scaled(NoiseSource):
         def discrete_gaussian(self, deviation: float, n: int) -> NDArray[np.int64]:

@@ -12,11 +12,11 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from haplobench_federated.grid import InProcessGrid, client_of, new_context, node_id
-from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages, homomorphic_sum
-from haplobench_federated.noise import (
+from haplobench.noise import (
     NoiseSource,
 )
+from haplobench_federated.grid import InProcessGrid, client_of, new_context, node_id
+from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages, homomorphic_sum
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secagg import secagg_mod, secagg_stages, secagg_sum
 from haplobench_federated.secure_round import SecureRound

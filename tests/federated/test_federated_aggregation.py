@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from secure_helpers import SIZE, Silent, honest, parameters, reply_of, start
 
-from haplobench_federated import aggregation
-from haplobench_federated.aggregation import Quarantined, combine, screen
-from haplobench_federated.noise import (
+from haplobench.noise import (
     deviation,
     fine_step,
 )
+from haplobench_federated import aggregation
+from haplobench_federated.aggregation import Quarantined, combine, screen
 from haplobench_federated.seeds import RepeatableNoise
 from haplobench_federated.updates import arrays_of, message_of, update_of
 

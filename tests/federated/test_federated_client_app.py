@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from secure_helpers import SIZE, Silent, honest, parameters, reply_of, start
 
 from haplobench import Panel
+from haplobench.noise import (
+    deviation,
+    fine_step,
+)
 from haplobench_federated import client_app
 from haplobench_federated.accounting import noise_for
 from haplobench_federated.aggregation import Quarantined, screen
 from haplobench_federated.client_app import update_norm_mod
 from haplobench_federated.grid import new_context, node_id
-from haplobench_federated.noise import (
-    deviation,
-    fine_step,
-)
 from haplobench_federated.updates import update_of
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from test_federated_private_steps import MODES, built, steps_of, tensors
 
+import haplobench.noise
 import haplobench_federated
 from haplobench import Panel
-from haplobench_federated.noise import (
+from haplobench.noise import (
     NoiseSource,
     _table,
     cut,
@@ -34,7 +35,8 @@ PACKAGE = Path(haplobench_federated.__file__).parent
 
 
 def trees() -> dict[str, ast.Module]:
-    return {path.name: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
+    paths = [Path(haplobench.noise.__file__), *sorted(PACKAGE.glob("*.py"))]
+    return {path.name: ast.parse(path.read_text()) for path in paths}
 
 
 def drawn(scale: float, n: int) -> NDArray[np.int64]:

@@ -19,9 +19,8 @@ PEERS = tuple(load_registry(["haplobench_peers"]).generators)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_peer_beats_sites_without_ld(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("HAPLOBENCH_DATA", str(data_dir))
     registry = load_registry()
     suite = load_suite(str(ROOT / "suites" / "peers.yaml"), ["profile=quick"], registry)
     assert set(PEERS) <= {generator.label for generator in suite.generators}

@@ -39,9 +39,9 @@ from flwr.serverapp.strategy import (
 from numpy.typing import NDArray
 
 from haplobench import PrivacyCharge
+from haplobench.noise import NoiseSource, cut, fine_step, noised
 from haplobench_federated.accounting import noise_for
 from haplobench_federated.grid import client_of
-from haplobench_federated.noise import NoiseSource, cut, fine_step, noised
 from haplobench_federated.params import FederatedParams, RobustParams
 from haplobench_federated.updates import (
     Vector,

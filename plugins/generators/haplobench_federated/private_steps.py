@@ -27,8 +27,7 @@ from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClippi
 from torch import Tensor, nn
 
 from haplobench import BenchError
-from haplobench_federated.model import person_losses
-from haplobench_federated.noise import (
+from haplobench.noise import (
     GROUP,
     NoiseSource,
     fine_step,
@@ -36,6 +35,7 @@ from haplobench_federated.noise import (
     rounded,
     rounded_sensitivity,
 )
+from haplobench_federated.model import person_losses
 from haplobench_federated.params import PrivacyParams
 
 _WIDEST = 100.0  # how far the adaptive clipping norm may move from where it began
@@ -74,7 +74,7 @@ class PrivateSteps:
     """Clips, sums, noises and steps; one for the steps of a round.
 
     Opacus takes gradients per person and clips them; its noise is not used. Noise is added in
-    whole steps of a grid (`haplobench_federated.noise`).
+    whole steps of a grid (`haplobench.noise`).
 
     Parameters
     ----------

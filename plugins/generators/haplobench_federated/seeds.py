@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from haplobench import RunContext
-from haplobench_federated.noise import NoiseSource, keystream
+from haplobench.noise import NoiseSource, keystream
 
 
 class RepeatableNoise(NoiseSource):
@@ -54,7 +54,7 @@ def global_seed(seed: int) -> Iterator[None]:
     """Seed what libraries draw from without asking (random, numpy, torch), then put it back.
 
     Flower draws clients with `random`. Noise never comes from here: see
-    `haplobench_federated.noise`.
+    `haplobench.noise`.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(seed)

@@ -16,7 +16,7 @@ It rests on more than local noise does:
   (m - 1) / k of the variance. A smaller `honest` covers that.
 - Clients write their sums in whole steps of the grid that the secure sum is made of, and add
   discrete Gaussian noise there: what is summed is integers, with nothing rounded after the noise.
-  That the sum has the noise of one is an argument of `haplobench_federated.noise`, which
+  That the sum has the noise of one is an argument of `haplobench.noise`, which
   needs 8 steps of noise or more of each client: it refuses less. CKKS adds noise of its own, which
   the client that decrypts the sum rounds off. Values are never cut to the clipping range but with
   probability below 1e-30 each: a client refuses where 12 standard deviations don't fit.
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 
-from haplobench_federated.noise import deviation, rounded_sensitivity
+from haplobench.noise import deviation, rounded_sensitivity
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secure_arithmetic import Quantisation, error_bound
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -77,6 +78,26 @@ class CopulaParams(Params):
     within: Within = "superpopulation"
 
 
+class MarginalsParams(Params):
+    """Parameters of the private marginals.
+
+    `epsilon`, `delta`: the budget of a person, with all haplotypes; infinite ε: no noise. δ None:
+    1e-6, or 1 / n² for more than a thousand people.
+    `given`, `drawn`: sites that a window depends on, and that it has; None: by the noise.
+    """
+
+    epsilon: float = Field(8.0, gt=0, allow_inf_nan=True)
+    delta: float | None = Field(None, gt=0, lt=1)
+    given: int | None = Field(None, ge=0, le=12)
+    drawn: int | None = Field(None, ge=1, le=8)
+
+    def unrepeatable(self) -> str:
+        """Protective noise."""
+        if math.isinf(self.epsilon):
+            return ""
+        return "its protective noise comes from the operating system's entropy"
+
+
 SPECS = (
     GeneratorSpec(
         name="rbm",
@@ -140,6 +161,28 @@ SPECS = (
             "Montana, G. HapSim: a simulation tool for generating haplotype data with "
             "pre-specified allele frequencies and LD coefficients. Bioinformatics 21, 4309-4311 "
             "(2005)",
+        ),
+    ),
+    GeneratorSpec(
+        name="dp-marginals",
+        version="1",
+        target="haplobench_peers.marginals:DPMarginals",
+        summary=(
+            "Differentially private counts of the alleles of neighbouring sites, drawn window "
+            "after window: PrivBayes along the chromosome, ε = 8 a person; populations pooled."
+        ),
+        params=MarginalsParams,
+        needs=(
+            Module("dp_accounting", "haplobench[peers]"),
+            Module("cryptography", "haplobench[peers]"),
+        ),
+        citations=(
+            "Zhang, J., Cormode, G., Procopiuc, C. M., Srivastava, D. & Xiao, X. PrivBayes: "
+            "private data release via Bayesian networks. ACM Trans. Database Syst. 42, 25 (2017)",
+            "Balle, B. & Wang, Y.-X. Improving the Gaussian mechanism for differential privacy. "
+            "ICML (2018), arXiv:1805.06530",
+            "Held, M., Wolfe, P. & Crowder, H. P. Validation of subgradient optimization. "
+            "Math. Program. 6, 62-88 (1974)",
         ),
     ),
 )
