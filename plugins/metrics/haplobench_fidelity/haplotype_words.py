@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
 from haplobench.kernels import compiled
 from haplobench.memory import remember
-from haplobench_fidelity.cohorts import equal_rows, require_complete, rows_key, site_blocks
+from haplobench_fidelity.cohorts import equal_rows, require_complete, rows_key
 
 LENGTHS = (10, 20)
+_BLOCK_BYTES, _ROWS = 1 << 25, 32
 _NAMES = ("jsd", "pooled_jsd", "coverage", "novel", "distinct_ratio")
 
 
@@ -31,6 +32,7 @@ def haplotype_words(
         holdout.n_haplotypes, cohort.n_haplotypes, ctx.rng("haplotype-words")
     )
     n = min(holdout.n_haplotypes, cohort.n_haplotypes)
+    everybody = (holdout,) if train.digest == holdout.digest else (train, holdout)
     measurements: dict[str, Measurement] = {}
     series = {}
     for length in LENGTHS:
@@ -45,7 +47,7 @@ def haplotype_words(
         )
         known = remember(
             ("known words", train.digest, holdout.digest, length),
-            partial(_known, (train, holdout), length),
+            partial(_known, everybody, length),
         )
         synthetic = sorted_words(cohort, length, rows)
         table = compare_words(real, synthetic, known)
@@ -93,16 +95,26 @@ def sorted_words(panel: Panel, length: int, rows: Any = slice(None)) -> NDArray[
     """
     start = first_site(panel.n_sites, length)
     n_windows = (panel.n_sites - start) // length
-    weights = (1 << np.arange(length - 1, -1, -1)).astype(np.float32)
-    n_rows = panel.haplotypes[rows, :1].shape[0]
-    words = np.empty((n_windows, n_rows), np.uint32)
-    for sites in site_blocks(4 * n_rows, n_windows * length, length):
-        alleles = panel.haplotypes[:, start + sites.start : start + sites.stop][rows]
-        # Sums below 2**24 are exact in float32, and a matrix product beats shifting.
-        block = alleles.reshape(n_rows, -1, length).astype(np.float32) @ weights
-        first = sites.start // length
-        words[first : first + block.shape[1]] = np.sort(block.T.astype(np.uint32), axis=1)
+    chosen = np.arange(panel.n_haplotypes)[rows]
+    words = np.empty((n_windows, chosen.size), np.uint32)
+    step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
+    for first in range(0, chosen.size, step):
+        some = chosen[first : first + step]
+        alleles = panel.haplotypes[some, start : start + n_windows * length]
+        _fill_words(alleles, length, words[:, first : first + some.size])
+    words.sort(axis=1)
     return words
+
+
+@compiled
+def _fill_words(alleles: NDArray[np.int8], length: int, words: NDArray[np.uint32]) -> None:
+    for low in range(0, alleles.shape[0], _ROWS):
+        for window in range(words.shape[0]):
+            for row in range(low, min(low + _ROWS, alleles.shape[0])):
+                word = np.uint32(0)
+                for site in range(window * length, (window + 1) * length):
+                    word = (word << np.uint32(1)) | np.uint32(alleles[row, site])
+                words[window, row] = word
 
 
 def pooled_divergence(real: NDArray[np.uint32], synthetic: NDArray[np.uint32]) -> float:

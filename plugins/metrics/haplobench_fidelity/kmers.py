@@ -232,7 +232,7 @@ def variant_spectrum(cohort: PlacedCohort, k: int, canonical: bool = True) -> Sp
         # Sites before the block may lie under its first k-mers, none after it can.
         first = int(np.searchsorted(cohort.offsets, low))
         sites = slice(first, block.stop)
-        alleles = np.ascontiguousarray(cohort.panel.haplotypes[:, cohort.columns[sites]].T)
+        alleles = cohort.panel.site_rows(cohort.columns[sites])
         found = _variant_kmers(
             cohort.bases, cohort.offsets[sites], cohort.alternates[sites], alleles,
             low, high, k, canonical,

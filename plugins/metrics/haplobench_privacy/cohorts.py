@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, Panel, PanelError, Reference, RunContext
-from haplobench.data.panel import pack_bits
+from haplobench.data.panel import columns_of, pack_bits
 from haplobench.memory import remember
 
 _T = TypeVar("_T")
@@ -55,12 +55,7 @@ class Cohorts:
 
     def alleles(self, panel: Panel, low: int, high: int) -> NDArray[np.int8]:
         """Alleles at the compared sites `low` to `high` - 1, a row per site: int8."""
-        columns = np.flatnonzero(self.sites)[low:high]
-        if columns[-1] - columns[0] == columns.size - 1:
-            chosen = panel.haplotypes[:, columns[0] : columns[-1] + 1]
-        else:
-            chosen = panel.haplotypes[:, columns]
-        return np.ascontiguousarray(chosen.T)
+        return panel.site_rows(np.flatnonzero(self.sites)[low:high])
 
     def dosages(self, panel: Panel) -> NDArray[np.int8]:
         """Alternate alleles per person at the compared sites: (n_samples, n_sites) int8."""
@@ -74,13 +69,13 @@ class Cohorts:
 
     def at(self, panel: Panel, chosen: NDArray[np.int64]) -> NDArray[np.int8]:
         """Alleles at some of the compared sites, by index: (n_haplotypes, n) int8."""
-        return np.ascontiguousarray(panel.haplotypes[:, np.flatnonzero(self.sites)[chosen]])
+        return columns_of(panel.haplotypes, np.flatnonzero(self.sites)[chosen])
 
     def _pack(self, panel: Panel) -> NDArray[np.uint64]:
         whole = bool(self.sites.all())
         return np.concatenate(
             [
-                pack_bits(np.ascontiguousarray(rows if whole else rows[:, self.sites]))
+                pack_bits(rows if whole else columns_of(rows, self.sites))
                 for _, rows in panel.haplotype_blocks()
             ]
         )

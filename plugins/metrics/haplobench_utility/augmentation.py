@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
+from haplobench.data.panel import columns_of
 from haplobench.memory import remember
 from haplobench_utility.cohorts import no_real_panels
 from haplobench_utility.masking import SiteSums, masked
@@ -29,7 +30,7 @@ def augmentation(
     except PanelError as error:
         return AUGMENTATION.not_applicable(str(error))
     counted = task.maf >= params.min_maf
-    truth = task.holdout.haplotypes[:, task.untyped[counted]]
+    truth = columns_of(task.holdout.haplotypes, task.untyped[counted])
     if not SiteSums.of(truth.astype(np.float32), truth, task.holdout.ploidy).varies.any():
         return AUGMENTATION.not_applicable("no imputed site differs among held-out people")
     n_added = [round(times * people.small) for times in params.times]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
+from haplobench.data.panel import columns_of
 from haplobench.memory import remember
 from haplobench_utility.cohorts import as_many
 from haplobench_utility.masking import Masked, SiteSums, masked
@@ -120,7 +121,7 @@ def _measure(
 ) -> tuple[Scores, dict[str, NDArray[np.float64]]]:
     """All numbers of one reference panel, and its curve by MAF."""
     probabilities = task.impute(panel.haplotypes, params, ctx)
-    truth = task.holdout.haplotypes[:, task.untyped]
+    truth = columns_of(task.holdout.haplotypes, task.untyped)
     counted = task.maf > params.maf_bins[0]
     above = task.holdout.haplotype_superpopulations
     groups = {

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PanelError, Reference, RunContext
+from haplobench.data.panel import columns_of
 from haplobench_utility import imputation_programs
 from haplobench_utility.cohorts import morgans, no_real_panels
 from haplobench_utility.copying_model import CopyingModel
@@ -60,7 +61,7 @@ class Masked:
 
         `haplotypes` (n, n_sites) int8; (n_haplotypes, n_untyped) float32.
         """
-        seen = self.holdout.haplotypes[:, self.typed]
+        seen = columns_of(self.holdout.haplotypes, self.typed)
         if params.engine == "own":
             model = CopyingModel.of(
                 haplotypes, self.typed, self.morgans, ne=params.ne, error=params.error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.panel import columns_of
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_utility.cohorts import measured, window_starts
@@ -95,7 +96,7 @@ def _scan(
     haplotypes = np.array(panel.haplotypes[rows])
     counts = haplotypes.sum(axis=0, dtype=np.int64)
     common = np.minimum(counts, n - counts) >= max(2, params.min_maf * n)
-    haplotypes, counts = np.ascontiguousarray(haplotypes[:, common]), counts[common]
+    haplotypes, counts = columns_of(haplotypes, common), counts[common]
     positions = panel.positions[common]
     ends = starts + params.window_bp
     columns = np.searchsorted(positions, np.stack([starts, ends], axis=1))
