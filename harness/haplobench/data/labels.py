@@ -12,7 +12,14 @@ from haplobench.errors import FormatError
 from haplobench.user_text import cells, numbered_lines, read_text
 
 if TYPE_CHECKING:
+    from haplobench.data.formats.sites import Variants
     from haplobench.data.panel import Panel
+
+LABELS_OF_DATASETS = {
+    "population": "sample_population",
+    "superpopulation": "sample_superpopulation",
+}
+"""Arrays of VCF Zarr and of xarray datasets with people's labels, by the labels of a panel."""
 
 FAM_COLUMNS = ("FID", "IID", "PAT", "MAT", "SEX", "PHENO1")
 # What files call their columns, in lower case without signs; of several the first counts, and
@@ -227,13 +234,16 @@ def match_labels(samples: Sequence[str], labels: Mapping[str, Label], path: Path
     return matched
 
 
-def write_labels(panel: Panel, path: Path | str) -> None:
+def write_labels(panel: Panel | Variants, path: Path | str) -> None:
     """Write a panel's labels as a tab-separated file that `read_labels` reads.
 
     Raises FormatError if a person has no population.
     """
+    from haplobench.data.formats.sites import parts
+
     if not panel.labelled:
         raise FormatError(f"{path}: the panel has people without a population label")
-    rows = zip(panel.samples, panel.population, panel.superpopulation, strict=True)
-    lines = ["sample\tpop\tsuper_pop", *("\t".join(row) for row in rows)]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with Path(path).open("w", encoding="utf-8") as table:
+        table.write("sample\tpop\tsuper_pop\n")
+        for part in parts(panel):
+            table.writelines("\t".join(row) + "\n" for row in zip(*part, strict=True))

@@ -18,7 +18,7 @@ from haplobench.data.formats.collector import Collector
 from haplobench.data.formats.options import ReadOptions
 from haplobench.data.formats.people import choose_people
 from haplobench.data.formats.sites import choose_contig, choose_sites
-from haplobench.data.labels import Label
+from haplobench.data.labels import LABELS_OF_DATASETS, Label
 from haplobench.data.panel import MISSING, Panel
 from haplobench.errors import FormatError, PanelError, UnphasedError
 from haplobench.files import near_names
@@ -29,11 +29,6 @@ PanelSource: TypeAlias = Any
 Read = tuple[Panel, dict[str, int]]
 _OF_A_PANEL = frozenset(item.name for item in fields(Panel)) - {"haplotypes", "left_out"}
 _VCF = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
-# Where a dataset has the names and labels of people: VCF Zarr's, then sgkit's older and ours.
-LABELS_OF_DATASETS = {
-    "population": "sample_population",
-    "superpopulation": "sample_superpopulation",
-}
 _NEEDED = ("variant_position", "variant_allele", "call_genotype")
 _BLOCK = 1024
 

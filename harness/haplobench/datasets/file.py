@@ -13,7 +13,7 @@ import numpy as np
 
 from haplobench.data.contigs import same_contig
 from haplobench.data.formats import ReadOptions, read_panel
-from haplobench.data.formats.options import require_file, require_whole
+from haplobench.data.formats.options import labels_beside, require_file, require_whole
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.datasets.params import FileParams
@@ -206,6 +206,7 @@ class File:
             path.with_suffix("") if path.suffix != ".gz" else path.with_suffix("").with_suffix("")
         )
         companions = [stem.with_name(stem.name + ending) for ending in _COMPANIONS]
+        companions.append(labels_beside(path))
         return [path, *(companion for companion in companions if companion.exists())]
 
     def fingerprint(self, params: FileParams) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench import __version__
 from haplobench.data.formats import write_panel
 from haplobench.data.formats.sites import Cohort, TextsMade
-from haplobench.data.formats.streaming import streaming
+from haplobench.data.formats.streaming import DIGEST, haplotypes_digest, streaming
 from haplobench.data.panel import Panel, synthetic_names
 from haplobench.errors import BenchError, PluginError
 from haplobench.fitted.models import FittedModel, open_model
-from haplobench.plugin import RunContext, SampleRequest
+from haplobench.plugin import GeneratorSpec, RunContext, SampleRequest
 from haplobench.registry import Registry
+from haplobench.results.run_folder import RunFolder
 from haplobench.runner.worker.job import one_line
 
 # Haplotypes of one request: a multiple of any block size that is a power of two up to it.
@@ -90,6 +93,7 @@ def write_cohort(
             )
         if order.populations and not spec.conditional:
             raise BenchError(f"generator {spec.name} isn't conditional: leave out --population")
+        notes = provenance(run, noted, spec, fitted, order)
         if not spec.site_matched:
             labels = _Labels.of(order, train)(0, n) if spec.conditional else None
             request = SampleRequest(n, order.start, order.batch_size, labels)
@@ -99,11 +103,11 @@ def write_cohort(
                     f"generator {spec.name}: sample() yielded {len(panels)} panels, expected one"
                 )
             (panel,) = panels
-            write_panel(panel, to)
+            write_panel(panel, to, {**notes, DIGEST: haplotypes_digest(panel)})
             return Made(panel.n_haplotypes, panel.n_sites)
         dealt = _Labels.of(order, train) if spec.conditional else None
         done = 0
-        with streaming(to, train, _people(order.start, n, train, dealt)) as add:
+        with streaming(to, train, _people(order.start, n, train, dealt), notes) as add:
             batches = _batches(fitted, order, n, dealt, train.ploidy, ctx)
             for batch in _plugin(spec.name, batches):
                 try:
@@ -116,6 +120,42 @@ def write_cohort(
                 raise PluginError(f"generator {spec.name}: {done} haplotypes, expected {n}")
             tell(f"{noted.text}: writing {to}")
         return Made(n, train.n_sites)
+
+
+def provenance(
+    run: Path, noted: FittedModel, spec: GeneratorSpec, fitted: Any, order: Order
+) -> dict[str, str]:
+    """What a cohort's file says of how it was made; keys are words, values lines."""
+    info = RunFolder(run).info()
+    told = info.get("generators", {}).get(noted.generator, {})
+    named = f" (called {noted.generator})" * (noted.generator != spec.name)
+    notes = {
+        "version": __version__,
+        "generator": f"{spec.name}{named}",
+        "generator_version": spec.version,
+        "generator_distribution": told.get("distribution", ""),
+        "params": json.dumps(told.get("params") or {}, sort_keys=True),
+        "run": f"{info.get('suite', '')}/{info.get('run_id', '')}",
+        "commit": str((info.get("git") or {}).get("sha") or ""),
+        "dataset": f"{noted.dataset}, digest {info['datasets'][noted.dataset].get('digest', '')}"
+        if noted.dataset in info.get("datasets", {})
+        else noted.dataset,
+        "model": Path(noted.model).name,
+        "seed": f"fitted with seed {noted.seed}, drawn with seed {order.seed} from haplotype "
+        f"{order.start} on; each block of haplotypes has a key of its own, so that the same seeds "
+        "give the same people, however many are asked for",
+    }
+    if told.get("unrepeatable"):
+        notes["seed"] += f"; the fit can't be repeated: {told['unrepeatable']}"
+    claim = getattr(fitted, "privacy_statement", None)
+    if callable(claim) and (statement := claim()) is not None:
+        notes["epsilon"] = (
+            f"none: {statement.no_bound}"
+            if statement.no_bound
+            else f"{statement.epsilon:g}, delta {statement.delta:g}, per {statement.unit} "
+            f"({statement.adjacency}), by {statement.accountant}"
+        )
+    return {key: text for key, text in notes.items() if text}
 
 
 def _plugin(name: str, batches: Iterable[Any]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from haplobench import FormatError, Panel
-from haplobench.data.formats import ReadOptions, read_panel, vcz, write_panel
+from haplobench.data.formats import ReadOptions, labels_beside, read_panel, vcz, write_panel
 
 CHR1 = "1kg_p3_chr1_11.70-11.84Mb.vcf.gz"
 CHR4 = "1kg_p3_chr4_93.1-94.7Mb_EUR297_AFR268.vcf.gz"
@@ -123,6 +123,7 @@ def test_vcz_is_what_bio2zarr_makes_of_the_vcf(small: Panel, tmp_path: Path) -> 
     bio2zarr = pytest.importorskip("bio2zarr.vcf")
     zarr = pytest.importorskip("zarr")
     vcf = written(small, tmp_path / "a.vcf.gz")
+    labels_beside(vcf).unlink()  # which others don't know
     bio2zarr.convert([str(vcf)], tmp_path / "theirs.vcz", worker_processes=0)
     theirs, skipped = read_panel(tmp_path / "theirs.vcz", ReadOptions(build="GRCh37"))
     direct, _ = read_panel(vcf, ReadOptions(build="GRCh37"))
@@ -215,6 +216,7 @@ def test_plink2_reads_our_pgen(small: Panel, tmp_path: Path, program: Program) -
 
 def test_we_read_the_pgen_of_plink2(small: Panel, tmp_path: Path, program: Program) -> None:
     vcf = written(small, tmp_path / "a.vcf.gz")
+    labels_beside(vcf).unlink()  # which others don't know
     program("plink2", "--vcf", vcf, "--make-pgen", "--out", "theirs", cwd=tmp_path)
     options = ReadOptions(build="GRCh37")
     expected, _ = read_panel(vcf, options)

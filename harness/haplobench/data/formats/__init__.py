@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haplobench.data.formats.options import ReadOptions, Region
+from haplobench.data.formats.options import ReadOptions, Region, labels_beside
 from haplobench.errors import FormatError
 from haplobench.files import near_names
 
@@ -45,7 +46,8 @@ def read_panel(
     PLINK 2 (`.pgen`) and `.hapt`. Returns the panel and the records left out, counted by
     reason. With a `scratch` folder, haplotypes past 256 MiB are mapped from a file there.
     Formats that libraries read are read in a process of its own, which they end at some damaged
-    files.
+    files. Labels are those of `options.panel_file`, or of the table beside it (`labels_beside`), or
+    the file's own.
 
     Raises FormatError: one line that names file, record or line, and cause.
     """
@@ -54,6 +56,9 @@ def read_panel(
     skipped: dict[str, int]
     options = options or ReadOptions()
     module = _format(path)
+    beside = labels_beside(path)
+    if options.panel_file is None and beside.is_file():
+        options = options.model_copy(update={"panel_file": beside})
     if module.__name__.endswith(".hapt"):  # read by Python alone
         panel, skipped = module.read(path, options, scratch)
     else:
@@ -69,17 +74,17 @@ def read_panel(
     return panel, skipped
 
 
-def write_panel(panel: Panel, path: Path | str) -> None:
+def write_panel(panel: Panel, path: Path | str, notes: Mapping[str, str] | None = None) -> None:
     """Write a panel to a file (whole or not at all), its format told by its ending.
 
-    VCF is bgzipped and indexed; PLINK formats come as their three files. Population labels
-    go into `.psam` and `.hapt`; beside other formats, write them with
-    `haplobench.data.labels.write_labels`.
+    VCF is bgzipped and indexed; PLINK formats come as their three files. Population labels, where
+    everybody has one, go into `.psam`, `.hapt` and VCF Zarr, and into a table beside other formats
+    (`labels_beside`); `notes` on how it was made into headers, where there are any.
 
     Raises FormatError for an unknown ending, or for what the format can't hold.
     """
     path = Path(path)
-    _format(path).write(panel, path)
+    _format(path).write(panel, path, notes)
 
 
 def _format(path: Path) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -220,8 +220,10 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
     return contigs, positions, ref, alternates
 
 
-def write(panel: Panel, path: Path) -> None:
+def write(panel: Panel, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write `.hapt` and its `.legend`; rows start with the population, `.` where there is none.
+
+    There is no room for superpopulations and notes.
 
     Raises FormatError for other than haploid or diploid people, or unphased panels.
     """

@@ -82,6 +82,11 @@ def staged(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def labels_beside(path: Path) -> Path:
+    """Where the labels of people lie whose format has no room for them: `x.vcf.gz.panel.tsv`."""
+    return path.with_name(f"{path.name}.panel.tsv")
+
+
 def check_names(path: Path, names: Iterable[str]) -> None:
     """Raise FormatError if a name can't stand in a text table: with blanks, or `#` at its start."""
     for name in names:

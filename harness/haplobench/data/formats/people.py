@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.data.formats.options import ReadOptions
-from haplobench.data.labels import Label, match_labels, read_labels, read_pedigree
+from haplobench.data.formats.options import ReadOptions, labels_beside, staged
+from haplobench.data.formats.sites import Variants
+from haplobench.data.labels import Label, match_labels, read_labels, read_pedigree, write_labels
+from haplobench.data.panel import Panel
 from haplobench.data.split import declared_families
 from haplobench.errors import FormatError
 from haplobench.files import near_names
@@ -161,3 +164,15 @@ def _check_known(kind: str, asked: Sequence[str], known: Collection[str], where:
             if not hint and len(listed) <= 30:
                 hint = f"there are {', '.join(listed)}"
             raise FormatError(f"{where}: no {kind} is named {name!r}", hint=hint)
+
+
+@contextmanager
+def staged_labelled(path: Path, panel: Panel | Variants) -> Iterator[Path]:
+    """As `staged`, with the labels in a table beside the file, see `labels_beside`."""
+    beside = labels_beside(path)
+    with staged(path) as folder:
+        yield folder
+        if panel.labelled:
+            write_labels(panel, folder / beside.name)
+    if not panel.labelled:
+        beside.unlink(missing_ok=True)  # of what the file held before

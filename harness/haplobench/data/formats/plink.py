@@ -223,9 +223,10 @@ def write_psam(panel: Variants, path: Path) -> None:
                 file.write(f"{name}\tNA{labels}\n")
 
 
-def write_pvar(panel: Panel | Variants, path: Path) -> None:
+def write_pvar(panel: Variants, path: Path) -> None:
     """Write the sites of a panel as `.pvar`."""
-    lines = [f"##contig=<ID={panel.contig}>", "\t".join(PVAR_COLUMNS)]
+    lines = [f"##{key}={text}" for key, text in panel.header]
+    lines += [f"##contig=<ID={panel.contig}>", "\t".join(PVAR_COLUMNS)]
     lines += [
         f"{panel.contig}\t{position}\t.\t{ref}\t{alt}"
         for position, ref, alt in zip(panel.positions, panel.ref, panel.alt, strict=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import bed_reader
 import numpy as np
 
 from haplobench.data.formats.collector import Collector
-from haplobench.data.formats.options import ReadOptions, require_file, staged
-from haplobench.data.formats.people import choose_people
+from haplobench.data.formats.options import ReadOptions, require_file
+from haplobench.data.formats.people import choose_people, staged_labelled
 from haplobench.data.formats.plink import check_writable, read_bim, read_fam
 from haplobench.data.formats.sites import choose_contig
 from haplobench.data.panel import Panel
@@ -78,14 +79,16 @@ def _check_bed(path: Path, n_samples: int, n_sites: int) -> None:
         )
 
 
-def write(panel: Panel, path: Path) -> None:
-    """Write `.bed`, `.bim` and `.fam`; phase is lost, as the format has none.
+def write(panel: Panel, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write `.bed`, `.bim` and `.fam`; phase is lost, as the format has none, and so are notes.
+
+    Labels go into a table beside it, see `labels_beside`.
 
     Raises FormatError for other than diploid people and for half-missing genotypes.
     """
     check_writable(panel, path)
     bed = path.with_suffix(".bed")
-    with staged(bed) as folder:
+    with staged_labelled(bed, panel) as folder:
         bed_reader.to_bed(
             folder / bed.name,
             np.where(panel.dosages() < 0, _MISSING, panel.dosages()).astype(np.int8),

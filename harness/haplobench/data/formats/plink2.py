@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,13 +109,13 @@ def _text(error: Exception, path: Path) -> str:
     return " ".join(text.replace(f" of {path}", "").replace(f"{path} is", "is").split())
 
 
-def write(panel: Panel, path: Path) -> None:
+def write(panel: Panel, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write `.pgen` (phased unless the panel isn't), `.pvar` and `.psam` with labels.
 
     Raises FormatError for other than diploid people and for half-missing genotypes.
     """
     check_writable(panel, path)
-    write_variants(Variants.of(panel), path)
+    write_variants(Variants.of(panel, notes), path)
 
 
 def write_variants(panel: Variants, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -120,6 +120,8 @@ class Variants:
     alleles : Callable
         `alleles(start, stop)`: the alleles of these sites, (stop - start, n_haplotypes) int8.
         `start` is a multiple of `step`, `stop` at most `step` further.
+    notes : mapping
+        What the file's header says of how the cohort was made: keys are words, values lines.
     """
 
     positions: NDArray[np.int64]
@@ -134,15 +136,16 @@ class Variants:
     phased: bool
     step: int
     alleles: Callable[[int, int], NDArray[np.int8]]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, panel: Panel) -> Self:
+    def of(cls, panel: Panel, notes: Mapping[str, str] | None = None) -> Self:
         """The variants of a panel."""
 
         def alleles(start: int, stop: int) -> NDArray[np.int8]:
             return np.ascontiguousarray(panel.haplotypes[:, start:stop].T)
 
-        return cls.like(panel, panel, sites_at_once(panel.n_haplotypes), alleles)
+        return cls.like(panel, panel, sites_at_once(panel.n_haplotypes), alleles, notes)
 
     @classmethod
     def like(
@@ -151,6 +154,7 @@ class Variants:
         people: Panel | Cohort,
         step: int,
         alleles: Callable[[int, int], NDArray[np.int8]],
+        notes: Mapping[str, str] | None = None,
     ) -> Self:
         """The sites of a panel, the people of another or of a cohort."""
         return cls(
@@ -166,7 +170,13 @@ class Variants:
             phased=people.phased,
             step=step,
             alleles=alleles,
+            notes={} if notes is None else notes,
         )
+
+    @property
+    def header(self) -> list[tuple[str, str]]:
+        """The notes as keys and values of header lines that VCF and PLINK 2 take."""
+        return [(f"haplobench_{key}", " ".join(text.split())) for key, text in self.notes.items()]
 
     @property
     def n_sites(self) -> int:

@@ -6,9 +6,10 @@ keep the haplotypes as bits in a scratch file beside the target, an eighth of a 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +21,16 @@ from haplobench.data.formats.sites import Cohort, Variants, sites_at_once
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
 
+DIGEST = "haplotypes_sha256"
 STREAMED = (".vcz", ".zarr", ".bcf", ".vcf", ".vcf.gz", ".vcf.bgz", ".pgen")
 
 
 @contextmanager
 def streaming(
-    path: Path | str, sites: Panel, people: Panel | Cohort
+    path: Path | str,
+    sites: Panel,
+    people: Panel | Cohort,
+    notes: Mapping[str, str] | None = None,
 ) -> Iterator[Callable[..., None]]:
     """Write a cohort batch by batch; the file appears when the body has ended, whole or not at all.
 
@@ -39,6 +44,9 @@ def streaming(
         Whose sites the cohort has.
     people : Panel or Cohort
         Who is in the cohort: names, labels, ploidy. A panel may have no sites.
+    notes : mapping or None
+        For the file's header, see `Variants`; with any, the haplotypes' digest is another, see
+        `haplotypes_digest`.
 
     Raises
     ------
@@ -52,6 +60,7 @@ def streaming(
         raise FormatError(f"{path}: can't be streamed; expected one of {', '.join(STREAMED)}")
     n = people.samples.size * people.ploidy
     taken = 0
+    sha, noted = hashlib.sha256(), dict(notes or {})
 
     def check(batch: NDArray[np.int8]) -> NDArray[np.int8]:
         nonlocal taken
@@ -62,16 +71,20 @@ def streaming(
         taken += batch.shape[0]
         if taken > n:
             raise ValueError(f"{taken} haplotypes, expected {n} in all")
+        if noted:
+            sha.update(np.ascontiguousarray(batch, np.int8).data)
         return batch
 
     def finish() -> None:
         if taken != n:
             raise ValueError(f"{taken} haplotypes, expected {n}")
+        if noted:
+            noted[DIGEST] = sha.hexdigest()
 
     if path.name.endswith((".vcz", ".zarr")):
         from haplobench.data.formats import vcz
 
-        head = Variants.like(sites, people, sites_at_once(n), _unread)
+        head = Variants.like(sites, people, sites_at_once(n), _unread, noted)
         with vcz.adding(head, path) as add:
             yield lambda batch: add(check(batch))
             finish()
@@ -87,7 +100,15 @@ def streaming(
         yield lambda batch: spool.add(check(batch))
         finish()
         writer = importlib.import_module(f"haplobench.data.formats.{module}")
-        writer.write_variants(Variants.like(sites, people, spool.step, spool.alleles), path)
+        writer.write_variants(Variants.like(sites, people, spool.step, spool.alleles, noted), path)
+
+
+def haplotypes_digest(panel: Panel) -> str:
+    """SHA-256 (hex) of the haplotypes as they come: a byte an allele, 0, 1 or 255 (missing)."""
+    sha = hashlib.sha256()
+    for _, block in panel.haplotype_blocks():
+        sha.update(np.ascontiguousarray(block).data)
+    return sha.hexdigest()
 
 
 def _unread(start: int, stop: int) -> NDArray[np.int8]:

@@ -7,7 +7,7 @@ import re
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,8 @@ from haplobench.data.formats.options import (
     check_names,
     require_file,
     require_whole,
-    staged,
 )
-from haplobench.data.formats.people import choose_people
+from haplobench.data.formats.people import choose_people, staged_labelled
 from haplobench.data.formats.sites import (
     MISSING_CALLS,
     Variants,
@@ -333,9 +332,12 @@ def _sets(path: Path, record: Any) -> NDArray[np.int64]:
     return np.where(sets < 0, _NO_SET, sets)
 
 
-def write(panel: Panel, path: Path) -> None:
-    """Write a bgzipped VCF (tabix index) or a BCF (CSI index); `.vcf` is plain, with no index."""
-    write_variants(Variants.of(panel), path)
+def write(panel: Panel, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write a bgzipped VCF (tabix index) or a BCF (CSI index); `.vcf` is plain, with no index.
+
+    Labels go into a table beside it, see `labels_beside`.
+    """
+    write_variants(Variants.of(panel, notes), path)
 
 
 def write_variants(panel: Variants, path: Path) -> None:
@@ -345,7 +347,7 @@ def write_variants(panel: Variants, path: Path) -> None:
     if not panel.contig:
         raise FormatError(f"{path}: a VCF needs the contig's name, and the panel has none")
     pysam.set_verbosity(0)
-    with staged(path) as folder:
+    with staged_labelled(path, panel) as folder:
         if path.name.endswith(".vcf"):
             with (folder / path.name).open("wb") as plain:
                 for block in _lines(panel):
@@ -376,6 +378,7 @@ def _lines(panel: Variants) -> Iterator[bytes]:
         "##fileformat=VCFv4.2",
         '##FILTER=<ID=PASS,Description="All filters passed">',
         "##source=haplobench",
+        *(f"##{key}={text}" for key, text in panel.header),
         f"##contig=<ID={panel.contig}{assembly}>",
         '##INFO=<ID=AC,Number=A,Type=Integer,Description="Alternate allele count">',
         '##INFO=<ID=AN,Number=1,Type=Integer,Description="Alleles called">',

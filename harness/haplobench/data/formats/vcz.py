@@ -6,7 +6,7 @@ The layout is that of bio2zarr: Czech et al., GigaScience 14, giaf049 (2025).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from haplobench.data.formats.collector import Collector
 from haplobench.data.formats.options import ReadOptions, Region, require_file, staged
 from haplobench.data.formats.people import choose_people
-from haplobench.data.formats.sites import Variants, choose_contig, choose_sites
+from haplobench.data.formats.sites import Texts, Variants, choose_contig, choose_sites
+from haplobench.data.labels import LABELS_OF_DATASETS, Label
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
 
@@ -55,7 +56,11 @@ def read(
     require_file(path, folder=True)
     store = _Store.open(path)
     names = store.texts("sample_id")
-    people = choose_people(path, names, options)
+    own = {
+        name: store.texts(array) for name, array in LABELS_OF_DATASETS.items() if store.has(array)
+    }
+    labels = [Label(**dict(zip(own, row, strict=True))) for row in zip(*own.values(), strict=True)]
+    people = choose_people(path, names, options, labels or None)
     contigs = store.texts("contig_id")
     wanted = options.wanted
     contig, start, stop = store.rows(contigs, wanted)
@@ -309,13 +314,14 @@ def _check_texts(array: Any, chunk: Path) -> None:
         )
 
 
-def write(panel: Panel, path: Path) -> None:
+def write(panel: Panel, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write a VCF Zarr folder (Zarr format 2) with a region index, as bio2zarr lays it out."""
     with staged(path) as folder:
-        calls = _Calls(folder / path.name, panel, _CHUNK_SAMPLES)
+        calls = _Calls(folder / path.name, Variants.of(panel, notes), _CHUNK_SAMPLES)
         for start in range(0, panel.n_sites, _CHUNK_SITES):
             sites = slice(start, min(panel.n_sites, start + _CHUNK_SITES))
             calls.set(sites, slice(0, panel.n_samples), panel.haplotypes[:, sites])
+        calls.finish()
 
 
 @contextmanager
@@ -352,15 +358,16 @@ def adding(head: Variants, path: Path) -> Iterator[Callable[[NDArray[np.int8]], 
 
         yield add
         flush()
+        calls.finish()
 
 
 class _Calls:
     """A new VCF Zarr folder with everything but the calls, and the arrays that take them."""
 
-    def __init__(self, path: Path, head: Panel | Variants, chunk_samples: int) -> None:
+    def __init__(self, path: Path, head: Variants, chunk_samples: int) -> None:
         group = zarr.create_group(str(path), zarr_format=2)
         _describe(group, head)
-        self._head = head
+        self._group, self._head = group, head
         dimensions = ("variants", "samples", "ploidy")
         shape = (head.n_sites, head.n_samples, head.ploidy)
         kinds: dict[str, Any] = {
@@ -389,25 +396,29 @@ class _Calls:
         self._mask[sites, people] = block < 0
         self._phase[sites, people] = self._head.phased
 
+    def finish(self) -> None:
+        """Write the attributes: of a stream, what is noted of it is known at its end."""
+        header = [["fileformat", "VCFv4.2"], *map(list, self._head.header)]
+        facts: dict[str, Any] = {"vcf_zarr_version": _VERSION, "source": "haplobench"}
+        facts["vcf_meta_information"] = header
+        self._group.attrs.update({**facts, **dict(self._head.header)})
 
-def _describe(group: Any, panel: Panel | Variants) -> None:
-    """Write sites, people and attributes."""
-    group.attrs.update(
-        {
-            "vcf_zarr_version": _VERSION,
-            "source": "haplobench",
-            "vcf_meta_information": [["fileformat", "VCFv4.2"]],
-        }
-    )
+
+def _describe(group: Any, panel: Variants) -> None:
+    """Write sites and people."""
     n = panel.n_sites
     alleles = np.stack([panel.ref, panel.alt], axis=1).astype(object)
     sites = ("variants",)
     contig = {"assembly": panel.build} if panel.build else {}
     _array(group, "contig_id", np.array([panel.contig], object), ("contigs",), **contig)
-    names = _empty(group, "sample_id", (panel.n_samples,), object, ("samples",))
-    for start in range(0, panel.n_samples, _CHUNK_SAMPLES):
-        rows = slice(start, min(panel.n_samples, start + _CHUNK_SAMPLES))
-        names[rows] = panel.samples[rows].astype(object)
+    people: dict[str, Texts] = {"sample_id": panel.samples}
+    if panel.labelled:
+        people |= {array: getattr(panel, name) for name, array in LABELS_OF_DATASETS.items()}
+    for array, texts in people.items():
+        names = _empty(group, array, (panel.n_samples,), object, ("samples",))
+        for start in range(0, panel.n_samples, _CHUNK_SAMPLES):
+            rows = slice(start, min(panel.n_samples, start + _CHUNK_SAMPLES))
+            names[rows] = texts[rows].astype(object)
     _array(group, "filter_id", np.array(["PASS"], object), ("filters",))
     passed = np.array(["All filters passed"], object)
     _array(group, "filter_description", passed, ("filters",))
@@ -467,7 +478,7 @@ def _empty(
     )
 
 
-def _region_index(panel: Panel | Variants) -> NDArray[np.int32]:
+def _region_index(panel: Variants) -> NDArray[np.int32]:
     """A row per chunk: its number, contig, first and last position, furthest end, records."""
     rows = []
     ends = panel.positions + np.char.str_len(panel.ref) - 1
