@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from haplobench import DatasetSpec, GeneratorSpec, MetricSpec, SubmetricSpec
 from haplobench.cli.main import app
+from haplobench.references import cite
 from haplobench.registry import load_registry
 from haplobench.results.records import Family
 from haplobench.suite.schema import SuiteFile
@@ -183,7 +184,7 @@ def _facts(facts: list[str], spec: GeneratorSpec | MetricSpec | DatasetSpec) -> 
 
 
 def _citations(citations: Iterable[str]) -> str:
-    return "\n".join(f"- {_escape(text)}" for text in citations)
+    return "\n".join(f"- {_escape(cite(citation).text)}" for citation in citations)
 
 
 # --- commands -------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from haplobench.datasets.params import EmbeddedParams, FileParams, IgsrParams, S
 from haplobench.plugin import DatasetSpec, Module
 from haplobench.plugin.hooks import hookimpl
 
-_PHASE3 = "The 1000 Genomes Project Consortium, Nature 526, 68-74 (2015)"
 _CYVCF2 = Module("cyvcf2", "haplobench[formats]")
 _PYSAM = Module("pysam", "haplobench[formats]")
 
@@ -26,7 +25,7 @@ def haplobench_datasets() -> Iterable[DatasetSpec]:
                 "at chr20:1-4 Mb, or all 2,504 people at chr1:11.70-11.84 Mb."
             ),
             params=EmbeddedParams,
-            citations=(_PHASE3,),
+            citations=("1000genomes2015",),
         ),
         DatasetSpec(
             name="file",
@@ -45,7 +44,7 @@ def haplobench_datasets() -> Iterable[DatasetSpec]:
             ),
             params=IgsrParams,
             needs=(_CYVCF2, _PYSAM),
-            citations=(_PHASE3,),
+            citations=("1000genomes2015",),
         ),
         DatasetSpec(
             name="simulated",
@@ -57,9 +56,6 @@ def haplobench_datasets() -> Iterable[DatasetSpec]:
                 Module("stdpopsim", "haplobench[coalescent]"),
                 Module("msprime", "haplobench[coalescent]"),
             ),
-            citations=(
-                "Adrian et al., eLife 9, e54967 (2020)",
-                "Baumdicker et al., Genetics 220, iyab229 (2022)",
-            ),
+            citations=("adrion2020", "baumdicker2022"),
         ),
     )

@@ -27,6 +27,7 @@ from haplobench.datasets.params import IgsrParams
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import cache_folder, write_json
 from haplobench.plugin import LoadedDataset, RunContext
+from haplobench.references import cite
 
 PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -281,7 +282,6 @@ def _digest(path: Path, algorithm: str) -> str:
 
 PANEL_FILE = "integrated_call_samples_v3.20130502.ALL.panel"
 _AUTOSOMES = tuple(str(number) for number in range(1, 23))
-_CITATION = "The 1000 Genomes Project Consortium, Nature 526, 68-74 (2015)"
 
 
 def vcf_name(contig: str) -> str:
@@ -333,7 +333,7 @@ class Igsr:
             "url": remote.base_url + name,
             "region": str(region),
             "release": "1000 Genomes Project, phase 3, 20130502, GRCh37",
-            "citation": _CITATION,
+            "citation": cite("1000genomes2015").text,
         }
         if recombination_map is not None and recombination_map.remark:
             provenance["map"] = f"{params.map} ({recombination_map.remark})"

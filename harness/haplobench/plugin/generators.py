@@ -143,6 +143,7 @@ class GeneratorSpec:
         Whether its saved models hold command lines, which sampling runs: `bench generate` does
         so only where it is asked to, since a run's folder may be somebody else's.
     citations : tuple[str, ...]
+        Sources: keys of haplobench's `references.bib`, or prose (best with `doi:10.…`).
     """
 
     name: str

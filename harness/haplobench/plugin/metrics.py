@@ -248,6 +248,8 @@ class MetricSpec:
         are shown and release only what passes; `bench evaluate` is given all sites.
     shadows : bool
         True: needs shadow cohorts (`RunContext.shadows`), for which a suite must ask.
+    citations : tuple[str, ...]
+        Sources: keys of haplobench's `references.bib`, or prose (best with `doi:10.…`).
     """
 
     name: str

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from haplobench.data.panel import Panel
 from haplobench.data.prepared import PRIVACY_FILE, PrepareFacts
 from haplobench.plugin import MetricSpec
 from haplobench.plugin.privacy import PrivacyStatement, compose_claims, either_claim
+from haplobench.references import cite
 from haplobench.registry import Registry
 from haplobench.results.provenance import Provenance
 from haplobench.runner.plan import Cell
@@ -224,7 +225,7 @@ def _dataset(registry: Registry, name: str, facts: PrepareFacts | None) -> dict[
         **(facts.plain() if facts else {}),
         **({"name": spec.name, "version": spec.version} if facts and spec else {}),
         "summary": spec.summary if spec else "",
-        "citations": list(spec.citations) if spec else [],
+        "citations": _citations(spec.citations) if spec else [],
         "distribution": distribution_of(registry, "datasets", name),
     }
 
@@ -253,7 +254,7 @@ def _generator(
             "distribution": distribution_of(registry, "generators", name),
             "summary": spec.summary,
             "control": spec.control,
-            "citations": list(spec.citations),
+            "citations": _citations(spec.citations),
             "site_matched": spec.site_matched,
             "conditional": spec.conditional,
             "unrepeatable": spec.params.model_validate(dict(params)).unrepeatable(),
@@ -272,7 +273,12 @@ def _metric(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
         "floor": spec.floor,
         "cohort": spec.cohort,
         "sites": spec.sites,
-        "citations": list(spec.citations),
+        "citations": _citations(spec.citations),
         "submetrics": [asdict(submetric) for submetric in spec.submetrics],
         "figures": [asdict(figure) for figure in spec.figures],
     }
+
+
+def _citations(citations: Iterable[str]) -> list[str]:
+    """Sources as a reader of run.json wants them: in words, with their DOIs."""
+    return [cite(citation).text for citation in citations]

@@ -65,10 +65,7 @@ SPECS = (
             "towards shorter contexts; populations pooled."
         ),
         params=MarkovParams,
-        citations=(
-            "MacKay, D. J. C. & Peto, L. C. B. A hierarchical Dirichlet language model. "
-            "Natural Language Engineering 1, 289-308 (1995)",
-        ),
+        citations=("mackay1995",),
     ),
     GeneratorSpec(
         name="li-stephens",
@@ -80,9 +77,6 @@ SPECS = (
         ),
         params=LiStephensParams,
         conditional=True,
-        citations=(
-            "Li, N. & Stephens, M. Modeling linkage disequilibrium and identifying recombination "
-            "hotspots using single-nucleotide polymorphism data. Genetics 165, 2213-2233 (2003)",
-        ),
+        citations=("li2003",),
     ),
 )

@@ -8,11 +8,6 @@ from pydantic import Field, model_validator
 
 from haplobench import GeneratorSpec, Module, Params
 
-_MSPRIME = (
-    "Baumdicker, F. et al. Efficient ancestry and mutation simulation with msprime 1.0. "
-    "Genetics 220, iyab229 (2022)"
-)
-
 _MODULE = Module("msprime", "haplobench[coalescent]")
 
 
@@ -89,21 +84,13 @@ SPECS = (
         needs=(_MODULE,),
         site_matched=False,
         citations=(
-            _MSPRIME,
-            "Kelleher, J., Etheridge, A. M. & McVean, G. Efficient coalescent simulation and "
-            "genealogical analysis for large sample sizes. PLoS Computational Biology 12, "
-            "e1004842 (2016)",
-            "Tajima, F. Evolutionary relationship of DNA sequences in finite populations. "
-            "Genetics 105, 437-460 (1983)",
-            "Watterson, G. A. On the number of segregating sites in genetical models without "
-            "recombination. Theor. Popul. Biol. 7, 256-276 (1975)",
-            "Fu, Y.-X. Statistical properties of segregating sites. Theor. Popul. Biol. 48, "
-            "172-197 (1995)",
-            "Jouganous, J., Long, W., Ragsdale, A. P. & Gravel, S. Inferring the joint demographic "
-            "history of multiple populations: beyond the diffusion approximation. Genetics 206, "
-            "1549-1567 (2017)",
-            "Gower, G. et al. Demes: a standard format for demographic models. Genetics 222, "
-            "iyac131 (2022)",
+            "baumdicker2022",
+            "kelleher2016",
+            "tajima1983",
+            "watterson1975",
+            "fu1995",
+            "jouganous2017",
+            "gower2022",
         ),
     ),
     GeneratorSpec(
@@ -118,15 +105,6 @@ SPECS = (
         needs=(_MODULE, Module("stdpopsim", "haplobench[coalescent]")),
         site_matched=False,
         conditional=True,
-        citations=(
-            "Adrion, J. R. et al. A community-maintained standard library of population genetic "
-            "models. eLife 9, e54967 (2020)",
-            "Lauterbur, M. E. et al. Expanding the stdpopsim species catalog, and lessons learned "
-            "for realistic genome simulations. eLife 12, RP84874 (2023)",
-            "Gutenkunst, R. N. et al. Inferring the joint demographic history of multiple "
-            "populations from multidimensional SNP frequency data. PLoS Genetics 5, e1000695 "
-            "(2009)",
-            _MSPRIME,
-        ),
+        citations=("adrion2020", "lauterbur2023", "gutenkunst2009", "baumdicker2022"),
     ),
 )

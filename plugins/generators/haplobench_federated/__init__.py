@@ -26,16 +26,12 @@ VAE_FEDERATED = GeneratorSpec(
     ),
     conditional=True,
     citations=(
-        "McMahan et al. 2017, Communication-Efficient Learning of Deep Networks from "
-        "Decentralized Data, AISTATS, arXiv:1602.05629",
-        "Beutel et al. 2020, Flower: A Friendly Federated Learning Framework, arXiv:2007.14390",
-        "Abadi et al. 2016, Deep Learning with Differential Privacy, CCS, arXiv:1607.00133",
-        "Yousefpour et al. 2021, Opacus: User-Friendly Differential Privacy Library in PyTorch, "
-        "arXiv:2109.12298",
-        "Gopi, Lee & Wutschitz 2021, Numerical Composition of Differential Privacy, NeurIPS, "
-        "arXiv:2106.02848",
-        "Scheet & Stephens 2006, A Fast and Flexible Statistical Model for Large-Scale "
-        "Population Genotype Data, Am. J. Hum. Genet. 78, doi:10.1086/502802 (the model)",
+        "mcmahan2017",
+        "beutel2020",
+        "abadi2016",
+        "yousefpour2021",
+        "gopi2021",
+        "scheet2006",
     ),
 )
 

@@ -110,18 +110,7 @@ SPECS = (
         params=RBMParams,
         needs=(_NUMBA,),
         conditional=True,
-        citations=(
-            "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. "
-            "PLoS Genetics 17, e1009303 (2021)",
-            "Yelmen, B. et al. Deep convolutional and conditional neural networks for large-scale "
-            "genomic data generation. PLoS Computational Biology 19, e1011584 (2023)",
-            "Decelle, A., Furtlehner, C. & Seoane, B. Equilibrium and non-equilibrium regimes in "
-            "the learning of restricted Boltzmann machines. NeurIPS 34 (2021), arXiv:2105.13889",
-            "Carbone, A., Decelle, A., Rosset, L. & Seoane, B. Fast and functional structured data "
-            "generators rooted in out-of-equilibrium physics (2023), arXiv:2307.06797",
-            "Taylor, G. W., Hinton, G. E. & Roweis, S. T. Modeling human motion using binary "
-            "latent variables. NeurIPS 19, 1345-1352 (2007)",
-        ),
+        citations=("yelmen2021", "yelmen2023", "decelle2021", "carbone2023", "taylor2007"),
     ),
     GeneratorSpec(
         name="hclt",
@@ -133,14 +122,7 @@ SPECS = (
         ),
         params=HCLTParams,
         needs=(_NUMBA, Module("scipy", "haplobench[peers]")),
-        citations=(
-            "Dang, M., Liu, A., Wei, X., Sankararaman, S. & Van den Broeck, G. Tractable and "
-            "expressive generative models of genetic variation data. RECOMB (2023)",
-            "Liu, A. & Van den Broeck, G. Tractable regularization of probabilistic circuits. "
-            "NeurIPS 34, 3558-3570 (2021)",
-            "Chow, C. K. & Liu, C. N. Approximating discrete probability distributions with "
-            "dependence trees. IEEE Trans. Inf. Theory 14, 462-467 (1968)",
-        ),
+        citations=("dang2023", "liu2021", "chow1968"),
     ),
     GeneratorSpec(
         name="pca-copula",
@@ -153,15 +135,7 @@ SPECS = (
         params=CopulaParams,
         needs=(Module("scipy", "haplobench[peers]"),),
         conditional=True,
-        citations=(
-            "Emrich, L. J. & Piedmonte, M. R. A method for generating high-dimensional "
-            "multivariate binary variates. Am. Stat. 45, 302-304 (1991)",
-            "Sheppard, W. F. On the application of the theory of error to cases of normal "
-            "distribution and normal correlation. Phil. Trans. R. Soc. A 192, 101-167 (1899)",
-            "Montana, G. HapSim: a simulation tool for generating haplotype data with "
-            "pre-specified allele frequencies and LD coefficients. Bioinformatics 21, 4309-4311 "
-            "(2005)",
-        ),
+        citations=("emrich1991", "sheppard1899", "montana2005"),
     ),
     GeneratorSpec(
         name="dp-marginals",
@@ -176,13 +150,6 @@ SPECS = (
             Module("dp_accounting", "haplobench[peers]"),
             Module("cryptography", "haplobench[peers]"),
         ),
-        citations=(
-            "Zhang, J., Cormode, G., Procopiuc, C. M., Srivastava, D. & Xiao, X. PrivBayes: "
-            "private data release via Bayesian networks. ACM Trans. Database Syst. 42, 25 (2017)",
-            "Balle, B. & Wang, Y.-X. Improving the Gaussian mechanism for differential privacy. "
-            "ICML (2018), arXiv:1805.06530",
-            "Held, M., Wolfe, P. & Crowder, H. P. Validation of subgradient optimization. "
-            "Math. Program. 6, 62-88 (1974)",
-        ),
+        citations=("zhang2017", "balle2018", "held1974"),
     ),
 )

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from haplobench import Binary, GeneratorSpec, Params
 
 _TARGET = "haplobench_reads.generator:ReadSimulator"
-_ART = "Huang et al. 2012, ART, Bioinformatics 28:593-594, doi:10.1093/bioinformatics/btr708"
 PROGRAMS = {
     "art_illumina": Binary("art_illumina", "apt-get install art-nextgen-simulation-tools"),
     "dwgsim": Binary("dwgsim", "apt-get install dwgsim"),
@@ -146,7 +145,7 @@ SPECS = (
             "profile."
         ),
         params=BuiltinReadsParams,
-        citations=(_ART,),
+        citations=("huang2012",),
     ),
     GeneratorSpec(
         name="reads-art",
@@ -155,7 +154,7 @@ SPECS = (
         summary="Variants placed by site frequency without LD; reads by the program art_illumina.",
         params=ArtReadsParams,
         needs=(PROGRAMS["art_illumina"],),
-        citations=(_ART,),
+        citations=("huang2012",),
     ),
     GeneratorSpec(
         name="reads-dwgsim",
@@ -164,7 +163,7 @@ SPECS = (
         summary="Variants placed by site frequency without LD; reads by the program dwgsim.",
         params=DwgsimReadsParams,
         needs=(PROGRAMS["dwgsim"],),
-        citations=("Homer, DWGSIM, https://github.com/nh13/DWGSIM",),
+        citations=("dwgsim",),
     ),
     GeneratorSpec(
         name="random-sequence",

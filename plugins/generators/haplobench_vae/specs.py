@@ -184,13 +184,7 @@ SPECS = (
         ),
         conditional=True,
         distributed=True,
-        citations=(
-            "van den Oord et al. 2017, Neural Discrete Representation Learning, NeurIPS, "
-            "arXiv:1711.00937",
-            "Vaswani et al. 2017, Attention Is All You Need, NeurIPS, arXiv:1706.03762",
-            "Li & Stephens 2003, Modeling Linkage Disequilibrium, Genetics 165, "
-            "doi:10.1093/genetics/165.4.2213 (recombination of the training haplotypes)",
-        ),
+        citations=("oord2017", "vaswani2017", "li2003"),
     ),
     GeneratorSpec(
         name="vae-paper",
@@ -203,10 +197,6 @@ SPECS = (
         params=PaperVAEParams,
         needs=_NEEDS,
         distributed=True,
-        citations=(
-            "Saxena et al. 2026, Synthetic Data Generation in Genome Sector, IJERT 14(05), "
-            "doi:10.17577/IJERTCONV14IS050053",
-            "Kingma & Welling 2014, Auto-Encoding Variational Bayes, ICLR, arXiv:1312.6114",
-        ),
+        citations=("saxena2026", "kingma2014"),
     ),
 )

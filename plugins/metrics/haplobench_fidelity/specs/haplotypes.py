@@ -81,7 +81,7 @@ K_MERS = MetricSpec(
             "haplobench_fidelity.figures:draw_kmer_spectrum",
         ),
     ),
-    citations=("Lin 1991, doi:10.1109/18.61115 (Jensen-Shannon divergence)",),
+    citations=("lin1991",),
 )
 
 
@@ -126,7 +126,7 @@ MASH = MetricSpec(
             min_effect=0.002,
         ),
     ),
-    citations=("Ondov et al. 2016, doi:10.1186/s13059-016-0997-x (Mash)",),
+    citations=("ondov2016",),
 )
 
 
@@ -198,7 +198,7 @@ HAPLOTYPE_WORDS = MetricSpec(
             "haplobench_fidelity.figures:draw_words",
         ),
     ),
-    citations=("Lin 1991, doi:10.1109/18.61115 (Jensen-Shannon divergence)",),
+    citations=("lin1991",),
 )
 
 
@@ -299,7 +299,7 @@ PCA = MetricSpec(
             "haplobench_fidelity.figures:draw_components",
         ),
     ),
-    citations=("Patterson, Price and Reich 2006, doi:10.1371/journal.pgen.0020190",),
+    citations=("patterson2006",),
 )
 
 
@@ -451,12 +451,7 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             "haplobench_fidelity.figures:draw_homozygosity",
         ),
     ),
-    citations=(
-        "Nei and Li 1979, doi:10.1073/pnas.76.10.5269 (nucleotide diversity)",
-        "Tajima 1989, doi:10.1093/genetics/123.3.585",
-        "Garud et al. 2015, doi:10.1371/journal.pgen.1005004 (H1, H12, H2/H1)",
-        "Bhatia et al. 2013, doi:10.1101/gr.154831.113 (Hudson's Fst)",
-    ),
+    citations=("nei1979", "tajima1989", "garud2015", "bhatia2013"),
 )
 
 SPECS = (K_MERS, MASH, HAPLOTYPE_WORDS, PCA, HAPLOTYPE_STATISTICS)

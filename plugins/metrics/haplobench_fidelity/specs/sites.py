@@ -63,7 +63,7 @@ ALLELE_FREQUENCY = MetricSpec(
     input="batches",
     phased=False,
     params=AlleleFrequencyParams,
-    citations=("Yelmen et al. 2021, PLoS Genetics 17:e1009303",),
+    citations=("yelmen2021",),
     submetrics=(
         _higher(
             "r",
@@ -177,10 +177,7 @@ SPECTRUM = MetricSpec(
             "haplobench_fidelity.figures:draw_site_spectrum",
         ),
     ),
-    citations=(
-        "Marth et al. 2004, Genetics 166:351-372",
-        "Gutenkunst et al. 2009, PLoS Genetics 5:e1000695",
-    ),
+    citations=("marth2004", "gutenkunst2009"),
 )
 _NEEDS = (Module("numba", "haplobench[metrics]"),)
 
@@ -281,10 +278,7 @@ class LongRangeParams(LDParams):
         return self
 
 
-_CITATIONS = (
-    "Hill & Robertson 1968, Theoretical and Applied Genetics 38:226-231",
-    "Rogers & Huff 2009, Genetics 182:839-844",
-)
+_CITATIONS = ("hill1968", "rogers2009")
 
 DECAY = MetricSpec(
     name="ld-decay",
@@ -443,7 +437,7 @@ LONG_RANGE = MetricSpec(
             min_effect=0.02,
         ),
     ),
-    citations=(*_CITATIONS, "Yelmen et al. 2021, PLoS Genetics 17:e1009303"),
+    citations=(*_CITATIONS, "yelmen2021"),
 )
 
 SPECS = (ALLELE_FREQUENCY, SPECTRUM, DECAY, MATRIX, LONG_RANGE)

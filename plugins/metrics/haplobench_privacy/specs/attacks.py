@@ -12,59 +12,6 @@ from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, are
 
 _lower = partial(SubmetricSpec, direction="lower")
 
-_VOVK = (
-    "Vovk, V., Gammerman, A. & Shafer, G. Algorithmic learning in a random world. Springer (2005)"
-)
-_GOOD = (
-    "Good, I. J. The population frequencies of species and the estimation of population "
-    "parameters. Biometrika 40, 237-264 (1953)"
-)
-_RENYI = "Rényi, A. On the theory of order statistics. Acta Mathematica Hungarica 4, 191-231 (1953)"
-_BENJAMINI = (
-    "Benjamini, Y. & Hochberg, Y. Controlling the false discovery rate. Journal of the Royal "
-    "Statistical Society B 57, 289-300 (1995)"
-)
-_BATES = (
-    "Bates, S. et al. Testing for outliers with conformal p-values. Annals of Statistics 51, "
-    "149-178 (2023)"
-)
-_DWORK = (
-    "Dwork, C. & Roth, A. The algorithmic foundations of differential privacy. Foundations and "
-    "Trends in Theoretical Computer Science 9, 211-407 (2014)"
-)
-_STEINKE = (
-    "Steinke, T., Nasr, M. & Jagielski, M. Privacy auditing with one (1) training run. NeurIPS "
-    "(2023)"
-)
-_STADLER = (
-    "Stadler, T., Oprisanu, B. & Troncoso, C. Synthetic data: anonymisation groundhog day. USENIX "
-    "Security Symposium (2022)"
-)
-_CHEN = (
-    "Chen, D., Yu, N., Zhang, Y. & Fritz, M. GAN-Leaks: a taxonomy of membership inference "
-    "attacks against generative models. CCS (2020)"
-)
-DELONG = (
-    "DeLong, E. R., DeLong, D. M. & Clarke-Pearson, D. L. Comparing the areas under two or more "
-    "correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988)"
-)
-_CARLINI = (
-    "Carlini, N. et al. Membership inference attacks from first principles. IEEE Symposium on "
-    "Security and Privacy (2022)"
-)
-_HOMER = (
-    "Homer, N. et al. Resolving individuals contributing trace amounts of DNA to highly complex "
-    "mixtures using high-density SNP genotyping microarrays. PLoS Genetics 4, e1000167 (2008)"
-)
-_SANKARARAMAN = (
-    "Sankararaman, S., Obozinski, G., Jordan, M. I. & Halperin, E. Genomic privacy and limits of "
-    "individual detection in a pool. Nature Genetics 41, 965-967 (2009)"
-)
-_OBUCHOWSKI = (
-    "Obuchowski, N. A. Nonparametric analysis of clustered ROC curve data. Biometrics 53, 567-578 "
-    "(1997)"
-)
-
 
 class MembershipParams(DistanceParams):
     """Parameters of the membership inference attacks.
@@ -144,7 +91,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_CHEN, DELONG, _CARLINI),
+    citations=("chen2020", "delong1988", "carlini2022"),
     figures=(roc_figure("distance"),),
     submetrics=(
         *common(
@@ -191,7 +138,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_HOMER, _SANKARARAMAN, DELONG, _OBUCHOWSKI),
+    citations=("homer2008", "sankararaman2009", "delong1988", "obuchowski1997"),
     figures=(roc_figure("likelihood"),),
     submetrics=(
         *common(
@@ -253,7 +200,7 @@ MEMBERSHIP_SHADOW = MetricSpec(
     sites="all",
     cohort="train",
     shadows=True,
-    citations=(_CARLINI, DELONG),
+    citations=("carlini2022", "delong1988"),
     figures=(roc_figure("shadow"),),
     submetrics=(
         *common(
@@ -306,7 +253,7 @@ ATTRIBUTE_INFERENCE = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_STADLER,),
+    citations=("stadler2022",),
     submetrics=(
         evidence(
             "leak",
@@ -375,7 +322,7 @@ LEAK_LIST = MetricSpec(
     sites="all",
     floor="holdout",
     cohort="train",
-    citations=(_GOOD, _RENYI, _VOVK, _BENJAMINI, _BATES),
+    citations=("good1953", "renyi1953", "vovk2005", "benjamini1995", "bates2023"),
     figures=(
         FigureSpec(
             "leak-list",
@@ -463,7 +410,7 @@ AUDIT = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_STEINKE,),
+    citations=("steinke2023",),
     submetrics=(
         info(
             "epsilon_lower",
@@ -515,7 +462,7 @@ PRIVACY_STATEMENT = MetricSpec(
     phased=False,
     floor="holdout",
     sites="all",
-    citations=(_DWORK,),
+    citations=("dwork2014",),
     submetrics=(
         _lower(
             "epsilon",

@@ -6,27 +6,11 @@ from pydantic import Field
 
 from haplobench import MetricSpec
 from haplobench_privacy.specs.attacks import (
-    DELONG,
     MembershipParams,
     common,
     roc_figure,
 )
 from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, info
-
-_SHRINGARPURE = (
-    "Shringarpure, S. S. & Bustamante, C. D. Privacy risks from genomic data-sharing beacons. "
-    "American Journal of Human Genetics 97, 631-646 (2015)"
-)
-
-_BREUGEL = (
-    "van Breugel, B., Sun, H., Qian, Z. & van der Schaar, M. Membership inference attacks against "
-    "synthetic data through overfitting detection. AISTATS (2023)"
-)
-_HAYES = (
-    "Hayes, J., Melis, L., Danezis, G. & De Cristofaro, E. LOGAN: membership inference attacks "
-    "against generative models. Proceedings on Privacy Enhancing Technologies 2019 (1), 133-152 "
-    "(2019)"
-)
 
 
 class RareAlleleParams(DistanceParams):
@@ -53,7 +37,7 @@ RARE_ALLELES = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_SHRINGARPURE, DELONG),
+    citations=("shringarpure2015", "delong1988"),
     figures=(roc_figure("rare-alleles"),),
     submetrics=(
         info(
@@ -129,7 +113,7 @@ MEMBERSHIP_DENSITY = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_BREUGEL, _HAYES, DELONG),
+    citations=("breugel2023", "hayes2019", "delong1988"),
     figures=(roc_figure("density"),),
     submetrics=(
         *common(

@@ -7,20 +7,6 @@ from pydantic import Field
 from haplobench import MetricSpec, SubmetricSpec
 from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, info
 
-_ARTICLE_29 = (
-    "Article 29 Data Protection Working Party. Opinion 05/2014 on anonymisation techniques, "
-    "WP216 (2014)"
-)
-_GIOMI = (
-    "Giomi, M., Boenisch, F., Wehmeyer, C. & Tasnádi, B. A unified framework for quantifying "
-    "privacy risk in synthetic data. Proceedings on Privacy Enhancing Technologies 2023 (2), "
-    "312-328 (2023)"
-)
-_COHEN = (
-    "Cohen, A. & Nissim, K. Towards formalizing the GDPR's notion of singling out. PNAS 117, "
-    "8344-8352 (2020)"
-)
-
 
 class SinglingOutParams(DistanceParams):
     """Parameters of singling out.
@@ -63,7 +49,7 @@ LINKABILITY = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_ARTICLE_29, _GIOMI),
+    citations=("article29wp2014", "giomi2023"),
     submetrics=(
         SubmetricSpec(
             "excess_linked",
@@ -97,7 +83,7 @@ SINGLING_OUT = MetricSpec(
     floor="holdout",
     sites="all",
     cohort="train",
-    citations=(_ARTICLE_29, _GIOMI, _COHEN),
+    citations=("article29wp2014", "giomi2023", "cohen2020"),
     submetrics=(
         area(
             "auc",

@@ -31,23 +31,6 @@ class DistanceParams(Params):
     max_haplotypes: int = Field(default=10_000, ge=2)
 
 
-_YALE = (
-    "Yale, A. et al. Generation and evaluation of privacy preserving synthetic health data. "
-    "Neurocomputing 416, 244-255 (2020)"
-)
-_MANICHAIKUL = (
-    "Manichaikul, A. et al. Robust relationship inference in genome-wide association studies. "
-    "Bioinformatics 26, 2867-2873 (2010)"
-)
-_YELMEN = (
-    "Yelmen, B. et al. Creating artificial human genomes using generative neural networks. PLoS "
-    "Genetics 17, e1009303 (2021)"
-)
-_DURBIN = (
-    "Durbin, R. Efficient haplotype matching and storage using the positional Burrows-Wheeler "
-    "transform (PBWT). Bioinformatics 30, 1266-1272 (2014)"
-)
-
 ADVERSARIAL_ACCURACY = MetricSpec(
     name="adversarial-accuracy",
     version="1",
@@ -62,7 +45,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
     params=DistanceParams,
     needs=(NUMBA, SCIPY),
     floor="train",
-    citations=(_YALE, _YELMEN),
+    citations=("yale2020", "yelmen2021"),
     figures=(
         FigureSpec(
             "adversarial-accuracy",
@@ -123,7 +106,7 @@ PRIVACY_LOSS = MetricSpec(
     needs=(NUMBA, SCIPY),
     floor="holdout",
     sites="all",
-    citations=(_YALE,),
+    citations=("yale2020",),
     submetrics=(
         evidence(
             "privacy_loss",
@@ -161,7 +144,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
     needs=(NUMBA, SCIPY),
     floor="holdout",
     sites="all",
-    citations=(_YALE, _YELMEN),
+    citations=("yale2020", "yelmen2021"),
     figures=(
         FigureSpec(
             "nearest-distances",
@@ -269,7 +252,7 @@ COPIED_TRACTS = MetricSpec(
     needs=(NUMBA, SCIPY),
     floor="holdout",
     sites="all",
-    citations=(_DURBIN,),
+    citations=("durbin2014",),
     figures=(
         FigureSpec(
             "copied-tracts",
@@ -376,7 +359,7 @@ KINSHIP = MetricSpec(
     needs=(NUMBA, SCIPY),
     floor="holdout",
     sites="all",
-    citations=(_MANICHAIKUL,),
+    citations=("manichaikul2010",),
     figures=(
         FigureSpec(
             "kinship",

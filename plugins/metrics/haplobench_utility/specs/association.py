@@ -102,10 +102,7 @@ GWAS = MetricSpec(
     phased=False,
     params=GwasParams,
     needs=_NEEDS,
-    citations=(
-        "Uffelmann et al. 2021, Nature Reviews Methods Primers 1:59",
-        "Wakefield 2009, Genetic Epidemiology 33:79-86",
-    ),
+    citations=("uffelmann2021", "wakefield2009"),
     submetrics=(
         _higher(
             "effect_correlation_ratio",
@@ -252,7 +249,7 @@ POLYGENIC_SCORES = MetricSpec(
     phased=False,
     params=ScoreParams,
     needs=_NEEDS,
-    citations=("Martin et al. 2019, Nature Genetics 51:584-591",),
+    citations=("martin2019",),
     submetrics=(
         _higher(
             "r2_ratio",

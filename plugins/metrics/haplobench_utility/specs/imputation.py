@@ -200,11 +200,7 @@ IMPUTATION = MetricSpec(
             "haplobench_utility.imputation_figures:draw_imputation",
         ),
     ),
-    citations=(
-        "Li & Stephens 2003, Genetics 165:2213-2233",
-        "Das et al. 2016, Nature Genetics 48:1284-1287",
-        "Browning, Zhou & Browning 2018, AJHG 103:338-348",
-    ),
+    citations=("li2003", "das2016", "browning2018"),
 )
 
 

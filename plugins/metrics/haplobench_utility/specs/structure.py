@@ -128,11 +128,7 @@ ANCESTRY = MetricSpec(
             "haplobench_utility.structure_figures:draw_confusion",
         ),
     ),
-    citations=(
-        "Alexander and Lange 2011, doi:10.1186/1471-2105-12-246 (ADMIXTURE, supervised)",
-        "Price et al. 2009, doi:10.1371/journal.pgen.1000519 (HAPMIX)",
-        "Li and Stephens 2003, doi:10.1093/genetics/165.4.2213",
-    ),
+    citations=("alexander2011", "price2009", "li2003"),
 )
 
 
@@ -202,12 +198,7 @@ SELECTION_SCAN = MetricSpec(
             "haplobench_utility.structure_figures:draw_scan",
         ),
     ),
-    citations=(
-        "Garud et al. 2015, doi:10.1371/journal.pgen.1005004 (H12)",
-        "Voight et al. 2006, doi:10.1371/journal.pbio.0040072 (iHS)",
-        "Ferrer-Admetlla et al. 2014, doi:10.1093/molbev/msu077 (nSL)",
-        "Durbin 2014, doi:10.1093/bioinformatics/btu014 (positional Burrows-Wheeler transform)",
-    ),
+    citations=("garud2015", "voight2006", "ferrer2014", "durbin2014"),
 )
 
 
@@ -334,13 +325,7 @@ DEMOGRAPHY = MetricSpec(
             "haplobench_utility.structure_figures:draw_sizes",
         ),
     ),
-    citations=(
-        "Polanski and Kimmel 2003, doi:10.1093/genetics/165.1.427 (expected spectra)",
-        "Sved 1971, doi:10.1016/0040-5809(71)90011-6 (size by LD)",
-        "Hill and Weir 1988, doi:10.1016/0040-5809(88)90004-4 (local rates)",
-        "Hayes et al. 2003, doi:10.1101/gr.387103 (time of a size by LD)",
-        "Manichaikul et al. 2010, doi:10.1093/bioinformatics/btq559 (KING-robust)",
-    ),
+    citations=("polanski2003", "sved1971", "hill1988", "hayes2003", "manichaikul2010"),
 )
 
 
@@ -434,7 +419,7 @@ RARE_VARIANTS = MetricSpec(
             min_effect=0.05,
         ),
     ),
-    citations=("Mathieson and McVean 2014, doi:10.1371/journal.pgen.1004528 (f2 sharing)",),
+    citations=("mathieson2014",),
 )
 
 SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN, DEMOGRAPHY, RARE_VARIANTS)
