@@ -69,6 +69,12 @@ def test_prose_of_old_runs_finds_its_entry() -> None:
     assert cite("Garud et al. 2015, doi:10.1371/journal.pgen.1005004 (H12)").key == "garud2015"
     assert cite("Sved 1971, doi:10.1016/0040-5809(71)90011-6 (size)").key == "sved1971"
     assert cite("Vaswani et al. 2017, NeurIPS, arXiv:1706.03762").key == "vaswani2017"
+    assert cite("Marth et al. 2004, Genetics 166:351-372").key == "marth2004"
+    assert cite("The 1000 Genomes Project Consortium, Nature 526, 68-74 (2015)").key[:4] == "1000"
+    stadler = "Stadler, T. et al. Synthetic data: anonymisation groundhog day. USENIX (2022)"
+    assert cite(stadler).key == "stadler2022"
+    # The same author and year, another page.
+    assert cite("Marth et al. 2004, Genetics 166:300").key == "marth2004note"
 
 
 def test_prose_of_others_is_a_source_of_its_own() -> None:

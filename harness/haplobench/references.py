@@ -57,6 +57,18 @@ class Citation:
         doi = f", doi:{self.doi}" if self.doi else ""
         return _bare(f"{listed.rstrip('.')}. {self.fields['title']}. {where}{year}{doi}")
 
+    def named_in(self, prose: str) -> bool:
+        """Whether prose names its first author, its year, and its title or first page."""
+        words = re.findall(r"[\w']+", prose.lower())
+        first = re.findall(r"\w+", self._authors[0].partition(",")[0].lower())
+        page = self.fields.get("pages", "").partition("--")[0].lower()
+        title = " ".join(re.findall(r"\w+", self.fields["title"].lower()))
+        return (
+            self.fields.get("year", "") in words
+            and set(first) <= set(words)
+            and (page in words or title in " ".join(re.findall(r"\w+", prose.lower())))
+        )
+
     @property
     def _authors(self) -> list[str]:
         return self.fields["author"].split(" and ")
@@ -80,15 +92,17 @@ def references() -> Mapping[str, Citation]:
 def cite(citation: str) -> Citation:
     """The source that a spec or a run cites.
 
-    `citation` is a key of `references.bib`, or prose, as others' plugins and old runs have it: an
-    entry with the same text or DOI, or else a source of its own.
+    `citation` is a key of `references.bib`, or prose, as others' plugins and old runs have it: the
+    entry with the same text or DOI, or whose author, year, and page or title it names, or else a
+    source of its own.
     """
     if citation in references():
         return references()[citation]
     found = _DOI.search(citation)
     doi = found[0].replace("arXiv:", "10.48550/arXiv.") if found else ""
     for known in references().values():
-        if known.text == citation or (doi and known.doi.lower() == doi.lower()):
+        same = doi and known.doi.lower() == doi.lower()
+        if known.text == citation or same or (not doi and known.named_in(citation)):
             return known
     words = re.findall(r"[A-Za-z]+", citation)
     year = re.search(r"\b(1[89]|20)\d\d\b", citation)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from haplobench.errors import BenchError
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
     "": 1,
@@ -41,6 +43,21 @@ def parse_size(value: object) -> int:
     if size is None or not 1 <= size < math.inf:
         raise ValueError(f"expected a size such as 4GiB or 500MB, found {value!r}")
     return int(size)
+
+
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "in": 25.4, "pt": 25.4 / 72.27}
+
+
+def parse_width(text: str) -> float:
+    """Millimetres of `85mm`, `8.5cm`, `3.35in` or `242pt` (TeX's points).
+
+    Raises BenchError for anything else, or what no page has: under 40 mm, or over 400.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(mm|cm|in|pt)", text.strip().lower())
+    width = float(found[1]) * _MILLIMETRES[found[2]] if found else 0.0
+    if not 40 <= width <= 400:
+        raise BenchError(f"--width {text!r}: expected 40mm to 400mm, such as 85mm, 17cm or 3.35in")
+    return width
 
 
 def _sum_of_parts(

@@ -340,15 +340,6 @@ def history(
         print_history(found, make_console(), plots=bool(metrics))
 
 
-class Format(StrEnum):
-    """A form of the report."""
-
-    html = "html"
-    md = "md"
-    csv = "csv"
-    svg = "svg"
-
-
 class TableFormat(StrEnum):
     """A form of `bench show`."""
 
@@ -426,20 +417,50 @@ def report(
         typer.Option("--to", help="Write the report into this folder (default: in the run's)."),
     ] = None,
     formats: Annotated[
-        list[Format] | None,
-        typer.Option("--format", "-f", help="Write this form only (repeatable)."),
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Write these forms only: html, md, csv, svg, png; latex, bib, pdf (for a paper), "
+            "multiqc. Separate several by commas.",
+        ),
+    ] = None,
+    width: Annotated[
+        str, typer.Option("--width", help="Make tables and figures of a paper this wide.")
+    ] = "85mm",
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Have these generators alone in a paper, by commas."),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", "-m", help="Have this metric, or metric/number, alone in a paper."
+        ),
     ] = None,
 ) -> None:
-    """Write a run's report: Markdown, CSV, figures, and one self-contained HTML page."""
-    from haplobench.report.write import write_report
-    from haplobench.results.run_folder import resolve_run
+    """Write a run's report: Markdown, CSV, figures, and one self-contained HTML page.
 
-    chosen = tuple(str(item) for item in formats) if formats else tuple(str(f) for f in Format)
-    paths = write_report(resolve_run(run, out), to, chosen)
+    For a paper, `-f latex,bib,pdf` writes tables, a methods paragraph, references and figures.
+    """
+    from haplobench.report.paper import Selection
+    from haplobench.report.write import FORMATS, write_report
+    from haplobench.results.run_folder import resolve_run
+    from haplobench.units import parse_width
+
+    chosen = _split(formats) or FORMATS
+    folder = resolve_run(run, out)
+    selection = Selection(_split(only), _split(metrics))
+    paths = write_report(folder, to, chosen, selection, parse_width(width))
     for path in paths:
         echo(path)
     for problem in paths.problems:
         echo(f"warning: {problem}", err=True)
+
+
+def _split(texts: list[str] | None) -> tuple[str, ...]:
+    """What several options hold, each of which may be a list by commas."""
+    return tuple(part.strip() for text in texts or () for part in text.split(",") if part.strip())
 
 
 def scale(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
@@ -13,7 +14,7 @@ from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_board
 from haplobench.report.style import FigureStyle, theme
-from haplobench.report.svg import annotate
+from haplobench.report.svg import annotate, size
 from haplobench.results.description import FigureInfo
 from haplobench.results.records import SUBSAMPLE, Record
 from haplobench.results.table import Run, row_label, why
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _THEME = "haplobench"
+_NARROWEST = 120
+"""Pixels of a plot that can still be read."""
 _OWN = re.compile(r"leaderboard(-site-free)?$|claims-|scaling-", re.IGNORECASE)
 
 
@@ -71,18 +74,26 @@ def current_targets() -> dict[tuple[str, str], str]:
     return {(spec.name, figure.name): figure.target for spec in specs for figure in spec.figures}
 
 
-def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
+def print_style(run: Run) -> FigureStyle:
+    """`figure_style` for a column of print."""
+    return replace(figure_style(run), legend="bottom")
+
+
+def draw_figures(
+    run: Run, style: FigureStyle | None = None, width: float = 0
+) -> tuple[list[Figure], list[FigureProblem]]:
     """Draw every figure of every metric for every dataset.
 
-    A figure whose code isn't an installed metric's, raises or gives no chart costs only itself. One
-    that returns None has nothing to draw and is left out.
+    In a `style` other than the run's if given, and as near to a `width` in pixels as the figure's
+    code allows. A figure whose code isn't an installed metric's, raises or gives no chart costs
+    only itself. One that returns None has nothing to draw and is left out.
 
     Raises
     ------
     BenchError
         If altair or vl-convert are not installed.
     """
-    style = figure_style(run)
+    style = style or figure_style(run)
     installed, current = installed_targets(), current_targets()
     rows: dict[tuple[str, str], dict[str, Record]] = {}
     for record in run.records:
@@ -110,7 +121,7 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
                         raise BenchError(
                             "its metric isn't installed; figures of others' code aren't drawn"
                         )
-                    svg = draw(info, cohorts, style)
+                    svg = _drawn(partial(draw, info, cohorts), style, width)
                 except BenchError as error:
                     problems.append(FigureProblem(dataset, metric.name, info.name, str(error)))
                     continue
@@ -123,14 +134,36 @@ def draw_figures(run: Run) -> tuple[list[Figure], list[FigureProblem]]:
     return figures, problems
 
 
-def draw_boards(run: Run, boards: Sequence[Leaderboard]) -> list[Figure]:
+def _drawn(
+    draw: Callable[[FigureStyle], str | None], style: FigureStyle, width: float
+) -> str | None:
+    """An SVG, drawn anew with a plot as wide as makes it `width` pixels, where that helps."""
+    svg = draw(style)
+    excess = size(svg)[0] - width if svg and width else 0
+    if not excess:
+        return svg
+    other = replace(style, width=style.width - 60)
+    narrow = draw(other)
+    gain = (size(svg or "")[0] - size(narrow or "")[0]) / 60
+    if not gain:
+        return svg
+    return draw(replace(style, width=max(_NARROWEST, round(style.width - excess / gain))))
+
+
+def draw_boards(
+    run: Run, boards: Sequence[Leaderboard], style: FigureStyle | None = None, width: float = 0
+) -> list[Figure]:
     """The chart of each leaderboard that ranks anybody; named as a figure of `leaderboard`."""
-    style = figure_style(run)
+    style = style or figure_style(run)
     figures = []
     for board in boards:
-        chart = draw_board(board, style)
-        if chart is not None:
-            svg = render_chart(chart, style)
+
+        def draw_it(style: FigureStyle, board: Leaderboard = board) -> str | None:
+            chart = draw_board(board, style)
+            return None if chart is None else render_chart(chart, style)
+
+        svg = _drawn(draw_it, style, width)
+        if svg is not None:
             free = "" if board.scope == "all" else f"-{board.scope}"
             file = f"{slug(board.dataset)}/leaderboard{free}"
             title = f"{TITLE}, site-free numbers" if free else TITLE

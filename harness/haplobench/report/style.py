@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import altair
@@ -69,12 +69,15 @@ class FigureStyle:
         Labels of real people sampled as if synthetic: always grey, solid, circles.
     width, height : int
         Pixels of one plotting area; small multiples choose their own.
+    legend : str
+        Where legends stand: `right` of a plot, or `bottom`, as a narrow column of print has it.
     """
 
     order: tuple[str, ...]
     floor: tuple[str, ...] = ("floor",)
     width: int = 320
     height: int = 220
+    legend: Literal["right", "bottom"] = "right"
 
     def colour(self, label: str) -> str:
         """Hex colour of a generator (`#rrggbb`), the same in every figure; the floor is grey."""
@@ -160,6 +163,8 @@ def theme(style: FigureStyle) -> Mapping[str, Any]:
             "labelLimit": 220,
             "symbolStrokeWidth": 2,
             "symbolSize": 70,
+            "orient": style.legend,
+            **({"columns": 3, "direction": "horizontal"} if style.legend == "bottom" else {}),
         },
         "header": {**text, "labelFontWeight": 600},
         "text": {"color": INK},

@@ -198,6 +198,25 @@ def to_png(svg: str, scale: float = 2.0) -> bytes:
     return stream.getvalue()
 
 
+def to_pdf(svg: str, points: float) -> tuple[bytes, float]:
+    """A cleaned SVG as a PDF of a width with its fonts inside, and its smallest text in points.
+
+    A pixel is .75 points; what is wider than the page is made smaller, and what is narrower stands
+    in its middle.
+    """
+    import vl_convert
+
+    width, height = size(svg)
+    scale = min(0.75, points / width)
+    sizes = [float(text) for text in re.findall(r'font-size="([\d.]+)', svg)]
+    page = points / scale
+    box = f'viewBox="{(width - page) / 2:.2f} 0 {page:.2f} {height:g}"'
+    end = svg.index(">")
+    head = re.sub(r' (?:width|height|viewBox)="[^"]*"', "", svg[:end])
+    whole = f'{head} width="{points:.2f}" height="{height * scale:.2f}" {box}{svg[end:]}'
+    return vl_convert.svg_to_pdf(whole), scale * min(sizes, default=12.0)
+
+
 def _render(svg: str, ground: str, scale: float) -> NDArray[np.float64]:
     """Pixels (height, width, 3) of an SVG on an opaque ground, 0-255."""
     import io

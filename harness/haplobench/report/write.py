@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
 from haplobench.report.csv import render_claims, render_tidy, render_wide
-from haplobench.report.figures import draw_boards, draw_figures
+from haplobench.report.figures import Figure, draw_boards, draw_figures, print_style
 from haplobench.report.html import render_html
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.leaderboard.texts import render_csv
 from haplobench.report.markdown import render_markdown
 from haplobench.report.model import Summary
+from haplobench.report.paper import (
+    Selection,
+    render_bibtex,
+    render_document,
+    render_methods,
+    render_tables,
+)
 from haplobench.report.privacy_claims import claim_rows, draw_claims
-from haplobench.report.summary import summarise
-from haplobench.report.svg import clean, to_png
+from haplobench.report.summary import select, summarise
+from haplobench.report.svg import clean, to_pdf, to_png
 from haplobench.results.table import load_run
 from haplobench.scaling.figures import draw_scaling
 
 FORMATS = ("html", "md", "csv", "svg")
-_ALL = (*FORMATS, "png")
+PAPER = ("latex", "bib", "pdf")
+"""Forms that a paper takes, in a folder `paper`: they can be of some rows and numbers."""
+ALL_FORMATS = (*FORMATS, "png", *PAPER, "multiqc")
+LEAST_TEXT = 5.0
+"""Points of the smallest text that journals print."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +56,94 @@ class ReportPaths:
         if self.figures:
             yield self.folder / "figures"
 
+    def joined(self, other: ReportPaths) -> ReportPaths:
+        """These and another's further files and problems."""
+        return replace(
+            self, csv=(*self.csv, *other.csv), problems=(*self.problems, *other.problems)
+        )
+
 
 def write_report(
-    run_folder: Path, out: Path | None = None, formats: Sequence[str] = FORMATS
+    run_folder: Path,
+    out: Path | None = None,
+    formats: Sequence[str] = FORMATS,
+    selection: Selection | None = None,
+    width_mm: float = 85,
 ) -> ReportPaths:
     """Write the report of a run into `out` (default: `report/` in the run folder).
 
-    `formats` are of `html`, `md`, `csv`, `svg` and `png`. Files are written whole or not at all.
+    `formats` are of `ALL_FORMATS`; those of a paper are of a `selection` and of a `width_mm`.
+    Files are written whole or not at all.
 
     Raises
     ------
     BenchError
-        If the folder holds no run, or a format is unknown, or the extra `report` is missing.
+        If the folder holds no run, a format is unknown, the selection names what the run doesn't
+        have or what other formats are made of, or the extra `report` is missing.
     """
-    unknown = [name for name in formats if name not in _ALL]
+    unknown = [name for name in formats if name not in ALL_FORMATS]
     if unknown:
-        raise BenchError(f"report: no format {unknown[0]!r}", hint=f"one of {', '.join(_ALL)}")
+        near = f"one of {', '.join(ALL_FORMATS)}"
+        raise BenchError(f"report: no format {unknown[0]!r}", hint=near)
+    whole = [name for name in formats if name not in PAPER]
+    if selection and whole:
+        raise BenchError(
+            f"--only and --metric: {whole[0]} shows the whole run", hint=f"-f {','.join(PAPER)}"
+        )
     summary = summarise(load_run(run_folder))
-    return write_summary(summary, leaderboards(summary), out, formats)
+    boards = leaderboards(summary)
+    paths = ReportPaths(out or run_folder / "report")
+    if paper := [name for name in formats if name in PAPER]:
+        paths = write_paper(summary, boards, paths.folder, paper, selection, width_mm)
+    return write_summary(summary, boards, paths.folder, whole).joined(paths)
+
+
+def write_paper(
+    summary: Summary,
+    boards: Sequence[Leaderboard],
+    folder: Path,
+    formats: Sequence[str],
+    selection: Selection | None = None,
+    width_mm: float = 85,
+) -> ReportPaths:
+    """Write `paper/` into a folder: `latex` (tables, methods, a document), `bib`, `pdf` figures."""
+    selection = selection or Selection()
+    select(summary, selection.metrics, selection.only)  # refuses what isn't there
+    paper = folder / "paper"
+    figures: list[Figure] = []
+    problems: list[str] = []
+    files = []
+    if "pdf" in formats:
+        points = width_mm / 25.4 * 72
+        run, style = selection.run(summary.run), print_style(summary.run)
+        figures, undrawn = draw_figures(run, style, points / 0.75)
+        boards_drawn = [] if selection.metrics else boards
+        figures = [
+            *draw_boards(run, boards_drawn, style, points / 0.75),
+            *([] if selection else [*draw_claims(summary), *draw_scaling(run)]),
+            *figures,
+        ]
+        problems += map(str, undrawn)
+        for figure in figures:
+            pdf, smallest = to_pdf(clean(figure.svg, ink="#000000"), points)
+            _write(paper / "figures" / f"{figure.file}.pdf", pdf)
+            if smallest < LEAST_TEXT:
+                problems.append(
+                    f"{figure.file}.pdf: text of {smallest:.1f} points at {width_mm:g} mm; "
+                    "--width 170mm is for figures of this kind"
+                )
+    methods, books = render_methods(summary, boards, selection)
+    if "bib" in formats:
+        files.append(_write(paper / "references.bib", render_bibtex(books)))
+    if "latex" in formats:
+        tables = render_tables(summary, boards, selection, width_mm)
+        for name, text in (tables | {"methods": methods}).items():
+            files.append(_write(paper / f"{name}.tex", text))
+        title = str(summary.run.info.get("title") or summary.run.info.get("suite") or "A run")
+        text = render_document(title, list(tables), figures, width_mm, "bib" in formats)
+        files.append(_write(paper / "paper.tex", text))
+    more = (paper / "figures",) if figures else ()
+    return ReportPaths(folder, csv=(*files, *more), problems=tuple(problems))
 
 
 def write_summary(
@@ -74,8 +155,9 @@ def write_summary(
     """Write the report of a run that was read and ranked already, as `write_report` does."""
     run = summary.run
     folder = out or run.folder / "report"
-    figures, problems = draw_figures(run) if set(formats) - {"csv"} else ([], [])
-    if set(formats) - {"csv"}:
+    shown = {"html", "md", "svg", "png"} & set(formats)
+    figures, problems = draw_figures(run) if shown else ([], [])
+    if shown:
         drawn = [*draw_boards(run, boards), *draw_claims(summary), *draw_scaling(run)]
         figures = [*drawn, *figures]
     html = markdown = None

@@ -237,5 +237,7 @@ def draw_board(
         .encode(x=alt.X("distance:Q", scale=scale, title=title), detail="leak:N")
         for leak, fill in (("no leak found", True), ("leaks", False))
     ]
-    chart: altair.LayerChart | altair.FacetChart = alt.layer(lines, *points).properties(width=420)
+    chart: altair.LayerChart | altair.FacetChart = alt.layer(lines, *points).properties(
+        width=style.width + 100
+    )
     return chart
