@@ -123,14 +123,14 @@ def test_a_figure_whose_code_has_moved_since_the_run_is_drawn(
     ]
     moved = replace(figure, target="haplobench_fidelity.an_old_module:draw_curve")
     run = replace(run, metrics={metric.name: replace(metric, figures=(moved,))})
-    monkeypatch.setattr(figures, "current_targets", dict)
+    monkeypatch.setattr(figures, "current_figures", dict)
     drawn, problems = draw_figures(run)
     assert not drawn
     assert {problem.name for problem in problems} == {figure.name}
-    now = {(metric.name, figure.name): figure.target}
-    monkeypatch.setattr(figures, "current_targets", lambda: now)
+    now = {(metric.name, figure.name): replace(figure, title="As it is called today")}
+    monkeypatch.setattr(figures, "current_figures", lambda: now)
     drawn, problems = draw_figures(run)
-    assert {one.name for one in drawn} == {figure.name}
+    assert {(one.name, one.title) for one in drawn} == {(figure.name, "As it is called today")}
     assert not problems
 
 

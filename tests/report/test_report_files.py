@@ -80,7 +80,7 @@ def test_markdown_tables_are_whole(demo: Summary, drawn: Drawn) -> None:
             row += 1
     assert "![Decay of LD with distance](figures/chr1/ld-decay-curve.svg)" in text
     assert "- a: sites differ" in text
-    assert "| broken | failed" in text
+    assert "Not run: broken (failed: ValueError: shapes" in text
     assert "Not drawn: chr1: figure bad of ld-decay" in text
     assert "    bench run suites/demo.yaml --seeds 1,2,3" in text
     assert "\n\n\n" not in text

@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from report_fixture import HOSTILE, Drawn, build_run
 
-from haplobench.report.figures import draw_figures
-from haplobench.report.html import LIMIT, render_html
+from haplobench.report.figures import draw_figures, figure_style
+from haplobench.report.html import LIMIT, render_html, shareable
+from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.results.table import load_run
@@ -139,7 +140,45 @@ def test_na_and_failed_cells_say_why(parsed: Page) -> None:
     assert "fit: ValueError: shapes (3, 4) and (5,) can't be multiplied" in parsed.text
     assert "timed out" in parsed.text
     kinds = {a.get("class", "").split(" ")[0] for a in parsed.all("td")}
-    assert {"not-applicable", "failed", "timeout", "within", "outside", "far", "floor"} <= kinds
+    assert {"not-applicable", "within", "outside", "far", "floor"} <= kinds
+
+
+def test_generators_come_by_rank_and_who_did_not_run_has_one_line(
+    demo: Summary, parsed: Page
+) -> None:
+    heads = [a for a in parsed.all("th") if a.get("scope") == "col" and "data-s" in a]
+    style = figure_style(demo.run)
+    places = [style.order[int(a["data-s"])] for a in heads]
+    board = leaderboards(demo)[0]
+    ranked = [row.label for row in board.ranked]
+    assert places[: len(ranked)] == ranked
+    assert "broken" not in places
+    text = " ".join(parsed.text.split())
+    assert text.count("Not run: ") == 2 * len(demo.datasets)  # by verdict and scorecard
+    assert "broken: failed: ValueError: shapes (3, 4)" in text
+
+
+PATHS = {
+    "no /home/me/data/panel.vcf.gz: missing": "no …/panel.vcf.gz: missing",
+    "--out=/scratch/x/y --to '~/a/b/c'": "--out=…/y --to '…/c'",
+    "file:///srv/z/w.bcf, /tmp/a/b/": "…/w.bcf, …/b/",
+    "https://example.org/a/b and 10.1/x/y, AA truth/synthetic, 1 / n": "",
+}
+
+
+def test_where_files_lie_is_not_told(demo: Summary) -> None:
+    for text, told in PATHS.items():
+        assert shareable(text) == (told or text)
+    name, info = next(iter(demo.run.datasets.items()))
+    where = {
+        "provenance": {"path": "/data/secret/me/panel.vcf.gz"},
+        "warnings": ["/a/secret/b: no"],
+    }
+    info = {**demo.run.info, "command": "bench run /home/secret/me/suite.yaml"}
+    datasets = {**demo.run.datasets, name: {**demo.run.datasets[name], **where}}
+    page = render_html(replace(demo, run=replace(demo.run, info=info, datasets=datasets)))
+    assert "secret" not in page
+    assert "…/suite.yaml" in page
 
 
 def test_hostile_strings_are_text(hostile: str) -> None:

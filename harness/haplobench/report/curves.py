@@ -14,8 +14,8 @@ from haplobench.report.style import FLOOR_COLOUR, FigureStyle
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 # Panels side by side, and their size.
-_COLUMNS = 4
-_WIDTH, _HEIGHT = 150, 110
+_COLUMNS = 5
+_WIDTH, _HEIGHT = 130, 100
 
 
 def curve_multiples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -65,13 +66,16 @@ def figure_style(run: Run) -> FigureStyle:
 
 def installed_targets() -> frozenset[str]:
     """Targets of all figures that installed metrics declare: a run's own may be anybody's."""
-    return frozenset(current_targets().values())
+    return frozenset(figure.target for figure in current_figures().values())
 
 
-def current_targets() -> dict[tuple[str, str], str]:
-    """Where installed metrics have the code of their figures, by the names of both."""
-    specs = load_registry().metrics.values()
-    return {(spec.name, figure.name): figure.target for spec in specs for figure in spec.figures}
+def current_figures() -> dict[tuple[str, str], FigureInfo]:
+    """Figures that installed metrics declare, by the names of both."""
+    return {
+        (spec.name, figure.name): FigureInfo(**vars(figure))
+        for spec in load_registry().metrics.values()
+        for figure in spec.figures
+    }
 
 
 def print_style(run: Run) -> FigureStyle:
@@ -86,15 +90,17 @@ def draw_figures(
 
     In a `style` other than the run's if given, and as near to a `width` in pixels as the figure's
     code allows. A figure whose code isn't an installed metric's, raises or gives no chart costs
-    only itself. One that returns None has nothing to draw and is left out.
+    only itself. One that returns None has nothing to draw and is left out. While one figure is
+    rendered, the next is made.
 
     Raises
     ------
     BenchError
         If altair or vl-convert are not installed.
     """
+    altair, _ = _libraries()
     style = style or figure_style(run)
-    installed, current = installed_targets(), current_targets()
+    installed, current = installed_targets(), current_figures()
     rows: dict[tuple[str, str], dict[str, Record]] = {}
     for record in run.records:
         if record.series:
@@ -103,35 +109,60 @@ def draw_figures(
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
     files: set[str] = set()
-    for dataset in run.datasets:
-        for metric in run.metrics.values():
-            if not metric.figures:
-                continue
-            if (dataset, metric.name) not in rows:
-                continue
-            cohorts, missing = read_series(run, rows[dataset, metric.name].values())
-            if missing:
-                reason = f"{len(missing)} series missing or unreadable, first {missing[0]}"
-                problems.append(FigureProblem(dataset, metric.name, "(all)", reason))
-            for info in metric.figures:
-                if info.target not in installed:  # an older version had its code elsewhere
-                    info = replace(info, target=current.get((metric.name, info.name), info.target))
-                try:
-                    if info.target not in installed:
-                        raise BenchError(
-                            "its metric isn't installed; figures of others' code aren't drawn"
-                        )
-                    svg = _drawn(partial(draw, info, cohorts), style, width)
-                except BenchError as error:
-                    problems.append(FigureProblem(dataset, metric.name, info.name, str(error)))
+    made: list[tuple[str, str, FigureInfo, Future[str | None]]] = []
+    # Charts of installed metrics are checked by their tests, not again at every report.
+    with ThreadPoolExecutor(1) as renderer, altair.utils.schemapi.debug_mode(False):
+        for dataset in run.datasets:
+            for metric in run.metrics.values():
+                if not metric.figures or (dataset, metric.name) not in rows:
                     continue
-                if svg is None:
-                    continue
-                file = _file(dataset, f"{metric.name}-{info.name}", files)
+                cohorts, missing = read_series(run, rows[dataset, metric.name].values())
+                if missing:
+                    reason = f"{len(missing)} series missing or unreadable, first {missing[0]}"
+                    problems.append(FigureProblem(dataset, metric.name, "(all)", reason))
+                for info in metric.figures:
+                    # What draws is today's code, wherever an older version had it: so are its
+                    # words.
+                    info = current.get((metric.name, info.name), info)
+                    try:
+                        if info.target not in installed:
+                            raise BenchError(
+                                "its metric isn't installed; figures of others' code aren't drawn"
+                            )
+                        work = _begin(renderer, info, cohorts, style, width)
+                    except BenchError as error:
+                        problems.append(FigureProblem(dataset, metric.name, info.name, str(error)))
+                        continue
+                    if work is not None:
+                        made.append((dataset, metric.name, info, work))
+        for dataset, name, info, work in made:
+            try:
+                svg = work.result()
+            except Exception as error:  # whatever the conversion of a plugin's chart raises
+                told = isinstance(error, BenchError)
+                reason = str(error) if told else why(type(error).__name__, str(error))
+                problems.append(FigureProblem(dataset, name, info.name, reason))
+                continue
+            if svg is not None:
+                file = _file(dataset, f"{name}-{info.name}", files)
                 figures.append(
-                    Figure(dataset, metric.name, info.name, info.title, info.caption, svg, file)
+                    Figure(dataset, name, info.name, info.title, info.caption, svg, file)
                 )
     return figures, problems
+
+
+def _begin(
+    renderer: ThreadPoolExecutor,
+    info: FigureInfo,
+    cohorts: list[CohortSeries],
+    style: FigureStyle,
+    width: float,
+) -> Future[str | None] | None:
+    """A figure in the making; None where there is nothing to draw."""
+    if width:  # it is drawn several times
+        return renderer.submit(_drawn, partial(draw, info, cohorts), style, width)
+    spec = _spec(info, cohorts, style, validate=False)
+    return None if spec is None else renderer.submit(render_spec, spec, style)
 
 
 def _drawn(
@@ -181,34 +212,61 @@ def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> s
     BenchError
         If its code can't be imported, raises, or returns what is no chart.
     """
+    spec = _spec(info, cohorts, style, validate=True)
+    try:
+        return None if spec is None else render_spec(spec, style)
+    except Exception as error:
+        raise BenchError(why(type(error).__name__, str(error))) from error
+
+
+def _spec(
+    info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle, *, validate: bool
+) -> dict[str, Any] | None:
+    """One figure as Vega-Lite, see `draw`; `validate`: against its schema."""
     _libraries()
     function = resolve(info.target)
-    # `draw` and the chart's conversion run a plugin's code: whatever it raises is its own.
+    # Making it and its conversion run a plugin's code: whatever it raises is its own.
     try:
         chart = function(cohorts, style)
         if chart is None:
             return None
         if not hasattr(chart, "to_dict"):
             raise TypeError(f"expected an altair chart, found {type(chart).__name__}")
-        return render_chart(chart, style)
+        return _themed(chart, style, validate)
     except Exception as error:
         raise BenchError(why(type(error).__name__, str(error))) from error
 
 
 def render_chart(chart: Any, style: FigureStyle) -> str:
-    """SVG of an altair chart in the report's look, its marks annotated (see `marks.annotate`)."""
-    altair, vl_convert = _libraries()
+    """SVG of an altair chart in the report's look, its marks annotated (see `svg.annotate`).
+
+    A chart of pictures brings its numbers as CSV in its `usermeta`, under `csv`.
+    """
+    return render_spec(_themed(chart, style, validate=True), style)
+
+
+def _themed(chart: Any, style: FigureStyle, validate: bool) -> dict[str, Any]:
+    altair, _ = _libraries()
     altair.theme.register(_THEME, enable=False)(lambda: {"config": dict(theme(style))})
     with (
         altair.theme.enable(_THEME),
         altair.data_transformers.enable("default", max_rows=None),
     ):
-        spec = chart.to_dict()
+        spec: dict[str, Any] = chart.to_dict(validate=validate)
+    return spec
+
+
+def render_spec(spec: dict[str, Any], style: FigureStyle) -> str:
+    """As `render_chart`, of the chart as Vega-Lite."""
+    _, vl_convert = _libraries()
     # Compiled once; what the chart names by address is refused, so that a page loads nothing.
     vega = vl_convert.vegalite_to_vega(spec)
     svg: str = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
-    scene = vl_convert.vega_to_scenegraph(vega, allowed_base_urls=[])
-    return annotate(svg, scene.get("scenegraph", scene), style.order)
+    scene = {}
+    if "mark-line" in svg or "mark-area" in svg:  # their points stand nowhere else
+        scene = vl_convert.vega_to_scenegraph(vega, allowed_base_urls=[])
+    table = (spec.get("usermeta") or {}).get("csv", "")
+    return annotate(svg, scene.get("scenegraph", scene), style.order, table)
 
 
 def read_series(run: Run, records: Iterable[Record]) -> tuple[list[CohortSeries], list[str]]:

@@ -6,7 +6,6 @@ Everything is in the page: nothing is loaded from elsewhere.
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
@@ -19,7 +18,7 @@ from haplobench.report import facts, view
 from haplobench.report.evidence import FINDINGS
 from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
 from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.leaderboard.board import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import FAR_SCORE, FAR_WIDTHS, DatasetSummary, Summary
 from haplobench.report.privacy_claims import (
     CLAIM_HEADS,
@@ -28,14 +27,17 @@ from haplobench.report.privacy_claims import (
     claim_sentences,
     read_claims,
 )
-from haplobench.report.style import FigureStyle
-from haplobench.report.svg import clean, size
+from haplobench.report.svg import clean, pack, size
 from haplobench.report.verdict.judgement import reach_verdicts
 from haplobench.report.verdict.texts import UNASSESSED, explain, lead, show
 from haplobench.report.view import MARKS, generator_views
 
 _URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")
-_SCRIPTS = ("page.js", "figures.js")
+# A path of two parts or more that begins at the root: where somebody's files lie is no news.
+_PATH = re.compile(
+    r"(?<![\w.:/-])(?:file://|~)?(?:/[^\s/'\"<>;,:()\[\]=|]+)+/([^\s/'\"<>;,:()\[\]=|]+)"
+)
+_SCRIPTS = ("page.js", "tools.js", "figures.js")
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -67,6 +69,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FunctionLoader(read),
+        finalize=lambda value: shareable(value) if type(value) is str else value,
     )
     environment.filters["links"] = links
     environment.filters["aim"] = aim
@@ -83,6 +86,11 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     return page
 
 
+def shareable(text: str) -> str:
+    """A text with the file's name alone of every absolute path: pages are made to be shared."""
+    return _PATH.sub(r"…/\1", text) if "/" in text else text
+
+
 def _hash(script: str) -> str:
     digest = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
@@ -92,6 +100,7 @@ def links(text: str) -> Any:
     """Text with its web addresses and DOIs as links; everything else escaped."""
     from markupsafe import Markup, escape
 
+    text = shareable(text)
     parts, end = [], 0
     for found in _URL.finditer(text):
         url = escape(re.sub("^doi:", "https://doi.org/", found[0]))
@@ -101,12 +110,7 @@ def links(text: str) -> Any:
     return Markup("").join([*parts, escape(text[end:])])
 
 
-def pack(svg: str) -> str:
-    """An SVG compressed (gzip, base64), as the page's script unpacks it."""
-    return base64.b64encode(gzip.compress(svg.encode(), mtime=0)).decode()
-
-
-LIMIT = 2_000_000
+LIMIT = 1_500_000
 """Bytes that a page may have: over it, figures are packed, then numbers and figures left out."""
 
 
@@ -124,8 +128,11 @@ def render_html(
     the heaviest figures to their files, then all numbers but the headline ones; the page says
     so each time.
     """
+    from markupsafe import Markup
+
     shown = [_inline(figure, number) for number, figure in enumerate(figures)]
     boards = leaderboards(summary) if boards is None else boards
+    summary = by_rank(summary, boards)
     context = _context(summary, problems, boards)
 
     def page() -> tuple[str, int]:
@@ -139,7 +146,7 @@ def render_html(
         for item in sorted(shown, key=lambda item: -len(item["svg"])):
             if excess <= 0:
                 break
-            packed = pack(item["svg"])
+            packed = Markup(pack(item["svg"]))
             excess -= len(item["svg"]) - len(packed)
             item.update(svg="", packed=packed)
         text, excess = page()
@@ -173,9 +180,11 @@ def _inline(figure: Figure, number: int) -> dict[str, Any]:
     return {
         "dataset": figure.dataset,
         "metric": figure.metric,
+        "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
         "file": f"figures/{figure.file}.svg",
+        "save": slug(figure.file),
         "svg": Markup(svg),
         "packed": "",
         "width": round(width),
@@ -223,7 +232,8 @@ def _context(
         ),
         "slugs": slugs(run.metrics),
         "generator_ids": ids,
-        "bands": view.BANDS,
+        "series": [(i, label, style.colour(label)) for i, label in enumerate(style.order)],
+        "places": {label: i for i, label in enumerate(style.order)},
         "states": view.STATES,
         "far_widths": f"{FAR_WIDTHS:g}",
         "far_score": f"{FAR_SCORE:g}",
@@ -236,7 +246,12 @@ def _context(
             {
                 "dataset": one.dataset,
                 "lead": lead(one),
-                "rows": show(one),
+                "rows": [
+                    (row, answers)
+                    for row, answers in show(one)
+                    if row.generator not in dict(view.absent(summary.datasets[one.dataset]))
+                ],
+                "absent": view.absent(summary.datasets[one.dataset]),
                 "useful": any(row.useful.judged for row in one.rows),
             }
             for one in reach_verdicts(summary, boards)
@@ -245,7 +260,7 @@ def _context(
         "labelled": True,
         "full": True,
         "datasets": [
-            _dataset(summary, dataset, f"dataset-{anchors[label]}", problems, boards, style)
+            _dataset(summary, dataset, f"dataset-{anchors[label]}", problems, boards)
             for label, dataset in summary.datasets.items()
         ],
         "metrics": list(run.metrics.values()),
@@ -298,7 +313,6 @@ def _dataset(
     anchor: str,
     problems: Sequence[FigureProblem],
     boards: Sequence[Leaderboard],
-    style: FigureStyle,
 ) -> dict[str, Any]:
     scorecard, notes = view.scorecard(dataset)
     info = summary.run.datasets[dataset.label]
@@ -308,8 +322,10 @@ def _dataset(
         "summary": info.get("summary") or "",
         "warnings": info.get("warnings") or (),
         "facts": facts.dataset_facts(info),
-        "cohorts": view.others(dataset),
-        "series": [(i, label, style.colour(label)) for i, label in enumerate(style.order)],
+        "cohorts": [
+            (cohort, _rank(cohort.label, dataset, boards)) for cohort in view.measured(dataset)
+        ],
+        "absent": view.absent(dataset),
         "boards": [
             {
                 "board": board,
@@ -318,6 +334,7 @@ def _dataset(
                 "words": texts.over_words(board),
                 "leading": texts.leading(board),
                 "cost": texts.cost_title(board),
+                "figure": "distance" if board.scope == "all" else f"distance-{board.scope}",
             }
             for board in boards
             if board.dataset == dataset.label
@@ -334,6 +351,13 @@ def _dataset(
         "board_figures": [],
         "figure_problems": [item for item in problems if item.dataset == dataset.label],
     }
+
+
+def _rank(label: str, dataset: DatasetSummary, boards: Sequence[Leaderboard]) -> str:
+    """A generator's rank in the dataset's leaderboard, for the head of its column."""
+    board = next((one for one in boards if one.dataset == dataset.label), None)
+    rows = board.ranked if board else ()
+    return next((f"rank {row.rank}{'=' * row.tied}" for row in rows if row.label == label), "")
 
 
 def _failure_line(summary: Summary) -> str:

@@ -50,6 +50,8 @@ def render_markdown(
         for family, sentence in view.findings(dataset):
             lines.append(f"- {text(family.capitalize())}: {text(sentence)}")
         lines.append("")
+        if absent := [f"{name} ({why})" if why else name for name, why in view.absent(dataset)]:
+            lines += [f"Not run: {text('; '.join(absent))}.", ""]
         for table in view.headline_tables(dataset):
             lines += [f"### {text(table.title.capitalize())}", "", *_table(table), ""]
             lines += [f"- {code}: {text(reason)}" for code, reason in table.notes]

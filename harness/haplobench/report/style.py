@@ -54,6 +54,11 @@ SHAPES: tuple[str, ...] = (
     "triangle-down",
     "triangle-right",
 )
+TICKS = (
+    "datum.value == 0 ? '0' : abs(datum.value) >= 1e6 ? format(datum.value / 1e6, ',.6~r') + ' M' "
+    ": format(datum.value, ',.6~r')"
+)
+"""Vega's expression of an axis's labels: `0.25`, `10,000`, `3 M`; no powers of ten, no milli."""
 FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import math
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +21,14 @@ if TYPE_CHECKING:
 
 TEXT, SERIES, KEYS, POINTS = "data-t", "data-s", "data-k", "data-v"
 """Attributes: what a mark says; index of its generator; names and values of a line's points."""
+TABLE = "data-csv"
+"""Attribute of a whole chart of pictures: its numbers as CSV, packed."""
 
 _LONGEST = 80
+_CLOUD = 40  # points from which on they are drawn as one mark
+_LOOKS = ("d", "fill", "opacity", "fill-opacity")
+_DOT = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0$")
+_PLACE = re.compile(r"translate\((-?[\d.]+(?:e-?\d+)?),\s*(-?[\d.]+(?:e-?\d+)?)\)")
 _PATHS = {"line", "area"}
 _STRAIGHT = re.compile(r"[MLZ\d.,eE\s+-]*")
 _NUMBER = re.compile(r"-?\d*\.?\d+(?:e[-+]?\d+)?")
@@ -27,8 +36,13 @@ _NUMBER = re.compile(r"-?\d*\.?\d+(?:e[-+]?\d+)?")
 Pairs = tuple[tuple[str, str], ...]
 
 
-def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Write into an SVG what its marks say.
+def pack(text: str) -> str:
+    """A text compressed (gzip, base64), as the page's script unpacks it."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str], table: str = "") -> str:
+    """Write into an SVG what its marks say; clouds of points become one mark each.
 
     Parameters
     ----------
@@ -38,8 +52,12 @@ def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str]) -> str:
         The scene graph of the same chart, for the points of its lines.
     labels : sequence of str
         Generators: a mark that names one gets its index as `data-s`, as does a text that is one.
+    table : str
+        Numbers of a chart of pictures, as CSV.
     """
     root = ElementTree.fromstring(svg)
+    if table:
+        root.set(TABLE, pack(table))
     places = {label: i for i, label in enumerate(labels)}
     lines: dict[tuple[str, str], deque[list[Pairs]]] = defaultdict(deque)
     for kind, items in _scene_marks(scene):
@@ -51,9 +69,73 @@ def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str]) -> str:
             kind = classes[0].removeprefix("mark-")
             for mark in group:
                 _describe(mark, kind, lines, places)
+            if kind == "symbol" and len(group) >= _CLOUD:
+                _gather(group)
         elif group.text in places and group.tag.endswith("text"):
             group.set(SERIES, str(places[group.text]))
+    for group in root.iter():
+        _lift_axes(group)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _gather(group: ElementTree.Element) -> None:
+    """Dots that look alike, and are of one generator, as one path: a fifth of the bytes.
+
+    A closed line of no length with a round cap is a dot.
+    """
+    alike: dict[tuple[str, ...], list[ElementTree.Element]] = defaultdict(list)
+    for mark in group:
+        if not _DOT.match(mark.get("d", "")) or not _PLACE.fullmatch(mark.get("transform", "")):
+            return
+        alike[tuple(mark.get(key, "") for key in (*_LOOKS, SERIES))].append(mark)
+    group[:] = []
+    for (shape, fill, *shown, series), marks in alike.items():
+        path = ElementTree.SubElement(group, f"{{{_SVG}}}path")
+        places = [(round(x, 1), round(y, 1)) for x, y in map(_place, marks)]
+        path.set("d", "".join(f"M{x:g},{y:g}z" for x, y in places))
+        path.set("stroke", fill)
+        path.set("stroke-width", f"{2 * float(_DOT.match(shape)[1]):.3g}")  # type: ignore[index]
+        path.set("stroke-linecap", "round")
+        path.set("fill", "none")
+        opacity = math.prod(float(text) for text in shown if text)
+        path.set("opacity", f"{opacity:.3g}")
+        if series:
+            path.set(SERIES, series)
+        said = [_told(mark) for mark in marks]
+        same = [pair for pair in said[0] if all(pair in other for other in said)]
+        path.set(TEXT, "\n".join(f"{name}: {value}" for name, value in same))
+        keys = [name for name, _ in said[0] if name not in dict(same)]
+        if keys:
+            path.set(KEYS, "|".join(keys))
+            values = ["|".join(dict(own).get(key, "") for key in keys) for own in said]
+            path.set(POINTS, ";".join(values))
+
+
+def _told(mark: ElementTree.Element) -> Pairs:
+    lines = [line.partition(": ") for line in mark.get(TEXT, "").splitlines()]
+    return tuple((name, value) for name, _, value in lines)
+
+
+def _lift_axes(group: ElementTree.Element) -> None:
+    """Put axes under the last panel of their column, where small multiples leave a row unfilled."""
+    cells: list[tuple[float, float]] = []
+    for part in group:
+        if part.get("class", "").endswith("role-scope cell"):
+            cells += [_place(item) for item in part]
+    rows, columns = (sorted({place[axis] for place in cells}) for axis in (1, 0))
+    missing = len(rows) * len(columns) - len(cells)
+    if len(rows) < 2 or not missing:
+        return
+    for part in group:
+        if "column_footer" in part.get("class", ""):
+            for item in list(part)[-missing:]:
+                x, y = _place(item)
+                item.set("transform", f"translate({x:g},{y - rows[-1] + rows[-2]:g})")
+
+
+def _place(item: ElementTree.Element) -> tuple[float, float]:
+    found = _PLACE.fullmatch(item.get("transform", ""))
+    return (float(found[1]), float(found[2])) if found else (0.0, 0.0)
 
 
 def pairs(description: str) -> Pairs:

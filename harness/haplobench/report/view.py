@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +18,10 @@ from haplobench.results.records import FAILED
 _FLOOR_MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
 MARKS = _FLOOR_MARKS | {"clear": "●", "unclear": "?", "unseen": "·", "leak": "×"}
 BANDS: Mapping[str, str] = {
-    "better": "better than the floor's 5–95 % range and than 99 % of further draws would be",
-    "within": "within the floor's 5–95 % range, or where 95 % of further draws would lie",
-    "outside": "outside the floor's 5–95 % range and of where 95 % of further draws would lie",
-    "far": "far outside the floor's 5–95 % range",
+    "better": "better than the floor",
+    "within": "within the floor",
+    "outside": "outside the floor",
+    "far": "far outside the floor",
     **{str(finding): words for finding, words in FINDINGS.items()},
 }
 STATES = {
@@ -237,6 +238,30 @@ def others(dataset: DatasetSummary) -> list[CohortInfo]:
     return [cohort for cohort in dataset.cohorts if cohort.role != "floor"]
 
 
+def measured(dataset: DatasetSummary) -> list[CohortInfo]:
+    """Every cohort but the floor of which anything was measured."""
+    having = {label for (label, _), cell in dataset.cells.items() if cell.value is not None}
+    return [cohort for cohort in others(dataset) if cohort.label in having]
+
+
+def absent(dataset: DatasetSummary) -> list[tuple[str, str]]:
+    """(label, why) of the other cohorts: what they lack, or what happened to most numbers."""
+    shown = {cohort.label for cohort in measured(dataset)}
+    found = []
+    for cohort in others(dataset):
+        if cohort.label in shown:
+            continue
+        cells = [dataset.cell(cohort.label, column) for column in dataset.columns]
+        whys = Counter(
+            f"{STATES[cell.state]}: {cell.reason}" if cell.state in FAILED else cell.reason
+            for cell in cells
+            if cell.reason
+        )
+        missing = f"missing: {', '.join(cohort.missing)}" if cohort.missing else ""
+        found.append((cohort.label, missing or max(whys, key=whys.__getitem__, default="")))
+    return found
+
+
 def headline_tables(dataset: DatasetSummary) -> list[TableView]:
     """One table per metric family: generators down, headline numbers across."""
     tables = []
@@ -258,7 +283,7 @@ def headline_tables(dataset: DatasetSummary) -> list[TableView]:
                     for column, places, winners in zip(columns, decimals, best, strict=True)
                 ),
             )
-            for cohort in others(dataset)
+            for cohort in measured(dataset)
         ]
         floors = [dataset.floors.get(column.key) for column in columns]
         floor = None
@@ -284,7 +309,7 @@ def scorecard(dataset: DatasetSummary) -> tuple[list[tuple[str, list[Row]]], Not
                 show_score(
                     dataset.cell(cohort.label, column), places, notes, cohort.label in winners
                 )
-                for cohort in others(dataset)
+                for cohort in measured(dataset)
             ]
             rows.append(Row(column.title, "", tuple(cells), head(column)))
         if rows:
@@ -327,7 +352,7 @@ def _full_row(dataset: DatasetSummary, column: Column, notes: Notes) -> Row:
     cells = [show_floor(dataset.floors.get(column.key), places)]
     cells += [
         show_cell(dataset.cell(cohort.label, column), places, notes, cohort.label in winners)
-        for cohort in others(dataset)
+        for cohort in measured(dataset)
     ]
     return Row(column.title, "", tuple(cells), head(column))
 

@@ -8,29 +8,27 @@ from typing import Any
 import altair as alt
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from haplobench import CohortSeries
 from haplobench.report.curves import Curve, curve_multiples
-from haplobench.report.style import FigureStyle
+from haplobench.report.style import TICKS, FigureStyle
 from haplobench_fidelity.small_multiples import (
+    SIDE,
     Layer,
-    facets,
+    densities,
     first_draws,
     picture_uri,
-    png,
     rgb,
     scatter,
 )
 
-# Cells of a density of frequencies; stretches of a region; pixels, tints and palest of k-mers.
+# Cells of a density of frequencies; stretches of a region.
 _BINS = 65
 _STRETCHES = 50
-_PIXELS, _TINTS, _PALE = 8, 12, 225
-_HEAT_MAP_SIDE = 140
 # Viridis: evenly perceived, safe for colour-blind readers, legible on white and on dark.
 _HEAT = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
 _HELD_OUT, _GREY = "held-out", "#b8bec5"
+_UNLABELLED = "unlabelled"
 _MOST_GROUPS = 10
 # Other hues than the generators', so that a population is not taken for one.
 _GROUP_COLOURS = (
@@ -43,31 +41,16 @@ def draw_frequencies(
     cohorts: Sequence[CohortSeries], style: FigureStyle
 ) -> alt.TopLevelMixin | None:
     """Density of sites by real and synthetic frequency, a picture per generator."""
-    urls = {
-        label: _density(table["real"], table["synthetic"], style.colour(label))
+    edges = np.linspace(0, 1, _BINS + 1)
+    cells = {
+        label: np.histogram2d(table["synthetic"], table["real"], bins=(edges, edges))[0]
         for label, cohort in first_draws(cohorts, "frequencies", style).items()
         for table in [cohort.tables["frequencies"]]
     }
-    if not urls:
+    if not cells:
         return None
-    return facets(
-        urls,
-        titles=("Held-out frequency", "Synthetic frequency"),
-        domains=((0, 1), (0, 1)),
-        diagonal=True,
-        grid=False,
-    )
-
-
-def _density(real: NDArray[Any], synthetic: NDArray[Any], colour: str) -> str:
-    """Number of sites per cell as opacity, by logarithm, in the generator's colour."""
-    edges = np.linspace(0, 1, _BINS + 1)
-    counts, _, _ = np.histogram2d(synthetic, real, bins=(edges, edges))
-    pixels = np.zeros((_BINS, _BINS, 4))
-    pixels[..., :3] = rgb(colour)
-    strength = np.log1p(counts) / max(np.log1p(counts.max()), 1e-9)
-    pixels[..., 3] = np.where(counts > 0, 255 * (0.3 + 0.7 * strength), 0)
-    return picture_uri(np.flipud(pixels).round().astype(np.uint8))
+    titles = ("Held-out frequency", "Synthetic frequency")
+    return densities(cells, style, titles=titles, domain=(0, 1), counted="sites")
 
 
 def draw_site_spectrum(
@@ -81,13 +64,13 @@ def draw_site_spectrum(
         x=alt.X(
             "x:Q",
             scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(values=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]),
+            axis=alt.Axis(values=[1, 3, 10, 30, 100, 300, 1000]),
             title="Copies of the rarer allele",
         ),
         y=alt.Y(
             "y:Q",
             scale=alt.Scale(type="log"),
-            axis=alt.Axis(values=[10.0**power for power in range(-6, 1)], format="~g"),
+            axis=alt.Axis(values=[10.0**power for power in range(-6, 1)], labelExpr=TICKS),
             title="Share of sites",
         ),
     )
@@ -118,50 +101,69 @@ def draw_decay(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Facet
         x=alt.X(
             "x:Q",
             scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(values=[0.3, 1, 3, 10, 30, 100, 300, 1000], format="~g"),
+            axis=alt.Axis(values=[0.1, 1, 10, 100, 1000], labelExpr=TICKS),
             title="Distance (kb)",
         ),
         y=alt.Y("y:Q", title="Mean r²"),
     )
 
 
-def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
+def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
     """r² of adjacent sites, real above the diagonal, synthetic below; a picture per generator."""
     chosen = first_draws(cohorts, "heat_map", style)
     if not chosen:
         return None
     rows: list[dict[str, Any]] = []
-    for cohort in chosen.values():
+    lines: list[str] = []
+    sites = np.empty(0)
+    for label, cohort in chosen.items():
         table = cohort.tables["heat_map"]
-        uri = _heat_map(table["real_r2"], table["synthetic_r2"])
+        value = _steps(table["real_r2"], table["synthetic_r2"])
+        sites = np.asarray(table.get("position", np.arange(len(value))))
         # The value only spans the colour legend; its point is not visible.
         rows += [
-            {"generator": cohort.label, "picture": uri, "r2": value, "place": 0.5}
-            for value in (0.0, 1.0)
+            {"generator": label, "picture": _heat_map(value), "r2": end, "place": 0.5}
+            for end in (0.0, 1.0)
+        ]
+        lines += [",".join(["generator", "position", *map(str, sites)])]
+        lines += [
+            ",".join([label, str(position), *(f"{r2:g}" for r2 in line)])
+            for position, line in zip(sites, value, strict=True)
         ]
     scale = alt.Scale(domain=[0, 1], nice=False)
-    base = alt.Chart().properties(width=_HEAT_MAP_SIDE, height=_HEAT_MAP_SIDE)
-    x = alt.X("place:Q", scale=scale, axis=None)
-    y = alt.Y("place:Q", scale=scale, axis=None)
+    base = alt.Chart().properties(width=SIDE, height=SIDE)
+    # The first and the last site; those between lie unevenly.
+    ends = [f"{position / 1e6:.4f}" for position in (sites[0], sites[-1])]
+    axis = alt.Axis(
+        values=[0, 1],
+        grid=False,
+        labelExpr=f"datum.value < 0.5 ? '{ends[0]}' : '{ends[1]}'",
+        labelFlush=True,
+    )
+    title = f"{len(sites)} sites (Mb)"
+    x = alt.X("place:Q", scale=scale, title=title, axis=axis)
+    y = alt.Y("place:Q", scale=scale, title=None, axis=None)
     picture = (
         base.transform_filter(alt.datum.r2 == 0)
-        .mark_image(width=_HEAT_MAP_SIDE, height=_HEAT_MAP_SIDE, aspect=False)
+        .mark_image(width=SIDE, height=SIDE, aspect=False, aria=False)
         .encode(x=x, y=y, url="picture:N")
     )
-    legend = base.mark_point(opacity=0, size=0).encode(
+    legend = base.mark_point(opacity=0, size=0, aria=False).encode(
         x=x,
         y=y,
         color=alt.Color(
             "r2:Q",
             scale=alt.Scale(domain=[0, 1], range=list(_HEAT), interpolate="rgb"),
-            legend=alt.Legend(title="r²", gradientLength=_HEAT_MAP_SIDE),
+            legend=alt.Legend(title="r²", gradientLength=SIDE),
         ),
     )
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
-    return alt.layer(picture, legend, data=data).facet(
-        facet=alt.Facet("generator:N", sort=list(chosen), title=None),
-        columns=4,
+    chart: alt.TopLevelMixin = (
+        alt.layer(picture, legend, data=data)
+        .facet(facet=alt.Facet("generator:N", sort=list(chosen), title=None), columns=5)
+        .properties(usermeta={"csv": "\n".join(lines)})
     )
+    return chart
 
 
 def _decay(cohort: CohortSeries) -> Curve | None:
@@ -172,13 +174,16 @@ def _decay(cohort: CohortSeries) -> Curve | None:
     return kilobases, np.asarray(table["real_r2"]), np.asarray(table["synthetic_r2"])
 
 
-def _heat_map(real: NDArray[np.uint8], synthetic: NDArray[np.uint8]) -> str:
-    """Both triangles in one picture; `real` and `synthetic` are (n, n) r² as 0-255."""
+def _steps(real: NDArray[np.uint8], synthetic: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """r² in steps of 0.1, as the picture shows it: (n, n), the real half above the diagonal."""
     value = np.where(np.tri(real.shape[0], dtype=bool), synthetic, real) / 255
+    return np.asarray(np.round(value, 1))
+
+
+def _heat_map(value: NDArray[np.float64]) -> str:
+    """r² (n, n) as a picture: few steps of colour, because it must stay small."""
     anchors = np.stack([rgb(colour) for colour in _HEAT])
     at = np.linspace(0, 1, len(_HEAT))
-    # Few steps of colour: the picture must stay small.
-    value = np.round(value * 10) / 10
     channels = [np.interp(value, at, anchors[:, channel]) for channel in range(3)]
     pixels = np.dstack([*channels, np.full(value.shape, 255.0)])
     return picture_uri(pixels.round().astype(np.uint8))
@@ -198,36 +203,15 @@ def draw_kmer_spectrum(
     low -= width / 2
     n_bins = max(1, int(np.ceil((high + width / 2 - low) / width - 1e-9)))
     domain = (low, low + n_bins * width)
-    urls = {}
-    for label in chosen:
-        table = chosen[label].tables["spectrum"]
-        cells = np.zeros((n_bins, n_bins))
+    cells = {}
+    for label, cohort in chosen.items():
+        table = cohort.tables["spectrum"]
+        cells[label] = np.zeros((n_bins, n_bins))
         x = ((table["real_log10"] - low) / width).astype(int)
         y = ((table["synthetic_log10"] - low) / width).astype(int)
-        np.add.at(cells, (n_bins - 1 - y, x), table["k_mers"])
-        # On a logarithmic scale, or the one bin of common k-mers would hide the rest. Opaque
-        # tints, because half-transparent images don't look the same in every program.
-        weight = np.log1p(cells) / np.log1p(cells.max())
-        tint = np.where(cells > 0, 1 + np.rint(weight * (_TINTS - 1)), 0).astype(np.uint8)
-        image = Image.frombytes("P", (n_bins, n_bins), tint.tobytes())
-        image.putpalette(_tints(style.colour(label)))
-        image.info["transparency"] = 0
-        side = n_bins * _PIXELS
-        urls[label] = png(image.resize((side, side), Image.Resampling.NEAREST))
-    return facets(
-        urls,
-        titles=("log10 frequency, held-out", "log10 frequency, synthetic"),
-        domains=(domain, domain),
-        diagonal=True,
-        grid=False,
-    )
-
-
-def _tints(colour: str) -> list[int]:
-    """Palette of an image: black (transparent), then from pale to `colour` (`#rrggbb`)."""
-    full = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    steps = np.linspace(0.15, 1, _TINTS)
-    return [0, 0, 0, *(round(_PALE + (c - _PALE) * float(step)) for step in steps for c in full)]
+        np.add.at(cells[label], (y, x), table["k_mers"])
+    titles = ("log10 frequency, held-out", "log10 frequency, synthetic")
+    return densities(cells, style, titles=titles, domain=domain, counted="k-mers")
 
 
 def draw_words(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.TopLevelMixin | None:
@@ -322,20 +306,34 @@ def draw_components(
     }
     if not chosen:
         return None
-    real = next(iter(chosen.values())).tables["real"]
-    level, legend = _groups(real)
+    first = next(iter(chosen.values())).tables
+    real = first["real"]
+    level, colours = _groups(real)
     tables = [real, *(cohort.tables["synthetic"] for cohort in chosen.values())]
     domains = tuple(_domain([table[axis] for table in tables]) for axis in ("pc1", "pc2"))
     # Every other held-out person is enough to see the shape by, in half the bytes.
-    beneath = (real["pc1"][::2], real["pc2"][::2], _GREY)
-    panels: dict[str, list[Layer]] = {
-        _HELD_OUT: [(real["pc1"], real["pc2"], _colours(real, level, legend, _GREY))]
-    }
-    for label in chosen:
-        table = chosen[label].tables["synthetic"]
-        colours = _colours(table, level, legend, style.colour(label))
-        panels[label] = [beneath, (table["pc1"], table["pc2"], colours)]
-    return scatter(panels, titles=("PC1", "PC2"), domains=(domains[0], domains[1]), legend=legend)
+    beneath = (real["pc1"][::2], real["pc2"][::2], _HELD_OUT)
+    panels: dict[str, list[Layer]] = {}
+    shown = _labelled(real, level, colours) if level else _HELD_OUT
+    panels[_HELD_OUT] = [(real["pc1"], real["pc2"], shown)]
+    for label, cohort in chosen.items():
+        table = cohort.tables["synthetic"]
+        panels[label] = [beneath, (table["pc1"], table["pc2"], _labelled(table, level, colours))]
+    colours = {_HELD_OUT: _GREY, **colours, _UNLABELLED: "black"}
+    used = {group for layers in panels.values() for *_, groups in layers
+            for group in ([groups] if isinstance(groups, str) else groups)}  # fmt: skip
+    shares = first.get("components", {}).get("variance", ())
+    titles = [
+        f"PC{at} ({100 * float(shares[at - 1]):.2g} %)" if len(shares) >= at else f"PC{at}"
+        for at in (1, 2)
+    ]
+    return scatter(
+        panels,
+        {group: colour for group, colour in colours.items() if group in used},
+        titles=(titles[0], titles[1]),
+        domains=(domains[0], domains[1]),
+        legend=[group for group in colours if group in used],
+    )
 
 
 def _domain(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
@@ -345,21 +343,20 @@ def _domain(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _groups(real: Any) -> tuple[str, dict[str, str] | None]:
-    """The level of labels that tells people apart, and a colour per group; None if none does."""
+def _groups(real: Any) -> tuple[str, dict[str, str]]:
+    """The level of labels that tells people apart, and a colour per group; empty if none does."""
     for level in ("superpopulation", "population"):
         names = sorted({str(name) for name in real[level]} - {""})
         if 2 <= len(names) <= _MOST_GROUPS:
             return level, dict(zip(names, _GROUP_COLOURS, strict=False))
-    return "", None
+    return "", {}
 
 
-def _colours(
-    table: Any, level: str, legend: dict[str, str] | None, default: str
-) -> list[str] | str:
-    if legend is None:
-        return default
-    return [legend.get(str(name), default) for name in table[level]]
+def _labelled(table: Any, level: str, colours: Mapping[str, str]) -> list[str] | str:
+    """The group of each person; unlabelled where it is of no group that has a colour."""
+    if not level:
+        return _UNLABELLED
+    return [str(name) if str(name) in colours else _UNLABELLED for name in table[level]]
 
 
 def draw_homozygosity(
@@ -371,13 +368,16 @@ def draw_homozygosity(
         return None
     tables = {label: cohort.tables["windows"] for label, cohort in chosen.items()}
     panels: dict[str, list[Layer]] = {
-        label: [(table["real_h12"], table["synthetic_h12"], style.colour(label))]
+        label: [(table["real_h12"], table["synthetic_h12"], label)]
         for label, table in tables.items()
     }
-    highest = max(values.max() for (layer,) in panels.values() for values in layer[:2])
+    highest = max(
+        max(table["real_h12"].max(), table["synthetic_h12"].max()) for table in tables.values()
+    )
     domain = (0.0, min(1.0, float(highest) * 1.05))
     return scatter(
         panels,
+        {label: style.colour(label) for label in panels},
         titles=("H12, held-out", "H12, synthetic"),
         domains=(domain, domain),
         diagonal=True,

@@ -35,12 +35,15 @@ class Axes:
         Standardisation of dosages: minus `ploidy` p, over sqrt(p (1 - p)) (Patterson 2006).
     loadings : (n_used, n_components) float64
         Orthonormal; the entry of largest size in each column is positive.
+    variance : (n_components,) float64
+        Share of the variance of the standardised dosages that each axis explains.
     """
 
     sites: NDArray[np.int64]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     loadings: NDArray[np.float64]
+    variance: NDArray[np.float64]
 
     def project(self, panel: Panel) -> NDArray[np.float64]:
         """Scores of a panel's people at the same sites: (n_samples, n_components) float64."""
@@ -64,12 +67,13 @@ def principal_axes(panel: Panel, n_components: int) -> Axes:
     n_people, n_sites = panel.n_samples, sites.size
     n_components = min(n_components, n_people - 1, n_sites)
     if n_components < 1:
-        return Axes(sites, mean, scale, np.zeros((n_sites, 0)))
+        return Axes(sites, mean, scale, np.zeros((n_sites, 0)), np.zeros(0))
     side = min(n_people, n_sites)
     chosen = (side - n_components, side - 1)
     if n_sites <= n_people:
         matrix = next(_standardised(panel, sites, mean, scale, whole=True))[1]
-        _, loadings = eigh(matrix.T @ matrix, subset_by_index=chosen)
+        gram = matrix.T @ matrix
+        values, loadings = eigh(gram, subset_by_index=chosen)
     else:
         gram = np.zeros((n_people, n_people))
         kind = np.float32 if n_people**2 * n_sites > _MANY_PRODUCTS else np.float64
@@ -82,7 +86,8 @@ def principal_axes(panel: Panel, n_components: int) -> Axes:
             loadings[part] = block.T @ vectors
     loadings = loadings[:, ::-1]
     largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(n_components)]
-    return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)))
+    shares = np.maximum(values[::-1], 0) / np.trace(gram)
+    return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)), shares)
 
 
 def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext) -> MetricResult:
@@ -132,7 +137,11 @@ def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext)
     series = {
         "real": _points(holdout, real),
         "synthetic": _points(cohort, scores),
-        "components": {"pc": np.arange(1, distances.size + 1), "wasserstein": distances},
+        "components": {
+            "pc": np.arange(1, distances.size + 1),
+            "wasserstein": distances,
+            "variance": axes.variance,
+        },
     }
     return MetricResult(measurements, series)
 

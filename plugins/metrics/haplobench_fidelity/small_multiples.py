@@ -1,135 +1,161 @@
-"""Small multiples: one panel per generator, of pictures as PNG."""
+"""Small multiples: one panel per generator, of points or of pictures as PNG."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from haplobench import CohortSeries
 from haplobench.report.style import FigureStyle
 
-# x, y and colours: (n,) float and (n,) str hex, or one hex colour for all.
+# x, y and the group of each point (or of all): (n,) float, (n,) float, (n,) str or one str.
 Layer = tuple[NDArray[np.floating], NDArray[np.floating], Sequence[str] | str]
 Domain = tuple[float, float]
 # Panels side by side, and their size.
-_COLUMNS = 4
-_SIDE = 150
-# More would double the size of the file for little: SVG writers embed an image twice.
-_SCALE = 1.5
-_RADIUS = 1.6
+_COLUMNS = 5
+SIDE = 130
 
 
 def scatter(
     panels: Mapping[str, Sequence[Layer]],
+    colours: Mapping[str, str],
     *,
     titles: tuple[str, str],
     domains: tuple[Domain, Domain],
-    legend: Mapping[str, str] | None = None,
+    legend: Sequence[str] = (),
     diagonal: bool = False,
 ) -> alt.TopLevelMixin:
-    """Points drawn into one transparent PNG per panel, on axes that all share.
+    """Points on axes that all panels share.
 
-    `panels` are layers by title, the first one lowest; `titles` and `domains` are those of x and
-    y; `legend` maps labels to hex colours.
+    `panels` are layers by title, the first one lowest; `colours` those of the points' groups, of
+    which `legend` names some; `titles` and `domains` are those of x and y.
     """
-    urls = {title: _draw(layers, domains) for title, layers in panels.items()}
-    return facets(urls, titles=titles, domains=domains, legend=legend, diagonal=diagonal)
+    depth = max(map(len, panels.values()))
+    rows = [
+        {
+            "panel": title,
+            "layer": at,
+            "group": group,
+            "x": float(f"{x:.4g}"),
+            "y": float(f"{y:.4g}"),
+        }
+        for title, layers in panels.items()
+        for at, (xs, ys, groups) in enumerate(layers)
+        for x, y, group in zip(
+            xs, ys, [groups] * len(xs) if isinstance(groups, str) else groups, strict=True
+        )
+    ]
+    shown = alt.Legend(values=list(legend), symbolType="circle") if legend else None
+    colour = alt.Color(
+        "group:N",
+        title=None,
+        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
+        legend=shown,
+    )
+    x, y = _axes(titles, domains, grid=True)
+    points = [
+        alt.Chart()
+        .transform_filter(f"datum.layer == {at}")
+        .mark_point(filled=True, size=9, opacity=1)
+        .encode(x=x, y=y, color=colour)
+        for at in range(depth)
+    ]
+    return _facets(rows, list(panels), points, x, y, domains, diagonal)
 
 
-def facets(
+def _pictures(
     urls: Mapping[str, str],
     *,
     titles: tuple[str, str],
     domains: tuple[Domain, Domain],
-    legend: Mapping[str, str] | None = None,
-    diagonal: bool = False,
-    grid: bool = True,
 ) -> alt.TopLevelMixin:
-    """Images (data URIs by panel title) as small multiples under shared axes."""
-    (left, right), (low, high) = domains
-    labels = list(legend) if legend else [""]
-    rows = [
-        {"panel": title, "url": url, "x": left, "y": low, "x2": right, "y2": high}
-        for title, url in urls.items()
-    ]
-    # Invisible points carry the legend (in the first panel) and the axes (in all).
-    corners = [
-        {"panel": row["panel"], "x": left, "y": low, "label": label, "kind": "point"}
-        for i, row in enumerate(rows)
-        for label in (labels if i == 0 else labels[:1])
-    ]
-    x = alt.X("x:Q", title=titles[0], scale=alt.Scale(domain=[left, right], nice=False))
-    y = alt.Y("y:Q", title=titles[1], scale=alt.Scale(domain=[low, high], nice=False))
-    x, y = x.axis(tickCount=4, grid=grid), y.axis(tickCount=4, grid=grid)
-    # All layers share one data set, or facets could not split them.
-    data = alt.InlineData(values=[*(row | {"kind": "image"} for row in rows), *corners])
-    points = (
-        alt.Chart()
-        .transform_filter("datum.kind == 'point'")
-        .mark_point(opacity=0, filled=True)
-        .encode(x=x, y=y)
-    )
-    if legend:
-        points = points.encode(
-            color=alt.Color(
-                "label:N",
-                title=None,
-                scale=alt.Scale(domain=labels, range=list(legend.values())),
-                legend=alt.Legend(symbolOpacity=1, symbolType="circle"),
-            )
-        )
+    """Images (data URIs by panel title) as small multiples under shared axes, with a diagonal."""
+    rows = [{"panel": title, "layer": 0, "url": url} for title, url in urls.items()]
     images = (
         alt.Chart()
-        .transform_filter("datum.kind == 'image'")
-        .mark_image(width=_SIDE, height=_SIDE)
-        .encode(x=alt.value(_SIDE / 2), y=alt.value(_SIDE / 2), url="url:N")
+        .transform_filter("datum.layer == 0")
+        .mark_image(width=SIDE, height=SIDE, aria=False)
+        .encode(x=alt.value(SIDE / 2), y=alt.value(SIDE / 2), url="url:N")
     )
-    layers = [images, points]
-    if diagonal:
-        rule = alt.Chart().transform_filter("datum.kind == 'image'").mark_rule(strokeDash=[3, 3])
-        layers.insert(0, rule.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"))
+    x, y = _axes(titles, domains, grid=False)
+    return _facets(rows, list(urls), [images], x, y, domains, diagonal=True)
+
+
+def _axes(
+    titles: tuple[str, str], domains: tuple[Domain, Domain], *, grid: bool
+) -> tuple[alt.X, alt.Y]:
+    (x, y), (across, up) = titles, domains
+    axis = alt.Axis(tickCount=3, grid=grid)
+    return (
+        alt.X("x:Q", title=x, scale=alt.Scale(domain=across, nice=False), axis=axis),
+        alt.Y("y:Q", title=y, scale=alt.Scale(domain=up, nice=False), axis=axis),
+    )
+
+
+def _facets(
+    rows: Sequence[Mapping[str, Any]],
+    panels: Sequence[str],
+    layers: Sequence[alt.Chart],
+    x: alt.X,
+    y: alt.Y,
+    domains: tuple[Domain, Domain],
+    diagonal: bool,
+) -> alt.TopLevelMixin:
+    """Layers on one data set, or facets could not split them, over the corners of the axes."""
+    (left, right), (low, high) = domains
+    corners = [
+        {"panel": title, "layer": -1, "x": left, "y": low, "x2": right, "y2": high}
+        for title in panels
+    ]
+    # Without the diagonal the rule is there for the axes alone.
+    rule = alt.Chart().transform_filter("datum.layer == -1")
+    rule = rule.mark_rule(strokeDash=[3, 3], opacity=1 if diagonal else 0, aria=False)
+    layers = [rule.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"), *layers]
     chart: alt.TopLevelMixin = (
-        alt.layer(*layers, data=data)
-        .properties(width=_SIDE, height=_SIDE)
-        .facet(alt.Facet("panel:N", title=None, sort=list(urls)), columns=_COLUMNS)
+        alt.layer(*layers, data=alt.InlineData(values=[*corners, *rows]))
+        .properties(width=SIDE, height=SIDE)
+        .facet(alt.Facet("panel:N", title=None, sort=list(panels)), columns=_COLUMNS)
     )
     return chart
 
 
-def png(image: Image.Image) -> str:
-    """An image as a PNG data URI."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def densities(
+    cells: Mapping[str, NDArray[Any]],
+    style: FigureStyle,
+    *,
+    titles: tuple[str, str],
+    domain: Domain,
+    counted: str,
+) -> alt.TopLevelMixin:
+    """Counts of cells (y, x) by panel title, on the same axis across and up, as pictures.
+
+    By logarithm, the more the less transparent, so that they suit a dark page, too. `counted` is
+    what is counted, for the numbers beside the chart.
+    """
+    urls, lines = {}, [f"generator,{titles[0]},{titles[1]},{counted}".lower()]
+    for label, table in cells.items():
+        urls[label] = _density(table, style.colour(label))
+        width = (domain[1] - domain[0]) / len(table)
+        for y, x in np.argwhere(table):
+            middle = (f"{domain[0] + (at + 0.5) * width:.4g}" for at in (x, y))
+            lines.append(",".join([label, *middle, str(int(table[y, x]))]))
+    chart = _pictures(urls, titles=titles, domains=(domain, domain))
+    return chart.properties(usermeta={"csv": "\n".join(lines)})
 
 
-def _draw(layers: Sequence[Layer], domains: tuple[Domain, Domain]) -> str:
-    side = round(_SIDE * _SCALE)
-    # A palette keeps the file small; index 0 is transparent.
-    image = Image.new("P", (side, side), 0)
-    palette: dict[str, int] = {}
-    draw = ImageDraw.Draw(image)
-    radius = _RADIUS * _SCALE
-    (left, right), (low, high) = domains
-    for xs, ys, colours in layers:
-        each = [colours] * len(xs) if isinstance(colours, str) else colours
-        across = (np.asarray(xs, float) - left) / (right - left) * side
-        up = (1 - (np.asarray(ys, float) - low) / (high - low)) * side
-        for x, y, colour in zip(across, up, each, strict=True):
-            index = palette.setdefault(colour, len(palette) + 1)
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=index)
-    numbers = [0, 0, 0]
-    for colour in palette:
-        numbers += [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    image.putpalette(numbers)
-    image.info["transparency"] = 0
-    return png(image)
+def _density(cells: NDArray[Any], colour: str) -> str:
+    strength = np.log1p(cells) / max(np.log1p(cells.max()), 1e-9)
+    pixels = np.zeros((*cells.shape, 4))
+    pixels[..., :3] = rgb(colour)
+    pixels[..., 3] = np.where(cells > 0, 255 * (0.3 + 0.7 * strength), 0)
+    return picture_uri(np.flipud(pixels).round().astype(np.uint8).repeat(4, 0).repeat(4, 1))
 
 
 def first_draws(
@@ -145,8 +171,10 @@ def first_draws(
 
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
     """A PNG data URI of (height, width, 4) RGBA pixels, cut to 32 colours: charts hold many."""
-    image = Image.fromarray(pixels, "RGBA")
-    return png(image.quantize(32, method=Image.Quantize.FASTOCTREE))
+    image = Image.fromarray(pixels, "RGBA").quantize(32, method=Image.Quantize.FASTOCTREE)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def rgb(colour: str) -> NDArray[np.float64]:

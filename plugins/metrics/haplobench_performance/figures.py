@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from haplobench import CohortSeries
+from haplobench.report.style import TICKS
 
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
@@ -38,7 +39,7 @@ def draw_time(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Chart 
         return None
     labels = style.sorted([str(row["generator"]) for row in rows])
     scale = alt.Scale(type="log")
-    axis = alt.Axis(format="~g", tickCount=5)
+    axis = alt.Axis(labelExpr=TICKS, tickCount=4)
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame(rows))
         .mark_point(filled=True, opacity=0.85)
@@ -72,7 +73,7 @@ def draw_throughput(
         "rate:Q",
         title="alleles per second",
         scale=alt.Scale(type="log"),
-        axis=alt.Axis(format="~s", tickCount=6),
+        axis=alt.Axis(labelExpr=TICKS, tickCount=4),
     )
     y = alt.Y("generator:N", sort=labels, title=None)
     color = alt.Color("generator:N", scale=style.scale(labels), legend=None)
@@ -80,9 +81,10 @@ def draw_throughput(
     return alt.layer(
         alt.Chart(frame).mark_point(filled=True, opacity=0.5).encode(x=x, y=y, color=color),
         middle.mark_tick(thickness=2.5, size=_ROW * 0.8).encode(x=x, y=y, color=color),
-        middle.mark_text(align="left", dx=8, dy=-1).encode(
-            x=x, y=y, text=alt.Text("rate:Q", format=".2~s")
-        ),
+        # To the right of the plot, where no point lies.
+        middle.transform_calculate(said="replace(format(datum.rate, '.2~s'), /([kMG])/, ' $1')")
+        .mark_text(align="left", dx=6)
+        .encode(x=alt.value(style.width), y=y, text="said:N"),
     ).properties(width=style.width, height=_ROW * len(labels) + 4)
 
 

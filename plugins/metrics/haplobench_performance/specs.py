@@ -64,7 +64,8 @@ THROUGHPUT = MetricSpec(
         FigureSpec(
             "throughput",
             "Sampling throughput",
-            "Alleles sampled per wall second (log scale), a point per seed and draw.",
+            "Alleles sampled per wall second (log scale), a point per seed and draw; at the right, "
+            "the median.",
             "haplobench_performance.figures:draw_throughput",
         ),
     ),
@@ -173,7 +174,7 @@ RANKS = MetricSpec(
         FigureSpec(
             "step-time",
             "Time of a training step",
-            "Seconds of all training steps by part, a bar per rank.",
+            "Seconds of all training steps by part, a bar per rank (first seed).",
             "haplobench_performance.figures:draw_steps",
         ),
     ),

@@ -11,16 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from haplobench import CohortSeries
+from haplobench.report.style import TICKS
 
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
 
 # Points of a curve; columns of small multiples, of which the fullest are taken.
 _POINTS, _SHARES = 40, 60
-_COLUMNS = (4, 5, 3)
+_COLUMNS = (5, 4)
+_WIDTH, _HEIGHT = 130, 100
 _FALSE_DISCOVERIES = 0.05
 # Of ROC curves: the lowest rate shown.
 _LOWEST = 1e-3
+_ROC = 220
 _TICKS = [0.001, 0.01, 0.1, 1]
 
 
@@ -96,7 +99,6 @@ def draw_kinship(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fac
         lambda cohort: cohort.tables["real"]["kinship"],
         "kinship",
         logarithmic=False,
-        format_=".2~f",
     )
 
 
@@ -108,7 +110,6 @@ def _cumulative(
     title: str,
     *,
     logarithmic: bool,
-    format_: str = ",.0f",
 ) -> alt.FacetChart | None:
     """Empirical distribution functions: each generator's, over that of held-out people.
 
@@ -150,9 +151,9 @@ def _cumulative(
     scale = alt.Scale(type="log" if logarithmic else "linear", nice=False)
     if logarithmic:
         decades = 10.0 ** np.arange(np.ceil(np.log10(grid[0])), np.log10(grid[-1]))
-        axis = alt.Axis(values=decades.tolist(), format=",.3~r")
+        axis = alt.Axis(values=decades.tolist(), labelExpr=TICKS)
     else:
-        axis = alt.Axis(tickCount=4, format=format_)
+        axis = alt.Axis(tickCount=2, labelExpr=TICKS)
     x = alt.X("x:Q", title=title, scale=scale, axis=axis)
     y = alt.Y("share:Q", title="cumulative share", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart()
@@ -166,7 +167,7 @@ def _cumulative(
         ),
         data=pd.DataFrame(rows),
     )
-    return _by_generator(layers, labels, style)
+    return _by_generator(layers, labels)
 
 
 def draw_leak_list(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
@@ -217,16 +218,12 @@ def draw_leak_list(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.F
         .encode(x=x, y=y, color=colour),
         data=pd.DataFrame(rows),
     )
-    return _by_generator(layers, labels, style)
+    return _by_generator(layers, labels)
 
 
-def _by_generator(
-    layers: alt.LayerChart | alt.FacetChart, labels: Sequence[str], style: FigureStyle
-) -> alt.FacetChart:
+def _by_generator(layers: alt.LayerChart | alt.FacetChart, labels: Sequence[str]) -> alt.FacetChart:
     """Small multiples of layers on one table, in as full rows as can be."""
-    chart: alt.FacetChart = layers.properties(
-        width=style.width // 2, height=style.height // 2
-    ).facet(
+    chart: alt.FacetChart = layers.properties(width=_WIDTH, height=_HEIGHT).facet(
         facet=alt.Facet("generator:N", sort=labels, title=None),
         columns=min(_COLUMNS, key=lambda n: -len(labels) % n),
     )
@@ -257,7 +254,7 @@ def draw_roc(
         )
     ]
     scale = alt.Scale(type="log", domain=[_LOWEST, 1], nice=False, clamp=True)
-    axis = alt.Axis(values=_TICKS, format="~g")
+    axis = alt.Axis(values=_TICKS, labelExpr=TICKS)
     x = alt.X("false:Q", title="false positive rate", scale=scale, axis=axis)
     y = alt.Y("true:Q", title="true positive rate", scale=scale, axis=axis)
     grey = style.colour(style.floor[0])
@@ -279,4 +276,4 @@ def draw_roc(
         band = pd.DataFrame({"false": false[above], "low": low, "high": high})
         area = alt.Chart(band).mark_area(color=grey, opacity=0.3)
         layers.insert(0, area.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
-    return alt.layer(*layers).properties(width=style.width, height=style.width)
+    return alt.layer(*layers).properties(width=_ROC, height=_ROC)

@@ -36,11 +36,13 @@ def draw_effects(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fac
     ]
     x = alt.X("real:Q", title="Effect in held-out people", scale=scale, axis=alt.Axis(tickCount=3))
     y = alt.Y("synthetic:Q", title="Effect in the cohort", scale=scale, axis=alt.Axis(tickCount=3))
-    line = alt.Chart().transform_filter("isValid(datum.end)").mark_rule(strokeDash=[3, 3])
+    line = (
+        alt.Chart().transform_filter("isValid(datum.end)").mark_rule(strokeDash=[3, 3], aria=False)
+    )
     points = (
         alt.Chart()
         .transform_filter("!isValid(datum.end)")
-        .mark_point(size=8, filled=True, opacity=0.6, aria=False)
+        .mark_point(size=8, filled=True, opacity=0.6)
         .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
     )
     data = alt.Data(values=[*corners, *rows])  # type: ignore[no-untyped-call]

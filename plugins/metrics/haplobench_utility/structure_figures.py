@@ -9,11 +9,11 @@ import altair as alt
 import numpy as np
 
 from haplobench import CohortSeries
-from haplobench.report.style import FLOOR_COLOUR, FigureStyle
+from haplobench.report.style import FLOOR_COLOUR, PALETTE, TICKS, FigureStyle
 
 _CELL = 24
-_COLUMNS = 4
-_WIDE, _SIDE, _TALL, _POINTS = 320, 150, 90, 160
+_COLUMNS = 5
+_WIDE, _SIDE, _TALL, _POINTS = 230, 130, 90, 160
 
 
 def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
@@ -45,14 +45,13 @@ def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.F
         x=alt.X("called:N", title="Called", sort=names, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("truth:N", title="Held-out people", sort=names),
     )
-    tiles = base.mark_rect().encode(
-        color=alt.Color(
-            "percent:Q",
-            title="Percent",
-            scale=alt.Scale(domain=[0, 100], scheme="blues"),
+    # Opacity, so that few are faint on a dark page, too; the number says the rest.
+    tiles = base.mark_rect(color=PALETTE[0]).encode(
+        opacity=alt.Opacity(
+            "percent:Q", scale=alt.Scale(domain=[0, 100], range=[0, 1]), legend=None
         )
     )
-    text = base.mark_text(fontSize=9).encode(
+    text = base.mark_text(fontSize=9, aria=False).encode(
         text=alt.Text("percent:Q", format=".0f"),
         color=alt.condition(alt.datum.percent > 55, alt.value("white"), alt.value("black")),
     )
@@ -86,6 +85,7 @@ def draw_scan(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetC
         return None
     base = alt.Chart().properties(width=_WIDE, height=_TALL)
     x = alt.X("x:Q", title="Position (Mb)", scale=alt.Scale(zero=False, nice=False))
+    x = x.axis(tickCount=6)
     y = alt.Y("y:Q", title="H12")
     real = (
         base.transform_filter(alt.datum.kind == "real")
@@ -99,7 +99,7 @@ def draw_scan(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetC
     )
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
     return alt.layer(real, own, data=data).facet(
-        facet=alt.Facet("cohort:N", sort=labels, title=None), columns=2
+        facet=alt.Facet("cohort:N", sort=labels, title=None), columns=3
     )
 
 
@@ -124,7 +124,7 @@ def draw_sizes(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Facet
     base = alt.Chart().properties(width=_SIDE, height=_TALL)
     x = alt.X("x:Q", title="Generations ago", scale=alt.Scale(type="log", nice=False))
     y = alt.Y("y:Q", title="Effective size", scale=alt.Scale(type="log"))
-    x, y = x.axis(format="~s", tickCount=4), y.axis(format="~s", tickCount=4)
+    x, y = x.axis(labelExpr=TICKS, tickCount=3), y.axis(labelExpr=TICKS, tickCount=3)
     own = (
         base.transform_filter(alt.datum.kind == "synthetic")
         .mark_line(point=True)

@@ -209,6 +209,8 @@ def draw_board(
     """The chart of distances, one row per generator; None where nothing is ranked."""
     import altair as alt
 
+    from haplobench.report.style import TICKS
+
     if not board.rows:
         return None
     rows = [
@@ -229,7 +231,10 @@ def draw_board(
     scale = alt.Scale(type="log", nice=False)
     title = "Times the floor’s distance from the ideal"
     lines = base.mark_rule(opacity=0.6).encode(
-        x=alt.X("low:Q", scale=scale, title=title, axis=alt.Axis(format="~r")), x2="high:Q"
+        x=alt.X(
+            "low:Q", scale=scale, title=title, axis=alt.Axis(labelExpr=TICKS, labelOverlap="greedy")
+        ),
+        x2="high:Q",
     )
     points = [
         base.transform_filter(alt.datum.leak == leak)

@@ -51,7 +51,7 @@
     hide();
     const dialog = chart.closest("dialog");
     (dialog || document.body).append(tip);
-    tip.textContent = point.text;
+    tip.textContent = point.text.split("\n").map((line) => line.replace(/: (.*)$/, (all, value) => `: ${names.get(value) || value}`)).join("\n");
     tip.style.borderLeftColor = colourOf(point.mark);
     tip.hidden = false;
     const at = new DOMPoint(point.x, point.y).matrixTransform(svg.getScreenCTM());
@@ -110,40 +110,6 @@
     if (event.target.classList && event.target.classList.contains("chart")) hide();
   });
 
-  // Generators: hidden or shown, and lit while pointed at, in all figures of a dataset.
-  const apply = (section) => {
-    for (const button of section.querySelectorAll(".series button[data-series]")) {
-      const off = button.getAttribute("aria-pressed") === "false";
-      for (const mark of section.querySelectorAll(`.chart [data-s="${button.dataset.series}"]`)) mark.classList.toggle("off", off);
-    }
-  };
-  const light = (section, series) => {
-    section.classList.toggle("dim", series !== null);
-    for (const mark of section.querySelectorAll(".chart .lit")) mark.classList.remove("lit");
-    if (series !== null) for (const mark of section.querySelectorAll(`.chart [data-s="${series}"]`)) mark.classList.add("lit");
-  };
-  for (const bar of document.querySelectorAll(".series")) {
-    const section = bar.closest("section");
-    const buttons = [...bar.querySelectorAll("button[data-series]")];
-    bar.hidden = false;
-    for (const button of buttons) {
-      const on = () => light(section, button.dataset.series);
-      const off = () => light(section, null);
-      for (const name of ["pointerenter", "focus"]) button.addEventListener(name, on);
-      for (const name of ["pointerleave", "blur"]) button.addEventListener(name, off);
-      button.addEventListener("click", () => {
-        button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") === "false"));
-        apply(section);
-      });
-    }
-    for (const button of bar.querySelectorAll("button[data-all]")) {
-      button.addEventListener("click", () => {
-        for (const other of buttons) other.setAttribute("aria-pressed", button.dataset.all);
-        apply(section);
-      });
-    }
-  }
-
   // Enlarged: the figure moves into a dialog, where it can be zoomed and moved.
   const dialog = document.getElementById("large");
   if (dialog) {
@@ -167,7 +133,6 @@
     const move = (dx, dy) => look([view[0] + dx, view[1] + dy, view[2], view[3]]);
     const point = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svgOf().getScreenCTM().inverse());
     for (const button of document.querySelectorAll("button.enlarge")) {
-      button.hidden = false;
       button.addEventListener("click", () => {
         home = button.closest("figure").querySelector(".holder");
         chart = home.querySelector(".chart");
@@ -213,11 +178,11 @@
     const packed = chart.dataset.packed;
     if (!packed) return;
     delete chart.dataset.packed;
-    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    const text = await unpacked(packed);
     const svg = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
     chart.replaceChildren(document.importNode(svg, true));
-    apply(chart.closest("section"));
+    chart.removeAttribute("style");
+    applyTools(chart.closest("section"));
   };
   const waiting = [...document.querySelectorAll(".chart[data-packed]")];
   const seen = new IntersectionObserver((entries) => {

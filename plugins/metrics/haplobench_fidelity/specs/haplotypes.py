@@ -76,8 +76,8 @@ K_MERS = MetricSpec(
             "k-mer-spectrum",
             "k-mer spectrum at variants",
             "k-mers that overlap a variant, by their frequency in held-out (x) and in synthetic "
-            "haplotypes (y); stronger cells hold more k-mers, the lowest row and column those "
-            "absent from one side.",
+            "haplotypes (y; first seed, first draw); stronger cells hold more k-mers, the lowest "
+            "row and column those absent from one side.",
             "haplobench_fidelity.figures:draw_kmer_spectrum",
         ),
     ),
@@ -293,9 +293,10 @@ PCA = MetricSpec(
         FigureSpec(
             "pca",
             "Principal components",
-            "First two principal components of the training people: held-out people (first panel) "
-            "and the people of each cohort, coloured by superpopulation or population where they "
-            "are labelled; in grey beneath, the held-out people.",
+            "First two principal components of the training people, with the share of variance "
+            "that each explains: held-out people (first panel) and the people of each cohort "
+            "(first seed, first draw) by superpopulation or population, and unlabelled ones; in "
+            "grey beneath, the held-out people.",
             "haplobench_fidelity.figures:draw_components",
         ),
     ),
@@ -439,15 +440,15 @@ HAPLOTYPE_STATISTICS = MetricSpec(
         FigureSpec(
             "pairwise-differences",
             "Pairwise differences",
-            "Distribution of differences per kb between two haplotypes of a cohort; the grey area "
-            "is the held-out people, the grey line the floor.",
+            "Distribution of differences per kb between two haplotypes of a cohort (first seed, "
+            "first draw); the grey area is the held-out people, the grey line the floor.",
             "haplobench_fidelity.figures:draw_pairwise",
         ),
         FigureSpec(
             "haplotype-homozygosity",
             "Haplotype homozygosity H12",
-            "H12 of each window, held-out (x) against synthetic (y); windows on the diagonal "
-            "agree.",
+            "H12 of each window, held-out (x) against synthetic (y; first seed, first draw); "
+            "windows on the diagonal agree.",
             "haplobench_fidelity.figures:draw_homozygosity",
         ),
     ),

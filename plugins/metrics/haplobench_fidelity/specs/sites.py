@@ -386,7 +386,8 @@ MATRIX = MetricSpec(
             "heat-map",
             "LD of neighbouring sites",
             "r² of adjacent sites in the middle of the region: held-out people above the "
-            "diagonal, synthetic (first seed, first draw) below. A faithful cohort mirrors the "
+            "diagonal, synthetic (first seed, first draw) below; beneath, the positions of the "
+            "first and the last site. A faithful cohort mirrors the "
             "real half; squares along the diagonal are windows drawn independently.",
             "haplobench_fidelity.figures:draw_heat_map",
         ),

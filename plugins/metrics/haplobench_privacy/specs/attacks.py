@@ -33,11 +33,11 @@ class LikelihoodParams(MembershipParams):
     max_r2: float = Field(default=0.1, gt=0, le=1)
 
 
-def roc_figure(name: str) -> FigureSpec:
+def roc_figure(name: str, kind: str) -> FigureSpec:
     """The figure of an attack's ROC, which the metric leaves as the table `roc`."""
     return FigureSpec(
         f"{name}-roc",
-        "ROC of the attack",
+        f"ROC of the attack by {kind}",
         "True against false positive rate, both on a log scale, the mean over seeds; grey: the "
         "range over held-out people taken as the synthetic cohort. Only what is above the grey "
         "band on the left, where few people are accused wrongly, is a working attack.",
@@ -92,7 +92,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     sites="all",
     cohort="train",
     citations=("chen2020", "delong1988", "carlini2022"),
-    figures=(roc_figure("distance"),),
+    figures=(roc_figure("distance", "distance"),),
     submetrics=(
         *common(
             "distance",
@@ -139,7 +139,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     sites="all",
     cohort="train",
     citations=("homer2008", "sankararaman2009", "delong1988", "obuchowski1997"),
-    figures=(roc_figure("likelihood"),),
+    figures=(roc_figure("likelihood", "allele frequencies"),),
     submetrics=(
         *common(
             "frequencies",
@@ -201,7 +201,7 @@ MEMBERSHIP_SHADOW = MetricSpec(
     cohort="train",
     shadows=True,
     citations=("carlini2022", "delong1988"),
-    figures=(roc_figure("shadow"),),
+    figures=(roc_figure("shadow", "shadow models"),),
     submetrics=(
         *common(
             "shadows",

@@ -38,7 +38,7 @@ RARE_ALLELES = MetricSpec(
     sites="all",
     cohort="train",
     citations=("shringarpure2015", "delong1988"),
-    figures=(roc_figure("rare-alleles"),),
+    figures=(roc_figure("rare-alleles", "pairs of rare alleles"),),
     submetrics=(
         info(
             "auc",
@@ -114,7 +114,7 @@ MEMBERSHIP_DENSITY = MetricSpec(
     sites="all",
     cohort="train",
     citations=("breugel2023", "hayes2019", "delong1988"),
-    figures=(roc_figure("density"),),
+    figures=(roc_figure("density", "local density"),),
     submetrics=(
         *common(
             "density",
