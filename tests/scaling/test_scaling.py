@@ -19,7 +19,7 @@ from haplobench.cli.main import app
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.curves import Curve, fit_model, require_curves, scaling_curves
-from haplobench.scaling.text import print_curves, render_csv, rows_of
+from haplobench.scaling.text import print_curves, render_csv, rows_of, warnings
 
 # Of one rank: serial seconds, seconds per haplotype; of all-reduce: per call and byte.
 SERIAL, RATE, ALPHA, BETA = 2.0, 0.01, 1e-4, 1e-9
@@ -110,13 +110,60 @@ def test_projections_follow_the_law_and_their_error_is_told(tmp_path: Path, mode
     assert found.error == pytest.approx(0.0, abs=1e-6)
 
 
+def slower(made: CellCost, times: float) -> CellCost:
+    """A cell whose training took so many times as long, and so much processor time."""
+    ranks = [{**rank, "cpu": times * rank["cpu"]} for rank in made.fit["ranks"]]
+    fit = {**made.fit, "wall": times * made.fit["wall"], "ranks": ranks}
+    return CellCost(**{**vars(made), "fit": fit})
+
+
 def test_a_projection_that_is_off_says_by_how_much(tmp_path: Path) -> None:
-    slow = cost(4)
-    late = {**slow.fit, "wall": 2 * slow.fit["wall"]}
-    worse = CellCost(**{**vars(slow), "fit": late})
-    found = curve(write(tmp_path, [cost(1), cost(2), worse]))
+    found = curve(write(tmp_path, [cost(1), cost(2), slower(cost(4), 2)]))
     # One measured all-reduce can't tell latency from bandwidth: hence the tolerance.
     assert found.error == pytest.approx(-0.5, abs=0.02)
+    # It doesn't hold, so nothing rests on it.
+    assert (found.holds, found.projected) == (False, ())
+    assert any("doesn't hold" in text for text in warnings(found))
+
+
+def test_ranks_without_a_whole_core_are_warned_of_and_not_fitted_to(tmp_path: Path) -> None:
+    made = cost(4)
+    for rank in made.fit["ranks"]:
+        rank["cpu"] = 0.9 * (made.fit["wall"] - waited(4))
+    write(tmp_path, [*(cost(p) for p in (1, 2)), made])
+    found = curve(tmp_path)
+    assert [point.ranks for point in found.sound] == [1, 2]
+    assert found.points[-1].core == pytest.approx(0.9)
+    assert [point.ranks for point in found.projected] == [4, 8, 16]
+    (said,) = warnings(found)
+    assert "less than 95% of a core at 4 (at 4: 90%)" in said
+    assert "2 had that" in found.no_error
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_curves([found], console)
+    assert "warning: ranks had less than 95% of a core" in console.export_text()
+    # Waiting for others is no lack of a core, and a GPU's ranks need none.
+    for rank in made.fit["ranks"]:
+        rank["cpu"] = made.fit["wall"] - waited(4)
+    assert curve(write(tmp_path / "waits", [cost(1), made])).points[-1].core == 1
+    for rank in made.fit["ranks"]:
+        rank |= {"cpu": 0.1, "gpu_utilisation": 0.9}
+    assert curve(write(tmp_path / "gpu", [cost(1), made])).points[-1].core == 1
+
+
+def test_figures_have_bars_over_draws_and_name_what_ran(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
+    from haplobench.results.table import load_run
+    from haplobench.scaling.figures import draw_scaling
+
+    costs = []
+    for ranks in (1, 2, 4):
+        costs += [slower(cost(ranks, seed), times) for seed, times in ((1, 1.0), (2, 1.5))]
+    figures = {f.name: f for f in draw_scaling(load_run(write(tmp_path, costs)))}
+    assert figures["speed-up"].title == "Speed-up by ranks: vae"
+    # A bar per measured size in training; sampling took the same each time.
+    assert figures["speed-up"].svg.count('class="mark-rule role-mark') == 1
+    assert "bars from the least to the greatest" in figures["speed-up"].caption
+    assert not re.search(r">\d+m<|e[+-]\d", " ".join(re.findall(r">[^<]+<", figures["rates"].svg)))
 
 
 def test_speedup_and_efficiency_of_both_kinds_of_scaling(tmp_path: Path) -> None:
@@ -142,8 +189,7 @@ def on(folder: Path, cores: int, executor: str = "local") -> Path:
 
 def test_more_ranks_than_cores_are_shown_but_not_fitted_to(tmp_path: Path) -> None:
     slow = cost(8)
-    crowded = CellCost(**{**vars(slow), "fit": {**slow.fit, "wall": 10 * slow.fit["wall"]}})
-    write(tmp_path, [*(cost(p) for p in (1, 2, 4)), crowded])
+    write(tmp_path, [*(cost(p) for p in (1, 2, 4)), slower(slow, 10)])
     assert curve(tmp_path).error == pytest.approx(-0.9, abs=0.02)
     found = curve(on(tmp_path, 4))
     assert [found.oversubscribed(point) for point in found.points] == [False] * 3 + [True]
@@ -181,9 +227,9 @@ def test_oversubscribed_ranks_tell_of_the_computing(tmp_path: Path) -> None:
         busy = (SERIAL + RATE * 4000 / ranks) * (1.25 if ranks == 4 else 1)
         for rank in made.fit["ranks"]:
             rank["cpu"] = busy
-        costs.append(CellCost(**{**vars(made), "fit": {**made.fit, "wall": 100.0 * ranks}}))
+        wall = busy + waited(ranks) if ranks < 4 else 400.0
+        costs.append(CellCost(**{**vars(made), "fit": {**made.fit, "wall": wall}}))
     write(tmp_path, costs)
-    assert curve(tmp_path).computing_error is None
     found = curve(on(tmp_path, 2))
     assert found.error is None
     assert found.computing_error == pytest.approx(1 / 1.25 - 1)

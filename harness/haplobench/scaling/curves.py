@@ -227,6 +227,9 @@ class Point:
         Processor seconds of a rank, mean over ranks.
     imbalance : float
         Processor seconds of the busiest rank over the mean, less 1.
+    core : float
+        Share of a core that a rank had while it didn't wait for others, mean over ranks; 1 on a
+        GPU.
     peak_rss : float
         Bytes of the largest rank, at its peak.
     peak_gpu_memory : float or None
@@ -249,6 +252,7 @@ class Point:
     parts: Mapping[str, float] = field(default_factory=dict)
     cpu: float = 0.0
     imbalance: float = 0.0
+    core: float = 1.0
     peak_rss: float = 0.0
     peak_gpu_memory: float | None = None
     gpu_utilisation: float | None = None
@@ -300,11 +304,19 @@ def _point(costs: Sequence[CellCost], stage: Stage) -> Point:
         parts=parts if metered else {},
         cpu=middle(lambda work: fmean(rank["cpu"] for rank in work["ranks"])),
         imbalance=middle(lambda work: imbalance(rank["cpu"] for rank in work["ranks"])),
+        core=1.0 if gpu or used else middle(_core),
         peak_rss=middle(lambda work: max(rank["peak_rss"] for rank in work["ranks"])),
         peak_gpu_memory=median(gpu) if gpu else None,
         gpu_utilisation=fmean(used) if used else None,
         n_sites=int(costs[0].draws[0]["n_sites"]) if costs[0].draws else 0,
     )
+
+
+def _core(work: Mapping[str, Any]) -> float:
+    """See `Point.core`."""
+    own = float(work["wall"]) - max(_step(work, "all_reduce"), _talk(work, "seconds"))
+    busy = fmean(rank["cpu"] for rank in work["ranks"])
+    return min(1.0, busy / own) if own > 0 else 1.0
 
 
 def imbalance(values: Iterable[float]) -> float:
@@ -336,6 +348,10 @@ def _reduced(work: Mapping[str, Any], name: str) -> float:
 
 _FURTHER = 8
 _FEWEST = 3
+CORE = 0.95
+"""Share of a core that a rank must have had while it didn't wait for others."""
+HOLDS = 0.2
+"""Greatest error at the largest world size, left out of the fit, of a curve to project from."""
 
 
 @dataclass(frozen=True)
@@ -356,7 +372,7 @@ class Curve:
     model : TimeModel or None
         Fitted to the points that had a core for each thread; None where none had.
     projected : tuple of Projected
-        At larger world sizes.
+        At larger world sizes; empty where the curve doesn't hold (see `HOLDS`).
     error : float or None
         See `left_out_error`.
     """
@@ -395,8 +411,13 @@ class Curve:
         return point.amount * per_haplotype / point.seconds if per_haplotype else None
 
     def oversubscribed(self, point: Point | Projected) -> bool:
-        """Whether it was measured with more ranks than the machine has cores for."""
-        return isinstance(point, Point) and self.room is not None and point.ranks > self.room
+        """Whether ranks shared cores: more than there are, or less than `CORE` of one each."""
+        return isinstance(point, Point) and not _sound(point, self.room)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may be projected from, as far as can be told."""
+        return self.error is None or abs(self.error) <= HOLDS
 
     @property
     def sound(self) -> tuple[Point, ...]:
@@ -418,8 +439,17 @@ class Curve:
         sizes = [point.ranks for point in self.sound]
         if len(sizes) == len(self.points):
             return f"takes {_FEWEST} world sizes, measured were {len(sizes)}"
+        if any(point.core < CORE for point in self.points):
+            return (
+                f"takes {_FEWEST} world sizes of {CORE:.0%} of a core each, {len(sizes)} had that"
+            )
         cores = f"{self.room} rank" + ("s" if self.room != 1 else "")
         return f"takes {_FEWEST} world sizes of a core for each thread, here is room for {cores}"
+
+
+def _sound(point: Point, room: int | None) -> bool:
+    """Whether each rank had a core for each of its threads."""
+    return (room is None or point.ranks <= room) and point.core >= CORE
 
 
 def scaling_curves(
@@ -440,8 +470,10 @@ def scaling_curves(
             points = points_of(cells, stage)
             if len(points) < 2 or any(not point.seconds for point in points):
                 continue
-            sound = [point for point in points if room is None or point.ranks <= room]
+            sound = [point for point in points if _sound(point, room)]
             weak = cells[0].mode == "weak"
+            error = left_out_error(sound, weak)
+            holds = bool(sound) and (error is None or abs(error) <= HOLDS)
             curves.append(
                 Curve(
                     dataset,
@@ -451,8 +483,8 @@ def scaling_curves(
                     tuple(points),
                     room,
                     fit_model(sound) if sound else None,
-                    tuple(project(sound, _ahead(sound, ranks), weak)) if sound else (),
-                    left_out_error(sound, weak),
+                    tuple(project(sound, _ahead(sound, ranks), weak)) if holds else (),
+                    error,
                 )
             )
     return curves

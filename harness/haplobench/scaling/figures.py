@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haplobench.distributed.training import PARTS
 from haplobench.report.figures import Figure, figure_style, render_chart, slug
+from haplobench.report.style import TICKS
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, load_run
@@ -24,10 +25,11 @@ from haplobench.scaling.curves import (
 )
 from haplobench.scaling.losses import TOLERANCE, Trained, differences, same_trainings
 from haplobench.scaling.profiles import draw_profiles, draw_use, profiles_of
+from haplobench.scaling.text import warnings
+from haplobench.units import counted
 
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
-
 
 WIDTH, HEIGHT = 270, 190
 _COLUMNS = 2
@@ -35,6 +37,7 @@ _IDEAL = "ideal"
 _KINDS = {"measured": (1, 0), "projected": (6, 4), _IDEAL: (1, 3)}
 _GREY = "#808891"
 _EDGE = 7  # px
+_WORDS: dict[str, Any] = {"labelExpr": TICKS}
 _CROSS = "M-.9,-.9L.9,.9M.9,-.9L-.9,.9"
 
 Chart = Any
@@ -43,24 +46,17 @@ Value = Callable[[Curve, Point | Projected], float | None]
 
 @dataclass(frozen=True)
 class Panel:
-    """What a panel shows.
+    """What a panel shows: `title` above it, `axis` that of the vertical axis.
 
-    Attributes
-    ----------
-    title, axis : str
-        Above it, and of the vertical axis.
-    log : int
-        Base of a logarithmic vertical axis; 0: a linear one from 0.
-    format : str
-        Of the vertical axis's labels.
-    top : bool
-        Whether the word `projected` stands at the top, where lines rise.
+    `log` is the base of a logarithmic axis (0: a linear one from 0), `format` that of its labels
+    (empty: in words, see `haplobench.report.style.TICKS`); `top`: whether the word `projected`
+    stands at the top, where lines rise.
     """
 
     title: str
     axis: str
     log: int = 0
-    format: str = "~s"
+    format: str = ""
     top: bool = False
 
 
@@ -89,7 +85,7 @@ def draw_lines(
     if ideal is not None:
         rows += [
             {"generator": _IDEAL, "line": _IDEAL, "kind": _IDEAL, "mark": "none", "ranks": ranks,
-             "value": ideal(ranks)}
+             "value": ideal(ranks), "low": 0.0, "high": 0.0}
             for ranks in ticks
         ]  # fmt: skip
     base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
@@ -105,7 +101,7 @@ def draw_lines(
         if panel.log
         else alt.Scale(zero=True)
     )
-    axis = alt.Axis(format=panel.format, tickCount=5)
+    axis = alt.Axis(tickCount=5, **({"format": panel.format} if panel.format else _WORDS))
     y = alt.Y("value:Q", title=panel.axis, scale=scale, axis=axis)
     colours = [*(colour for colour, _ in labels.values()), _GREY]
     shapes = [*(shape for _, shape in labels.values()), "circle"]
@@ -114,10 +110,7 @@ def draw_lines(
         "generator:N", scale=alt.Scale(domain=domain, range=colours), title=None, legend=legend
     )
     shape = alt.Shape(
-        "generator:N",
-        scale=alt.Scale(domain=domain, range=shapes),
-        title=None,
-        legend=legend,
+        "generator:N", scale=alt.Scale(domain=domain, range=shapes), title=None, legend=legend
     )
     dash = alt.StrokeDash(
         "kind:N",
@@ -138,6 +131,10 @@ def draw_lines(
         .mark_point(shape=_CROSS, filled=False, opacity=1, size=44, strokeWidth=2)
         .encode(x=x, y=y, color=colour),
     ]
+    if any(row["low"] != row["high"] for row in rows):
+        low = alt.Y("low:Q", title=panel.axis, scale=scale, axis=axis)
+        bars = base.transform_filter("datum.low != datum.high").mark_rule(opacity=0.7, aria=False)
+        layers.append(bars.encode(x=x, y=low, y2="high:Q", color=colour))
     if ahead:
         layers += _region(min(ahead), max(ticks), _EDGE if panel.top else HEIGHT - _EDGE)
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=panel.title)
@@ -194,6 +191,9 @@ def _rows(curve: Curve, value: Value) -> list[dict[str, Any]]:
 def _row(
     curve: Curve, point: Point | Projected, value: Value, kind: str, mark: str
 ) -> dict[str, Any]:
+    ends = [value(curve, point)] * 2
+    if isinstance(point, Point) and kind == "measured":  # over seeds and draws
+        ends = [value(curve, replace(point, seconds=end)) for end in (point.low, point.high)]
     return {
         "generator": curve.generator,
         "line": f"{curve.generator} {curve.mode} {kind}",
@@ -201,6 +201,8 @@ def _row(
         "mark": mark,
         "ranks": point.ranks,
         "value": value(curve, point),
+        "low": ends[0],
+        "high": ends[1],
     }
 
 
@@ -276,7 +278,7 @@ def draw_memory(points: Sequence[MemoryPoint], style: FigureStyle) -> Chart | No
     import altair as alt
 
     rows = [
-        {"line": f"{point.generator}, {_plural(point.ranks)}", "batch": point.batch,
+        {"line": f"{point.generator}, {counted(point.ranks, 'rank')}", "batch": point.batch,
          "peak": peak / _MIB, "kind": kind}
         for point in points
         for kind, peak in (("memory", point.peak), ("GPU memory", point.gpu))
@@ -321,7 +323,11 @@ def _differences(rows: list[dict[str, object]], lines: list[str], title: str) ->
         "far:Q",
         title="Relative difference",
         scale=alt.Scale(type="log", domain=[_LEAST, 10 * TOLERANCE], clamp=True),
-        axis=alt.Axis(format=".0e", values=[1e-9, 1e-7, 1e-5, 1e-3]),
+        axis=alt.Axis(
+            values=[1e-9, 1e-7, 1e-5, 1e-3],
+            labelExpr="'10' + {'-9': '⁻⁹', '-7': '⁻⁷', '-5': '⁻⁵', '-3': '⁻³'}"
+            "[round(log(datum.value) / log(10))]",
+        ),
     )
     return alt.layer(
         *_overlaid(rows, y, lines),
@@ -355,10 +361,6 @@ def _overlaid(rows: list[dict[str, object]], y: Chart, lines: list[str]) -> list
 def _ranks(curve: Curve, i: int) -> str:
     point = curve.points[i]
     return f"{point.ranks}{'*' if curve.oversubscribed(point) else ''}"
-
-
-def _plural(ranks: int) -> str:
-    return f"{ranks} rank{'s' if ranks > 1 else ''}"
 
 
 _MODES = ("strong", "weak")
@@ -408,11 +410,11 @@ def draw_rates(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
         title = f"An epoch, {mode} scaling"
         # Weak scaling at its best is level.
         log = 10 if mode == "strong" else 0
-        epochs = Panel(title, "Seconds per epoch", log=log, format=".2~g")
+        epochs = Panel(title, "Seconds per epoch", log=log)
         panels.append(draw_lines(_of(curves, "training", mode), _epoch, epochs, labels))
         for stage in STAGES:
             name, axis = titles[stage]
-            panel = Panel(f"{name}, {mode} scaling", axis, log=10, format=".2~s", top=True)
+            panel = Panel(f"{name}, {mode} scaling", axis, log=10, top=True)
             panels.append(draw_lines(_of(curves, stage, mode), Curve.throughput, panel, labels))
     return grid(panels)
 
@@ -450,8 +452,9 @@ def _sent(curve: Curve, point: Point | Projected) -> float | None:
 
 METRIC = "scaling"
 _PROJECTED = (
-    "Filled: measured, median over seeds{crossed}. Hollow and dashed: projected, from measured "
-    "computing and an α-β model of the all-reduce{error}."
+    "Filled: measured, median over seeds and draws, bars from the least to the greatest"
+    "{crossed}. Hollow and dashed: projected, from measured computing and an α-β model of the "
+    "all-reduce{error}.{warned}"
 )
 _PROFILED = "ten training steps, and ten batches sampled, by torch.profiler"
 _TEXTS = {
@@ -531,6 +534,7 @@ def draw_scaling(
             "utilisation": draw_use(profiles),
         }
         said = _said(here)
+        names = ", ".join(sorted({cost.name for cost in own}))
         for name, chart in charts.items():
             if chart is None:
                 continue
@@ -540,7 +544,7 @@ def draw_scaling(
                     dataset=dataset,
                     metric=METRIC,
                     name=name,
-                    title=title,
+                    title=f"{title}: {names}" if names else title,
                     caption=caption.format(**said),
                     svg=render_chart(chart, style),
                     file=f"{slug(dataset)}/{METRIC}-{name}",
@@ -569,8 +573,13 @@ def _said(curves: Sequence[Curve]) -> dict[str, str]:
     crowded = any(curve.oversubscribed(point) for curve in curves for point in curve.points)
     return {
         "error": _errors(curves),
-        "crossed": " (crosses: with more ranks than cores, not fitted to)" if crowded else "",
-        "starred": "; starred: more ranks than cores" if crowded else "",
+        "crossed": " (crosses: ranks that shared cores, not fitted to)" if crowded else "",
+        "starred": "; starred: ranks that shared cores" if crowded else "",
+        "warned": "".join(
+            f" {curve.generator}, {curve.stage}: {text}."
+            for curve in curves
+            for text in warnings(curve)
+        ),
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from haplobench.distributed.training import PARTS
-from haplobench.scaling.curves import Curve, MemoryPoint, Point, Projected
+from haplobench.scaling.curves import CORE, HOLDS, Curve, MemoryPoint, Point, Projected
 from haplobench.scaling.losses import TOLERANCE, Trained
 from haplobench.units import format_size
 
@@ -63,6 +63,7 @@ def _measured(point: Point) -> dict[str, Any]:
         **{f"share_{name}": point.shares.get(name) for name in PARTS},
         "cpu_utilisation": point.cpu / point.seconds,
         "gpu_utilisation": point.gpu_utilisation,
+        "core_share": point.core,
         "imbalance": point.imbalance,
         "peak_rss": point.peak_rss,
         "peak_gpu_memory": point.peak_gpu_memory,
@@ -132,6 +133,8 @@ def print_curves(curves: Sequence[Curve], console: Console) -> None:
         for row in rows:
             table.add_row(*_cells(row, training, wide, on_gpu), style=_style(row))
         console.print(table)
+        for warning in warnings(curve):
+            console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
         console.print(_said(curve), style="dim", highlight=False, soft_wrap=True)
         console.print()
         if any(row.get("seconds_per_step") for row in rows):
@@ -227,7 +230,7 @@ def _cells(row: dict[str, Any], training: bool, wide: bool, on_gpu: bool) -> lis
     rate = row["haplotypes_per_second" if training else "alleles_per_second"]
     cells = [
         f"{row['ranks']}{'*' if row['oversubscribed'] else ''}",
-        _time(row["seconds"]),
+        _time(row["seconds"]) + (_range(row) if wide and measured else ""),
         f"{row['speedup']:.2f}×",
         f"{row['efficiency']:.0%}",
     ]
@@ -244,6 +247,13 @@ def _cells(row: dict[str, Any], training: bool, wide: bool, on_gpu: bool) -> lis
     cells.append(f"{row['cpu_utilisation']:.0%}")
     gpu = row["gpu_utilisation"]
     return [*cells, "–" if gpu is None else f"{gpu:.0%}"] if on_gpu else cells
+
+
+def _range(row: dict[str, Any]) -> str:
+    """Least and greatest time over seeds and draws."""
+    if row["n"] < 2:
+        return ""
+    return f" ({row['seconds_low']:.3g}–{row['seconds_high']:.3g})"
 
 
 def _steps(generator: str, rows: Sequence[dict[str, Any]]) -> Table:
@@ -283,12 +293,33 @@ def _time(seconds: float | None) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < _ROUND_UP else f"{seconds:.3g} s"
 
 
+def warnings(curve: Curve) -> list[str]:
+    """What speaks against reading a curve as one of scaling."""
+    starved = [point for point in curve.points if point.core < CORE]
+    found = []
+    if starved:
+        least = min(starved, key=lambda point: point.core)
+        sizes = ", ".join(str(point.ranks) for point in starved)
+        found.append(
+            f"ranks had less than {CORE:.0%} of a core at {sizes} (at {least.ranks}: "
+            f"{least.core:.0%}): the machine wasn't quiet; nothing is projected from that"
+        )
+    if not curve.holds:
+        found.append(
+            f"the curve doesn't hold: without the largest world size it is off by "
+            f"{curve.error:+.0%} there, over {HOLDS:.0%}; nothing is projected"
+        )
+    return found
+
+
 def _said(curve: Curve) -> str:
     """What the projection rests on."""
     model = curve.model
     parts = []
     if any(curve.oversubscribed(point) for point in curve.points):
-        parts.append(f"* more ranks than the machine has room for ({curve.room}): not fitted to")
+        room = "" if curve.room is None else f" ({curve.room})"
+        parts.append(f"* more ranks than the machine has cores for{room}, or less than {CORE:.0%} "
+                     "of one each: not fitted to")  # fmt: skip
     if model is not None:
         base = curve.sound[0]
         whole = model.computing(base.amount, base.ranks)
