@@ -185,7 +185,7 @@ def test_what_is_too_little_or_too_much_is_said(strangers: Panel) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "1kg_p3_chr1_11.70-11.84Mb.vcf.gz",
+        pytest.param("1kg_p3_chr1_11.70-11.84Mb.vcf.gz", marks=pytest.mark.slow),
         "1kg_p3_chr4_93.1-94.7Mb_EUR297_AFR268.vcf.gz",
     ],
 )

@@ -54,7 +54,7 @@ def test_is_what_the_source_gives(data_dir: Path, ctx: RunContext, name: str) ->
     )
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", ["chr20-eur", pytest.param("chr1-all", marks=pytest.mark.slow)])
 def test_script_writes_the_same_bytes(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -46,7 +46,9 @@ def curve(found: dict[str, Any], case: str) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("case", ["plain", "in one piece"])
-@pytest.mark.parametrize("world", ["alone", "two", "four", "horovod"])
+@pytest.mark.parametrize(
+    "world", ["alone", "two", pytest.param("four", marks=pytest.mark.slow), "horovod"]
+)
 def test_loss_and_parameters_do_not_depend_on_the_ranks(
     alone: dict[str, Any], request: pytest.FixtureRequest, world: str, case: str
 ) -> None:
@@ -77,7 +79,9 @@ def test_torch_and_horovod_have_the_same_loss_curve(
     np.testing.assert_allclose(curve(horovod, "plain"), curve(two, "plain"), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("world", ["alone", "two", "four", "horovod"])
+@pytest.mark.parametrize(
+    "world", ["alone", "two", pytest.param("four", marks=pytest.mark.slow), "horovod"]
+)
 def test_collectives(request: pytest.FixtureRequest, world: str) -> None:
     found = request.getfixturevalue(world)
     size = found["size"]
