@@ -197,13 +197,7 @@ class Panel:
     @cached_property
     def allele_counts(self) -> NDArray[np.int64]:
         """Copies of the alternate allele and haplotypes called: (2, n_sites) int64."""
-        counts = np.zeros((2, self.n_sites), np.int64)
-        for _, block in self.haplotype_blocks():
-            for start in range(0, block.shape[0], 255):  # as many as a byte counts, the fast way
-                rows = block[start : start + 255]
-                counts[0] += (rows == 1).sum(axis=0, dtype=np.uint8)
-                counts[1] += (rows >= 0).sum(axis=0, dtype=np.uint8)
-        return counts
+        return count_alleles(self.haplotypes)
 
     @cached_property
     def frequencies(self) -> NDArray[np.float64]:
@@ -443,6 +437,16 @@ class Panel:
             raise PanelError(f"{source}: not a saved panel: {error}") from None
         panel.__dict__["digest"] = digest
         return panel
+
+
+def count_alleles(haplotypes: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Copies of the alternate allele and haplotypes called: (2, n_sites) int64."""
+    counts = np.zeros((2, haplotypes.shape[1]), np.int64)
+    for start in range(0, haplotypes.shape[0], 255):  # as many as a byte counts, the fast way
+        rows = haplotypes[start : start + 255]
+        counts[0] += (rows == 1).sum(axis=0, dtype=np.uint8)
+        counts[1] += (rows >= 0).sum(axis=0, dtype=np.uint8)
+    return counts
 
 
 def columns_of(matrix: NDArray[np.int8], index: NDArray[Any]) -> NDArray[np.int8]:

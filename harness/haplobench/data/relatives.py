@@ -50,6 +50,7 @@ _MOST_CHANCE = 0.5
 # More pairs a person than any pedigree has.
 _MOST_PAIRS = 10
 _FALSE_PAIRS = 0.05
+_CACHED_WORDS = 1 << 15
 
 Pairs = NDArray[np.int64]
 
@@ -223,6 +224,7 @@ class _Halves:
             for part in (sites[: sites.size // 2], sites[sites.size // 2 :])
         ]
         self.dosages = [genotypes(part) for part in self.parts]
+        self.complete = not any(part.has_missing for part in self.parts)
         self.bits: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
         if self.phased:
             self.bits = [
@@ -422,7 +424,9 @@ class _Search:
     def _haplotype_rates(self, pairs: Pairs) -> NDArray[np.float64]:
         """Mismatches per site of the two most alike haplotypes, on whole and halves: (3, n)."""
         rates = np.ones((3, pairs.shape[0]))
-        step = max(1, (1 << 22) // sum(bits.shape[2] for bits, _ in self.one.bits))
+        # As many as stay in the cache.
+        step = max(1, _CACHED_WORDS // max(1, sum(bits.shape[2] for bits, _ in self.one.bits)))
+        complete = self.one.complete and self.other.complete
         for low in range(0, pairs.shape[0], step):
             part = slice(low, low + step)
             i, j = pairs[part, 0], pairs[part, 1]
@@ -431,9 +435,13 @@ class _Search:
             for at, (mine, theirs) in enumerate(zip(self.one.bits, self.other.bits, strict=True)):
                 for a in range(2):
                     for b in range(2):
-                        known = mine[1][i, a] & theirs[1][j, b]
-                        unequal = (mine[0][i, a] ^ theirs[0][j, b]) & known
-                        called[at, :, a, b] = np.bitwise_count(known).sum(axis=1)
+                        unequal = mine[0][i, a] ^ theirs[0][j, b]
+                        if complete:
+                            called[at, :, a, b] = self.one.parts[at].n_sites
+                        else:
+                            known = mine[1][i, a] & theirs[1][j, b]
+                            unequal &= known
+                            called[at, :, a, b] = np.bitwise_count(known).sum(axis=1)
                         differ[at, :, a, b] = np.bitwise_count(unequal).sum(axis=1)
             for at, (unequal, known) in enumerate(
                 ((differ.sum(axis=0), called.sum(axis=0)), *zip(differ, called, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
+from haplobench.data.panel import count_alleles
 from haplobench_fidelity.cohorts import basis, measured
 from haplobench_fidelity.specs.sites import (
     ALLELE_FREQUENCY,
@@ -145,6 +146,8 @@ def counts_by_label(panel: Panel, labels: NDArray[np.str_]) -> dict[str, Counts]
     `labels` is (n_samples,) str. Reads the haplotypes in blocks.
     """
     rows = np.repeat(labels, panel.ploidy)
+    if labels.size and (labels == labels[0]).all():
+        return {str(labels[0]): panel.allele_counts}
     found: dict[str, Counts] = {}
     for start, block in panel.haplotype_blocks():
         block_labels = rows[start : start + block.shape[0]]
@@ -152,8 +155,7 @@ def counts_by_label(panel: Panel, labels: NDArray[np.str_]) -> dict[str, Counts]
             mine = block_labels == label
             chosen = block if mine.all() else block[mine]
             counts = found.setdefault(label, np.zeros((2, panel.n_sites), np.int64))
-            counts[0] += (chosen == 1).sum(axis=0, dtype=np.int64)
-            counts[1] += (chosen >= 0).sum(axis=0, dtype=np.int64)
+            counts += count_alleles(chosen)
     return found
 
 
@@ -253,18 +255,28 @@ def projected_spectrum(counts: Counts, size: int) -> tuple[Spectrum, int]:
     called alleles is left out. Returns ((size // 2 + 1,) float64, number of sites used).
     Hypergeometric projection: Marth et al. 2004; Gutenkunst et al. 2009.
     """
-    from scipy.stats import hypergeom
+    from scipy.special import gammaln
 
     enough = counts[1] >= size
     pairs, weights = np.unique(counts[:, enough], axis=1, return_counts=True)
     unfolded = np.zeros(size + 1)
     copies = np.arange(size + 1)
+    factorials = gammaln(np.arange(int(counts[1].max(initial=0)) + 2) + 1.0)
+
+    def choose(n: Counts, k: Counts) -> Spectrum:
+        """Logarithms of n over k; -inf where that is 0."""
+        inside = (k >= 0) & (k <= n)
+        few = np.where(inside, k, 0)
+        return np.where(inside, factorials[n] - factorials[few] - factorials[n - few], -np.inf)
+
     for start in range(0, weights.size, _CHUNK):
         alternate, called = pairs[:, start : start + _CHUNK]
         if (called == size).all():
             chance = (alternate[:, None] == copies).astype(np.float64)
         else:
-            chance = hypergeom.pmf(copies, called[:, None], alternate[:, None], size)
+            drawn = choose(alternate[:, None], copies)
+            drawn += choose((called - alternate)[:, None], size - copies)
+            chance = np.exp(drawn - choose(called, np.full_like(called, size))[:, None])
         unfolded += weights[start : start + _CHUNK] @ chance
     folded = np.zeros(size // 2 + 1)
     np.add.at(folded, np.minimum(copies, size - copies), unfolded)
