@@ -13,6 +13,7 @@ import pytest
 
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
+from haplobench.testing import check_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -123,3 +124,41 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     shown = next(text for text in ran if "my-chain-smoothed" in text)
     assert "li-stephens" in shown
     assert "floor" in shown
+
+
+def test_the_torch_of_the_tutorial_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    draw, save = (text for language, _, text in blocks("tutorial.md") if "torch." in text)
+    saved, loaded = save.splitlines()
+    body = "\n".join(f"        {line}" for line in draw.splitlines())
+    (tmp_path / "torch_by_tutorial.py").write_text(
+        "import numpy as np\n"
+        "import safetensors.torch\n"
+        "import torch\n"
+        "\n\n"
+        "class Fitted:\n"
+        "    n_latents = 4\n\n"
+        "    def __init__(self, decoder):\n        self.decoder = decoder\n\n"
+        f"    def sample(self, request, ctx):\n{body}\n        return request.batches(draw)\n\n"
+        f"    def save(self, directory):\n        {saved}\n\n\n"
+        "class Decoder:\n"
+        "    def fit(self, train, params, ctx):\n"
+        '        torch.manual_seed(ctx.seed_for("fit"))\n'
+        "        return Fitted(torch.nn.Linear(4, train.n_sites))\n\n"
+        "    def load(self, directory, ctx):\n"
+        '        shape = safetensors.torch.load_file(directory / "decoder.safetensors")["bias"]\n'
+        "        decoder = torch.nn.Linear(4, len(shape))\n"
+        f"        {loaded}\n"
+        "        return Fitted(decoder)\n"
+    )
+    (tmp_path / "described_by_tutorial.py").write_text(
+        "from haplobench import GeneratorSpec, hookimpl\n\n\n"
+        "@hookimpl\n"
+        "def haplobench_generators():\n"
+        '    return [GeneratorSpec("by-tutorial", "1", "torch_by_tutorial:Decoder", "Noise.")]\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    passed = check_generator("by-tutorial", registry=load_registry(["described_by_tutorial"]))
+    assert passed

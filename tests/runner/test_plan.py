@@ -11,7 +11,7 @@ from haplobench.runner.plan import plan_cells
 from haplobench.suite.load import load_suite
 
 
-def test_floor_first_then_controls_then_quick_ones_seed_after_seed(
+def test_floor_first_then_controls_then_long_ones_seed_after_seed(
     toys: Any, suite_text: str
 ) -> None:
     suite = load_suite(
@@ -32,8 +32,8 @@ def test_floor_first_then_controls_then_quick_ones_seed_after_seed(
         "toy/conditional/seed1",
     ]
     known = {"toy/frequency/seed2": 60.0, "toy/elsewhere/seed2": 5.0}
-    quick = [cell.name for cell in plan_cells(suite, known) if cell.seed == 2]
-    assert quick[1:] == ["toy/conditional/seed2", "toy/elsewhere/seed2", "toy/frequency/seed2"]
+    long = [cell.name for cell in plan_cells(suite, known) if cell.seed == 2]
+    assert long[1:] == ["toy/conditional/seed2", "toy/frequency/seed2", "toy/elsewhere/seed2"]
 
 
 def test_cell_ids_say_what_was_asked(toys: Any, suite_text: str) -> None:

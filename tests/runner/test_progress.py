@@ -10,7 +10,13 @@ import pytest
 from rich.console import Console
 
 from haplobench.plugin.hooks import StageEvent
-from haplobench.runner.progress import Estimate, LineReporter, LiveReporter, reporter_for
+from haplobench.runner.progress import (
+    Estimate,
+    LineReporter,
+    LiveReporter,
+    reporter_for,
+    stage_line,
+)
 
 
 def test_what_remains_is_estimated_from_what_is_known() -> None:
@@ -19,7 +25,35 @@ def test_what_remains_is_estimated_from_what_is_known() -> None:
     known = Estimate({"a": 10.0, "b": None, "c": 20.0})
     assert known.remaining() == pytest.approx(45.0)
     known.end("c")
-    assert known.remaining() == pytest.approx(20.0)
+    assert known.remaining() == pytest.approx(25.0)
+
+
+def test_what_remains_is_told_by_what_is_most_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("haplobench.runner.progress.time.monotonic", lambda: clock[0])
+    cells = ["d/floor", "d/slow/seed1", "d/quick/seed1", "d/slow/seed2", "d/quick/seed2"]
+    estimate = Estimate(dict.fromkeys(cells), {"d/floor": 10})
+
+    def take(cell: str, seconds: float) -> None:
+        estimate.begin(cell)
+        clock[0] += seconds
+        estimate.end(cell)
+
+    take("d/floor", 30)  # ten cohorts: what a cohort takes says what others do
+    assert estimate.remaining() == pytest.approx(4 * 3)
+    take("d/slow/seed1", 300)
+    take("d/quick/seed1", 1)
+    # By the mean of what was done, 28 cells of very different length promised anything.
+    assert estimate.remaining() == pytest.approx(301)
+    estimate.begin("d/slow/seed2")
+    estimate.begin("d/quick/seed2")
+    clock[0] += 1
+    assert estimate.remaining() == pytest.approx(299)  # side by side, the longest isn't shared
+
+
+def test_a_line_says_what_of_a_stage_was_the_generators_own() -> None:
+    event = StageEvent("d/markov/seed1", "fit", "ok", 11.0, own=0.157)
+    assert stage_line(event) == "d/markov/seed1 fit 11s (the generator's own 0.2s)"
 
 
 def tell(reporter: Any) -> None:

@@ -353,6 +353,7 @@ def _checked(
     from rich.padding import Padding
 
     from haplobench import testing
+    from haplobench.testing.passed import note_passed
 
     checker: Any = getattr(testing, f"check_{kind}")
     failures: tuple[Failure, ...] = ()
@@ -374,6 +375,7 @@ def _checked(
     if failures:
         console.print(f"[red]{len(failures)} of {total} checks failed[/] in {took:.1f} s")
     else:
+        note_passed(kind, getattr(registry, kind)(name))
         console.print(f"[green]keeps its contract[/]: {total} checks in {took:.1f} s")
     return not failures
 

@@ -99,6 +99,7 @@ def run(
     from haplobench.runner.progress import reporter_for
     from haplobench.runner.run import run_suite
     from haplobench.suite.load import load_suite
+    from haplobench.testing.passed import unchecked
 
     registry = load_registry()
     for plugin in registry.broken:
@@ -115,6 +116,11 @@ def run(
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if value is not None]
     loaded = load_suite(suite, overrides + (settings or []), registry, only=only or [])
+    ready = [("generator", entry.name) for entry in loaded.generators if not entry.missing]
+    ready += [("metric", entry.name) for entry in loaded.metrics if not entry.missing]
+    ready += [("dataset", entry.name) for entry in loaded.datasets]
+    for line in unchecked(registry, dict.fromkeys(ready)):
+        echo(f"warning: {line}", err=True)
     reporter = reporter_for(make_console(markup=True))
     outcome = run_suite(loaded, registry, out, jobs=jobs, fresh=not resume, reporter=reporter)
     report_on(outcome.run_folder, make_console(), write=report)

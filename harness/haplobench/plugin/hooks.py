@@ -19,7 +19,9 @@ class StageEvent:
     """A stage of a cell that ended: handed to observers.
 
     `cell` is the cell's readable name, `stage` prepare, fit, sample or measure, `status`
-    ok, cached, failed, timeout, memory or skipped, `wall` seconds.
+    ok, cached, failed, timeout, memory or skipped, `wall` seconds of its process. `own`, of fit and
+    sample: seconds of these in which the generator was at work, as tables have it; the others go
+    into starting Python, loading libraries and reading the panel.
     """
 
     cell: str
@@ -27,6 +29,7 @@ class StageEvent:
     status: str
     wall: float
     message: str = ""
+    own: float | None = None
 
 
 class Hooks:

@@ -259,6 +259,12 @@ class GivenPanels:
                 cells.append(Cell(dataset, part, suite.seeds[0], sample))
         return cells
 
+    def n_cohorts(self, cell: Cell) -> int:
+        """The floor's draws, some of a cohort's people at a time, or one."""
+        if cell.generator is None:
+            return self.suite.floor.draws
+        return min(_SUBSAMPLES, self.suite.floor.draws) if cell.role == "subsample" else 1
+
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
         """Store the panels and the cohorts as stages."""
         _store(run, "prepare", dataset.key, self.panels.prepared.save)

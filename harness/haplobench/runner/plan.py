@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -77,8 +78,9 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
     """Cells in the order in which they are worth starting.
 
     The floor first, then controls, then generators; of those seed after seed, so that every
-    generator soon has a row; within a seed quick ones first, as far as `expected` (seconds by
-    cell name, from earlier runs) knows.
+    generator soon has a row; within a seed those first of which nothing is known, then the
+    longest by `expected` (seconds by cell name, from earlier runs), so that at the end none is left
+    to run alone.
     """
     expected = expected or {}
     cells = [Cell(dataset, None, 0, suite.sample) for dataset in suite.datasets]
@@ -90,8 +92,8 @@ def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> lis
             for turn, seed in enumerate(generator.seeds):
                 for entry in by_world_size(generator):
                     cell = Cell(dataset, entry, seed, suite.sample)
-                    seconds = expected.get(cell.name, 0.0)
-                    place[cell.name] = (_ROLES[cell.role], turn, seconds, at)
+                    seconds = expected.get(cell.name, math.inf)
+                    place[cell.name] = (_ROLES[cell.role], turn, -seconds, at)
                     cells.append(cell)
     return sorted(cells, key=lambda cell: place.get(cell.name, (0, 0, 0.0, 0)))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from haplobench.plugin.hooks import StageEvent
@@ -19,8 +21,14 @@ if TYPE_CHECKING:
 class ProgressReporter:
     """Told how a run goes, from several threads; says nothing. Others override what they show."""
 
-    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
-        """A run begins: its cells, each with the seconds expected of it, if that is known."""
+    def start(
+        self,
+        suite: str,
+        run_folder: Path,
+        cells: Mapping[str, float | None],
+        cohorts: Mapping[str, int] | None = None,
+    ) -> None:
+        """A run begins: its cells, see `Estimate`."""
 
     def message(self, text: str) -> None:
         """Something that the user should read, one line."""
@@ -41,15 +49,32 @@ class ProgressReporter:
         """The run ended, however it did."""
 
 
-class Estimate:
-    """Seconds that remain, from what was expected of each cell and what cells have taken."""
+_SEED = re.compile(r"/seed\d+")
 
-    def __init__(self, cells: Mapping[str, float | None]) -> None:
+
+class Estimate:
+    """Seconds that remain: of each cell left what it is expected to take, by what is most like it.
+
+    What it took in an earlier run; else what its generator took with another seed; else, by the
+    number of cohorts that are measured, the median of those cells that are done.
+
+    Parameters
+    ----------
+    cells : mapping
+        Cells, each with the seconds expected of it, if that is known.
+    cohorts : mapping
+        How many cohorts each of them measures; 1 where it isn't said.
+    """
+
+    def __init__(
+        self, cells: Mapping[str, float | None], cohorts: Mapping[str, int] | None = None
+    ) -> None:
         self.cells = frozenset(cells)
         self.open = dict(cells)
         self.total = len(cells)
+        self.cohorts = cohorts or {}
         self.began = time.monotonic()
-        self.taken: list[float] = []
+        self.taken = {cell: seconds for cell, seconds in cells.items() if seconds is not None}
         self.started: dict[str, float] = {}
 
     def begin(self, cell: str) -> None:
@@ -61,7 +86,7 @@ class Estimate:
         """A cell ended."""
         self.open.pop(cell, None)
         if cell in self.started:
-            self.taken.append(time.monotonic() - self.started.pop(cell))
+            self.taken[cell] = time.monotonic() - self.started.pop(cell)
 
     @property
     def elapsed(self) -> float:
@@ -70,16 +95,24 @@ class Estimate:
 
     def remaining(self) -> float | None:
         """Seconds to go; None while nothing is known."""
-        known = [seconds for seconds in self.open.values() if seconds is not None] + self.taken
-        if not known or not self.open:
+        if not self.taken or not self.open:
             return None if self.open else 0.0
-        mean = sum(known) / len(known)
-        now = time.monotonic()
-        work = sum(
-            max(0.0, (mean if seconds is None else seconds) - (now - self.started.get(cell, now)))
-            for cell, seconds in self.open.items()
-        )
-        return work / max(1, len(self.started))
+        alike: dict[str, list[float]] = {}
+        rates = []
+        for cell, seconds in self.taken.items():
+            alike.setdefault(_SEED.sub("", cell), []).append(seconds)
+            rates.append(seconds / self.cohorts.get(cell, 1))
+        rate, now = median(rates), time.monotonic()
+
+        def left(cell: str, seconds: float | None) -> float:
+            if seconds is None:
+                same = alike.get(_SEED.sub("", cell))
+                seconds = median(same) if same else rate * self.cohorts.get(cell, 1)
+            return max(0.0, seconds - (now - self.started.get(cell, now)))
+
+        work = [left(cell, seconds) for cell, seconds in self.open.items()]
+        # However many run side by side, the longest isn't shared.
+        return max(sum(work) / max(1, len(self.started)), *work)
 
 
 class LineReporter(ProgressReporter):
@@ -95,9 +128,15 @@ class LineReporter(ProgressReporter):
         with self.lock:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
+    def start(
+        self,
+        suite: str,
+        run_folder: Path,
+        cells: Mapping[str, float | None],
+        cohorts: Mapping[str, int] | None = None,
+    ) -> None:
         """Say where the run lies and how many cells it has."""
-        self.estimate = Estimate(cells)
+        self.estimate = Estimate(cells, cohorts)
         self._print(f"{suite}: {counted(len(cells), 'cell')}, results in {run_folder}")
 
     def message(self, text: str) -> None:
@@ -125,8 +164,14 @@ class LineReporter(ProgressReporter):
 
 
 def stage_line(event: StageEvent) -> str:
-    """`chr20-eur/markov/seed1 fit 0.8s`, with the status where it isn't ok."""
+    """`chr20-eur/markov/seed1 fit 0.8s`, with the status where it isn't ok.
+
+    A stage's process also starts Python, loads libraries and reads its panel: what of it is the
+    plugin's own, which tables show, is said beside it.
+    """
     seconds = "stored" if event.status == "cached" else format_duration(event.wall)
+    if event.own is not None:
+        seconds += f" (the generator's own {format_duration(event.own)})"
     line = f"{event.cell} {event.stage} {seconds}"
     if event.status not in ("ok", "cached"):
         line += f" {event.status.upper()}"
@@ -161,12 +206,18 @@ class LiveReporter(ProgressReporter):
         self.lines: dict[str, TaskID] = {}
         self.name_room = self.state_room = 40
 
-    def start(self, suite: str, run_folder: Path, cells: Mapping[str, float | None]) -> None:
+    def start(
+        self,
+        suite: str,
+        run_folder: Path,
+        cells: Mapping[str, float | None],
+        cohorts: Mapping[str, int] | None = None,
+    ) -> None:
         """Draw the bar."""
         from rich.markup import escape
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self.estimate = Estimate(cells)
+        self.estimate = Estimate(cells, cohorts)
         bar = 24 if self.console.width >= _WIDE else 10
         room = max(20, self.console.width - bar - _CLOCK)
         self.name_room = room * 9 // 20

@@ -91,6 +91,9 @@ class PanelSource(Protocol):
     def cells(self, expected: Mapping[str, float]) -> list[Cell]:
         """The cells in their order; `expected` seconds by name, from earlier runs."""
 
+    def n_cohorts(self, cell: Cell) -> int:
+        """How many cohorts a cell measures."""
+
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
         """Have a dataset prepared: its facts, or why there are none; UserError for the user's."""
 
@@ -262,7 +265,8 @@ class _Driver:
         prepared: dict[str, DatasetStage] = {}
         try:
             self.describe("running", {})
-            run.reporter.start(run.suite.name, run.folder.path, expected)
+            cohorts = {cell.name: self.source.n_cohorts(cell) for cell in cells}
+            run.reporter.start(run.suite.name, run.folder.path, expected, cohorts)
             run_all([partial(self.source.prepare, run, one) for one in datasets], slots, run.stop)
             prepared = {dataset.entry.label: dataset for dataset in datasets}
             self.describe("running", prepared)
@@ -420,6 +424,10 @@ class SuiteSource:
     def cells(self, expected: Mapping[str, float]) -> list[Cell]:
         """See `PanelSource`."""
         return plan_cells(self.suite, expected)
+
+    def n_cohorts(self, cell: Cell) -> int:
+        """The floor's draws, or those of a generator."""
+        return self.suite.floor.draws if cell.generator is None else cell.sample.draws
 
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
         """Prepare a dataset; what the user must mend is raised, what the plugin broke is kept."""

@@ -26,7 +26,7 @@ from haplobench.runner.record_log import Failure, RecordLog
 from haplobench.runner.store import StageStore, unstorable
 from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.entry import log_of_rank
-from haplobench.runner.worker.facts import STAGE_FILE, SampleFacts
+from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, SampleFacts
 from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, last_lines
 from haplobench.runner.worker.prepare import shadow_prepared
 from haplobench.suite.schema import Limits, Suite
@@ -67,9 +67,17 @@ class RunState:
     observe: Callable[[StageEvent], None]
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def event(self, cell: str, stage: str, status: str, wall: float, message: str = "") -> None:
-        """Tell reporter and observers of a stage that ended."""
-        event = StageEvent(cell, stage, status, wall, message)
+    def event(
+        self,
+        cell: str,
+        stage: str,
+        status: str,
+        wall: float,
+        message: str = "",
+        own: float | None = None,
+    ) -> None:
+        """Tell reporter and observers of a stage that ended, see `StageEvent`."""
+        event = StageEvent(cell, stage, status, wall, message, own)
         self.reporter.stage_finished(event)
         self.observe(event)
 
@@ -190,7 +198,7 @@ class StageWork(Generic[T]):
             elif outcome.ending == "ok":
                 told = self._publish(work / "output")
                 if not isinstance(told, str):
-                    run.event(self.cell, stage, "ok", outcome.wall)
+                    run.event(self.cell, stage, "ok", outcome.wall, own=_own(told))
                     return told
                 failure = Failure("failed", "OutputError", told, outcome.wall)
         run.event(self.cell, stage, failure.status, outcome.wall, failure.error)
@@ -226,6 +234,13 @@ class StageWork(Generic[T]):
             where = f"{error.filename}: " if error.filename else ""
             return f"what it left can't be stored: {where}{error.strerror or error}"
         return told
+
+
+def _own(facts: object) -> float | None:
+    """Seconds of a stage that are the generator's, as tables have them."""
+    if isinstance(facts, SampleFacts):
+        return sum(draw.wall for draw in facts.draws)
+    return facts.wall if isinstance(facts, FitFacts) else None
 
 
 def _verify_draws(folder: Path, facts: object) -> None:
