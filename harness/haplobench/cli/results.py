@@ -463,6 +463,29 @@ def _split(texts: list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for text in texts or () for part in text.split(",") if part.strip())
 
 
+def site(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Take suites, run folders or folders of runs (default: every run)."),
+    ] = None,
+    to: Annotated[Path, typer.Option("--to", help="Write the pages into this folder.")] = Path(
+        "site"
+    ),
+    title: Annotated[str, typer.Option("--title", help="Head the index so.")] = "haplobench runs",
+    out: RunsOption = RUNS,
+) -> None:
+    """Write a leaderboard of many runs: an index to sort, and each run's page; no server needed."""
+    from haplobench.history.reading import sources_of
+    from haplobench.report.site import write_site
+
+    records, _ = sources_of(sources or [], out)
+    with uncollected():
+        index, left_out = write_site([path.parent for path in records], to, title)
+    echo(index)
+    for line in left_out:
+        echo(f"warning: left out {line}", err=True)
+
+
 def scale(
     run: RunArgument,
     out: RunsOption = RUNS,

@@ -15,6 +15,7 @@ from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.leaderboard.texts import render_csv
 from haplobench.report.markdown import render_markdown
 from haplobench.report.model import Summary
+from haplobench.report.multiqc import render_multiqc
 from haplobench.report.paper import (
     Selection,
     render_bibtex,
@@ -178,6 +179,9 @@ def write_summary(
         tables.append(_write(folder / "leaderboard.csv", render_csv(boards)))
         if claim_rows(run):
             tables.append(_write(folder / "privacy-claims.csv", render_claims(summary)))
+    if "multiqc" in formats:
+        for name, text in render_multiqc(summary, boards).items():
+            tables.append(_write(folder / "multiqc" / name, text))
     if "md" in formats:
         text = render_markdown(summary, figures, problems, boards)
         markdown = _write(folder / "report.md", text)
