@@ -14,8 +14,11 @@ from report_fixture import HOSTILE, build_run
 
 from haplobench.errors import BenchError
 from haplobench.references import references
+from haplobench.report.figures import draw_figures, print_style
 from haplobench.report.latex import Grid, breakable, escape, pages, tables, wrap
+from haplobench.report.model import Summary
 from haplobench.report.paper import Bibliography, Selection, render_bibtex
+from haplobench.report.svg import size
 from haplobench.report.write import write_report
 from haplobench.units import parse_width
 
@@ -162,6 +165,15 @@ def test_a_selection_names_what_the_run_has(demo_run: Path, tmp_path: Path) -> N
     assert "replayed" in text
     assert "network" not in text
     assert "AF RMSE" not in text
+
+
+def test_small_multiples_have_no_more_columns_than_fit(demo: Summary) -> None:
+    wide, narrow = (
+        draw_figures(Selection((), ("ld-matrix",)).run(demo.run), print_style(demo.run, width))[0]
+        for width in (640, 320)
+    )
+    assert size(narrow[0].svg)[0] < 0.6 * size(wide[0].svg)[0]
+    assert size(narrow[0].svg)[1] > 1.5 * size(wide[0].svg)[1]
 
 
 def test_widths_of_paper() -> None:

@@ -78,9 +78,9 @@ def current_figures() -> dict[tuple[str, str], FigureInfo]:
     }
 
 
-def print_style(run: Run) -> FigureStyle:
-    """`figure_style` for a column of print."""
-    return replace(figure_style(run), legend="bottom")
+def print_style(run: Run, width: float) -> FigureStyle:
+    """`figure_style` for a column of print, of `width` pixels."""
+    return replace(figure_style(run), legend="bottom", columns=max(2, round(width / 160)))
 
 
 def draw_figures(
@@ -253,6 +253,8 @@ def _themed(chart: Any, style: FigureStyle, validate: bool) -> dict[str, Any]:
         altair.data_transformers.enable("default", max_rows=None),
     ):
         spec: dict[str, Any] = chart.to_dict(validate=validate)
+    if style.columns:
+        _cap_columns(spec, style.columns)
     return spec
 
 
@@ -267,6 +269,19 @@ def render_spec(spec: dict[str, Any], style: FigureStyle) -> str:
         scene = vl_convert.vega_to_scenegraph(vega, allowed_base_urls=[])
     table = (spec.get("usermeta") or {}).get("csv", "")
     return annotate(svg, scene.get("scenegraph", scene), style.order, table)
+
+
+def _cap_columns(spec: Any, most: int) -> None:
+    """Have no facets or concatenations of a Vega-Lite chart be more than so many in a row."""
+    if isinstance(spec, list):
+        for part in spec:
+            _cap_columns(part, most)
+    elif isinstance(spec, dict):
+        for key, part in spec.items():
+            if key not in ("data", "datasets", "config"):
+                _cap_columns(part, most)
+        if isinstance(spec.get("columns"), int):
+            spec["columns"] = min(spec["columns"], most)
 
 
 def read_series(run: Run, records: Iterable[Record]) -> tuple[list[CohortSeries], list[str]]:

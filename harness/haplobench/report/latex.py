@@ -141,19 +141,25 @@ Cell = tuple[Line, ...]
 
 
 def wrap(raw: str, limit: float, *, small: bool = False, bold: bool = False) -> Cell:
-    """A text broken into lines of at most so many points; long words break where they must."""
-    lines: list[str] = []
+    """A text broken into lines of at most so many points: at spaces, behind signs, or anywhere."""
+
+    def fits(text: str) -> bool:
+        return Line(text, small, bold).width <= limit
+
+    lines = [""]
     for word in _words(raw):
-        whole = f"{lines[-1]} {word}" if lines else word
-        if lines and Line(whole, small, bold).width <= limit:
-            lines[-1] = whole
-            continue
-        lines.append("")
-        for letter in word:
-            if lines[-1] and Line(lines[-1] + letter, small, bold).width > limit:
+        for at, part in enumerate(re.findall(r"[^-_/]*[-_/]+|[^-_/]+", word)):
+            space = " " if at == 0 and lines[-1] else ""
+            if fits(lines[-1] + space + part):
+                lines[-1] += space + part
+                continue
+            if lines[-1]:
                 lines.append("")
-            lines[-1] += letter
-    return tuple(Line(line, small, bold) for line in lines) or (Line("", small, bold),)
+            for letter in part:
+                if lines[-1] and not fits(lines[-1] + letter):
+                    lines.append("")
+                lines[-1] += letter
+    return tuple(Line(line, small, bold) for line in lines)
 
 
 # --- tables -----------------------------------------------------------------------------------
@@ -280,14 +286,15 @@ def tables(
     points = width_mm * POINTS
     cut = pages(grids, [wrap(note, 0.9 * points, small=True) for note in notes])
     raw = iter(notes)
+    full = sum(isinstance(page[0], Grid) for page in cut)
     for number, page in enumerate(cut, 1):
-        more = f" ({number} of {len(cut)})" if len(cut) > 1 else ""
+        more = f" ({number} of {full})" if full > 1 else ""
         texts += [
             r"\begin{table}[t]",
             rf"\newcommand{{\hbsmall}}{{\fontsize{{{_SMALL:g}}}{{{_SMALL * 1.2:.1f}}}\selectfont}}",
             rf"\newcommand{{\hbwidth}}{{{points:.2f}pt}}",
             r"\setlength{\belowcaptionskip}{4pt}\centering\sloppy",
-            rf"\caption{{{breakable(caption + more)}}}",
+            *([rf"\caption{{{breakable(caption + more)}}}"] if isinstance(page[0], Grid) else []),
             *([rf"\label{{{label}}}"] if number == 1 else []),
             rf"\fontsize{{{_SIZE:g}}}{{{_SIZE * 1.2:.1f}}}\selectfont",
             rf"\setlength{{\tabcolsep}}{{{_GAP:g}pt}}",

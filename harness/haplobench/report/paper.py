@@ -62,6 +62,15 @@ class Selection:
         rows = [cohort.label for cohort in view.others(dataset)]
         return [label for label in rows if not self.only or label in self.only]
 
+    def board(self, board: Leaderboard) -> Leaderboard:
+        """A leaderboard's lines of these rows, in the places that they have in the whole run."""
+        rows = tuple(
+            row
+            for row in board.rows
+            if not self.only or row.role == FLOOR or row.label in self.only
+        )
+        return replace(board, rows=rows)
+
     def run(self, run: Run) -> Run:
         """The run with these rows and metrics alone: what figures are drawn of."""
         metrics = {name.partition("/")[0] for name in self.metrics} or set(run.metrics)
@@ -140,7 +149,8 @@ def _numbers_grid(
         head = view.head(column)
         best = dataset.best(column)
         unit = f" ({head.unit})" if head.unit else ""
-        title = wrap(f"{head.title}{unit}\N{NO-BREAK SPACE}{head.arrow}{head.ideal}", share)
+        gap = " " if head.ideal else "\N{NO-BREAK SPACE}"
+        title = wrap(f"{head.title}{unit}{gap}{head.arrow}{head.ideal}", share)
         cells = []
         if floors:
             floor = view.show_floor(dataset.floors.get(column.key), decimals)
@@ -151,7 +161,7 @@ def _numbers_grid(
             shown = view.show_cell(cell, decimals, notes, winner)
             beneath = f"±\N{NARROW NO-BREAK SPACE}{shown.spread}" if shown.spread else ""
             if cell.attack is not None and None not in (cell.attack.low, cell.attack.high):
-                beneath = f"[{cell.attack.low:.2f}, {cell.attack.high:.2f}]"
+                beneath = f"[{cell.attack.low:.2f}, {cell.attack.high:.2f}]".replace("-", "−")
             text = f"{shown.text} {shown.mark}".strip()
             cells.append(_cell(text, beneath, shown.best, shown.note))
         rows.append((title, *cells))
@@ -187,15 +197,17 @@ def _verdicts(
         place = places.get(row.generator)
         rows.append(
             (
-                wrap(row.generator, share),
-                (Line(place.rank if place else "–"),),
+                (
+                    *wrap(row.generator, share),
+                    Line(f"rank {place.rank}" if place else "–", small=True),
+                ),
                 _cell(place.distance, place.interval) if place else (Line("–"),),
                 _inside(row.faithful),
                 *([_inside(row.useful)] if useful else []),
-                wrap(brief_leaks(row.leaks, 50), 1.2 * share, small=True),
+                wrap(brief_leaks(row.leaks, 50), 1.3 * share, small=True),
             )
         )
-    heads = ["", "Rank", "Distance", "Faithful", *(["Useful"] if useful else []), "Leaks"]
+    heads = ["", "Distance", "Faithful", *(["Useful"] if useful else []), "Leaks"]
     return Grid(tuple((Line(head),) for head in heads), tuple(rows))
 
 

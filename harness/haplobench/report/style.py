@@ -76,6 +76,8 @@ class FigureStyle:
         Pixels of one plotting area; small multiples choose their own.
     legend : str
         Where legends stand: `right` of a plot, or `bottom`, as a narrow column of print has it.
+    columns : int or None
+        The most small multiples in a row.
     """
 
     order: tuple[str, ...]
@@ -83,6 +85,7 @@ class FigureStyle:
     width: int = 320
     height: int = 220
     legend: Literal["right", "bottom"] = "right"
+    columns: int | None = None
 
     def colour(self, label: str) -> str:
         """Hex colour of a generator (`#rrggbb`), the same in every figure; the floor is grey."""

@@ -116,11 +116,11 @@ def write_paper(
     files = []
     if "pdf" in formats:
         points = width_mm / 25.4 * 72
-        run, style = selection.run(summary.run), print_style(summary.run)
+        run, style = selection.run(summary.run), print_style(summary.run, points / 0.75)
         figures, undrawn = draw_figures(run, style, points / 0.75)
-        boards_drawn = [] if selection.metrics else boards
+        ranked = [] if selection.metrics else [selection.board(board) for board in boards]
         figures = [
-            *draw_boards(run, boards_drawn, style, points / 0.75),
+            *draw_boards(run, ranked, style, points / 0.75),
             *([] if selection else [*draw_claims(summary), *draw_scaling(run)]),
             *figures,
         ]
