@@ -242,6 +242,17 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o666) -> None:
             stream.write(content.encode() if isinstance(content, str) else content)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Have a file in a second place, whole or not at all, without doubling it where that can be."""
+    if target.exists():
+        return
+    with replacing(target) as scratch:
+        try:
+            os.link(source, scratch)
+        except OSError:
+            shutil.copyfile(source, scratch)
+
+
 def new_folder(parent: Path, prefix: str) -> Path:
     """Make a folder of a name that nothing else has.
 

@@ -286,11 +286,16 @@ class Panel:
             yield start, self.haplotypes[start : start + step]
 
     def select_sites(self, index: ArrayLike) -> Panel:
-        """The panel at some sites: `index` is a boolean mask or increasing indices."""
+        """The panel at some sites: `index` is a boolean mask or increasing indices.
+
+        At all of them its haplotypes are not copied.
+        """
         chosen = np.asarray(index)
+        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        everywhere = chosen.size == self.n_sites and bool((np.diff(chosen) == 1).all())
         return replace(
             self,
-            haplotypes=columns_of(self.haplotypes, chosen),
+            haplotypes=self.haplotypes if everywhere else columns_of(self.haplotypes, chosen),
             positions=self.positions[chosen],
             ref=self.ref[chosen],
             alt=self.alt[chosen],

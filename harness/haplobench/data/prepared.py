@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import UNREADABLE, Panel
 from haplobench.errors import FormatError, PanelError
-from haplobench.files import read_as, write_json
+from haplobench.files import link_or_copy, read_as, write_json
 
 PRIVACY_FILE = "privacy.json"
 TRAIN_COHORT = "train"
@@ -163,7 +163,13 @@ class Prepared:
     def save(self, directory: Path) -> None:
         """Write into an existing folder."""
         self.for_training.save(directory)
-        self.holdout.save(directory / HOLDOUT)
+        if self.holdout.digest == self.train.digest:
+            # Nobody was trained on, so the same people stand for both: on disk once.
+            (directory / HOLDOUT).mkdir()
+            for file in (directory / "train").iterdir():
+                link_or_copy(file, directory / HOLDOUT / file.name)
+        else:
+            self.holdout.save(directory / HOLDOUT)
         np.save(directory / "common.npy", self.common)
 
     @classmethod

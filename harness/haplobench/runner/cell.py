@@ -10,7 +10,7 @@ from typing import Any
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import FormatError
-from haplobench.files import digest_of, file_name, read_as
+from haplobench.files import digest_of, file_name, link_or_copy, read_as
 from haplobench.fitted.models import note_model
 from haplobench.plugin import GPU, MetricSpec, Telemetry
 from haplobench.results.costs import note_cost
@@ -26,7 +26,6 @@ from haplobench.runner.stage import (
     explain_failure,
     run_job,
 )
-from haplobench.runner.store import link_or_copy
 from haplobench.runner.worker.cost import Beat, most_gpu_memory
 from haplobench.runner.worker.facts import DrawFacts, FitFacts, MetricError, SampleFacts
 from haplobench.suite.schema import DatasetEntry, MetricEntry

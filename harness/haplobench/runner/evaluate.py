@@ -10,7 +10,7 @@ from typing import Any
 
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import PrepareFacts
+from haplobench.data.prepared import Prepared, PrepareFacts
 from haplobench.errors import BenchError, SuiteError
 from haplobench.files import file_digest, printable, shortened, write_json
 from haplobench.plugin import RunContext
@@ -157,6 +157,7 @@ def evaluate(
     prepared = replace(panels.prepared, facts=told)
     panels = replace(panels, prepared=prepared, warnings=warnings)
     source = GivenPanels(suite, registry, panels, trained_on_all=evaluation.trained_on_all)
+    del panels, prepared
     return drive(source, registry, out, fresh, reporter, LocalExecutor(jobs))
 
 
@@ -267,10 +268,25 @@ class GivenPanels:
 
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
         """Store the panels and the cohorts as stages."""
-        _store(run, "prepare", dataset.key, self.panels.prepared.save)
-        for cohort in self.panels.cohorts:
-            key, panel = self.panels.key_of(cohort), cohort.panel
-            _store(run, "sample", key, partial(_save_draw, panel))
+        panels = self.panels
+        _store(run, "prepare", dataset.key, panels.prepared.save)
+        for cohort in panels.cohorts:
+            _store(run, "sample", panels.key_of(cohort), partial(_save_draw, cohort.panel))
+        if run.isolation.sandbox is None:
+            return  # what is stored may be changed, and is then stored again
+        stored = Prepared.load(run.store.folder("prepare", dataset.key))
+        cohorts = (
+            replace(
+                cohort,
+                panel=Panel.load(run.store.folder("sample", panels.key_of(cohort)) / "draw0"),
+            )
+            for cohort in panels.cohorts
+        )
+        # From here on mapped, and not in this process's own memory.
+        self.panels = replace(
+            panels, prepared=replace(stored, facts=panels.prepared.facts), cohorts=tuple(cohorts)
+        )
+        self.placed = {cohort.label: cohort for cohort in self.panels.cohorts}
 
     def cohorts(self, run: RunState, cell: Cell, dataset: DatasetStage) -> Cohorts:
         """The floor's draws, what a control samples, a cohort, or some of its people at a time."""

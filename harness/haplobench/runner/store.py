@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import socket
 import stat
 import time
@@ -28,7 +27,6 @@ from haplobench.files import (
     read_json,
     read_regular,
     remove_tree,
-    replacing,
     sync,
     write_json,
 )
@@ -216,17 +214,6 @@ def new_generation(root: Path) -> int:
         generation = last_generation(root) + 1
         write_json(root / _GENERATION, {"generation": generation})
     return generation
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Have a file in a second place, whole or not at all, without doubling it where that can be."""
-    if target.exists():
-        return
-    with replacing(target) as scratch:
-        try:
-            os.link(source, scratch)
-        except OSError:
-            shutil.copyfile(source, scratch)
 
 
 def holder_of(path: Path) -> str:
