@@ -23,6 +23,8 @@ Counts = NDArray[np.int64]
 
 # Sites correlated with the same others at once: each word read serves so many counts.
 _TILE = 4
+# Sites packed at once, so that their bytes stay in the first-level cache.
+_PACKED = 1024
 
 
 class SiteBits(NamedTuple):
@@ -78,26 +80,34 @@ def _population_count(_typing: Any, word: Any) -> Any:
 
 
 @compiled
-def pack(rows: NDArray[np.int8], sites: Counts, word: int, alternate: Bits, called: Bits) -> bool:
+def pack(rows: NDArray[np.int8], word: int, alternate: Bits, called: Bits) -> bool:
     """Pack up to 64 haplotypes into one word of each site; whether an allele is missing.
 
-    `rows` are (<= 64, all sites) int8; `alternate` and `called` (n, words) uint64, of which
-    column `word` is written for the n `sites`.
+    `rows` are (<= 64, n) int8; `alternate` and `called` (n, words) uint64, of which column `word`
+    is written.
     """
-    n = sites.size
-    ones, known = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
-    for r in range(rows.shape[0]):
-        shift = np.uint64(r)
-        for k in range(n):
-            allele = rows[r, sites[k]]
-            ones[k] |= np.uint64(allele == 1) << shift
-            known[k] |= np.uint64(allele >= 0) << shift
+    # Bytes first, of which a processor's vectors hold many.
+    ones, known = np.empty((8, _PACKED), np.uint8), np.empty((8, _PACKED), np.uint8)
     every = ~np.uint64(0) >> np.uint64(64 - rows.shape[0])
     missing = False
-    for k in range(n):
-        alternate[k, word] = ones[k]
-        called[k, word] = known[k]
-        missing |= known[k] != every
+    for first in range(0, rows.shape[1], _PACKED):
+        size = min(_PACKED, rows.shape[1] - first)
+        ones[:] = 0
+        known[:] = 0
+        for r in range(rows.shape[0]):
+            bit, nothing = np.uint8(1 << (r & 7)), np.uint8(0)
+            row, one, called_here = rows[r, first : first + size], ones[r >> 3], known[r >> 3]
+            for k in range(size):
+                one[k] |= bit if row[k] == 1 else nothing
+                called_here[k] |= bit if row[k] >= 0 else nothing
+        for k in range(size):
+            packed = packed_called = np.uint64(0)
+            for byte in range(8):
+                packed |= np.uint64(ones[byte, k]) << np.uint64(8 * byte)
+                packed_called |= np.uint64(known[byte, k]) << np.uint64(8 * byte)
+            alternate[first + k, word] = packed
+            called[first + k, word] = packed_called
+            missing |= packed_called != every
     return missing
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PanelError
+from haplobench.data.panel import columns_of
 from haplobench_fidelity import ld_kernels
 from haplobench_fidelity.cohorts import basis
 from haplobench_fidelity.ld_kernels import SiteBits
@@ -46,8 +47,9 @@ def pack_sites(
     alternate, called = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
     missing = False
     for word, start in enumerate(range(0, panel.n_haplotypes, 64)):
-        rows = np.array(panel.haplotypes[start : start + 64])  # 64 rows leave a mapped file
-        missing |= ld_kernels.pack(rows, chosen, word, alternate, called)
+        # A copy: 64 rows leave a mapped file.
+        rows = columns_of(panel.haplotypes[start : start + 64], chosen)
+        missing |= ld_kernels.pack(rows, word, alternate, called)
     if missing and dosages:
         called &= _swap(called)
         alternate &= called
