@@ -23,16 +23,10 @@ def test_a_paper_and_a_site_of_a_run(bench: Bench, tmp_path: Path) -> None:
     assert table.count("network") == 1
     assert "patchwork" not in table
     assert r"\newcommand{\hbwidth}{241.85pt}" in table
-    for options, words in (
-        (("-f", "bib", "--width", "8.5"), ("--width '8.5'", "such as 85mm")),
-        (("-f", "bib,docx"), ("no format 'docx'", "latex")),
-        (("--only", "chain"), ("html shows the whole run", "-f latex,bib,pdf")),
-        (("-f", "bib", "--only", "chian"), ("'chian'", "did you mean chain?")),
-    ):
-        assert_one_clear_error(bench("report", run, *options), *words)
+    refused = bench("report", run, "-f", "bib", "--only", "chian")
+    assert_one_clear_error(refused, "'chian'", "did you mean chain?")
     page = tmp_path / "site" / "runs" / "20261121-100000-abc" / "report.html"
     page.parent.mkdir(parents=True)
     page.write_text("newer than its run")
     site = bench("site", "demo", "--out", tmp_path / "results", "--to", tmp_path / "site")
     assert (site.returncode, site.stdout) == (0, f"{tmp_path / 'site' / 'index.html'}\n"), site
-    assert_one_clear_error(bench("site", "nothing", "--out", tmp_path / "results"), "'nothing'")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -14,11 +15,10 @@ from report_fixture import HOSTILE, build_run
 
 from haplobench.errors import BenchError
 from haplobench.references import references
-from haplobench.report.figures import draw_figures, print_style
+from haplobench.report.figures import _cap_columns, print_style
 from haplobench.report.latex import Grid, breakable, escape, pages, tables, wrap
 from haplobench.report.model import Summary
 from haplobench.report.paper import Bibliography, Selection, render_bibtex
-from haplobench.report.svg import size
 from haplobench.report.write import write_report
 from haplobench.units import parse_width
 
@@ -168,12 +168,16 @@ def test_a_selection_names_what_the_run_has(demo_run: Path, tmp_path: Path) -> N
 
 
 def test_small_multiples_have_no_more_columns_than_fit(demo: Summary) -> None:
-    wide, narrow = (
-        draw_figures(Selection((), ("ld-matrix",)).run(demo.run), print_style(demo.run, width))[0]
-        for width in (640, 320)
-    )
-    assert size(narrow[0].svg)[0] < 0.6 * size(wide[0].svg)[0]
-    assert size(narrow[0].svg)[1] > 1.5 * size(wide[0].svg)[1]
+    assert [print_style(demo.run, width).columns for width in (200, 321, 642)] == [2, 2, 4]
+    spec: dict[str, Any] = {
+        "vconcat": [{"facet": {}, "columns": 4}, {"concat": [], "columns": 1}],
+        "datasets": {"a": [{"columns": 9}]},
+        "config": {"legend": {"columns": 3}},
+    }
+    _cap_columns(spec, 2)
+    assert [part["columns"] for part in spec["vconcat"]] == [2, 1]
+    assert spec["datasets"] == {"a": [{"columns": 9}]}
+    assert spec["config"] == {"legend": {"columns": 3}}
 
 
 def test_widths_of_paper() -> None:
