@@ -19,11 +19,12 @@ from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
 from haplobench.report.leaderboard.board import leaderboards
 from haplobench.report.model import Summary
+from haplobench.report.site import write_site
 from haplobench.report.summary import summarise
 from haplobench.results.table import load_run
 
 pytestmark = pytest.mark.xdist_group("browser")
-KINDS = ("run", "packed", "hostile", "comparison", "hostile-comparison")
+KINDS = ("run", "packed", "hostile", "comparison", "hostile-comparison", "site")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,10 @@ def pages(demo: Summary, drawn: Drawn, tmp_path_factory: pytest.TempPathFactory)
         "comparison": render_comparison(build_comparison(copies=5)),
         "hostile-comparison": render_comparison(build_comparison(hostile=True)),
     }
+    page = folder / "site" / "runs" / "20261121-100000-abc" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(whole, encoding="utf-8")
+    texts["site"] = write_site([folder / "hostile-run"], folder / "site", "Runs")[0].read_text()
     assert tuple(texts) == KINDS
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -435,7 +440,7 @@ def test_without_script_figures_and_tables_are_there(driver: Any, pages: dict[st
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-@pytest.mark.parametrize("kind", ["run", "comparison"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "site"])
 def test_fits_a_narrow_screen(kind: str, driver: Any, pages: dict[str, Path]) -> None:
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -447,7 +452,7 @@ def test_fits_a_narrow_screen(kind: str, driver: Any, pages: dict[str, Path]) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["run", "comparison"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "site"])
 def test_axe_finds_nothing_serious(
     kind: str, scheme: str, driver: Any, pages: dict[str, Path]
 ) -> None:
