@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 import pytest
@@ -43,3 +47,22 @@ def test_a_wrong_region_is_one_line(region: str) -> None:
     command = typer.main.get_command(app)
     with pytest.raises(BenchError, match=f"--region: {region!r} is not a region"):
         command(["evaluate", *arguments], standalone_mode=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["schema"], ["show", "nothing"]])
+def test_output_that_nobody_reads_ends_quietly(arguments: list[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from haplobench.cli import main; main()", *arguments],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    os.close(read)
+    _, said = process.communicate(timeout=60)
+    # A mistake stays one.
+    assert process.returncode == (2 if "nothing" in arguments else 0), said
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import signal
 import sys
 from typing import Annotated
@@ -89,10 +91,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.exceptions.Abort):
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`bench list | head`) has gone; leave quietly and don't flush into nothing.
-        sys.stdout = None
-        sys.exit(0)
+    except SystemExit:
+        # Typer and rich, which print the help, end with 1 when its reader (`head`) has gone.
+        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper) or _hushed():
+            sys.exit(0)
+        raise
     except OSError as error:
         # A folder that can't be written, a full disk: the user's to mend, not a fault of ours.
         _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
@@ -101,6 +104,14 @@ def main(arguments: list[str] | None = None) -> None:
         code = _SIGNALLED[-1] if _SIGNALLED else code
         _complain("interrupted; run the same command again to resume")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hushed() -> bool:
+    """Whether what is printed goes nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nothing = os.stat(os.devnull)
+        return os.path.samestat(os.fstat(sys.stdout.fileno()), nothing)
+    return False
 
 
 _SIGNALLED: list[int] = []

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import select
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -36,8 +39,30 @@ BASELINES = Path("results/baselines")
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text, its control characters as escapes."""
-    typer.echo(printable(str(text)), err=err, nl=nl)
+    """Print a text, its control characters as escapes; once nobody reads it, into nothing."""
+    try:
+        typer.echo(printable(str(text)), err=err, nl=nl)
+    except BrokenPipeError:
+        hush()
+
+
+def hush() -> None:
+    """Nobody reads the output any more (`bench show | head`): what is to come goes nowhere.
+
+    The command goes on, and ends as it would have.
+    """
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and _hung_up(stream.fileno()):
+            os.dup2(nothing, stream.fileno())
+    os.close(nothing)
+
+
+def _hung_up(descriptor: int) -> bool:
+    """Whether the other end of a pipe or a terminal is gone."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def make_console(**settings: Any) -> Console:
@@ -53,6 +78,9 @@ def _console_class() -> type[Console]:
     from rich.console import Console
 
     class SafeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            hush()
+
         def render(self, renderable: Any, options: Any = None) -> Any:
             for segment in super().render(renderable, options):
                 text = segment.text if segment.control else printable(segment.text)
