@@ -12,8 +12,8 @@ from typing import Any, get_args
 import numpy as np
 
 from haplobench.data.consent import PeopleList, withdrawal_text
+from haplobench.data.formats.sources import PanelSource, read_any, settings_of
 from haplobench.data.panel import Panel
-from haplobench.data.sources import PanelSource, read_any, settings_of
 from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.file import read_surroundings
 from haplobench.datasets.params import EmbeddedParams

@@ -12,7 +12,7 @@ from cli_checks import Bench, assert_one_clear_error
 
 from haplobench import Panel
 from haplobench.data.formats import read_panel, write_panel
-from haplobench.data.sources import read_any
+from haplobench.data.formats.sources import read_any
 from haplobench.testing import example_panel
 
 HEAD = (

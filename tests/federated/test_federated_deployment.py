@@ -23,7 +23,7 @@ from federated_network import LocalNetwork
 
 from haplobench import BenchError, SampleRequest
 from haplobench.data.formats import ReadOptions, read_panel, write_panel
-from haplobench.data.labels import write_labels
+from haplobench.data.formats.people import write_labels
 from haplobench.data.panel import Panel
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.accounting import Ledger

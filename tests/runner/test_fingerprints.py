@@ -90,10 +90,8 @@ def test_a_stage_rests_on_all_that_its_modules_import_of_the_harness(stage: Stag
     """Wherever in a function they import it; but for types, and for other stages' own modules."""
     root = Path(haplobench.__file__).parent
 
-    def files_of(stage: Stage) -> set[Path]:
-        return {path for pattern in fingerprints.STAGES[stage] for path in root.glob(pattern)}
-
-    files, others = files_of(stage), set[Path]().union(*map(files_of, fingerprints.STAGES))
+    files = fingerprints.stage_files(stage)
+    others = set[Path]().union(*map(fingerprints.stage_files, fingerprints.STAGES))
     assert root / "runner" / "worker" / "main.py" in files
     assert not any(path.is_relative_to(root / "report") for path in others)
     for path in files:

@@ -243,7 +243,7 @@ def _check_options(
 def _hand_out(people: RealPeople, to: Path, real: Path, seed: int) -> None:
     """Write the training part, and a list of those held out, and say what to do with them."""
     from haplobench.data.formats import write_panel
-    from haplobench.data.labels import write_labels
+    from haplobench.data.formats.people import write_labels
 
     to.mkdir(parents=True, exist_ok=True)
     path, held = to / "train.vcf.gz", to / "held_out.txt"

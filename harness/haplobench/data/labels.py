@@ -6,14 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from haplobench.errors import FormatError
 from haplobench.user_text import cells, numbered_lines, read_text
-
-if TYPE_CHECKING:
-    from haplobench.data.formats.sites import Variants
-    from haplobench.data.panel import Panel
 
 LABELS_OF_DATASETS = {
     "population": "sample_population",
@@ -232,18 +227,3 @@ def match_labels(samples: Sequence[str], labels: Mapping[str, Label], path: Path
                 )
             matched[sample] = name
     return matched
-
-
-def write_labels(panel: Panel | Variants, path: Path | str) -> None:
-    """Write a panel's labels as a tab-separated file that `read_labels` reads.
-
-    Raises FormatError if a person has no population.
-    """
-    from haplobench.data.formats.sites import parts
-
-    if not panel.labelled:
-        raise FormatError(f"{path}: the panel has people without a population label")
-    with Path(path).open("w", encoding="utf-8") as table:
-        table.write("sample\tpop\tsuper_pop\n")
-        for part in parts(panel):
-            table.writelines("\t".join(row) + "\n" for row in zip(*part, strict=True))

@@ -37,7 +37,8 @@ STAGES: dict[Stage, tuple[str, ...]] = {
     "sample": _FIT,
     "measure": (*_ALL, "runner/floor.py", "runner/worker/measure.py"),
 }
-"""Files of the harness that the process of a stage runs."""
+"""Files of the harness that the process of a stage runs, as patterns; see `stage_files`."""
+_API = "api.py"  # runs stages, and is run by none
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _CACHED = {".pyc", ".nbi", ".nbc"}
 _LARGE = 64 << 20
@@ -106,10 +107,14 @@ def harness_code(stage: Stage) -> str:
     return _harness_code(stage).digest
 
 
+def stage_files(stage: Stage) -> set[Path]:
+    """Files of the harness that the process of a stage runs."""
+    return {path for pattern in STAGES[stage] for path in _HERE.glob(pattern)} - {_HERE / _API}
+
+
 @cache
 def _harness_code(stage: Stage) -> Code:
-    paths = {path for pattern in STAGES[stage] for path in _HERE.glob(pattern)}
-    return _code({f"{HARNESS}/{path.relative_to(_HERE)}": path for path in paths})
+    return _code({f"{HARNESS}/{path.relative_to(_HERE)}": path for path in stage_files(stage)})
 
 
 def _code(

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel, RecombinationMap, RunContext, SampleRequest
 from haplobench.data.formats import write_panel
-from haplobench.data.labels import read_labels, write_labels
+from haplobench.data.formats.people import write_labels
+from haplobench.data.labels import read_labels
 from haplobench_command.formats import read_own_sites, read_rows, write_matrix
 from haplobench_command.specs import (
     CommandLines,

@@ -12,7 +12,8 @@ import pytest
 
 from haplobench import BenchError, FormatError, Panel
 from haplobench.data.formats import ReadOptions, read_panel, write_panel
-from haplobench.data.labels import read_labels, write_labels
+from haplobench.data.formats.people import write_labels
+from haplobench.data.labels import read_labels
 
 HEADER = """##fileformat=VCFv4.2
 ##contig=<ID=20,length=63025520>

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.data.formats.options import ReadOptions, labels_beside, staged
-from haplobench.data.formats.sites import Variants
-from haplobench.data.labels import Label, match_labels, read_labels, read_pedigree, write_labels
+from haplobench.data.formats.sites import Variants, parts
+from haplobench.data.labels import Label, match_labels, read_labels, read_pedigree
 from haplobench.data.panel import Panel
 from haplobench.data.split import declared_families
 from haplobench.errors import FormatError
@@ -176,3 +176,16 @@ def staged_labelled(path: Path, panel: Panel | Variants) -> Iterator[Path]:
             write_labels(panel, folder / beside.name)
     if not panel.labelled:
         beside.unlink(missing_ok=True)  # of what the file held before
+
+
+def write_labels(panel: Panel | Variants, path: Path | str) -> None:
+    """Write a panel's labels as a tab-separated file that `read_labels` reads.
+
+    Raises FormatError if a person has no population.
+    """
+    if not panel.labelled:
+        raise FormatError(f"{path}: the panel has people without a population label")
+    with Path(path).open("w", encoding="utf-8") as table:
+        table.write("sample\tpop\tsuper_pop\n")
+        for part in parts(panel):
+            table.writelines("\t".join(row) + "\n" for row in zip(*part, strict=True))
