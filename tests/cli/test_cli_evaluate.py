@@ -70,6 +70,7 @@ def cohort(panel: Panel, path: Path, seed: int) -> None:
     write_panel(panel.with_haplotypes(rows), path)
 
 
+@pytest.mark.slow
 def test_the_split_is_handed_out_before_and_scored_after(
     bench: Bench, everybody: Panel, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_two_programs_write_into_one_folder_of_results(suite: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
     both = [bench(suite, out) for _ in range(2)]
@@ -124,9 +125,8 @@ def test_programs_append_to_one_file_of_records_and_nothing_is_lost(tmp_path: Pa
     assert len(found) == 201
 
 
-@pytest.mark.parametrize(
-    "size", [TOO_SMALL[0], *(pytest.param(size, marks=pytest.mark.slow) for size in TOO_SMALL[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("size", TOO_SMALL)
 def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(
     suite: Path, small_disk: Path, tmp_path: Path, size: str
 ) -> None:

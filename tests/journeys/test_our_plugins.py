@@ -79,7 +79,17 @@ def test_all_are_there() -> None:
     assert set(DATASETS) <= set(REGISTRY.datasets)
 
 
-@pytest.mark.parametrize("name", list(REGISTRY.generators))
+# A machine for each of many windows.
+LONG = {"rbm"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in REGISTRY.generators
+    ],
+)
 def test_generators(name: str) -> None:
     skip_without_needs(REGISTRY.generator(name))
     check_generator(name, example_panel(60, n_sites=160), params=QUICK.get(name), registry=REGISTRY)

@@ -26,6 +26,7 @@ floor: {draws: 1}
 """
 
 
+@pytest.mark.slow
 def test_commands_explore_and_generate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

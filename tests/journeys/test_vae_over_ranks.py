@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rank_programs import ALONE, horovodrun, started, torchrun
 
+pytestmark = pytest.mark.slow  # ranks that train
 pytest.importorskip("torch", reason="torch trains")
 
 SCRIPT = Path(__file__).with_name("vae_ranks_script.py")

@@ -194,6 +194,7 @@ floor: {draws: 2}
 """
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_and_keeps_no_name(tmp_path: Path) -> None:
     """Into no file of the results; but a list that can't be right ends it before it begins."""
     gone = ["HG00096", "HG00097"]

@@ -23,6 +23,7 @@ pytest.importorskip("submitit", reason="jobs are submitted through submitit")
 pytest.importorskip("torch", reason="ranks talk over torch.distributed")
 
 
+@pytest.mark.slow
 def test_a_stage_is_a_job(toys: Any, tmp_path: Path) -> None:
     executor = SlurmExecutor(ExecutorSettings(), jobs=4, cluster="local", poll=0.5)
     check(run(toys, GENERATORS, tmp_path, executor=executor))
