@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from report_fixture import SEEDS, build_run
 
 from haplobench.errors import BenchError, FormatError
-from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary, band, score
+from haplobench.report.model import (
+    Cell,
+    Column,
+    DatasetSummary,
+    Floor,
+    Summary,
+    band,
+    possible,
+    score,
+)
 from haplobench.report.summary import summarise
 from haplobench.report.view import spread_words
 from haplobench.results.description import CohortInfo, SubmetricInfo
@@ -432,3 +441,24 @@ def test_a_lone_generator_is_not_the_best() -> None:
 )
 def test_what_stands_behind_plus_minus(seeds: list[int], draws: int | None, words: str) -> None:
     assert spread_words({"seeds": seeds, "draws": draws}) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "expected"),
+    [
+        ({"direction": "lower", "ideal": 0.0}, 0.1, (0.0, 0.3)),
+        ({"direction": "higher", "ideal": 1.0}, 0.9, (0.7, 1.0)),
+        ({"direction": "higher", "ideal": 1.0}, 1.05, (0.85, 1.25)),  # a ratio: 1 is no end
+        ({"direction": "closer", "ideal": 1.0}, 0.9, (0.7, 1.1)),
+        (
+            {"direction": "lower", "ideal": 0.5, "evidence": True, "material": 0.6},
+            0.95,
+            (0.75, 1.0),
+        ),
+    ],
+)
+def test_intervals_end_where_a_number_can_go_no_further(
+    number: dict[str, Any], value: float, expected: tuple[float, float]
+) -> None:
+    info = SubmetricInfo("x", "X", **number)
+    assert possible(value - 0.2, value, value + 0.2, info) == pytest.approx(expected)

@@ -451,7 +451,8 @@ def report(
     chosen = _split(formats) or FORMATS
     folder = resolve_run(run, out)
     selection = Selection(_split(only), _split(metrics))
-    paths = write_report(folder, to, chosen, selection, parse_width(width))
+    with uncollected():
+        paths = write_report(folder, to, chosen, selection, parse_width(width))
     for path in paths:
         echo(path)
     for problem in paths.problems:

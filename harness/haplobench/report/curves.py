@@ -69,7 +69,7 @@ def curve_multiples(
         .mark_line(strokeWidth=1.2, strokeDash=[4, 3], color="black")
         .encode(x=x, y=y)
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
     return alt.layer(band, faint, mean, real, data=data).facet(
         facet=alt.Facet("generator:N", sort=labels, title=None), columns=_COLUMNS
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import BenchError
@@ -14,8 +15,9 @@ from haplobench.plugin import CohortSeries
 from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard.board import Leaderboard
 from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_board
+from haplobench.report.renderer import Renderer, render_spec, renderer
 from haplobench.report.style import FigureStyle, theme
-from haplobench.report.svg import annotate, size
+from haplobench.report.svg import size
 from haplobench.results.description import FigureInfo
 from haplobench.results.records import SUBSAMPLE, Record
 from haplobench.results.table import Run, row_label, why
@@ -83,6 +85,21 @@ def print_style(run: Run, width: float) -> FigureStyle:
     return replace(figure_style(run), legend="bottom", columns=max(2, round(width / 160)))
 
 
+def draw_all(
+    run: Run, boards: Sequence[Leaderboard], processes: Renderer
+) -> tuple[list[Figure], list[FigureProblem]]:
+    """The chart of each leaderboard, then every metric's figures, see `draw_figures`."""
+    style = figure_style(run)
+    charts = [(board, draw_board(board, style)) for board in boards]
+    begun = [
+        (board, processes.submit(_themed(chart, style, validate=False), style.order))
+        for board, chart in charts
+        if chart is not None
+    ]
+    figures, problems = _draw_figures(run, style, 0, processes)
+    return [*(_board_figure(board, work.result()) for board, work in begun), *figures], problems
+
+
 def draw_figures(
     run: Run, style: FigureStyle | None = None, width: float = 0
 ) -> tuple[list[Figure], list[FigureProblem]]:
@@ -98,8 +115,14 @@ def draw_figures(
     BenchError
         If altair or vl-convert are not installed.
     """
+    with renderer() as processes:
+        return _draw_figures(run, style or figure_style(run), width, processes)
+
+
+def _draw_figures(
+    run: Run, style: FigureStyle, width: float, processes: Renderer
+) -> tuple[list[Figure], list[FigureProblem]]:
     altair, _ = _libraries()
-    style = style or figure_style(run)
     installed, current = installed_targets(), current_figures()
     rows: dict[tuple[str, str], dict[str, Record]] = {}
     for record in run.records:
@@ -109,9 +132,9 @@ def draw_figures(
     figures: list[Figure] = []
     problems: list[FigureProblem] = []
     files: set[str] = set()
-    made: list[tuple[str, str, FigureInfo, Future[str | None]]] = []
+    made: list[tuple[str, str, FigureInfo, Future[str | None] | Future[str]]] = []
     # Charts of installed metrics are checked by their tests, not again at every report.
-    with ThreadPoolExecutor(1) as renderer, altair.utils.schemapi.debug_mode(False):
+    with altair.utils.schemapi.debug_mode(False):
         for dataset in run.datasets:
             for metric in run.metrics.values():
                 if not metric.figures or (dataset, metric.name) not in rows:
@@ -129,7 +152,7 @@ def draw_figures(
                             raise BenchError(
                                 "its metric isn't installed; figures of others' code aren't drawn"
                             )
-                        work = _begin(renderer, info, cohorts, style, width)
+                        work = _begin(processes, info, cohorts, style, width)
                     except BenchError as error:
                         problems.append(FigureProblem(dataset, metric.name, info.name, str(error)))
                         continue
@@ -139,9 +162,7 @@ def draw_figures(
             try:
                 svg = work.result()
             except Exception as error:  # whatever the conversion of a plugin's chart raises
-                told = isinstance(error, BenchError)
-                reason = str(error) if told else why(type(error).__name__, str(error))
-                problems.append(FigureProblem(dataset, name, info.name, reason))
+                problems.append(FigureProblem(dataset, name, info.name, why("", str(error))))
                 continue
             if svg is not None:
                 file = _file(dataset, f"{name}-{info.name}", files)
@@ -152,17 +173,19 @@ def draw_figures(
 
 
 def _begin(
-    renderer: ThreadPoolExecutor,
+    processes: Renderer,
     info: FigureInfo,
     cohorts: list[CohortSeries],
     style: FigureStyle,
     width: float,
-) -> Future[str | None] | None:
+) -> Future[str | None] | Future[str] | None:
     """A figure in the making; None where there is nothing to draw."""
-    if width:  # it is drawn several times
-        return renderer.submit(_drawn, partial(draw, info, cohorts), style, width)
+    if width:  # drawn several times, each by what the one before came to
+        done: Future[str | None] = Future()
+        done.set_result(_drawn(partial(draw, info, cohorts), style, width))
+        return done
     spec = _spec(info, cohorts, style, validate=False)
-    return None if spec is None else renderer.submit(render_spec, spec, style)
+    return None if spec is None else processes.submit(spec, style.order)
 
 
 def _drawn(
@@ -195,13 +218,15 @@ def draw_boards(
 
         svg = _drawn(draw_it, style, width)
         if svg is not None:
-            free = "" if board.scope == "all" else f"-{board.scope}"
-            file = f"{slug(board.dataset)}/leaderboard{free}"
-            title = f"{TITLE}, site-free numbers" if free else TITLE
-            figures.append(
-                Figure(board.dataset, "leaderboard", f"distance{free}", title, CAPTION, svg, file)
-            )
+            figures.append(_board_figure(board, svg))
     return figures
+
+
+def _board_figure(board: Leaderboard, svg: str) -> Figure:
+    free = "" if board.scope == "all" else f"-{board.scope}"
+    title = f"{TITLE}, site-free numbers" if free else TITLE
+    file = f"{slug(board.dataset)}/leaderboard{free}"
+    return Figure(board.dataset, "leaderboard", f"distance{free}", title, CAPTION, svg, file)
 
 
 def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> str | None:
@@ -214,7 +239,7 @@ def draw(info: FigureInfo, cohorts: list[CohortSeries], style: FigureStyle) -> s
     """
     spec = _spec(info, cohorts, style, validate=True)
     try:
-        return None if spec is None else render_spec(spec, style)
+        return None if spec is None else render_spec(spec, style.order)
     except Exception as error:
         raise BenchError(why(type(error).__name__, str(error))) from error
 
@@ -242,7 +267,7 @@ def render_chart(chart: Any, style: FigureStyle) -> str:
 
     A chart of pictures brings its numbers as CSV in its `usermeta`, under `csv`.
     """
-    return render_spec(_themed(chart, style, validate=True), style)
+    return render_spec(_themed(chart, style, validate=True), style.order)
 
 
 def _themed(chart: Any, style: FigureStyle, validate: bool) -> dict[str, Any]:
@@ -256,19 +281,6 @@ def _themed(chart: Any, style: FigureStyle, validate: bool) -> dict[str, Any]:
     if style.columns:
         _cap_columns(spec, style.columns)
     return spec
-
-
-def render_spec(spec: dict[str, Any], style: FigureStyle) -> str:
-    """As `render_chart`, of the chart as Vega-Lite."""
-    _, vl_convert = _libraries()
-    # Compiled once; what the chart names by address is refused, so that a page loads nothing.
-    vega = vl_convert.vegalite_to_vega(spec)
-    svg: str = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
-    scene = {}
-    if "mark-line" in svg or "mark-area" in svg:  # their points stand nowhere else
-        scene = vl_convert.vega_to_scenegraph(vega, allowed_base_urls=[])
-    table = (spec.get("usermeta") or {}).get("csv", "")
-    return annotate(svg, scene.get("scenegraph", scene), style.order, table)
 
 
 def _cap_columns(spec: Any, most: int) -> None:
@@ -289,11 +301,13 @@ def read_series(run: Run, records: Iterable[Record]) -> tuple[list[CohortSeries]
     order = {label: at for at, label in enumerate(run.cohorts)}
     entries = [(row_label(row.generator, row.world_size), row) for row in records]
     series, missing = [], []
+    root = run.folder.resolve()
+    inside = cache(lambda folder: folder.resolve().is_relative_to(root))
     for label, row in sorted(
         (entry for entry in entries if entry[0] in order),
         key=lambda entry: (order[entry[0]], entry[1].seed, entry[1].replicate),
     ):
-        tables = _read_tables(run.folder, row.series)
+        tables = _read_tables(run.folder, row.series, inside)
         if tables is None:
             missing.append(row.series)
         elif row.role != SUBSAMPLE:
@@ -301,23 +315,48 @@ def read_series(run: Run, records: Iterable[Record]) -> tuple[list[CohortSeries]
     return series, missing
 
 
-def _read_tables(folder: Path, series: str) -> Mapping[str, Mapping[str, Any]] | None:
-    import zipfile
+class _Tables(Mapping[str, Mapping[str, Any]]):
+    """The tables of one file of series, each read when it is asked for: figures need few."""
 
-    import numpy as np
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: dict[str, list[str]] = {}
+        with zipfile.ZipFile(path) as stored:
+            for name in stored.namelist():
+                table, _, column = name.removesuffix(".npy").partition("/")
+                self.columns.setdefault(table, []).append(column)
+        self.read: dict[str, dict[str, Any]] = {}
 
-    path = (folder / series).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    def __getitem__(self, table: str) -> Mapping[str, Any]:
+        if table not in self.read:
+            import numpy as np
+
+            columns = self.columns[table]
+            with np.load(self.path, allow_pickle=False) as stored:
+                self.read[table] = {name: stored[f"{table}/{name}"] for name in columns}
+        return self.read[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __contains__(self, table: object) -> bool:
+        return table in self.columns
+
+
+def _read_tables(
+    folder: Path, series: str, inside: Callable[[Path], bool]
+) -> Mapping[str, Mapping[str, Any]] | None:
+    """The tables of a file under `folder`; None where it can't be read, or lies elsewhere."""
+    path = folder / series
+    if not inside(path.parent) or path.name in ("", "..") or path.is_symlink():
         return None
-    tables: dict[str, dict[str, Any]] = {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            for key in stored.files:
-                table, _, column = key.partition("/")
-                tables.setdefault(table, {})[column] = stored[key]
+        return _Tables(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
-    return tables
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -80,6 +80,23 @@ def badness(value: float | None, submetric: SubmetricInfo) -> float | None:
     return value if submetric.direction == "lower" else -value
 
 
+def possible(low: float, value: float, high: float, submetric: SubmetricInfo) -> Interval:
+    """An interval about a value, cut where the number can't go.
+
+    Its ideal ends it where better is lower or higher and the value isn't beyond; shares and AUCs
+    end at 0 and 1.
+    """
+    ideal = submetric.ideal
+    if ideal is not None and not submetric.evidence:
+        if submetric.direction == "lower" and value >= ideal:
+            low = max(low, ideal)
+        if submetric.direction == "higher" and value <= ideal:
+            high = min(high, ideal)
+    if submetric.evidence and (submetric.material or 1.0) < 1.0:
+        low, high = max(low, min(value, 0.0)), min(high, 1.0)
+    return low, high
+
+
 State = Status | Literal["missing"]
 Band = Literal["", "better", "within", "outside", "far"] | Finding
 Key = tuple[str, str, Labels]
@@ -288,6 +305,11 @@ class DatasetSummary:
     def _recorded(self) -> set[Key]:
         found = {key for (_, key), cell in self.cells.items() if cell.state != "missing"}
         return found | set(self.floors)
+
+    @cached_property
+    def measured(self) -> frozenset[str]:
+        """Labels of the cohorts of which anything was measured."""
+        return frozenset(label for (label, _), cell in self.cells.items() if cell.value is not None)
 
     def mark_notes(self) -> list[str]:
         """What the marks of headline numbers rest on where that isn't the number itself."""

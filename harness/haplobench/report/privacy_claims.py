@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import FormatError, PluginError
-from haplobench.report.model import Cell, Column, DatasetSummary, Summary
-from haplobench.report.style import FLOOR_COLOUR, FigureStyle
+from haplobench.report.model import Cell, Column, DatasetSummary, Summary, possible
+from haplobench.report.style import FLOOR_COLOUR, TICKS, FigureStyle
+from haplobench.results.description import SubmetricInfo
 from haplobench.results.table import Run, row_label
 
 if TYPE_CHECKING:
@@ -466,7 +467,7 @@ def _rows(
             if cell.value is None:
                 continue
             epsilon = claims[label].epsilon
-            low, high = _interval(cell)
+            low, high = _interval(cell, column.submetric)
             rows.append(
                 {
                     "generator": label,
@@ -486,10 +487,11 @@ def _is_the_claim(rows: Sequence[Mapping[str, Any]]) -> bool:
     return all(math.isclose(row["value"], row["x"], rel_tol=1e-2) for row in rows)
 
 
-def _interval(cell: Cell) -> tuple[float, float]:
+def _interval(cell: Cell, submetric: SubmetricInfo) -> tuple[float, float]:
     assert cell.value is not None
     if cell.spread_over == "standard error" and cell.spread is not None:
-        return cell.value - 1.96 * cell.spread, cell.value + 1.96 * cell.spread
+        half = 1.96 * cell.spread
+        return possible(cell.value - half, cell.value, cell.value + half, submetric)
     if cell.low is None or cell.high is None:
         return cell.value, cell.value
     return cell.low, cell.high
@@ -539,8 +541,7 @@ def _panel(
     )
     unit = f" ({column.submetric.unit})" if column.submetric.unit else ""
     y_scale = alt.Scale(zero=False, nice=True, padding=6)
-    large = max(abs(row["value"]) for row in rows) >= 1e4
-    y_axis = alt.Axis(tickCount=4, format="~s" if large else "~g")
+    y_axis = alt.Axis(tickCount=4, labelExpr=TICKS)
     y = alt.Y("value:Q", title=None, scale=y_scale, axis=y_axis)
     y_low = alt.Y("low:Q", title=None, scale=y_scale, axis=y_axis)
     several = len(labels) > 1

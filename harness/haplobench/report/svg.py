@@ -38,7 +38,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 def pack(text: str) -> str:
     """A text compressed (gzip, base64), as the page's script unpacks it."""
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
 def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str], table: str = "") -> str:
@@ -208,6 +208,8 @@ def _scene_marks(scene: Any) -> Iterator[tuple[str, list[str]]]:
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+ElementTree.register_namespace("", _SVG)
+ElementTree.register_namespace("xlink", _XLINK)
 _HREFS = ("href", f"{{{_XLINK}}}href")
 _DROPPED_TAGS = {"script", "foreignObject", "metadata", "style"}
 _DROPPED = {"role", "class", "pointer-events", "version", "font-family", "cursor"}
@@ -237,8 +239,6 @@ def clean(
     interactive : bool
         Keep what the page's script reads (see `marks`).
     """
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
     root = ElementTree.fromstring(svg)
     if not interactive:
         for element in root.iter():

@@ -240,16 +240,14 @@ def others(dataset: DatasetSummary) -> list[CohortInfo]:
 
 def measured(dataset: DatasetSummary) -> list[CohortInfo]:
     """Every cohort but the floor of which anything was measured."""
-    having = {label for (label, _), cell in dataset.cells.items() if cell.value is not None}
-    return [cohort for cohort in others(dataset) if cohort.label in having]
+    return [cohort for cohort in others(dataset) if cohort.label in dataset.measured]
 
 
 def absent(dataset: DatasetSummary) -> list[tuple[str, str]]:
     """(label, why) of the other cohorts: what they lack, or what happened to most numbers."""
-    shown = {cohort.label for cohort in measured(dataset)}
     found = []
     for cohort in others(dataset):
-        if cohort.label in shown:
+        if cohort.label in dataset.measured:
             continue
         cells = [dataset.cell(cohort.label, column) for column in dataset.columns]
         whys = Counter(

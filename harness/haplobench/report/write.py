@@ -9,7 +9,7 @@ from pathlib import Path
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
 from haplobench.report.csv import render_claims, render_tidy, render_wide
-from haplobench.report.figures import Figure, draw_boards, draw_figures, print_style
+from haplobench.report.figures import Figure, draw_all, draw_boards, draw_figures, print_style
 from haplobench.report.html import render_html
 from haplobench.report.leaderboard.board import Leaderboard, leaderboards
 from haplobench.report.leaderboard.texts import render_csv
@@ -24,6 +24,7 @@ from haplobench.report.paper import (
     render_tables,
 )
 from haplobench.report.privacy_claims import claim_rows, draw_claims
+from haplobench.report.renderer import Renderer, renderer
 from haplobench.report.summary import select, summarise
 from haplobench.report.svg import clean, to_pdf, to_png
 from haplobench.results.table import load_run
@@ -35,6 +36,10 @@ PAPER = ("latex", "bib", "pdf")
 ALL_FORMATS = (*FORMATS, "png", *PAPER, "multiqc")
 LEAST_TEXT = 5.0
 """Points of the smallest text that journals print."""
+
+
+# Formats that figures are drawn for.
+_DRAWN = frozenset(("html", "md", "svg", "png"))
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,13 @@ def write_report(
         raise BenchError(
             f"--only and --metric: {whole[0]} shows the whole run", hint=f"-f {','.join(PAPER)}"
         )
-    summary = summarise(load_run(run_folder))
-    boards = leaderboards(summary)
-    paths = ReportPaths(out or run_folder / "report")
-    if paper := [name for name in formats if name in PAPER]:
-        paths = write_paper(summary, boards, paths.folder, paper, selection, width_mm)
-    return write_summary(summary, boards, paths.folder, whole).joined(paths)
+    with renderer(early=bool(_DRAWN & set(whole))) as processes:
+        summary = summarise(load_run(run_folder))
+        boards = leaderboards(summary)
+        paths = ReportPaths(out or run_folder / "report")
+        if paper := [name for name in formats if name in PAPER]:
+            paths = write_paper(summary, boards, paths.folder, paper, selection, width_mm)
+        return write_summary(summary, boards, paths.folder, whole, processes).joined(paths)
 
 
 def write_paper(
@@ -152,15 +158,21 @@ def write_summary(
     boards: Sequence[Leaderboard],
     out: Path | None = None,
     formats: Sequence[str] = FORMATS,
+    processes: Renderer | None = None,
 ) -> ReportPaths:
-    """Write the report of a run that was read and ranked already, as `write_report` does."""
+    """Write the report of a run that was read and ranked already, as `write_report` does.
+
+    `processes` render its figures; without them, its own.
+    """
+    if processes is None:
+        with renderer() as own:
+            return write_summary(summary, boards, out, formats, own)
     run = summary.run
     folder = out or run.folder / "report"
-    shown = {"html", "md", "svg", "png"} & set(formats)
-    figures, problems = draw_figures(run) if shown else ([], [])
+    shown = _DRAWN & set(formats)
+    figures, problems = draw_all(run, boards, processes) if shown else ([], [])
     if shown:
-        drawn = [*draw_boards(run, boards), *draw_claims(summary), *draw_scaling(run)]
-        figures = [*drawn, *figures]
+        figures = [*draw_claims(summary), *draw_scaling(run), *figures]
     html = markdown = None
     tables: list[Path] = []
     files: list[Path] = []

@@ -151,10 +151,8 @@ def grid(panels: Sequence[Chart | None]) -> Chart | None:
     import altair as alt
 
     drawn = [panel for panel in panels if panel is not None]
-    if not drawn:
-        return None
-    if len(drawn) == 1:
-        return drawn[0]
+    if len(drawn) < 2:
+        return drawn[0] if drawn else None
     return alt.concat(*drawn, columns=_COLUMNS)
 
 
@@ -422,12 +420,11 @@ def draw_rates(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
 def draw_all_reduce(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
     """All-reduce that a training step waits for, and what it sends, against ranks."""
     metered = [c for c in curves if c.stage == "training" and c.points[-1].steps]
-    waits = Panel("All-reduce waited for in a training step", "ms per step")
-    bytes_ = Panel("Handed to the all-reduce", "Bytes per step of a rank")
     labels = looks(metered, style)
-    return grid(
-        [draw_lines(metered, _waited, waits, labels), draw_lines(metered, _sent, bytes_, labels)]
-    )
+    waits = Panel("All-reduce waited for in a training step", "ms per step")
+    sent = Panel("Handed to the all-reduce", "Bytes per step of a rank")
+    panels = ((_waited, waits), (_sent, sent))
+    return grid([draw_lines(metered, value, panel, labels) for value, panel in panels])
 
 
 def _of(curves: Sequence[Curve], stage: str, mode: str) -> list[Curve]:
@@ -585,22 +582,19 @@ def _said(curves: Sequence[Curve]) -> dict[str, str]:
 
 def _errors(curves: Sequence[Curve]) -> str:
     """How far projections of this dataset were off where they can be checked."""
-    found = [curve.error for curve in curves if curve.error is not None]
-    if not found:
-        # Where some sizes are oversubscribed, that is the reason to tell.
-        by_reason = sorted(curves, key=lambda curve: curve.sound == curve.points)
-        why = next((curve.no_error for curve in by_reason), "")
-        return f" (its error can't be told: that {why}{_computing(curves)})"
-    worst = max(found, key=abs)
-    return (
-        f" (the largest measured world size, left out of the fit, is projected with an error of "
-        f"{worst:+.0%} at worst)"
-    )
+    if found := [curve.error for curve in curves if curve.error is not None]:
+        return (
+            f" (the largest measured world size, left out of the fit, is projected with an error "
+            f"of {max(found, key=abs):+.0%} at worst)"
+        )
+    # Where some sizes are oversubscribed, that is the reason to tell.
+    by_reason = sorted(curves, key=lambda curve: curve.sound == curve.points)
+    why = next((curve.no_error for curve in by_reason), "")
+    return f" (its error can't be told: that {why}{_computing(curves)})"
 
 
 def _computing(curves: Sequence[Curve]) -> str:
     found = [c.computing_error for c in curves if c.computing_error is not None]
-    if not found:
-        return ""
-    worst = max(found, key=abs)
-    return f"; of a rank's processor seconds at more ranks than cores it is {worst:+.0%} at worst"
+    worst = max(found, key=abs, default=None)
+    told = "; of a rank's processor seconds at more ranks than cores it is {:+.0%} at worst"
+    return "" if worst is None else told.format(worst)

@@ -157,7 +157,7 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
             legend=alt.Legend(title="r²", gradientLength=SIDE),
         ),
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
     chart: alt.TopLevelMixin = (
         alt.layer(picture, legend, data=data)
         .facet(facet=alt.Facet("generator:N", sort=list(chosen), title=None), columns=5)
@@ -276,7 +276,7 @@ def _lines(
     labels = list(lines)
     values = [point for label in labels for point in _points(label, *lines[label])]
     chart: alt.Chart = (
-        alt.Chart(alt.InlineData(values=values))
+        alt.Chart(alt.InlineData(values=tuple(values)))
         .mark_line(strokeWidth=1.5)
         .encode(
             x=x,

@@ -119,7 +119,7 @@ def _facets(
     rule = rule.mark_rule(strokeDash=[3, 3], opacity=1 if diagonal else 0, aria=False)
     layers = [rule.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"), *layers]
     chart: alt.TopLevelMixin = (
-        alt.layer(*layers, data=alt.InlineData(values=[*corners, *rows]))
+        alt.layer(*layers, data=alt.InlineData(values=(*corners, *rows)))
         .properties(width=SIDE, height=SIDE)
         .facet(alt.Facet("panel:N", title=None, sort=list(panels)), columns=_COLUMNS)
     )

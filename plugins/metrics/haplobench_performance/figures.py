@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
-import pandas as pd
 
 from haplobench import CohortSeries
 from haplobench.report.style import TICKS
@@ -41,7 +40,7 @@ def draw_time(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Chart 
     scale = alt.Scale(type="log")
     axis = alt.Axis(labelExpr=TICKS, tickCount=4)
     chart: alt.Chart = (
-        alt.Chart(pd.DataFrame(rows))
+        alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
         .mark_point(filled=True, opacity=0.85)
         .encode(
             x=alt.X("fit:Q", title="fitting (s)", scale=scale, axis=axis),
@@ -58,7 +57,7 @@ def draw_throughput(
     cohorts: Sequence[CohortSeries], style: FigureStyle
 ) -> alt.LayerChart | alt.FacetChart | None:
     """Alleles per second by generator, fastest first: every draw, and their median."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"generator": cohort.label, "rate": float(rate)}
         for cohort in cohorts
         if "rate" in cohort.tables
@@ -66,9 +65,11 @@ def draw_throughput(
     ]
     if not rows:
         return None
-    frame = pd.DataFrame(rows)
-    medians = frame.groupby("generator")["rate"].median().sort_values(ascending=False)
-    labels = [str(label) for label in medians.index]
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(str(row["generator"]), []).append(row["rate"])
+    medians = {label: float(np.median(rates)) for label, rates in found.items()}
+    labels = sorted(medians, key=lambda label: -medians[label])
     x = alt.X(
         "rate:Q",
         title="alleles per second",
@@ -77,9 +78,12 @@ def draw_throughput(
     )
     y = alt.Y("generator:N", sort=labels, title=None)
     color = alt.Color("generator:N", scale=style.scale(labels), legend=None)
-    middle = alt.Chart(medians.reset_index())
+    middle = alt.Chart(
+        alt.Data(values=[{"generator": label, "rate": medians[label]} for label in labels])  # type: ignore[no-untyped-call]
+    )
+    points = alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
     return alt.layer(
-        alt.Chart(frame).mark_point(filled=True, opacity=0.5).encode(x=x, y=y, color=color),
+        points.mark_point(filled=True, opacity=0.5).encode(x=x, y=y, color=color),
         middle.mark_tick(thickness=2.5, size=_ROW * 0.8).encode(x=x, y=y, color=color),
         # To the right of the plot, where no point lies.
         middle.transform_calculate(said="replace(format(datum.rate, '.2~s'), /([kMG])/, ' $1')")
@@ -92,23 +96,21 @@ def draw_peak_memory(
     cohorts: Sequence[CohortSeries], style: FigureStyle
 ) -> alt.LayerChart | alt.FacetChart | None:
     """Peak and base resident memory of both stages, a row per generator."""
-    rows = [
-        {
-            "generator": cohort.label,
-            "stage": str(stage),
-            "peak": peak / _MIB,
-            "base": base / _MIB,
-        }
-        for cohort in cohorts
-        if "memory" in cohort.tables
-        for stage, peak, base in zip(
-            *(cohort.tables["memory"][name] for name in ("stage", "peak", "base")), strict=True
-        )
-    ]
-    if not rows:
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for cohort in cohorts:
+        if "memory" in cohort.tables:
+            columns = (cohort.tables["memory"][name] for name in ("stage", "peak", "base"))
+            for stage, peak, base in zip(*columns, strict=True):
+                sizes = (float(peak) / _MIB, float(base) / _MIB)
+                found.setdefault((cohort.label, str(stage)), []).append(sizes)
+    if not found:
         return None
-    frame = pd.DataFrame(rows).groupby(["generator", "stage"], as_index=False).mean()
-    labels = style.sorted([str(label) for label in np.unique(frame["generator"])])
+    rows = [
+        {"generator": label, "stage": stage, "peak": means[0], "base": means[1]}
+        for (label, stage), sizes in sorted(found.items())
+        for means in [np.mean(sizes, axis=0).tolist()]
+    ]
+    labels = style.sorted([label for label, _ in found])
     y = alt.Y("generator:N", sort=labels, title=None)
     x = alt.X("peak:Q", title="resident memory (MiB)", axis=alt.Axis(tickCount=4, format=",.0f"))
     color = alt.Color("generator:N", scale=style.scale(labels), legend=None)
@@ -118,7 +120,7 @@ def draw_peak_memory(
             base.mark_rule(strokeWidth=2).encode(x=x, x2="base:Q", y=y, color=color),
             base.mark_point(filled=False).encode(x=alt.X("base:Q"), y=y, color=color),
             base.mark_point(filled=True, opacity=1).encode(x=x, y=y, color=color),
-            data=frame,
+            data=alt.Data(values=tuple(rows)),  # type: ignore[no-untyped-call]
         )
         .properties(width=style.width * 3 // 4, height=_ROW * len(labels) + 4)
         .facet(column=alt.Column("stage:N", title=None))
@@ -147,7 +149,7 @@ def draw_steps(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Chart
         return None
     labels = list(dict.fromkeys(str(row["rank"]) for row in rows))
     chart: alt.Chart = (
-        alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+        alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
         .mark_bar()
         .encode(
             x=alt.X("seconds:Q", title="seconds"),

@@ -45,7 +45,7 @@ def draw_effects(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fac
         .mark_point(size=8, filled=True, opacity=0.6)
         .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
     )
-    data = alt.Data(values=[*corners, *rows])  # type: ignore[no-untyped-call]
+    data = alt.Data(values=(*corners, *rows))  # type: ignore[no-untyped-call]
     return (
         alt.layer(line.encode(x=x, y=y, x2="end:Q", y2="end:Q"), points, data=data)
         .properties(width=_SIDE, height=_SIDE)
@@ -81,7 +81,7 @@ def draw_accuracy(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fa
     points = base.mark_point(filled=True, size=40).encode(
         x="synthetic:Q", color=alt.Color("cohort:N", scale=style.scale(labels), legend=None)
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
     return (
         alt.layer(ticks, points, data=data)
         .properties(width=_SIDE, height=14 * len(labels))

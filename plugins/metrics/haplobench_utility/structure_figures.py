@@ -55,7 +55,7 @@ def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.F
         text=alt.Text("percent:Q", format=".0f"),
         color=alt.condition(alt.datum.percent > 55, alt.value("white"), alt.value("black")),
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
     return (
         alt.layer(tiles, text, data=data)
         .properties(width=side, height=side)
@@ -97,7 +97,7 @@ def draw_scan(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetC
         .mark_line(strokeWidth=1.2)
         .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
     return alt.layer(real, own, data=data).facet(
         facet=alt.Facet("cohort:N", sort=labels, title=None), columns=3
     )
@@ -135,7 +135,7 @@ def draw_sizes(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Facet
         .mark_line(strokeDash=[4, 3], strokeWidth=1.2, color="black")
         .encode(x=x, y=y)
     )
-    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
     return alt.layer(own, real, data=data).facet(
         facet=alt.Facet("cohort:N", sort=labels, title=None), columns=_COLUMNS
     )
