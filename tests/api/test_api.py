@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def test_the_command_line_and_a_notebook_give_the_same_bytes(
     assert numbers(held) == numbers(result)
 
 
+@pytest.mark.slow
 def test_a_result_is_a_table_a_verdict_and_figures(
     scored: tuple[dict[str, Path], Path, Result], tmp_path: Path
 ) -> None:
@@ -136,7 +138,9 @@ def test_arrays_take_the_real_contig_and_what_is_amiss_is_a_warning(tmp_path: Pa
     table = result.to_dataframe().query("labels == '' and submetric == 'rmse'")
     values = table.set_index("generator").value
     assert values["mine"] == values["copied"] > 0
-    assert result.warnings
+    assert result.warnings[0] in html.unescape(result._repr_html_())
+    assert {one.leaks.answer for one in result.verdict()} == {"can't tell"}
+    assert "can't tell" in repr(result.verdict())
 
 
 def some(n: int, **more: Any) -> Panel:

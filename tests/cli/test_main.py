@@ -49,7 +49,7 @@ def test_a_wrong_region_is_one_line(region: str) -> None:
         command(["evaluate", *arguments], standalone_mode=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["schema"], ["show", "nothing"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["show", "nothing"]])
 def test_output_that_nobody_reads_ends_quietly(arguments: list[str], tmp_path: Path) -> None:
     read, write = os.pipe()
     process = subprocess.Popen(

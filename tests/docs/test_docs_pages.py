@@ -126,6 +126,7 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     assert "floor" in shown
 
 
+@pytest.mark.slow
 def test_the_torch_of_the_tutorial_keeps_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def header(path: Path) -> dict[str, str]:
     return {key.removeprefix("haplobench_"): value for key, _, value in pairs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["vcf.gz", "bcf", "vcz", "pgen"])
 def test_a_generated_file_names_its_maker_and_keeps_its_labels(
     run: Path, tmp_path: Path, ending: str
@@ -123,6 +124,7 @@ def test_labels_come_back_and_go_with_the_panel_they_were_of(tmp_path: Path, end
     assert not labels_beside(path).exists()
 
 
+@pytest.mark.slow
 def test_epsilon_is_stated_or_why_there_is_none(run: Path) -> None:
     class Fitted:
         def __init__(self, statement: PrivacyStatement | None) -> None:
