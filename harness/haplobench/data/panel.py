@@ -250,9 +250,10 @@ class Panel:
 
     def dosages(self) -> NDArray[np.int8]:
         """Alternate alleles per person: (n_samples, n_sites) int8, -1 where any is missing."""
-        alleles = self.haplotypes.reshape(self.n_samples, self.ploidy, self.n_sites)
-        dosage: NDArray[np.int8] = alleles.sum(axis=1, dtype=np.int8)
-        dosage[(alleles < 0).any(axis=1)] = MISSING
+        dosage = summed_strands(self.haplotypes, self.ploidy)
+        strands = (self.haplotypes[strand :: self.ploidy] for strand in range(self.ploidy))
+        if self.has_missing:
+            dosage[np.logical_or.reduce([strand < 0 for strand in strands])] = MISSING
         return dosage
 
     def packed_sites(self) -> NDArray[np.uint64]:
@@ -442,6 +443,14 @@ class Panel:
             raise PanelError(f"{source}: not a saved panel: {error}") from None
         panel.__dict__["digest"] = digest
         return panel
+
+
+def summed_strands(haplotypes: NDArray[np.int8], ploidy: int) -> NDArray[np.int8]:
+    """Sums over each person's haplotypes: (n_samples, n_sites) int8, laid out as they are."""
+    total = np.array(haplotypes[::ploidy], np.int8)
+    for strand in range(1, ploidy):  # much faster than a sum along a short axis
+        total += haplotypes[strand::ploidy]
+    return total
 
 
 def count_alleles(haplotypes: NDArray[np.int8]) -> NDArray[np.int64]:

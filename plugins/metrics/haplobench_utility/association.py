@@ -20,6 +20,7 @@ from scipy.sparse.linalg import eigsh
 from scipy.special import expit, ndtr, stdtr
 
 from haplobench import Panel
+from haplobench.data.panel import columns_of, summed_strands
 from haplobench.kernels import compiled
 
 Floats = NDArray[np.float64]
@@ -102,12 +103,15 @@ def dosage_blocks(panel: Panel, sites: NDArray[np.int64] | None = None) -> Itera
     `sites`: columns to take; all if None. Missing alleles aren't looked for.
     """
     n, n_sites = panel.n_samples, panel.n_sites if sites is None else sites.size
-    alleles = panel.haplotypes.reshape(n, panel.ploidy, panel.n_sites)
     step = max(1, _BLOCK_BYTES // (8 * max(1, n)))
     for start in range(0, n_sites, step):
         part = slice(start, min(start + step, n_sites))
-        columns = part if sites is None else sites[part]
-        yield part, alleles[:, :, columns].sum(axis=1, dtype=np.int8).astype(np.float64)
+        if sites is None:
+            alleles = panel.haplotypes[:, part]
+        else:
+            # Site by site in memory: products over people are summed in the order of that.
+            alleles = np.asfortranarray(columns_of(panel.haplotypes, sites[part]))
+        yield part, summed_strands(alleles, panel.ploidy).astype(np.float64)
 
 
 def principal_components(panel: Panel, n: int) -> Floats:
