@@ -232,7 +232,10 @@ def draw_board(
     title = "Times the floor’s distance from the ideal"
     lines = base.mark_rule(opacity=0.6).encode(
         x=alt.X(
-            "low:Q", scale=scale, title=title, axis=alt.Axis(labelExpr=TICKS, labelOverlap="greedy")
+            "low:Q",
+            scale=scale,
+            title=title,
+            axis=alt.Axis(labelExpr=TICKS, labelOverlap="greedy", labelSeparation=4),
         ),
         x2="high:Q",
     )
