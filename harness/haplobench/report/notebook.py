@@ -306,7 +306,9 @@ def _table(title: str, table: TableView) -> str:
 
 
 def _cell(cell: Shown) -> str:
-    text = escape(cell.text) + f" ±{escape(cell.spread)}" * bool(cell.spread)
+    # The floor's is a range.
+    spread = f" ({cell.spread})" if cell.kind == "floor" else f" ±{cell.spread}"
+    text = escape(cell.text) + escape(spread) * bool(cell.spread)
     text += f" {cell.mark}" * bool(cell.mark) + f" <sup>{cell.note}</sup>" * bool(cell.note)
     tip = escape(cell.tip, quote=True)
     return f"<td style='{_colour(cell.kind)}' title='{tip}'>{text}</td>"
