@@ -276,7 +276,7 @@ def test_texts_name_leaks_ties_and_what_cannot_be_told(everybody: Summary) -> No
     assert shown["independent"].rank == "(5)"
     assert shown["floor (real people)"].rank == "–"
     assert shown["mosaic"].leak == "yes: AUC 0.800"
-    assert shown["copycat"].leak.startswith("everybody: ")
+    assert shown["copycat"].leak.startswith("total: ")
     assert shown["vague"].leak == "can’t tell"
     assert shown["good"].leak == "not seen"
     assert shown["fair"].leak == "not seen by 1 of 2"

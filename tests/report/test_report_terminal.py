@@ -66,7 +66,7 @@ def test_verdicts_come_before_any_table_in_two_lines_of_80_columns(demo: Summary
     for dataset in demo.datasets.values():
         assert f"{dataset.label} · verdict" in head
     assert head.count("faithful: ") == head.count("leaks: ") == 2 * 8
-    assert head.count("Best: none, for patchwork, the first by rank, is not faithful.") == 2
+    assert head.count("Best: none: patchwork is first by rank, but not faithful.") == 2
     lines = head.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("patchwork "))
     assert "faithful: " in lines[at]

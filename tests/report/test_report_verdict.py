@@ -133,7 +133,9 @@ def test_nobody_is_best_where_all_leak() -> None:
 def test_nobody_is_best_who_is_not_faithful() -> None:
     leak: list[Band] = ["leak", "unseen", "unseen"]
     said = lead(_verdicts({"poor": (["far"] * 5, CLEAR), "leaky": (GOOD, leak)}))
-    assert said.startswith("Best: none, for poor, the first by rank, is not faithful."), said
+    assert said.startswith(
+        "Best: none: leaky leaks; poor is first by rank, but not faithful. Leak: leaky."
+    ), said
     assert lead(_verdicts({"fair": (GOOD, CLEAR), "poor": (["far"] * 5, CLEAR)})).startswith(
         "Best: fair (faithful: yes; leaks: not seen)."
     )

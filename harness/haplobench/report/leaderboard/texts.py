@@ -89,7 +89,7 @@ def _band(exposure: Exposure) -> str:
 def leak_words(exposure: Exposure) -> str:
     """What attacks found: `yes: AUC (distance) 0.85`, `not seen by 11 of 13`, `can't tell`."""
     if exposure.finding == "leak":
-        much = "everybody" if exposure.gate == 2 else "yes"
+        much = "total" if exposure.gate == 2 else "yes"
         return f"{much}: {exposure.title} {format_value(exposure.value)}"
     if exposure.finding == "unclear":
         return "can’t tell" if exposure.attacks else "can’t tell: no attack"

@@ -54,7 +54,16 @@ def lead(verdicts: DatasetVerdicts) -> str:
         if row.generator in verdicts.best and row.faithful.answer != "no"
     ]
     if verdicts.best and not best:
-        best = [f"none, for {' and '.join(verdicts.best)}, the first by rank, is not faithful"]
+        near = [
+            row.generator
+            for row in verdicts.rows
+            if row.role == "generator"
+            and row.leaks.answer == "yes"
+            and row.faithful.answer in ("yes", "in part")
+        ]
+        leaky = f"{' and '.join(near)} leak{'s' * (len(near) == 1)}; " if near else ""
+        are = "are" if len(verdicts.best) > 1 else "is"
+        best = [f"none: {leaky}{' and '.join(verdicts.best)} {are} first by rank, but not faithful"]
     parts = [
         ("Best", best),
         ("Leak", verdicts.labels("yes")),
