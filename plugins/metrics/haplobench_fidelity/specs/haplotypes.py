@@ -225,7 +225,7 @@ PCA = MetricSpec(
     family="fidelity",
     params=PcaParams,
     phased=False,
-    needs=(_SCIPY,),
+    needs=(_NUMBA, _SCIPY),
     submetrics=(
         _lower(
             "wasserstein",
