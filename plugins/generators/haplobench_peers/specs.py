@@ -149,6 +149,7 @@ SPECS = (
         needs=(
             Module("dp_accounting", "haplobench[peers]"),
             Module("cryptography", "haplobench[peers]"),
+            Module("scipy", "haplobench[peers]"),
         ),
         citations=("zhang2017", "balle2018", "held1974"),
     ),
