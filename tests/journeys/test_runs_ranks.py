@@ -19,6 +19,7 @@ from haplobench.runner.run import run_suite
 from haplobench.runner.store import StageStore
 from haplobench.suite.load import load_suite
 
+pytestmark = pytest.mark.slow  # ranks of several runs
 pytest.importorskip("torch", reason="ranks talk over torch.distributed")
 
 HEAD = """
