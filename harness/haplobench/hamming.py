@@ -74,14 +74,14 @@ def _nearest_within(a: Any, columns: Any) -> Any:
 
 
 @compiled
-def _difference_counts(a: Any, columns: Any) -> Any:
-    n = a.shape[0]
-    distances = np.empty((4, n), np.int64)
+def _difference_counts(a: Any, columns: Any, within: bool) -> Any:
+    n, m = a.shape[0], columns.shape[1]
+    distances = np.empty((4, m), np.int64)
     counts = np.zeros(64 * a.shape[1] + 1, np.int64)
     for first in range(0, n, 4):
-        four_rows(a, first, columns, distances, first)
+        four_rows(a, first, columns, distances, first if within else 0)
         for r in range(min(4, n - first)):
-            for j in range(first + r + 1, n):
+            for j in range(first + r + 1 if within else 0, m):
                 counts[distances[r, j]] += 1
     return counts
 
@@ -91,7 +91,13 @@ def nearest_within(a: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.asarray(_nearest_within(a, np.ascontiguousarray(a.T)))
 
 
-def difference_counts(a: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """How many pairs of rows differ at d sites, for d = 0, 1, …: (max d + 1,) int64."""
-    counts = np.asarray(_difference_counts(a, np.ascontiguousarray(a.T)))
+def difference_counts(
+    a: NDArray[np.uint64], b: NDArray[np.uint64] | None = None
+) -> NDArray[np.int64]:
+    """How many pairs of rows differ at d sites, for d = 0, 1, …: (max d + 1,) int64.
+
+    Pairs of rows of `a`, each once; or of a row of `a` and one of `b`.
+    """
+    columns = np.ascontiguousarray((a if b is None else b).T)
+    counts = np.asarray(_difference_counts(a, columns, b is None))
     return counts[: max(1, np.trim_zeros(counts, "b").size)]

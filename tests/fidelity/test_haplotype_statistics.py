@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, PanelError, Reference, RunContext
+from haplobench.hamming import difference_counts
 from haplobench_fidelity.haplotype_statistics import (
     Region,
     fst_matrix,
@@ -21,7 +22,7 @@ from haplobench_fidelity.haplotype_statistics import (
     haplotype_homozygosity,
     haplotype_statistics,
     homozygous_runs,
-    pairwise_differences,
+    packed_rows,
     site_diversity,
     tajimas_d,
 )
@@ -93,7 +94,8 @@ def test_pairwise_differences_equal_counting(haplotypes: np.ndarray) -> None:
     expected = np.bincount(
         [int((a != b).sum()) for a, b in combinations(haplotypes, 2)], minlength=1
     )
-    found = pairwise_differences(panel_of(haplotypes), np.arange(haplotypes.shape[0]))
+    rows = np.arange(haplotypes.shape[0])
+    found = difference_counts(packed_rows(panel_of(haplotypes), rows))
     assert found.tolist() == expected.tolist()
 
 
@@ -228,8 +230,9 @@ def test_copy_is_ideal_and_independent_sites_lose_haplotypes(
     for submetric in HAPLOTYPE_STATISTICS.submetrics:
         found = copy[submetric.name]
         for measurement in found if isinstance(found, list) else [found]:
-            # Hudson's estimator takes the same people for fewer than they are.
-            slack = 0.02 if submetric.name == "fst_real_synthetic" else 0
+            # Hudson's estimator takes the same people for fewer than they are; each copy is at
+            # distance 0 from one of them.
+            slack = {"fst_real_synthetic": 0.02, "distances_between": 2}.get(submetric.name, 0)
             assert measurement.value == pytest.approx(submetric.ideal, abs=slack), submetric.name
     floor = measure(reference, cohorts["floor"], ctx)
     independent = measure(reference, cohorts["independent"], ctx)
@@ -257,6 +260,24 @@ def test_cohort_with_sites_of_its_own(
         reference, cohorts["copy"].select_sites(np.arange(0, holdout.n_sites, 2)), ctx
     )
     assert thinned["diversity_ratio"].value == pytest.approx(0.5, abs=0.05)
+
+
+def test_distances_within_and_between_equal_scipy(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    from scipy.spatial.distance import cdist, pdist
+
+    real, synthetic = reference.holdout.haplotypes, cohorts["independent"].haplotypes[:-6]
+    cohort = reference.holdout.with_haplotypes(synthetic)
+    found = measure(reference, cohort, ctx)
+    of_real, within = (pdist(rows, "cityblock") for rows in (real, synthetic))
+    between = cdist(real, synthetic, "cityblock").ravel()
+    expected = [wasserstein_distance(of_real, side) for side in (within, between)]
+    assert min(expected) > 1
+    assert found["distances_within"].value == pytest.approx(expected[0], rel=1e-9)
+    assert found["distances_between"].value == pytest.approx(expected[1], rel=1e-9)
+    moved = replace(cohort, positions=cohort.positions + 1)
+    assert measure(reference, moved, ctx)["distances_between"].note == "sites differ"
 
 
 def test_sampled_pairs_are_close_and_reproducible(

@@ -139,6 +139,24 @@ def test_borders_count_all_panel_sites_not_only_common_ones(
     assert value(result, "cross_border") < 0.3
 
 
+@pytest.mark.parametrize("max_sites", [2000, 150])
+def test_squared_r_of_all_pairs_is_that_of_numpy(
+    max_sites: int, founders: Reference, measure: Measure
+) -> None:
+    cohort = founders_panel(150, 600, 4)
+    cohort = replace(cohort, haplotypes=np.where(np.arange(600) % 50, cohort.haplotypes, 0))
+    result = measure("ld-matrix", founders, cohort, fixed="all-polymorphic", max_sites=max_sites)
+    sides = [panel.haplotypes.astype(float) for panel in (founders.holdout, cohort)]
+    vary = np.flatnonzero((np.ptp(sides[0], axis=0) > 0) & (np.ptp(sides[1], axis=0) > 0))
+    if vary.size > max_sites:
+        vary = vary[np.linspace(0, vary.size - 1, max_sites).round().astype(int)]
+    pairs = np.triu_indices(vary.size, 1)
+    real, synthetic = (np.corrcoef(x[:, vary], rowvar=False)[pairs] ** 2 for x in sides)
+    assert value(result, "squared") == pytest.approx(np.corrcoef(real, synthetic)[0, 1], abs=1e-9)
+    rmse = np.sqrt(np.mean((real - synthetic) ** 2))
+    assert value(result, "squared_rmse") == pytest.approx(rmse, abs=1e-9)
+
+
 def test_fixed_site_policies_differ_as_documented(founders: Reference, measure: Measure) -> None:
     cohort = founders_panel(150, 600, 4)
     haplotypes = cohort.haplotypes.copy()

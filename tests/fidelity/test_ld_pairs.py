@@ -222,17 +222,20 @@ def test_threads_change_nothing() -> None:
     assert one == many
 
 
-def test_pair_moments_are_those_of_numpy() -> None:
+@pytest.mark.parametrize("squared", [False, True])
+def test_pair_moments_are_those_of_numpy(squared: bool) -> None:
     real, synthetic = founders_panel(60, 80, seed=12), founders_panel(40, 80, seed=13)
     x, y = pack_sites(real), pack_sites(synthetic)
     first, last = np.arange(80) + 3, np.minimum(np.arange(80) + 30, 80)
-    found = ld_pairs.pair_moments(x, y, first, last)
+    found = ld_pairs.pair_moments(x, y, first, last, squared=squared)
     i, j = np.triu_indices(80, 1)
     chosen = (j - i >= 3) & (j - i < 30)
     a = ld_pairs.correlation_matrix(x)[i, j][chosen].astype(float)
     b = ld_pairs.correlation_matrix(y)[i, j][chosen].astype(float)
     both = ~np.isnan(a) & ~np.isnan(b)
     a, b = a[both], b[both]
+    if squared:
+        a, b = a**2, b**2
     assert found.pairs == a.size
     assert found.correlation == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-6)
     assert found.rmse == pytest.approx(np.sqrt(np.mean((a - b) ** 2)), abs=1e-6)

@@ -98,6 +98,31 @@ def test_distances_equal_scipy_on_scores(
     assert named["C"].n == 20
 
 
+@pytest.mark.parametrize("n_sites", [400, 60])
+def test_coupled_components_equal_scikit_learn(
+    n_sites: int, reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    from sklearn.decomposition import PCA
+
+    sites = np.arange(n_sites)
+    sides = [side.select_sites(sites) for side in (reference.train, reference.holdout)]
+    cohort = cohorts["independent"].select_sites(sites).select_samples(np.arange(50))
+    found = measure(Reference(*sides), cohort, ctx)["coupled_wasserstein"]
+    alleles = np.concatenate([sides[1].haplotypes, cohort.haplotypes]).astype(float)
+    scores = PCA(6, svd_solver="full").fit_transform(alleles)
+    n = sides[1].n_haplotypes
+    expected = sum(wasserstein_distance(x[:n], x[n:]) for x in scores.T)
+    assert found.value == pytest.approx(expected, rel=1e-6)
+    assert expected > 1
+    unphased = measure(Reference(*sides), replace(cohort, phased=False), ctx)
+    assert unphased["coupled_wasserstein"].note == "not phased"
+    # Of many haplotypes at as many sites, some are drawn, the same again.
+    some = [measure(Reference(*sides), cohort, ctx, max_haplotypes=50) for _ in range(2)]
+    assert some[0]["coupled_wasserstein"] == some[1]["coupled_wasserstein"]
+    assert some[0]["coupled_wasserstein"].n == 50
+    assert some[0]["coupled_wasserstein"].value == pytest.approx(expected, rel=0.5)
+
+
 def test_share_nearest_to_own_centroid(
     reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
 ) -> None:

@@ -75,8 +75,10 @@ class CohortStatistics:
     tajimas_d : float
     window_tajimas_d : (n_windows,) float64
         NaN below 3 segregating sites.
+    packed : (n, n_words) uint64
+        The haplotypes whose pairs are counted, bit-packed.
     differences : (max + 1,) int64
-        Pairs of haplotypes by number of differences.
+        Pairs of them by number of differences.
     heterozygous, longest_run, total_run : (n_samples,) int64 or None
         Sites and bp; None unless diploid.
     """
@@ -85,6 +87,7 @@ class CohortStatistics:
     diversity_by: Mapping[str, tuple[float, int]]
     tajimas_d: float
     window_tajimas_d: NDArray[np.float64]
+    packed: NDArray[np.uint64]
     differences: NDArray[np.int64]
     heterozygous: NDArray[np.int64] | None
     longest_run: NDArray[np.int64] | None
@@ -117,6 +120,7 @@ def cohort_statistics(
     rows = np.arange(n)
     if n > params.max_haplotypes:
         rows = np.sort(rng.choice(n, params.max_haplotypes, replace=False))
+    packed = packed_rows(panel, rows)
     people: tuple[NDArray[np.int64] | None, ...] = (None, None, None)
     if panel.ploidy == 2:
         people = homozygous_runs(panel, region.start, region.end, params.min_run_bp)
@@ -129,7 +133,8 @@ def cohort_statistics(
             running[bounds[:, 1]] - running[bounds[:, 0]],
             n,
         ),
-        pairwise_differences(panel, rows),
+        packed,
+        difference_counts(packed),
         *people,
     )
 
@@ -160,6 +165,7 @@ def haplotype_statistics(
     homozygosity, windows = _homozygosity(holdout, cohort, region, params.window_bp, rng)
     measurements = {
         **_diversity(real, synthetic, region, n, note),
+        **_distances(holdout, cohort, real, synthetic),
         **_people(real, synthetic, region, cohort.n_samples),
         **homozygosity,
         "fst_rmse": _fst_populations(holdout, cohort, params.min_people),
@@ -263,6 +269,25 @@ def _diversity(
             rmse, n_windows, "", "no window has 3 segregating sites on both sides"
         ),
     }
+
+
+def _distances(
+    holdout: Panel, cohort: Panel, real: CohortStatistics, synthetic: CohortStatistics
+) -> dict[str, Measurement]:
+    """What separates haplotypes, in sites, within the cohort and between it and real people."""
+    names = ("distances_within", "distances_between")
+    if not holdout.same_sites(cohort):
+        return dict.fromkeys(names, Measurement(None, cohort.n_haplotypes, note="sites differ"))
+    between = difference_counts(real.packed, synthetic.packed)
+    values = (
+        wasserstein_distance(
+            np.arange(real.differences.size), np.arange(counts.size), real.differences, counts
+        )
+        for counts in (synthetic.differences, between)
+    )
+    numbers = zip(values, (synthetic.packed.shape[0], real.packed.shape[0]), strict=True)
+    measurements = (Measurement(float(value), n) for value, n in numbers)
+    return dict(zip(names, measurements, strict=True))
 
 
 def _people(
@@ -453,11 +478,11 @@ def group_counts(
     return counts, member.sum(axis=1).astype(np.int64)
 
 
-def pairwise_differences(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many pairs of `rows` differ at d sites, for d = 0, 1, …: (max d + 1,) int64."""
+def packed_rows(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Some of a panel's haplotypes, bit-packed: (rows.size, n_words) uint64."""
     step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
     parts = [rows[low : low + step] for low in range(0, rows.size, step)]
-    return difference_counts(np.concatenate([pack_bits(panel.haplotypes[part]) for part in parts]))
+    return np.concatenate([pack_bits(panel.haplotypes[part]) for part in parts])
 
 
 def fst_matrix(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:

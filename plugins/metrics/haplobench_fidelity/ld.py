@@ -118,7 +118,7 @@ def _rms(difference: Reals) -> float:
 def ld_matrix(
     reference: Reference, cohort: Panel, params: MatrixParams, ctx: RunContext
 ) -> MetricResult:
-    """Correlation of signed r inside windows, across borders and in blocks; Frobenius error."""
+    """Signed r inside windows, across borders and in blocks; r² of all pairs."""
     holdout = reference.holdout
     try:
         sites = ld_sites(holdout, cohort, params)
@@ -137,6 +137,7 @@ def ld_matrix(
     window = f"window {params.window}, reach {params.reach}"
     windowed, blocked = f"{sites.note}; {window}", f"{sites.note}; blocks of {params.block}"
     few = f"too few pairs of LD sites ({blocks.pairs}), or"
+    pairs, note = _all_pairs(holdout, cohort, sites, params, ctx.threads)
     return MetricResult(
         {
             "in_window": measured(
@@ -155,9 +156,25 @@ def ld_matrix(
             "frobenius": measured(
                 blocks.relative_error, blocks.pairs, blocked, f"{few} no LD in held-out people"
             ),
+            "squared": measured(pairs.correlation, pairs.pairs, note, f"{few} r² does not vary"),
+            "squared_rmse": measured(pairs.rmse, pairs.pairs, note, f"{few} none is defined"),
         },
         series=_heat_map(holdout, cohort, sites),
     )
+
+
+def _all_pairs(
+    holdout: Panel, cohort: Panel, sites: LDSites, params: MatrixParams, threads: int
+) -> tuple[ld_pairs.PairMoments, str]:
+    """Moments of r² over all pairs of LD sites, evenly thinned ones where they are many."""
+    if sites.real_sites.size > params.max_sites:
+        sites = ld_sites(holdout, cohort, params, max_sites=params.max_sites)
+    n = sites.real_sites.size
+    later, end = np.arange(1, n + 1), np.full(n, n, np.int64)
+    moments = ld_pairs.pair_moments(
+        sites.real, sites.synthetic, later, end, zero=sites.zero, squared=True, threads=threads
+    )
+    return moments, f"{sites.note}; all pairs"
 
 
 def block_ranges(n: int, block: int) -> Ranges:

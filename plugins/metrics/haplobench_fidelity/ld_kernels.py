@@ -291,12 +291,14 @@ def moments(
     start: int,
     stop: int,
     zero: bool,
+    squared: bool,
     out: Reals,
 ) -> None:
     """Add to `out` the moments of r in two panels over the pairs (i, first[i] <= j < last[i]).
 
-    `out` is (6,) float64: pairs, sum x, sum y, sum xx, sum yy, sum xy. A pair undefined in x is
-    left out; one undefined in y is left out too, or counted as 0 with `zero`.
+    Of r² where `squared`. `out` is (6,) float64: pairs, sum x, sum y, sum xx, sum yy, sum xy. A
+    pair undefined in x is left out; one undefined in y is left out too, or counted as 0 with
+    `zero`.
     """
     width = _widest(first, last, start, stop)
     work = np.empty((5, _TILE, width), np.uint64)
@@ -314,6 +316,8 @@ def moments(
                     b = 0.0
                 if np.isnan(a) or np.isnan(b):
                     continue
+                if squared:
+                    a, b = a * a, b * b
                 out[0] += 1
                 out[1] += a
                 out[2] += b

@@ -178,7 +178,7 @@ def _thinned(sites: NDArray[np.int64], max_sites: int | None) -> NDArray[np.int6
 
 @dataclass(frozen=True)
 class PairMoments:
-    """Moments of r over pairs of sites, in a first panel (x) and a second one (y)."""
+    """Moments of r, or r², over pairs of sites, in a first panel (x) and a second one (y)."""
 
     pairs: int = 0
     x: float = 0.0
@@ -288,9 +288,12 @@ def pair_moments(
     last: NDArray[np.int64],
     *,
     zero: bool = False,
+    squared: bool = False,
     threads: int = 1,
 ) -> PairMoments:
     """Moments of signed r, real against synthetic, over pairs (i, first[i] <= j < last[i]).
+
+    Of r² with `squared`.
 
     Both panels hold the same sites. `first` and `last` are (n_sites,) int64, first[i] > i; an
     empty range is one that ends before it starts. A pair with a site fixed in the synthetic
@@ -300,7 +303,7 @@ def pair_moments(
 
     def work(start: int, stop: int) -> NDArray[np.float64]:
         out = np.zeros(6)
-        ranges = (first, last, start, stop, zero)
+        ranges = (first, last, start, stop, zero, squared)
         ld_kernels.moments(real, synthetic, *ranges, out)
         return out
 

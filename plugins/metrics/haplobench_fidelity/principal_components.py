@@ -21,6 +21,7 @@ from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
 _Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]
 _FIGURE_PEOPLE = 160
 _MANY_PRODUCTS = 1 << 33
+_COUPLED_COMPONENTS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Axes:
     sites : (n_used,) int64
         Columns of the panel that vary among the people the axes were made from.
     mean, scale : (n_used,) float64
-        Standardisation of dosages: minus `ploidy` p, over sqrt(p (1 - p)) (Patterson 2006).
+        Standardisation of dosages: minus `ploidy` p, over sqrt(p (1 - p)) (Patterson 2006), or
+        over 1.
     loadings : (n_used, n_components) float64
         Orthonormal; the entry of largest size in each column is positive.
     variance : (n_components,) float64
@@ -53,8 +55,8 @@ class Axes:
         return scores
 
 
-def principal_axes(panel: Panel, n_components: int) -> Axes:
-    """Axes of a complete panel, sites not thinned by LD.
+def principal_axes(panel: Panel, n_components: int, *, scaled: bool = True) -> Axes:
+    """Axes of a complete panel, sites not thinned by LD; of centred dosages unless `scaled`.
 
     Exact: eigenvectors of the Gram matrix of people or of sites, whichever is smaller. There
     are fewer than `n_components` axes where people or varying sites are fewer. The Gram matrix of
@@ -63,7 +65,7 @@ def principal_axes(panel: Panel, n_components: int) -> Axes:
     """
     sites = np.flatnonzero((panel.frequencies > 0) & (panel.frequencies < 1))
     p = panel.frequencies[sites]
-    mean, scale = panel.ploidy * p, np.sqrt(p * (1 - p))
+    mean, scale = panel.ploidy * p, np.sqrt(p * (1 - p)) if scaled else np.ones(p.size)
     n_people, n_sites = panel.n_samples, sites.size
     n_components = min(n_components, n_people - 1, n_sites)
     if n_components < 1:
@@ -126,6 +128,7 @@ def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext)
             Measurement(float(d), n, labels={"pc": str(i)}) for i, d in enumerate(distances, 1)
         ],
         "wasserstein_superpopulation": _by_superpopulation(holdout, real, cohort, scores, spread),
+        "coupled_wasserstein": _coupled(holdout, cohort, params.max_haplotypes, ctx),
     }
     for level in ("population", "superpopulation"):
         measurements |= _matches(
@@ -190,6 +193,29 @@ def _distances(
 ) -> NDArray[np.float64]:
     pairs = zip((real / spread).T, (synthetic / spread).T, strict=True)
     return np.array([wasserstein_distance(first, second) for first, second in pairs])
+
+
+def _coupled(holdout: Panel, cohort: Panel, most: int, ctx: RunContext) -> Measurement:
+    """Summed distances on the components of the haplotypes of both panels together."""
+    n = cohort.n_haplotypes
+    if not (holdout.phased and cohort.phased):
+        return Measurement(None, n, note="not phased")
+    sides = [panel.as_haploid() for panel in (holdout, cohort)]
+    sampled = []
+    for name, panel in zip(("holdout", "synthetic"), sides, strict=True):
+        if panel.n_samples > most < panel.n_sites:
+            rows = ctx.rng("coupled pca", name).choice(panel.n_samples, most, replace=False)
+            panel = panel.select_samples(np.sort(rows))
+        sampled.append(panel.haplotypes)
+    both = sides[0].with_haplotypes(np.concatenate(sampled))
+    axes = principal_axes(both, _COUPLED_COMPONENTS, scaled=False)
+    if not axes.loadings.shape[1]:
+        return Measurement(None, n, note="no site varies")
+    real, synthetic = np.split(axes.project(both), [sampled[0].shape[0]])
+    distance = float(_distances(real, synthetic, np.ones(real.shape[1])).sum())
+    counts = " and ".join(str(rows.shape[0]) for rows in sampled)
+    note = f"{counts} haplotypes, {axes.loadings.shape[1]} components"
+    return Measurement(distance, sampled[1].shape[0], note=note)
 
 
 def _by_superpopulation(

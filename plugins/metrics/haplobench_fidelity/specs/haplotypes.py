@@ -207,10 +207,13 @@ class PcaParams(Params):
 
     n_components : principal components compared.
     max_people : training people that the axes are made from; a seeded sample of more.
+    max_haplotypes : of each side that coupled components are made from, where there are as many
+        sites; a seeded sample of more.
     """
 
     n_components: int = Field(10, ge=1, le=50)
     max_people: int = Field(4000, ge=2)
+    max_haplotypes: int = Field(1024, ge=2)
 
 
 PCA = MetricSpec(
@@ -250,6 +253,14 @@ PCA = MetricSpec(
             "The same among people of one superpopulation, mean over components, in units of the "
             "whole held-out cohort's standard deviations.",
             unit="SD",
+            min_effect=0.1,
+        ),
+        _lower(
+            "coupled_wasserstein",
+            "Coupled PCA Wasserstein",
+            "Wasserstein-1 distance between synthetic and held-out haplotypes on each of the first "
+            "six principal components of both together (alleles centred, not scaled), summed over "
+            "components, as Yelmen et al. give it.",
             min_effect=0.1,
         ),
         _info(
@@ -300,7 +311,7 @@ PCA = MetricSpec(
             "haplobench_fidelity.figures:draw_components",
         ),
     ),
-    citations=("patterson2006",),
+    citations=("patterson2006", "yelmen2023"),
 )
 
 
@@ -357,6 +368,25 @@ HAPLOTYPE_STATISTICS = MetricSpec(
             "haplotypes, over all pairs within a cohort.",
             unit="differences/kb",
             min_effect=0.05,
+        ),
+        _lower(
+            "distances_within",
+            "Haplotype distances within",
+            "Wasserstein-1 distance between the distributions of Hamming distances of all pairs of "
+            "held-out and of all pairs of synthetic haplotypes.",
+            unit="sites",
+            min_effect=0.2,
+            site_matched=True,
+        ),
+        _lower(
+            "distances_between",
+            "Haplotype distances between",
+            "The same between those of pairs of held-out haplotypes and those of a held-out with a "
+            "synthetic one. A copy of the held-out people isn't at 0: each is at distance 0 from "
+            "its copy.",
+            unit="sites",
+            min_effect=0.2,
+            site_matched=True,
         ),
         _closer(
             "heterozygosity_ratio",

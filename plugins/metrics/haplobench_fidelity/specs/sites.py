@@ -241,11 +241,14 @@ class MatrixParams(LDParams):
         generators with windows of `window`, half of it and so on are all among these.
     reach : int
         Pairs at most so many panel sites apart count as in-window or cross-border.
+    max_sites : int
+        For r² of all pairs: where there are more LD sites, so many evenly spaced ones are used.
     """
 
     block: int = Field(500, ge=2, le=5000)
     window: int = Field(128, ge=2)
     reach: int = Field(64, ge=1)
+    max_sites: int = Field(2000, ge=10)
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
@@ -380,6 +383,20 @@ MATRIX = MetricSpec(
             "diagonal, over the same blocks.",
             min_effect=0.01,
         ),
+        _higher(
+            "squared",
+            "LD r², all pairs",
+            "Pearson correlation of r², synthetic against held-out, over all pairs of LD sites, "
+            "or of 2,000 evenly spaced ones. With `fixed: all-polymorphic`, as Yelmen et al. give "
+            "it.",
+            min_effect=0.005,
+        ),
+        _lower(
+            "squared_rmse",
+            "LD r² RMSE, all pairs",
+            "Root mean square of synthetic minus held-out r² over the same pairs.",
+            min_effect=0.002,
+        ),
     ),
     figures=(
         FigureSpec(
@@ -392,7 +409,7 @@ MATRIX = MetricSpec(
             "haplobench_fidelity.figures:draw_heat_map",
         ),
     ),
-    citations=_CITATIONS,
+    citations=(*_CITATIONS, "yelmen2021"),
 )
 
 LONG_RANGE = MetricSpec(
