@@ -13,13 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from haplobench.distributed import ProcessGroup, data_parallel, group_from_environment
+from haplobench.distributed import (
+    ProcessGroup,
+    data_parallel,
+    group_from_environment,
+    whole,
+)
 
 PLAIN: dict[str, Any] = {}
 CASES = {
     "plain": PLAIN,
     "in one piece": {"overlap": False},
     "fp16": {"compression": "fp16"},
+    "sharded": {"sharded": True},
 }
 STEPS = 30
 BATCH = 61  # no multiple of any world size
@@ -27,8 +33,11 @@ BATCH = 61  # no multiple of any world size
 
 def train(group: ProcessGroup, options: dict[str, Any]) -> dict[str, Any]:
     """Loss of the global batch, step by step, and the parameters at the end."""
-    torch.manual_seed(group.rank)  # rank 0's parameters are to become everyone's
+    # Rank 0's parameters are to become everyone's; a sharded rank keeps some of its own.
+    torch.manual_seed(0 if "sharded" in options else group.rank)
     model = torch.nn.Sequential(torch.nn.Linear(20, 32), torch.nn.Tanh(), torch.nn.Linear(32, 4))
+    if "sharded" in options:
+        options = {"sharded": [model[0]]}
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     trainer = data_parallel(model, optimizer, group, **options)
     draws = torch.Generator().manual_seed(1)
@@ -45,14 +54,15 @@ def train(group: ProcessGroup, options: dict[str, Any]) -> dict[str, Any]:
         trainer.step(clip_norm=1.0)
         losses.append(float(loss.detach()) * share)
     sent = group.counters.facts()
-    parameters = np.concatenate(
-        [p.detach().numpy().ravel() for p in trainer.module.parameters()]
-    ).astype(np.float64)
+    shared = [p.detach() for p in trainer.module.parameters()]
+    kept = sum(getattr(p, "_local_tensor", p).numel() for p in shared)
+    parameters = np.concatenate([whole(p).numpy().ravel() for p in shared]).astype(np.float64)
     mean = group.all_reduce(parameters) / group.size
     return {
         "losses": group.all_reduce(np.array(losses)).tolist(),
         "parameters": parameters.tolist(),
         "spread": float(np.abs(parameters - mean).max()),
+        "kept": kept / parameters.size,
         "bytes": sent["bytes"] - before["bytes"],
         "steps": trainer.meter.facts(),
     }
@@ -81,6 +91,8 @@ def main(out: Path) -> None:
     found: dict[str, Any] = {"backend": group.backend, "size": group.size}
     found["collectives"] = collectives(group)
     for name, options in CASES.items():
+        if name == "sharded" and group.backend == "horovod":
+            continue
         found[name] = train(group, options)
     if group.rank == 0:
         out.write_text(json.dumps(found))

@@ -72,6 +72,18 @@ def test_half_precision_halves_the_bytes(
     np.testing.assert_allclose(curve(found, case), curve(alone, "plain"), rtol=1e-3)
 
 
+def test_sharded_ranks_keep_their_part_and_have_the_same_loss_curve(
+    alone: dict[str, Any], two: dict[str, Any]
+) -> None:
+    assert alone["sharded"]["kept"] == two["plain"]["kept"] == 1
+    assert two["sharded"]["kept"] == 0.5
+    np.testing.assert_allclose(curve(two, "sharded"), curve(alone, "plain"), rtol=1e-5)
+    parameters = two["sharded"]["parameters"]
+    np.testing.assert_allclose(parameters, alone["plain"]["parameters"], atol=1e-5, rtol=0)
+    # A step gathers a rank's half twice and scatters the whole gradient once.
+    assert two["sharded"]["bytes"] == pytest.approx(2 * two["plain"]["bytes"], rel=0.01)
+
+
 def test_torch_and_horovod_have_the_same_loss_curve(
     two: dict[str, Any], horovod: dict[str, Any]
 ) -> None:

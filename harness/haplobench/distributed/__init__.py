@@ -7,9 +7,9 @@ it; `shard` and `batch_part` say who does what. Nothing here imports torch befor
 from haplobench.distributed.data_parallel import data_parallel
 from haplobench.distributed.group import Counters, NullGroup, ProcessGroup, batch_part, shard
 from haplobench.distributed.rendezvous import group_from_environment
-from haplobench.distributed.training import StepMeter, Trainer
+from haplobench.distributed.training import StepMeter, Trainer, shared_like, whole
 
 __all__ = [
     "Counters", "NullGroup", "ProcessGroup", "StepMeter", "Trainer", "batch_part", "data_parallel",
-    "group_from_environment", "shard",
+    "group_from_environment", "shard", "shared_like", "whole",
 ]  # fmt: skip

@@ -163,8 +163,8 @@ class TorchTrainer(Trainer):
         half = self._half and buffer.dtype == torch.float32
         payload = buffer.to(torch.float16) if half else buffer
         self._sent = self.meter.mark()
-        count = _count_cuda if buffer.is_cuda else _count
-        done = partial(count, self.group.counters, self._sent, payload.nbytes)
+        counted = count_cuda if buffer.is_cuda else _count
+        done = partial(counted, self.group.counters, self._sent, payload.nbytes)
 
         def finish(future: Future[Any]) -> torch.Tensor:
             done()
@@ -179,13 +179,22 @@ def _count(counters: Counters, start: float, n_bytes: int) -> None:
     counters.add("all_reduce", n_bytes, time.perf_counter() - start)
 
 
-def _count_cuda(counters: Counters, start: torch.cuda.Event, n_bytes: int) -> None:
-    end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+def event() -> torch.cuda.Event:
+    """The current stream's now."""
+    now = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    now.record(torch.cuda.current_stream())
+    return now
+
+
+def count_cuda(
+    counters: Counters, start: torch.cuda.Event, n_bytes: int, operation: str = "all_reduce"
+) -> None:
+    """Count a call that is over where the current stream is at its present end."""
     # Callbacks of a CUDA future run on a stream that waits for the communication.
-    end.record(torch.cuda.current_stream())
+    end = event()
 
     def seconds() -> float:
         end.synchronize()
         return float(start.elapsed_time(end)) / 1e3
 
-    counters.add_later("all_reduce", n_bytes, seconds)
+    counters.add_later(operation, n_bytes, seconds)

@@ -159,3 +159,20 @@ class Trainer:
             self._scaler.update()
         else:
             self.optimizer.step()
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of a tensor that ranks may share, on every rank: all ranks call it together."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def shared_like(tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A whole value as `tensor` is: shared out over the ranks, where that is so."""
+    mesh = getattr(tensor, "device_mesh", None)
+    if mesh is None or value.shape != tensor.shape:
+        return value
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(tensor, DTensor)
+    return distribute_tensor(value.to(tensor.device), mesh, tensor.placements)

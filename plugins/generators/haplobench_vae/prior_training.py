@@ -8,6 +8,7 @@ gives the same, whatever the world size, but for the order in which floats are s
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haplobench import BenchError, RecombinationMap, RunContext
-from haplobench.distributed import ProcessGroup, data_parallel, shard
+from haplobench.distributed import ProcessGroup, data_parallel, shard, shared_like, whole
 from haplobench_vae.codebooks import Codebooks, WindowTiling
 from haplobench_vae.prior import WindowPrior, dropout
 from haplobench_vae.specs import VAEParams
@@ -124,21 +125,26 @@ def train_prior(
     Raises BenchError if the ranks don't find the same checkpoint.
     """
     n = mosaics.group.size
-    progress = _Progress(model, max(1, n // params.batch_size), params)
-    device = model.logits.device
+    fitted, device = model, torch.device(ctx.device)
+    if params.sharded:
+        model = copy.deepcopy(model)  # whose parameters each rank has some of
     precision = _precision(params.precision, device)
     half = precision is torch.float16
     trainer = data_parallel(
         model,
-        progress.optimiser,
+        torch.optim.AdamW(
+            _weight_groups(model, params.weight_decay), lr=params.learning_rate, fused=True
+        ),
         ctx.group,
         device=ctx.device,
         compression=params.compression,
         overlap=params.overlap,
         scaler=torch.amp.GradScaler(device.type) if half else None,
+        sharded=list(model.layers()) if params.sharded else None,
     )
+    model.to(device)  # where it isn't yet: a single rank's
     # What several ranks step with may be another object, with a state of its own.
-    progress.optimiser = trainer.optimizer
+    progress = _Progress(model, trainer.optimizer, max(1, n // params.batch_size), params)
     if checkpoint is not None and (left := checkpoint.read()) is not None:
         progress.restore(*left)
         ctx.log.info("going on after epoch %d", progress.epoch)
@@ -174,10 +180,12 @@ def train_prior(
             losses = _validate(model, progress.average, codebooks, tiling, validation, ctx.group)
             progress.epoch_ended(*losses)
             report(progress.epoch - 1, progress.epochs, progress.losses[-1])
-            if checkpoint is not None and ctx.group.rank == 0:
-                checkpoint.write(*progress.state())
-    model.load_state_dict(progress.best, strict=False)
-    model.eval()
+            if checkpoint is not None:
+                state = progress.state()  # all ranks together gather it
+                if ctx.group.rank == 0:
+                    checkpoint.write(*state)
+    fitted.load_state_dict(_whole(progress.best), strict=False)
+    fitted.eval()
     return {
         "best_epoch": progress.best_epoch,
         "validation_code_loss_nats": progress.code_losses,
@@ -188,15 +196,19 @@ def train_prior(
 class _Progress:
     """How far a training is: all that an epoch hands to the next."""
 
-    def __init__(self, model: WindowPrior, n_batches: int, params: VAEParams) -> None:
+    def __init__(
+        self,
+        model: WindowPrior,
+        optimiser: torch.optim.Optimizer,
+        n_batches: int,
+        params: VAEParams,
+    ) -> None:
         self.model = model
+        self.optimiser = optimiser
         self.n_batches = n_batches
         assert params.epochs is not None  # VAEParams.for_haplotypes sets it.
         self.epochs = params.epochs
         self.steps = self.epochs * n_batches
-        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
-            _weight_groups(model, params.weight_decay), lr=params.learning_rate, fused=True
-        )
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
         self.best = self.average
         self.best_epoch = 0
@@ -239,10 +251,10 @@ class _Progress:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What `restore` needs."""
         tensors = {
-            **nested("weights", dict(self.model.named_parameters())),
-            **nested("average", self.average),
-            **nested("best", self.best),
-            **nested("optimiser", optimiser_tensors(self.optimiser)),
+            **nested("weights", _whole(dict(self.model.named_parameters()))),
+            **nested("average", _whole(self.average)),
+            **nested("best", _whole(self.best)),
+            **nested("optimiser", _whole(optimiser_tensors(self.optimiser))),
         }
         facts = {
             "best_epoch": self.best_epoch,
@@ -254,15 +266,24 @@ class _Progress:
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Go back to where `state` was taken."""
         device = self.model.logits.device
-        self.model.load_state_dict(under("weights", tensors), strict=False)
-        self.average, self.best = (
-            {name: value.to(device) for name, value in under(part, tensors).items()}
-            for part in ("average", "best")
+        own = dict(self.model.named_parameters())
+        weights, self.average, self.best = (
+            {
+                name: shared_like(own[name], value.to(device))
+                for name, value in under(part, tensors).items()
+            }
+            for part in ("weights", "average", "best")
         )
+        self.model.load_state_dict(weights, strict=False)
         load_optimiser(self.optimiser, under("optimiser", tensors))
         self.best_epoch = facts["best_epoch"]
         self.code_losses, self.allele_losses = facts["code_losses"], facts["allele_losses"]
         self.step = self.epoch * self.n_batches
+
+
+def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that ranks may share, whole and on the CPU; all ranks call it together."""
+    return {name: whole(value.detach()).cpu() for name, value in tensors.items()}
 
 
 def _precision(wanted: str, device: torch.device) -> torch.dtype:
@@ -275,9 +296,9 @@ def _precision(wanted: str, device: torch.device) -> torch.dtype:
 
 @contextlib.contextmanager
 def _compiled(model: WindowPrior, params: VAEParams, steps: int) -> Iterator[None]:
-    """Compile the model while in it, if wanted: on CUDA where training repays it."""
+    """Compile the model while in it, if wanted: on CUDA where training repays it, unsharded."""
     long = model.logits.device.type == "cuda" and steps >= _COMPILE_STEPS
-    if params.compile == "off" or (params.compile == "auto" and not long):
+    if params.sharded or params.compile == "off" or (params.compile == "auto" and not long):
         yield
         return
     # The model itself, within whatever the ranks have wrapped it in.
@@ -333,11 +354,18 @@ def _validate(
     cells = model.shape.n_windows * model.shape.codes
     size = max(1, min(_VALIDATION_BATCH, _VALIDATION_CELLS // cells))
     part = shard(n, group.rank, group.size)
-    for start in range(part.start, part.stop, size):
+    # All ranks equally often, since a sharded model's ranks wait for each other: over the end of a
+    # part the rows are any one, and don't count.
+    most = shard(n, 0, group.size).stop
+    for start in range(part.start, part.start + most, size):
         rows = slice(start, min(start + size, part.stop))
+        counts = rows.start < rows.stop
+        if not counts:
+            rows = slice(0, 1)
         cut = torch.from_numpy(tiling.cut(haplotypes[rows], range(tiling.n_windows))).to(device)
         condition = torch.from_numpy(population[rows]).to(device)
-        total += model(codebooks.encode(cut), cut, condition).sum(0).double().cpu()
+        losses = model(codebooks.encode(cut), cut, condition).sum(0).double().cpu()
+        total += losses if counts else 0
     model.load_state_dict(live, strict=False)
     code, allele = (group.all_reduce(total.numpy()) / n).tolist()
     return code, allele

@@ -94,6 +94,8 @@ class VAEParams(Params):
     suite's split sets none apart; they train nothing.
     `compression`, `overlap`: how several ranks train together, see
     `haplobench.distributed.data_parallel`.
+    `sharded`: each rank keeps its share of the parameters, of their gradients and of the
+    optimiser's state (FSDP2), for models that one device has no memory to train.
     """
 
     window: int = Field(64, ge=2, le=4096)
@@ -123,6 +125,7 @@ class VAEParams(Params):
     validation: float = Field(0.1, gt=0, lt=1)
     compression: Literal["none", "fp16"] = "none"
     overlap: bool = True
+    sharded: bool = False
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from haplobench import BenchError
+from haplobench.distributed import shared_like
 from haplobench.files import write_whole
 
 _FORMAT = 2
@@ -107,9 +108,10 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Undo `optimiser_tensors`."""
+    """Undo `optimiser_tensors`; of values that ranks share each takes its part."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition("/")
-        states.setdefault(int(index), {})[name] = value
+        states.setdefault(int(index), {})[name] = shared_like(parameters[int(index)], value)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": states})

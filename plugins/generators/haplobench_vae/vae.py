@@ -169,7 +169,9 @@ class VAE:
             codebooks = Codebooks(on_cpu.logits.to(ctx.device), on_cpu.log_weights.to(ctx.device))
             shape = _shape(params, tiling, settings.codes, populations)
             generator = cpu_generator(ctx.seed_for("vae", "weights"))
-            model = WindowPrior(shape, on_cpu, generator).to(ctx.device)
+            model = WindowPrior(shape, on_cpu, generator)
+            if not params.sharded:
+                model.to(ctx.device)
 
             def report(epoch: int, epochs: int, loss: float) -> None:
                 ctx.progress(
@@ -188,6 +190,7 @@ class VAE:
                 report,
                 _checkpoint(train, params, ctx),
             )
+            model.to(ctx.device)
         fitted = FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
         if params.temperature is None:
             fitted = calibrated(fitted, fitting, groups, ctx)
