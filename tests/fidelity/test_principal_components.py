@@ -123,6 +123,39 @@ def test_coupled_components_equal_scikit_learn(
     assert some[0]["coupled_wasserstein"].value == pytest.approx(expected, rel=0.5)
 
 
+def test_steps_along_paths_are_ranked(
+    reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
+) -> None:
+    train = reference.train
+    ends = np.flatnonzero(train.population == "A")[:6], np.flatnonzero(train.population == "C")[:6]
+    cut = np.linspace(0, train.n_sites, 9).astype(int)
+
+    def path(first: int, second: int, order: Any) -> Panel:
+        a, b = (train.haplotypes[[2 * i, 2 * i + 1]] for i in (first, second))
+        steps = [np.where(np.arange(train.n_sites) < cut[k], b, a) for k in order]
+        return train.with_haplotypes(np.concatenate(steps))
+
+    def measured(order: Any) -> tuple[Any, Any]:
+        paths = tuple(path(a, b, order) for a, b in zip(*ends, strict=True))
+        found = measure(reference, cohorts["floor"], replace(ctx, paths=paths))
+        return found["path_monotone"], found["path_longest_step"]
+
+    rank, longest = measured(np.arange(9))
+    assert rank.n == 6
+    assert rank.value > 0.85
+    assert 1 / 8 <= longest.value < 0.6
+    rank, longest = measured([0, 0, 0, 0, 8, 8, 8, 8, 8])
+    assert longest.value == pytest.approx(1)
+    jumped, _ = measured([0, 7, 6, 5, 4, 3, 2, 1, 8])
+    assert jumped.value == pytest.approx(1 / 15, abs=0.1)
+    assert measured(np.zeros(9, int))[0].note == "no path leads anywhere"
+    absent = measure(reference, cohorts["floor"], ctx)["path_monotone"]
+    assert absent.note == "the generator doesn't interpolate between people"
+    empty = np.full(train.n_samples, "")
+    alone = Reference(replace(train, population=empty, superpopulation=empty), reference.holdout)
+    assert measure(alone, cohorts["floor"], ctx)["path_monotone"].note == "one population"
+
+
 def test_share_nearest_to_own_centroid(
     reference: Reference, cohorts: dict[str, Panel], ctx: RunContext
 ) -> None:

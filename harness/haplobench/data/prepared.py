@@ -18,6 +18,8 @@ from haplobench.files import link_or_copy, read_as, write_json
 
 PRIVACY_FILE = "privacy.json"
 TRAIN_COHORT = "train"
+PATHS = "paths"
+PATH_STEPS = 9
 FACTS_FILE = "dataset.json"
 HOLDOUT = "holdout"
 """Folder, within a prepared dataset's, of the held-out people."""

@@ -154,6 +154,9 @@ class RunContext:
         For metrics: the differential privacy that the generator claims, if it does.
     shadows : tuple of Shadow
         For metrics that ask for them: cohorts of the same generator fitted on other people.
+    paths : tuple of Panel
+        For metrics: of an `Explorable` generator, what it puts between training people of different
+        populations; one panel for each two people, a person for each step, both ends included.
     min_maf : float
         The MAF under which the dataset's sites were left out (on the training part).
     threads : int
@@ -182,6 +185,7 @@ class RunContext:
     synthetic_sequence: ReferenceSequence | None = None
     privacy_statement: PrivacyStatement | None = None
     shadows: tuple[Shadow, ...] = ()
+    paths: tuple[Panel, ...] = ()
     min_maf: float = 0.0
     threads: int = 1
     deadline: float | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
-from scipy.stats import wasserstein_distance
+from scipy.stats import spearmanr, wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.kernels import compiled
@@ -137,6 +137,7 @@ def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext)
             (real, getattr(holdout, level)),
             (scores, getattr(cohort, level)),
         )
+    measurements |= _paths(train, axes, ctx.paths)
     series = {
         "real": _points(holdout, real),
         "synthetic": _points(cohort, scores),
@@ -264,6 +265,28 @@ def _matches(
     else:
         difference = Measurement(own.value - real.value, own.n)
     return dict(zip(names, (own, real, difference), strict=True))
+
+
+def _paths(train: Panel, axes: Axes, paths: tuple[Panel, ...]) -> dict[str, Measurement]:
+    """Whether steps between two people follow each other along the components, two submetrics."""
+    names = ("path_monotone", "path_longest_step")
+    note = "the generator doesn't interpolate between people"
+    if np.unique(train.superpopulation).size < 2 and np.unique(train.population).size < 2:
+        note = "one population"
+    ranks, longest = [], []
+    for path in paths:
+        people = path.haplotypes.reshape(path.n_samples, -1)
+        scores = axes.project(path)
+        along = (scores - scores[0]) @ (scores[-1] - scores[0])
+        if along[-1] > 0 and (people[0] != people[-1]).any():
+            ranks.append(float(spearmanr(np.arange(along.size), along).statistic))
+            longest.append(float(np.abs(np.diff(along)).max() / along[-1]))
+    if paths and not ranks:
+        note = "no path leads anywhere"
+    if not ranks:
+        return dict.fromkeys(names, Measurement(None, note=note))
+    values = (float(np.mean(ranks)), float(np.mean(longest)))
+    return {name: Measurement(v, len(ranks)) for name, v in zip(names, values, strict=True)}
 
 
 def _points(panel: Panel, scores: NDArray[np.float64]) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import PRIVACY_FILE, TRAIN_COHORT, Prepared, load_sequence
+from haplobench.data.prepared import (
+    PATH_STEPS,
+    PATHS,
+    PRIVACY_FILE,
+    TRAIN_COHORT,
+    Prepared,
+    load_sequence,
+)
 from haplobench.errors import PluginError
 from haplobench.files import replacing, shortened, write_json
 from haplobench.plugin import (
@@ -175,13 +182,19 @@ class _Cohorts:
 
 
 def metric_context(ctx: RunContext, prepared: Prepared, cohort: Mapping[str, Any]) -> RunContext:
-    """The context with what belongs to a generator: bases, claim of privacy, shadows."""
+    """The context with what belongs to a generator: bases, claim of privacy, shadows, paths."""
     if cohort["kind"] != "sample":
         return ctx
     folder = Path(cohort["folder"])
     statement = folder / PRIVACY_FILE
+    paths: tuple[Panel, ...] = ()
+    if (folder / PATHS).is_dir():
+        steps = Panel.load(folder / PATHS)
+        each = np.arange(steps.n_samples).reshape(-1, PATH_STEPS)
+        paths = tuple(steps.select_samples(path) for path in each)
     return replace(
         ctx,
+        paths=paths,
         synthetic_sequence=load_sequence(folder / "sequence.npz"),
         privacy_statement=(
             PrivacyStatement.from_json(statement.read_text(encoding="utf-8"))

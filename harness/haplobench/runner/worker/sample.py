@@ -12,10 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import PRIVACY_FILE, TRAIN_COHORT, TrainingData, save_sequence
+from haplobench.data.prepared import (
+    PATH_STEPS,
+    PATHS,
+    PRIVACY_FILE,
+    TRAIN_COHORT,
+    TrainingData,
+    save_sequence,
+)
 from haplobench.distributed.group import NullGroup, ProcessGroup, shard
 from haplobench.errors import PanelError, PluginError
 from haplobench.plugin import (
+    Explorable,
     Fitted,
     GeneratorSpec,
     PrivacyStatement,
@@ -29,6 +37,7 @@ from haplobench.runner.worker.job import Job
 from haplobench.runner.worker.profile import Profile
 
 _BLOCK = 256
+_MOST_PATHS = 16
 
 
 class CohortBuilder:
@@ -297,6 +306,10 @@ def sample(
     if callable(sequence) and (bases := sequence()) is not None:
         save_sequence(bases, Path(job.output) / "sequence.npz")
     _save_statement(fitted, spec, Path(job.output) / PRIVACY_FILE)
+    if spec.site_matched and isinstance(fitted, Explorable):
+        heartbeat.begin("paths", 1.0)
+        ctx = replace(ctx, deadline=time.monotonic() + job.time_limit)
+        save_paths(fitted, spec, prepared.train, ctx, Path(job.output) / PATHS)
     return SampleFacts(tuple(draws))
 
 
@@ -351,6 +364,34 @@ def _save_statement(fitted: Fitted, spec: GeneratorSpec, path: Path) -> None:
             "expected PrivacyStatement or None"
         )
     path.write_text(statement.to_json(), encoding="utf-8")
+
+
+def save_paths(
+    fitted: Explorable, spec: GeneratorSpec, train: Panel, ctx: RunContext, folder: Path
+) -> None:
+    """Keep the steps between training people of different labels, path by path.
+
+    A generator that fails here, or gives something else, has no paths, and the log says why.
+    """
+    labels = train.superpopulation
+    if np.unique(labels).size < 2:
+        labels = train.population
+    order = ctx.rng("paths").permutation(train.n_samples)
+    halves = order[: order.size // 2], order[order.size // 2 :]
+    apart = [pair for pair in zip(*halves, strict=False) if labels[pair[0]] != labels[pair[1]]]
+    if not apart:
+        return
+    first, second = (train.select_samples(side) for side in np.array(apart[:_MOST_PATHS]).T)
+    try:
+        made = fitted.interpolate(first, second, PATH_STEPS, ctx)
+        expected = (PATH_STEPS, first.n_haplotypes, train.n_sites)
+        if made.shape != expected:
+            raise PluginError(f"interpolate() gave shape {made.shape}, expected {expected}")
+        by_person = made.reshape(PATH_STEPS, first.n_samples, train.ploidy, train.n_sites)
+        rows = by_person.swapaxes(0, 1).reshape(-1, train.n_sites)
+        train.with_haplotypes(np.ascontiguousarray(rows)).save(folder)
+    except Exception as error:  # a plugin is someone else's code: its cohorts are there already
+        ctx.log.warning("generator %s: no paths between people: %s", spec.name, error)
 
 
 def _sampling(

@@ -299,6 +299,21 @@ PCA = MetricSpec(
             ideal=0.0,
             min_effect=0.05,
         ),
+        _higher(
+            "path_monotone",
+            "Paths between people, rank r",
+            "Of generators that interpolate: Spearman correlation of the steps from one training "
+            "person to one of another label (superpopulations, or populations where there is one "
+            "superpopulation) with their places along the line between both ends on all "
+            "components, mean over paths. 1 where no step goes back.",
+            min_effect=0.02,
+        ),
+        _info(
+            "path_longest_step",
+            "Paths between people, longest step",
+            "The longest of a path's eight steps along that line, over the way from end to end, "
+            "mean over paths: 1/8 where they are even, 1 where all changes at once.",
+        ),
     ),
     figures=(
         FigureSpec(
