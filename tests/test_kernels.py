@@ -48,6 +48,7 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch: pytest.Monke
     assert compiled(lambda x: x + 1)(2) == 3
 
 
+@pytest.mark.slow
 def test_all_plugins_load_and_compute_where_numba_may_not_write() -> None:
     env = {**os.environ, "HOME": "/"}
     env.pop("NUMBA_CACHE_DIR", None)

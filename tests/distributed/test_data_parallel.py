@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from rank_programs import ALONE, horovodrun, started, torchrun
 
+# Processes of several ranks, each of which imports torch.
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch", reason="torch trains")
 
 SCRIPT = Path(__file__).with_name("data_parallel_script.py")

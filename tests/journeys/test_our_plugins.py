@@ -79,8 +79,8 @@ def test_all_are_there() -> None:
     assert set(DATASETS) <= set(REGISTRY.datasets)
 
 
-# A machine for each of many windows.
-LONG = {"rbm"}
+# Long fits; each has a quicker test of its own.
+LONG = {"rbm", "vae", "vae-federated", "vae-paper"}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from haplobench import (
     hookimpl,
 )
 
+# Every test runs shadows of its own.
+pytestmark = pytest.mark.slow
+
 
 class KeeperParams(Params):
     misbehave: str = ""

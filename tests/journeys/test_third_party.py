@@ -139,6 +139,7 @@ def test_the_example_in_an_environment_of_its_own(tmp_path: Path) -> None:
     assert_in_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_is_told_and_costs_nobody_else(tmp_path: Path) -> None:
     distribute(tmp_path, "broken-toy", "import no_such_module_at_all\n")
     distribute(tmp_path, "sound-toy", toy("sound"))
@@ -176,6 +177,7 @@ def test_two_plugins_of_one_name_are_an_error_that_lists_both(tmp_path: Path) ->
     assert bench("validate", "smoke", cwd=tmp_path, path=[tmp_path]).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("needs", "missing"),
     [

@@ -40,9 +40,15 @@ def test_nearest_and_counts_are_scipys(sets: tuple[Haplotypes, Haplotypes]) -> N
     np.fill_diagonal(within, a.shape[1] + 1)
     np.testing.assert_array_equal(distances.nearest(x, y), across.min(axis=1))
     np.testing.assert_array_equal(nearest_within(x), within.min(axis=1))
-    pairs = distances.between(x, y)
+    pairs = distances.between(x, y, 2)
     np.testing.assert_array_equal(pairs.nearest, across.min(axis=1))
     np.testing.assert_array_equal(pairs.of_others, across.min(axis=0))
+    people = np.arange(len(a)) // 2
+    far = np.full((1, len(b)), 64 * x.shape[1] + 1)
+    for column, owner in enumerate(pairs.owner):
+        assert across[people == owner, column].min() == pairs.of_others[column]
+        rest = np.concatenate([across[people != owner], far])[:, column]
+        assert rest.min() == pairs.next_of_others[column]
     cut = 64 * (x.shape[1] // 2)
     near = []
     for one, other in ((a[:, :cut], b[:, :cut]), (a[:, cut:], b[:, cut:])):

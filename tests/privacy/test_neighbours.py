@@ -14,6 +14,7 @@ from haplobench_privacy.cohorts import cohorts
 from haplobench_privacy.neighbours import (
     adversarial_accuracies,
     adversarial_accuracy,
+    error_of_people,
     kinship,
     privacy_loss,
 )
@@ -110,6 +111,20 @@ def test_privacy_loss_of_a_copy_is_a_half_and_of_unseen_people_none(ctx: RunCont
     error = loss["unseen"].standard_error  # type: ignore[union-attr]
     assert error is not None
     assert 0.005 < error < 0.06
+
+
+def test_the_error_by_real_people_is_the_jackknifes(ctx: RunContext) -> None:
+    train, holdout, unseen = panels(20, 12, 25, 3, n_sites=40)
+    data = cohorts(Reference(train, holdout), unseen, 1000, ctx)
+    for real in (data.train, data.holdout):
+        people = np.repeat(np.arange(real.n_samples), 2)
+        left_out = [
+            parts(real.haplotypes[people != person], unseen.haplotypes, 0.5)[1]
+            for person in range(real.n_samples)
+        ]
+        expected = np.sqrt((real.n_samples - 1) * np.var(left_out))
+        assert error_of_people(data, real) == pytest.approx(expected)
+        assert expected > 0
 
 
 def test_a_copy_of_a_part_scores_its_share(ctx: RunContext) -> None:

@@ -103,6 +103,7 @@ def shown(draw: Callable[[Console], object]) -> None:
     draw(Console(file=io.StringIO(), markup=False))
 
 
+@pytest.mark.slow
 def test_results(run: Path, tmp_path: Path) -> None:
     from haplobench.compare.show import print_comparison
     from haplobench.history.reading import read_history
@@ -169,6 +170,7 @@ def test_baselines(tmp_path: Path) -> None:
 # --- models ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_models(run: Path, tmp_path: Path, module_toys: Any) -> None:
     registry = load_registry(["haplobench_baselines", "haplobench.datasets"])
     suite = load_suite(

@@ -15,6 +15,9 @@ from haplobench.results.run_folder import RunFolder
 from haplobench.runner.run import run_suite
 from haplobench.suite.load import load_suite
 
+# One run of all of them, with limits that have to pass.
+pytestmark = pytest.mark.slow
+
 # In a sandbox the guardian is out of a plugin's reach: it may wait until its time is up.
 IN_SANDBOX = {"stop-guardian": "failed", "daemon-and-no-guardian": "timeout"}
 # Ways that do no harm: what they leave is fine, or none of the harness's business.

@@ -33,6 +33,9 @@ from pathlib import Path
 import toy_datasets
 from haplobench import DatasetSpec, hookimpl
 
+# Three runs, in a sandbox and outside.
+pytestmark = pytest.mark.slow
+
 
 class Vault(toy_datasets.Toy):
     def files(self, params):

@@ -95,6 +95,7 @@ def test_each_breach_is_caught(target: str, check: str, words: str) -> None:
         assert set(found) == {check}
 
 
+@pytest.mark.slow
 def test_ranks_must_fit_what_one_rank_fits() -> None:
     pytest.importorskip("torch")
     assert "world size" in check_generator(toys.spec("TwoRanks", distributed=True))

@@ -22,22 +22,31 @@ STRATA = (("under 5 %", 0.0, 0.05), ("5-20 %", 0.05, 0.2), ("over 20 %", 0.2, 0.
 
 
 @compiled
-def _nearest_alleles(a: Any, columns: Any, alleles: Any) -> Any:
-    n, m = a.shape[0], columns.shape[1]
-    distances = np.empty((4, m), np.int64)
-    guesses = np.empty(n)
+def _guess(a: Any, columns: Any, alleles: Any, words: Any, guesses: Any) -> None:
+    """Fill `guesses` (n, n_hidden); neighbours in a row in `words` share their distances."""
+    n, m, hidden = a.shape[0], columns.shape[1], words.shape[0]
+    distances, nearest = np.empty((4, m), np.int64), np.empty(m, np.int64)
     for first in range(0, n, 4):
-        four_rows(a, first, columns, distances, 0)
-        for r in range(min(4, n - first)):
-            row = distances[r]
-            least = row.min()
-            nearest, carriers = 0, 0
-            for j in range(m):
-                if row[j] == least:
-                    nearest += 1
-                    carriers += alleles[j]
-            guesses[first + r] = carriers / nearest
-    return guesses
+        begin = 0
+        while begin < hidden:
+            low, high = words[begin]
+            end = begin + 1
+            while end < hidden and words[end, 0] == low and words[end, 1] == high:
+                end += 1
+            four_rows(a[:, low:high], first, columns[low:high], distances, 0)
+            for r in range(min(4, n - first)):
+                row = distances[r]
+                least, ties = row.min(), 0
+                for j in range(m):
+                    if row[j] == least:
+                        nearest[ties] = j
+                        ties += 1
+                for site in range(begin, end):
+                    carriers = 0
+                    for j in nearest[:ties]:
+                        carriers += alleles[site, j]
+                    guesses[first + r, site] = carriers / ties
+            begin = end
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +102,10 @@ class Hidden:
         (n, n_hidden) float64
         """
         a, b = (pack_bits(np.ascontiguousarray(rows[:, self.shown])) for rows in (targets, known))
-        found = np.empty((targets.shape[0], self.hidden.size))
-        for j, (site, (low, high)) in enumerate(zip(self.hidden, self.words, strict=True)):
-            found[:, j] = _nearest_alleles(
-                np.ascontiguousarray(a[:, low:high]),
-                np.ascontiguousarray(b[:, low:high].T),
-                np.ascontiguousarray(known[:, site]),
-            )
-        return found
+        alleles = np.ascontiguousarray(known[:, self.hidden].T)
+        guesses = np.empty((targets.shape[0], self.hidden.size))
+        _guess(a, np.ascontiguousarray(b.T), alleles, self.words, guesses)
+        return guesses
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +155,8 @@ def attribute_inference(
     size = min(synthetic.shape[0], data.holdout.n_haplotypes)
     order = rng.permutation(max(1, synthetic.shape[0] // ploidy))[: max(1, size // ploidy)]
     rows = (order[:, None] * ploidy + np.arange(ploidy)).ravel()
-    from_few = accuracy(train, synthetic[rows])
+    everybody = rows.size == synthetic.shape[0]
+    from_few = of_train if everybody else accuracy(train, synthetic[rows])
     from_real = accuracy(train, data.at(data.holdout, usable)[: rows.size])
 
     leak = [_difference(of_train, of_holdout, everywhere, note=data.size_note)]

@@ -28,22 +28,29 @@ def _nearest(a: Any, columns: Any) -> Any:
 
 
 @compiled
-def _between(left_a: Any, right_a: Any, left_b: Any, right_b: Any) -> Any:
+def _between(left_a: Any, right_a: Any, left_b: Any, right_b: Any, ploidy: int) -> Any:
     n, m = left_a.shape[0], left_b.shape[1]
     left, right = np.empty((2, 4, m), np.int64)
     of_rows = np.empty((4, n), np.int64)
-    of_columns = np.full(m, 64 * (left_a.shape[1] + right_a.shape[1]) + 1, np.int64)
+    of_columns = np.full((3, m), 64 * (left_a.shape[1] + right_a.shape[1]) + 1, np.int64)
+    nearest_of, next_of, owner_of = of_columns[0], of_columns[1], of_columns[2]
+    owner_of[:] = -1
     for first in range(0, n, 4):
         four_rows(left_a, first, left_b, left, 0)
         four_rows(right_a, first, right_b, right, 0)
         for r in range(min(4, n - first)):
             one, other = left[r], right[r]
             least, least_other = one.min(), other.min()
-            nearest, both, ties, other_ties = of_columns[0] + one[0] + other[0], 0, 0, 0
+            owner = (first + r) // ploidy
+            nearest, both, ties, other_ties = one[0] + other[0], 0, 0, 0
             for j in range(m):
                 whole = one[j] + other[j]
                 nearest = min(nearest, whole)
-                of_columns[j] = min(of_columns[j], whole)
+                # The next is another owner's: the larger of what was nearest and what comes.
+                candidate = min(next_of[j], max(nearest_of[j], whole))
+                next_of[j] = next_of[j] if owner_of[j] == owner else candidate
+                owner_of[j] = owner if whole < nearest_of[j] else owner_of[j]
+                nearest_of[j] = min(nearest_of[j], whole)
                 ties += one[j] == least
                 other_ties += other[j] == least_other
                 both += (one[j] == least) & (other[j] == least_other)
@@ -134,12 +141,19 @@ class Between:
         Rows of the second set that are nearest by each half alone.
     of_others : (m,) int64
         Distance of each row of the second set to the nearest of the first.
+    next_of_others : (m,) int64
+        The same to the nearest of another person of the first set; more than all sites where
+        there is none.
+    owner : (m,) int64
+        Whose the nearest is: rows `ploidy` * i and following are person i.
     """
 
     nearest: NDArray[np.int64]
     linked: NDArray[np.int64]
     halves: NDArray[np.int64]
     of_others: NDArray[np.int64]
+    next_of_others: NDArray[np.int64]
+    owner: NDArray[np.int64]
 
     @property
     def nbytes(self) -> int:
@@ -147,16 +161,17 @@ class Between:
         return sum(array.nbytes for array in vars(self).values())
 
 
-def between(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> Between:
+def between(a: NDArray[np.uint64], b: NDArray[np.uint64], ploidy: int) -> Between:
     """Compare every row of `a` with every row of `b`, once for all that is asked of them.
 
-    The first half are the first words // 2 words (64 sites each).
+    The first half are the first words // 2 words (64 sites each); a person of `a` has `ploidy`
+    rows.
     """
     middle = a.shape[1] // 2
-    parts = (np.ascontiguousarray(part) for part in (a[:, :middle], a[:, middle:]))
-    others = (np.ascontiguousarray(part.T) for part in (b[:, :middle], b[:, middle:]))
-    of_rows, of_columns = _between(*parts, *others)
-    return Between(of_rows[0], of_rows[1], of_rows[2:], of_columns)
+    left, right = (np.ascontiguousarray(part) for part in (a[:, :middle], a[:, middle:]))
+    others = [np.ascontiguousarray(part.T) for part in (b[:, :middle], b[:, middle:])]
+    of_rows, of_columns = _between(left, right, others[0], others[1], ploidy)
+    return Between(of_rows[0], of_rows[1], of_rows[2:], *of_columns)
 
 
 @compiled

@@ -207,7 +207,7 @@ def haplotype_pairs(data: Cohorts, panel: Panel) -> Between:
     return data.remember(
         "haplotype pairs",
         (panel, data.synthetic),
-        lambda: between(data.packed(panel), data.packed(data.synthetic)),
+        lambda: between(data.packed(panel), data.packed(data.synthetic), panel.ploidy),
     )
 
 

@@ -96,8 +96,9 @@ def _table(
     order = np.lexsort((-leaks.strength, p))
     names = np.array(EVIDENCE[: evidence.shape[0]])
     kinds = np.column_stack([copies.p, leaks.p])
-    # Evidence that would have done by itself, in place of the strongest, is named.
-    enough = kinds <= p[flagged].max() / kinds.shape[1] if flagged.any() else kinds < 0
+    # Evidence that would have done by itself, in place of the strongest, is named. Multiplied as
+    # p was: divided, a rounding could leave the strongest itself out.
+    enough = kinds.shape[1] * kinds <= p[flagged].max() if flagged.any() else kinds < 0
     enough[:, 0] |= copies.copied[:, 0]
     enough[:, 2] |= copies.copied[:, 1]
     texts = []

@@ -112,21 +112,17 @@ def adversarial_accuracy(data: Cohorts, real: Panel) -> Accuracy:
     """
     a, b = data.packed(real), data.packed(data.synthetic)
     size = min(a.shape[0], b.shape[0])
-
-    def within(panel: Panel) -> NDArray[np.int64]:
-        rows = data.packed(panel)
-        return data.remember("within", (panel,), lambda: nearest_within(rows))
-
     both = None
     if a.shape[0] == b.shape[0]:
-        both = distances.counts_between(a, b, within(real), within(data.synthetic))
+        own = _within(data, real), _within(data, data.synthetic)
+        both = distances.counts_between(a, b, *own)
 
     def part(own: Panel, other: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows, others = data.packed(own), data.packed(other)
         if rows.shape[0] == size:
             # All of its own set is there; of the other, `size` rows are drawn.
             if both is None:
-                nearer, near = distances.counts_within(rows, others, within(own))
+                nearer, near = distances.counts_within(rows, others, _within(data, own))
             else:
                 nearer, near = both[own is not real]
             absent = distances.absence(others.shape[0], size)
@@ -138,6 +134,11 @@ def adversarial_accuracy(data: Cohorts, real: Panel) -> Accuracy:
         return 1 - (absent[nearer] + absent[near]) / 2, 1 - absent[nearer]
 
     return Accuracy(*part(real, data.synthetic), *part(data.synthetic, real), size)
+
+
+def _within(data: Cohorts, panel: Panel) -> NDArray[np.int64]:
+    """Distance of each haplotype of a panel to the nearest other of it: (n,) int64, in sites."""
+    return data.remember("within", (panel,), lambda: nearest_within(data.packed(panel)))
 
 
 def adversarial_accuracies(
@@ -167,13 +168,14 @@ def privacy_loss(
 ) -> MetricResult:
     """Adversarial accuracy against held-out people minus that against training people."""
     data = cohorts(reference, cohort, params.max_haplotypes, ctx)
-    test, train = (adversarial_accuracy(data, real) for real in (data.holdout, data.train))
+    real = data.holdout, data.train
+    test, train = (adversarial_accuracy(data, panel) for panel in real)
     loss = (test.truth.mean() + test.synthetic.mean()) / 2
     loss -= (train.truth.mean() + train.synthetic.mean()) / 2
     # The synthetic haplotypes are the same on both sides, so they are paired.
     paired = (test.synthetic - train.synthetic).std() / np.sqrt(min(test.size, train.size))
     errors = share_error(test.truth, test.size), share_error(train.truth, train.size), paired
-    error = float(np.sqrt(np.square(errors).sum())) / 2
+    error = float(np.linalg.norm([*errors, *(error_of_people(data, p) for p in real)])) / 2
     return MetricResult(
         {
             "privacy_loss": difference_evidence(float(loss), error, test.size, note=data.note),
@@ -181,6 +183,21 @@ def privacy_loss(
             "train_aa_syn": _mean(train.synthetic, train.size),
         }
     )
+
+
+def error_of_people(data: Cohorts, panel: Panel) -> float:
+    """Standard error of the synthetic part by which real people there are, by the jackknife.
+
+    A few real people may be the nearest of many of a cohort. Without one of them these have their
+    next nearest, so that the leave-one-out means need no second pass. Both sets count whole.
+    """
+    pairs, own = haplotype_pairs(data, panel), _within(data, data.synthetic)
+    nearer, further = (
+        (own < distance) + 0.5 * (own == distance)
+        for distance in (pairs.of_others, pairs.next_of_others)
+    )
+    changes = np.bincount(pairs.owner, further - nearer, panel.n_samples) / own.size
+    return float(np.sqrt((panel.n_samples - 1) * changes.var()))
 
 
 def _mean(values: NDArray[np.float64], size: int, note: str = "") -> Measurement:

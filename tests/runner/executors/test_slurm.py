@@ -116,6 +116,7 @@ class TwoNodes:
         return slurm._together([node.result() for node in nodes])
 
 
+@pytest.mark.slow
 def test_ranks_of_several_machines_meet(toys: Any, tmp_path: Path) -> None:
     text = "generators: [{name: shared, label: fine, world_size: [1, 2]}]"
     found = rows(run(toys, text, tmp_path, executor=TwoNodes()))

@@ -94,7 +94,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
 
 PRIVACY_LOSS = MetricSpec(
     name="privacy-loss",
-    version="2",
+    version="3",
     target="haplobench_privacy.neighbours:privacy_loss",
     summary=(
         "How much harder it is to tell synthetic haplotypes from training ones than from held-out "
