@@ -9,6 +9,8 @@ from coalescent_cases import context, fitted, region_panel, sampled
 from scipy import stats
 
 from haplobench import RecombinationMap, ReferenceSequence
+from haplobench.data.formats import sites as variants_module
+from haplobench.data.formats.sites import Cohort
 from haplobench_coalescent import simulation
 from haplobench_coalescent.simulation import Region, assign_bases
 
@@ -71,7 +73,7 @@ def test_positions_and_conventions_are_the_regions(tmp_path):
 
 
 def test_decoding_against_tskit(monkeypatch):
-    monkeypatch.setattr(simulation, "_CHUNK", 7)
+    monkeypatch.setattr(variants_module, "_BLOCK_ALLELES", 12 * 16)
     ancestry = msprime.sim_ancestry(6, population_size=1e4, sequence_length=1e5, random_seed=3)
     # A high rate, so that some sites are hit twice and lose their derived allele.
     mutated = msprime.sim_mutations(
@@ -80,9 +82,16 @@ def test_decoding_against_tskit(monkeypatch):
     genotypes = mutated.genotype_matrix()
     expected = (genotypes.sum(axis=1) > 0) & (genotypes.sum(axis=1) < 12)
     assert not expected.all()
-    haplotypes, kept = simulation._decode(mutated)
-    assert np.array_equal(kept, np.flatnonzero(expected))
-    assert np.array_equal(haplotypes, genotypes[expected].T)
+    sites = simulation._polymorphic(mutated)
+    assert np.array_equal(sites, np.flatnonzero(expected))
+    nobody = np.full(6, "")
+    bases = np.full(sites.size, "A")
+    simulated = simulation.Simulated(mutated, sites, np.arange(sites.size) + 1, bases, bases)
+    people, rows = Cohort(np.arange(6).astype(str), nobody, nobody, 2), np.arange(12)[::-1]
+    region = Region("7", "", 1, 100_000, 2, np.array([1, 100_001]), np.array([0.0, 1.0]))
+    variants = simulated.variants(region, people, rows)
+    assert variants.step < sites.size / 3
+    assert np.array_equal(variants.panel().haplotypes, genotypes[expected].T[rows])
 
 
 class TestBases:

@@ -50,6 +50,16 @@ def generate(
     device: Annotated[
         str, typer.Option("--device", help="Compute on this device: cpu or cuda:N.")
     ] = "cpu",
+    part: Annotated[
+        str,
+        typer.Option(
+            "--part",
+            help="Write this part of how many, such as 3/8; the last to end makes the file.",
+        ),
+    ] = "1/1",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Share the work among so many processes.")
+    ] = 1,
     programs: Annotated[
         bool,
         typer.Option(
@@ -60,9 +70,13 @@ def generate(
     ] = False,
     out: RunsOption = RUNS,
 ) -> None:
-    """Sample a fitted generator of a run into a file, in memory that doesn't grow with it."""
+    """Sample a fitted generator of a run into a file, in memory that doesn't grow with it.
+
+    After a kill, the same command goes on where it stopped.
+    """
     import time
 
+    from haplobench.data.formats.streaming import Part
     from haplobench.fitted.generate import Order, write_cohort
     from haplobench.fitted.models import find_model
     from haplobench.registry import load_registry
@@ -81,9 +95,23 @@ def generate(
     began = time.perf_counter()
     with make_console(stderr=True).status(f"{noted.text}: loading") as status:
         made = write_cohort(
-            folder, noted, load_registry(), order, to, status.update, programs=programs
+            folder,
+            noted,
+            load_registry(),
+            order,
+            to,
+            status.update,
+            part=Part.parse(part),
+            jobs=jobs,
+            programs=programs,
         )
     took = time.perf_counter() - began
+    if made.waits:
+        echo(
+            f"{to}: part {part} is there after {took:.1f} s; other parts have yet to write "
+            f"{made.waits:.0%}, and whichever comes last makes the file"
+        )
+        return
     echo(
         f"{to}: {made.n_haplotypes:,} haplotypes at {made.n_sites:,} sites of {noted.text} "
         f"in {took:.1f} s ({made.n_haplotypes * made.n_sites / took / 1e6:.1f} M alleles/s)"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +20,22 @@ from numpy.typing import NDArray
 
 from haplobench import __version__
 from haplobench.data.formats import write_panel
-from haplobench.data.formats.sites import Cohort, TextsMade
-from haplobench.data.formats.streaming import DIGEST, haplotypes_digest, streaming
+from haplobench.data.formats.sites import Cohort, TextsMade, Variants
+from haplobench.data.formats.streaming import (
+    DIGEST,
+    STREAMED,
+    WHOLE,
+    Columns,
+    Part,
+    check_alleles,
+    haplotypes_digest,
+    write_by_sites,
+)
 from haplobench.data.panel import Panel, synthetic_names
 from haplobench.errors import BenchError, PluginError
 from haplobench.fitted.models import FittedModel, open_model
-from haplobench.plugin import GeneratorSpec, RunContext, SampleRequest
-from haplobench.registry import Registry
+from haplobench.plugin import GeneratorSpec, RunContext, SampleRequest, SitesStreamed
+from haplobench.registry import Registry, load_registry
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.worker.job import one_line
 
@@ -58,10 +73,18 @@ class Order:
 
 @dataclass(frozen=True)
 class Made:
-    """The size of a cohort that was written."""
+    """A cohort that was written.
+
+    Attributes
+    ----------
+    n_haplotypes, n_sites : int
+    waits : float
+        Share of it that other parts have yet to write; the file is there when it is 0.
+    """
 
     n_haplotypes: int
     n_sites: int
+    waits: float = 0.0
 
 
 def write_cohort(
@@ -72,20 +95,105 @@ def write_cohort(
     to: Path,
     tell: Callable[[str], None] = lambda text: None,
     *,
+    part: Part = WHOLE,
+    jobs: int = 1,
     programs: bool = False,
 ) -> Made:
     """Sample a run's fitted generator into a file; people are `synthetic1`, `synthetic2`, …
 
+    What was written before a kill is not sampled again. `part`: write only this share of the
+    haplotypes; whichever comes last makes the file. `jobs`: processes that share it.
     `programs`: run the command lines that a model of `command` holds.
 
-    Raises BenchError if the generator knows no populations but is asked for some, or if
-    `start` isn't a person's first haplotype.
+    Raises BenchError if the generator knows no populations but is asked for some, if `start`
+    isn't a person's first haplotype, or for parts of what can't be cut by haplotypes.
     """
+    first, *others = part.divided(jobs)
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="haplobench-"))
+        ctx = generating_context(Path(scratch), order.seed, order.device)
+        beside: list[Future[None]] = []
+        if others:
+            # Started before the model is read: each reads it for itself.
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(len(others), context))
+            beside = [
+                pool.submit(_write_part, run, noted, order, to, one, programs, os.getpid())
+                for one in others
+            ]
+        spec, fitted, prepared = open_model(run, noted, registry, ctx, programs=programs)
+        cohort = _Ordered.of(run, noted, spec, fitted, prepared.train, order)
+        if not spec.site_matched:
+            if part.total > 1 or others:
+                raise BenchError(
+                    f"generator {spec.name} makes all haplotypes of a cohort together: leave out "
+                    "--part and --jobs"
+                )
+            return cohort.write_by_sites(to, ctx)
+        columns = cohort.columns(to, part)
+        try:
+            cohort.fill(columns, first, ctx, lambda: None, tell)
+            for future in as_completed(beside):
+                future.result()
+        except BaseException:
+            for future in beside:
+                future.cancel()
+            if part.total == 1 and not others:
+                columns.abandon()
+            raise
+        waits = len(columns.missing())
+        if not waits:
+            tell(f"{noted.text}: writing {to}")
+            columns.finish(cohort.notes)
+        return Made(cohort.n, prepared.train.n_sites, waits / max(1, columns.n))
+
+
+def _write_part(
+    run: Path,
+    noted: FittedModel,
+    order: Order,
+    to: Path,
+    part: Part,
+    programs: bool,
+    parent: int,
+) -> None:
+    """Write a part's columns, in a process of its own, which doesn't outlive its parent."""
+
+    def go_on() -> None:
+        if os.getppid() != parent:
+            raise SystemExit
+
     with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
         ctx = generating_context(Path(scratch), order.seed, order.device)
-        spec, fitted, prepared = open_model(run, noted, registry, ctx, programs=programs)
-        train = prepared.train
-        n = order.haplotypes + -order.haplotypes % train.ploidy
+        found = open_model(run, noted, load_registry(), ctx, programs=programs)
+        spec, fitted, prepared = found
+        if spec.site_matched:
+            cohort = _Ordered.of(run, noted, spec, fitted, prepared.train, order)
+            cohort.fill(cohort.columns(to, part), part, ctx, go_on, lambda text: None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ordered:
+    """A cohort to be made: whose, of how many haplotypes, and what its file says of it."""
+
+    name: str
+    spec: GeneratorSpec
+    fitted: Any
+    train: Panel
+    order: Order
+    n: int
+    notes: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        run: Path,
+        noted: FittedModel,
+        spec: GeneratorSpec,
+        fitted: Any,
+        train: Panel,
+        order: Order,
+    ) -> _Ordered:
         if order.start % train.ploidy:
             raise BenchError(
                 f"--start {order.start}: expected a person's first haplotype, a multiple of "
@@ -93,33 +201,93 @@ def write_cohort(
             )
         if order.populations and not spec.conditional:
             raise BenchError(f"generator {spec.name} isn't conditional: leave out --population")
+        n = order.haplotypes + -order.haplotypes % train.ploidy
         notes = provenance(run, noted, spec, fitted, order)
-        if not spec.site_matched:
-            labels = _Labels.of(order, train)(0, n) if spec.conditional else None
-            request = SampleRequest(n, order.start, order.batch_size, labels)
-            panels = list(_plugin(spec.name, fitted.sample(request, ctx)))
-            if len(panels) != 1:
-                raise PluginError(
-                    f"generator {spec.name}: sample() yielded {len(panels)} panels, expected one"
-                )
-            (panel,) = panels
-            write_panel(panel, to, {**notes, DIGEST: haplotypes_digest(panel)})
-            return Made(panel.n_haplotypes, panel.n_sites)
-        dealt = _Labels.of(order, train) if spec.conditional else None
-        done = 0
-        with streaming(to, train, _people(order.start, n, train, dealt), notes) as add:
-            batches = _batches(fitted, order, n, dealt, train.ploidy, ctx)
-            for batch in _plugin(spec.name, batches):
-                try:
-                    add(batch)
-                except ValueError as error:
-                    raise PluginError(f"generator {spec.name}: {error}") from None
-                done += batch.shape[0]
-                tell(f"{noted.text}: {done:,} of {n:,} haplotypes")
-            if done != n:
-                raise PluginError(f"generator {spec.name}: {done} haplotypes, expected {n}")
-            tell(f"{noted.text}: writing {to}")
-        return Made(n, train.n_sites)
+        return cls(noted.text, spec, fitted, train, order, n, notes)
+
+    @property
+    def dealt(self) -> _Labels | None:
+        """Labels, where the generator takes any."""
+        return _Labels.of(self.order, self.train) if self.spec.conditional else None
+
+    def write_by_sites(self, to: Path, ctx: RunContext) -> Made:
+        """Write a cohort with sites of its own: block by block, where the generator can."""
+        labels = None if self.dealt is None else self.dealt(0, self.n)
+        request = SampleRequest(self.n, self.order.start, self.order.batch_size, labels)
+        if isinstance(self.fitted, SitesStreamed) and to.name.endswith(STREAMED):
+            (variants,) = _plugin(self.spec.name, _once(self.fitted.variants, request, ctx))
+            write_by_sites(replace(variants, notes=self.notes), to)
+            return Made(variants.n_haplotypes, variants.n_sites)
+        panels = list(_plugin(self.spec.name, self.fitted.sample(request, ctx)))
+        if len(panels) != 1:
+            raise PluginError(
+                f"generator {self.spec.name}: sample() yielded {len(panels)} panels, expected one"
+            )
+        (panel,) = panels
+        write_panel(panel, to, {**self.notes, DIGEST: haplotypes_digest(panel)})
+        return Made(panel.n_haplotypes, panel.n_sites)
+
+    def columns(self, to: Path, part: Part) -> Columns:
+        """The cohort's file, on its way, for somebody who writes a part of it."""
+        people = _people(self.order.start, self.n, self.train, self.dealt)
+        columns = Columns(to, self.train, people)
+        drawn = {
+            "populations": " ".join(self.order.populations),
+            "device": self.order.device.partition(":")[0],
+            "sites": self.train.select_samples(np.empty(0, np.int64)).digest,
+        }
+        columns.begin({**self.notes, **drawn}, part)
+        return columns
+
+    def fill(
+        self,
+        columns: Columns,
+        part: Part,
+        ctx: RunContext,
+        go_on: Callable[[], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Sample a part's columns that aren't there, in one go where they follow each other."""
+        missing = columns.missing(part)
+        for _, run in groupby(enumerate(missing), lambda pair: pair[1] - pair[0]):
+            wanted = [column for _, column in run]
+            span = columns.rows(wanted[0]).start, columns.rows(wanted[-1]).stop
+            batches = _plugin(self.spec.name, _batches(self, *span, ctx))
+            for column, haplotypes in self._cut(batches, columns, wanted):
+                columns.add(column, haplotypes)
+                go_on()
+                done = columns.rows(columns.n - len(columns.missing()) - 1).stop
+                tell(f"{self.name}: {done:,} of {self.n:,} haplotypes")
+
+    def _cut(
+        self, batches: Iterable[Any], columns: Columns, wanted: list[int]
+    ) -> Iterator[tuple[int, NDArray[np.int8]]]:
+        """Yield column by column what comes in batches of any size."""
+        held = np.empty((columns.size, self.train.n_sites), np.int8)
+        left, filled, done = deque(wanted), 0, 0
+        expected = sum(len(columns.rows(column)) for column in wanted)
+        for batch in batches:
+            try:
+                if batch.ndim != 2 or batch.shape[1] != self.train.n_sites:
+                    raise ValueError(
+                        f"batch of shape {batch.shape}, expected (n, {self.train.n_sites})"
+                    )
+                check_alleles(batch)
+            except ValueError as error:
+                raise PluginError(f"generator {self.spec.name}: {error}") from None
+            done += batch.shape[0]
+            if done > expected:
+                break
+            while batch.shape[0]:
+                size = len(columns.rows(left[0]))
+                taken = batch[: size - filled]
+                held[filled : filled + taken.shape[0]] = taken
+                filled, batch = filled + taken.shape[0], batch[taken.shape[0] :]
+                if filled == size:
+                    yield left.popleft(), held[:filled]
+                    filled = 0
+        if done != expected:
+            raise PluginError(f"generator {self.spec.name}: {done} haplotypes, expected {expected}")
 
 
 def provenance(
@@ -228,13 +396,19 @@ def _people(start: int, n: int, train: Panel, dealt: _Labels | None) -> Cohort:
     )
 
 
+def _once(
+    variants: Callable[..., Variants], request: SampleRequest, ctx: RunContext
+) -> Iterator[Variants]:
+    yield variants(request, ctx)
+
+
 def _batches(
-    fitted: Any, order: Order, n: int, dealt: _Labels | None, ploidy: int, ctx: RunContext
+    cohort: _Ordered, start: int, stop: int, ctx: RunContext
 ) -> Iterator[NDArray[np.int8]]:
-    """Yield the haplotypes, asked for piece by piece: a request's labels don't grow, either."""
-    piece = max(1, _PIECE // ploidy) * ploidy
-    for first in range(0, n, piece):
-        last = min(n, first + piece)
-        labels = None if dealt is None else dealt(first, last)
+    """Yield haplotypes of the order, asked for piece by piece: labels don't grow, either."""
+    piece = max(1, _PIECE // cohort.train.ploidy) * cohort.train.ploidy
+    for first in range(start, stop, piece):
+        last, order = min(stop, first + piece), cohort.order
+        labels = None if cohort.dealt is None else cohort.dealt(first, last)
         request = SampleRequest(last - first, order.start + first, order.batch_size, labels)
-        yield from fitted.sample(request, ctx)
+        yield from cohort.fitted.sample(request, ctx)

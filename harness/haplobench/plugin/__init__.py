@@ -18,6 +18,7 @@ from haplobench.plugin.generators import (
     Generator,
     GeneratorSpec,
     LoadedDataset,
+    SitesStreamed,
 )
 from haplobench.plugin.metrics import (
     CohortSeries,
@@ -43,5 +44,5 @@ __all__ = [
     "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
     "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyCharge", "PrivacyStatement",
     "PrivacyTotal", "Reference", "RunContext", "SampleRequest", "Shadow",
-    "SubmetricSpec", "Telemetry", "compose_claims",
+    "SitesStreamed", "SubmetricSpec", "Telemetry", "compose_claims",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from haplobench.data.formats.sites import Variants
     from haplobench.data.genome import RecombinationMap, ReferenceSequence
     from haplobench.data.panel import Panel
 
@@ -85,6 +86,14 @@ class Explorable(Protocol):
 
         (steps, n_haplotypes, n_sites) int8. Raises BenchError if there is no such latent.
         """
+
+
+@runtime_checkable
+class SitesStreamed(Protocol):
+    """A `Fitted` that isn't site-matched, and whose cohort need not be in memory."""
+
+    def variants(self, request: SampleRequest, ctx: RunContext) -> Variants:
+        """The one panel that `sample` yields, its alleles read by blocks of sites, in order."""
 
 
 class Fitted(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msprime
@@ -13,6 +13,7 @@ import stdpopsim
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
+from haplobench.data.formats.sites import Cohort, Variants
 from haplobench.data.panel import synthetic_names
 from haplobench.files import near_names
 from haplobench_coalescent.simulation import (
@@ -96,6 +97,10 @@ class FittedCatalogue:
         Without populations asked for: in the training people's proportions. People without
         a label are of `params.population`, and stay without one.
         """
+        yield self.variants(request, ctx).panel()
+
+    def variants(self, request: SampleRequest, ctx: RunContext) -> Variants:
+        """The same, its alleles decoded by blocks of sites."""
         ploidy = self.region.ploidy
         n_people = -(-request.n_haplotypes // ploidy)
         if request.populations is None:
@@ -125,15 +130,9 @@ class FittedCatalogue:
         people[order] = np.arange(n_people)
         rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
         above = self.people.superpopulations
-        yield replace(simulated, haplotypes=simulated.haplotypes[rows]).panel(
-            self.region,
-            samples=synthetic_names(n_people),
-            population=labels,
-            superpopulation=np.array(
-                [above.get(label) or SUPERPOPULATIONS.get(label, "") for label in labels.tolist()],
-                np.str_,
-            ),
-        )
+        groups = [above.get(label) or SUPERPOPULATIONS.get(label, "") for label in labels.tolist()]
+        cohort = Cohort(synthetic_names(n_people), labels, np.array(groups, np.str_), ploidy)
+        return simulated.variants(self.region, cohort, rows)
 
     def match(self, labels: list[str], log: logging.Logger | None = None) -> list[str]:
         """Model population of each label; PluginError if one has none.

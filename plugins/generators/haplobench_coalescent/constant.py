@@ -12,6 +12,7 @@ import msprime
 import numpy as np
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
+from haplobench.data.formats.sites import Cohort, Variants
 from haplobench.data.panel import synthetic_names
 from haplobench_coalescent.simulation import Region, load_state, region_of, save_state, simulate
 from haplobench_coalescent.specs import MsprimeParams
@@ -91,6 +92,10 @@ class FittedConstantSize:
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Panel]:
         """Yield one panel: another `request.start` gives people of another simulation."""
+        yield self.variants(request, ctx).panel()
+
+    def variants(self, request: SampleRequest, ctx: RunContext) -> Variants:
+        """The same, its alleles decoded by blocks of sites."""
         n_people = -(-request.n_haplotypes // self.region.ploidy)
         # One population of diploids, even where the panel keeps one haplotype of each.
         simulated = simulate(
@@ -102,7 +107,9 @@ class FittedConstantSize:
             start=request.start,
             model=_ancestry_model(self.model),
         )
-        yield simulated.panel(self.region, samples=synthetic_names(n_people))
+        nobody = np.full(n_people, "")
+        people = Cohort(synthetic_names(n_people), nobody, nobody, self.region.ploidy)
+        return simulated.variants(self.region, people)
 
     def _history(self) -> msprime.Demography:
         if not self.demography:

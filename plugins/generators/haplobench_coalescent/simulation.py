@@ -14,9 +14,9 @@ import tskit
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, ReferenceSequence, RunContext
+from haplobench.data.formats.sites import Cohort, Variants, sites_at_once
 
 _BASES = np.array(["A", "C", "G", "T"])
-_CHUNK = 4096  # sites decoded before they are written as columns
 _HEAD = "generator.json"
 _MAP = "recombination_map.npz"
 
@@ -72,29 +72,49 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """Simulated haplotypes at biallelic sites.
+    """Simulated ancestry with its mutations, and the biallelic sites among them.
 
-    `haplotypes` (n_haplotypes, n_sites) int8, in the order of the sample sets, a person's
-    together, 1 the derived allele; `positions` (n_sites,) int64 bp; `ref`, `alt` (n_sites,)
-    str, `ref` the ancestral base.
+    `sequence`: samples in the order of the sample sets, a person's together; states 0 and 1.
+    `sites` (n_sites,) int64: those of its sites whose derived allele some have, but not all.
+    `positions` (n_sites,) int64 bp; `ref`, `alt` (n_sites,) str, `ref` the ancestral base.
     """
 
-    haplotypes: NDArray[np.int8]
+    sequence: tskit.TreeSequence
+    sites: NDArray[np.int64]
     positions: NDArray[np.int64]
     ref: NDArray[np.str_]
     alt: NDArray[np.str_]
 
-    def panel(self, region: Region, **people: Any) -> Panel:
-        """The haplotypes as a panel of `region`; `people` are its samples and labels."""
-        return Panel(
-            haplotypes=self.haplotypes,
+    def variants(
+        self, region: Region, people: Cohort, rows: NDArray[np.int64] | None = None
+    ) -> Variants:
+        """The haplotypes, decoded by blocks of sites; 1 is the derived allele.
+
+        `rows` (n_haplotypes,): which of the samples are whose, in the order of `people`.
+        """
+        n = self.sequence.num_samples
+        variant = tskit.Variant(self.sequence)
+
+        def alleles(start: int, stop: int) -> NDArray[np.int8]:
+            block = np.empty((stop - start, n), np.int8)
+            for i, site in enumerate(self.sites[start:stop].tolist()):
+                variant.decode(site)
+                block[i] = variant.genotypes
+            return block if rows is None else block[:, rows]
+
+        return Variants(
             positions=self.positions,
             contig=region.contig,
-            build=region.build,
-            ploidy=region.ploidy,
             ref=self.ref,
             alt=self.alt,
-            **people,
+            samples=people.samples,
+            population=people.population,
+            superpopulation=people.superpopulation,
+            ploidy=people.ploidy,
+            build=region.build,
+            phased=people.phased,
+            step=sites_at_once(n),
+            alleles=alleles,
         )
 
 
@@ -134,10 +154,10 @@ def simulate(
         model=msprime.BinaryMutationModel(),
         random_seed=_seed(ctx, "mutations", start),
     )
-    haplotypes, polymorphic = _decode(mutated)
-    positions = region.start + mutated.sites_position[polymorphic].astype(np.int64)
+    sites = _polymorphic(mutated)
+    positions = region.start + mutated.sites_position[sites].astype(np.int64)
     ref, alt = assign_bases(positions, ctx.sequence, ctx.rng("sample", "bases", start))
-    return Simulated(haplotypes, positions, ref, alt)
+    return Simulated(mutated, sites, positions, ref, alt)
 
 
 def assign_bases(
@@ -162,27 +182,19 @@ def assign_bases(
     return _BASES[ref], _BASES[(ref + step) % 4]
 
 
-def _decode(sequence: tskit.TreeSequence) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Haplotypes (n_samples, n_kept) int8 at polymorphic sites, and which sites those are."""
+def _polymorphic(sequence: tskit.TreeSequence) -> NDArray[np.int64]:
+    """Sites whose derived allele some samples have, but not all; nothing is decoded."""
     n = sequence.num_samples
-    haplotypes = np.empty((n, sequence.num_sites), np.int8)
-    polymorphic = np.empty(sequence.num_sites, np.int64)
-    chunk = np.empty((_CHUNK, n), np.int8)
-    variant = tskit.Variant(sequence)
-    done = filled = 0
-    for site in range(sequence.num_sites):
-        variant.decode(site)
-        count = np.count_nonzero(variant.genotypes)
-        if 0 < count < n:
-            chunk[filled] = variant.genotypes
-            polymorphic[done + filled] = site
-            filled += 1
-        if filled == _CHUNK:
-            haplotypes[:, done : done + filled] = chunk.T
-            done, filled = done + filled, 0
-    haplotypes[:, done : done + filled] = chunk[:filled].T
-    done += filled
-    return np.ascontiguousarray(haplotypes[:, :done]), polymorphic[:done]
+    derived = sequence.sample_count_stat(
+        [sequence.samples()],
+        lambda counts: counts,
+        1,
+        windows="sites",
+        polarised=True,
+        span_normalise=False,
+        strict=False,
+    )[:, 0]
+    return np.flatnonzero((derived > 0) & (derived < n))
 
 
 def _seed(ctx: RunContext, part: str, start: int) -> int:

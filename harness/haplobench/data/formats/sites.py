@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -200,6 +200,26 @@ class Variants:
             bool((population != "").all()) for _, population, _ in parts(self)
         )
 
+    def panel(self) -> Panel:
+        """The cohort in memory."""
+        haplotypes = np.empty((self.n_haplotypes, self.n_sites), np.int8)
+        for start, block in self.blocks():
+            haplotypes[:, start : start + block.shape[0]] = block.T
+        everybody = slice(0, self.n_samples)
+        return Panel(
+            haplotypes=haplotypes,
+            positions=self.positions,
+            contig=self.contig,
+            samples=self.samples[everybody],
+            ref=self.ref,
+            alt=self.alt,
+            population=self.population[everybody],
+            superpopulation=self.superpopulation[everybody],
+            ploidy=self.ploidy,
+            build=self.build,
+            phased=self.phased,
+        )
+
     def blocks(self) -> Iterator[tuple[int, NDArray[np.int8]]]:
         """Yield (first site, alleles (sites, n_haplotypes) int8), `step` sites at a time."""
         for start in range(0, self.n_sites, self.step):
@@ -209,6 +229,29 @@ class Variants:
 def sites_at_once(n_haplotypes: int) -> int:
     """Sites whose alleles are held at a time, a multiple of 8: 8 MiB, or 8 sites."""
     return max(8, _BLOCK_ALLELES // max(1, n_haplotypes) // 8 * 8)
+
+
+def bands(
+    blocks: Iterable[tuple[int, NDArray[np.int8]]], size: int
+) -> Iterator[tuple[int, NDArray[np.int8]]]:
+    """Yield (first site, alleles (size, n_haplotypes) int8) of blocks of any size that follow.
+
+    Fewer sites in the last. A band is overwritten by the next one.
+    """
+    held, start, filled = np.empty((0, 0), np.int8), 0, 0
+    for _, block in blocks:
+        if not held.size:
+            held = np.empty((size, block.shape[1]), np.int8)
+        done = 0
+        while done < block.shape[0]:
+            taken = min(size - filled, block.shape[0] - done)
+            held[filled : filled + taken] = block[done : done + taken]
+            filled, done = filled + taken, done + taken
+            if filled == size:
+                yield start, held
+                start, filled = start + size, 0
+    if filled:
+        yield start, held[:filled]
 
 
 def parts(people: Panel | Cohort | Variants) -> Iterator[Labels]:
