@@ -47,11 +47,11 @@ class CompiledSampler(BlockSampler):
         d, ring = shape.dimension, self._ring
         with torch.no_grad():
             self._layers = [_Layer.of(block, d, ring, size) for block in model.layers()]
-            self._difference_base = torch.sigmoid(model.logits).numpy()
+            self._weights = _Weights.of(model)
         self._hidden, self._normal, self._query, self._attended = (
             torch.zeros(d, size) for _ in range(4)
         )
-        self._scores = torch.empty(ring, shape.heads, size)
+        scores, softened = torch.empty(2, ring, shape.heads, size)
         self._units = torch.empty(shape.feed_forward * d, size)
         self._code_scores = torch.empty(shape.codes, size)
         self._inner = torch.empty(size, shape.residual)
@@ -59,6 +59,15 @@ class CompiledSampler(BlockSampler):
         self._code_level = torch.empty(size)
         self._allele_level = torch.empty(size, shape.sites)
         self._code = np.zeros(size, np.int64)
+        # Views, made once: to make one takes as long as some of the products.
+        by_head = shape.heads, d // shape.heads, size
+        self._by_head = [values.view(by_head).numpy() for values in (self._query, self._attended)]
+        self._scores = [
+            (scores[:n], softened[:n], scores[:n].numpy(), softened[:n].numpy())
+            for n in range(1, ring + 1)
+        ]
+        self._alleles_first = self._alleles.t()
+        self._normal_last = self._normal.t()
 
     @torch.inference_mode()
     def draw(
@@ -72,79 +81,112 @@ class CompiledSampler(BlockSampler):
     ) -> Drawn:
         """One block of haplotypes: see `BlockSampler`."""
         model, shape, part = self._model, self._model.shape, part_marker()
+        weights = self._weights
         condition = model.condition(torch.from_numpy(population)).t().contiguous().numpy()
         alleles = np.empty((self._size, n_sites), np.int8)
         probability = np.empty((self._size if probabilities else 0, n_sites), np.float32)
-        embedding = _shared(model.code_embedding)
-        windows, head_bias = _shared(model.window_embedding), _shared(model.head_bias)
-        residual_code, tables = _shared(model.residual_code), model.logits.numpy()
         hidden, code, level = self._hidden.numpy(), self._code, self._allele_level.numpy()
-        drawn = self._alleles.numpy()
+        drawn, inner = self._alleles.numpy(), self._inner.numpy()
+        code_level, code_scores = self._code_level.numpy(), self._code_scores.numpy()
         nothing = np.zeros((1, shape.dimension), np.float32)
         for window in range(shape.n_windows):
             before = window * shape.codes
             with part("tokens"):
                 if window:
-                    earlier = model.allele_embedding[window - 1]
-                    torch.mm(earlier.t(), self._alleles.t(), out=self._hidden)
-                    source = embedding, before - shape.codes, code
+                    earlier = weights.allele_embedding[window - 1]
+                    torch.mm(earlier, self._alleles_first, out=self._hidden)
+                    source = weights.code_embedding, before - shape.codes, code
                 else:
                     hidden[:] = 0
                     source = nothing, 0, np.zeros_like(code)
-                add_known(hidden, *source, windows[window], condition)
-            state = self._advance(window, part)
+                add_known(hidden, *source, weights.windows[window], condition)
+            self._advance(hidden, window, part)
             with part("levels"):
                 levels.fill(self._code_level, self._allele_level)
             with part("codes"):
                 if codes is None:
-                    torch.mm(model.head[window].t(), state, out=self._code_scores)
-                    below_highest(self._code_scores.numpy(), head_bias[window])
-                    weights = self._code_scores.exp_().numpy()
-                    draw_codes(weights, self._code_level.numpy(), code)
+                    torch.mm(weights.head[window], self._normal, out=self._code_scores)
+                    below_highest(code_scores, weights.head_bias[window])
+                    self._code_scores.exp_()
+                    draw_codes(code_scores, code_level, code)
                 else:
                     code[:] = codes[window]
             with part("alleles"):
-                torch.mm(state.t(), model.residual_state.weight.t(), out=self._inner)
-                bias = _shared(model.residual_state.bias)
-                rectify_with_code(self._inner.numpy(), bias, residual_code, before, code)
-                torch.mm(self._inner, model.residual_out[window], out=self._alleles)
-                add_tables(drawn, tables[window], code, self._inverse)
+                torch.mm(self._normal_last, weights.residual_state, out=self._inner)
+                rectify_with_code(inner, weights.residual_bias, weights.residual_code, before, code)
+                torch.mm(self._inner, weights.residual_out[window], out=self._alleles)
+                add_tables(drawn, weights.tables[window], code, self._inverse)
                 self._alleles.sigmoid_()
                 sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
                 if probabilities:
                     probability[:, sites] = drawn[:, : sites.stop - sites.start]
-                base = self._difference_base[window]
+                base = weights.difference_base[window]
                 draw_alleles(drawn, level, base, code, alleles[:, sites])
         return Drawn(alleles, probability)
 
-    def _advance(self, window: int, part: PartMarker) -> Tensor:
-        """State (dimension, size) of a window, whose keys and values go into the rings."""
-        shape = self._model.shape
-        width = shape.dimension // shape.heads
+    def _advance(self, hidden: Reals, window: int, part: PartMarker) -> None:
+        """The state of a window into `_normal`; keys and values of it go into the rings."""
         latest = window % self._ring
-        hidden, normal = self._hidden.numpy(), self._normal.numpy()
-        query = self._query.view(shape.heads, width, -1).numpy()
-        attended = self._attended.view(shape.heads, width, -1).numpy()
-        scores = self._scores[: min(window + 1, self._ring)]
-        added = np.zeros(shape.dimension, np.float32)
+        normal, units = self._normal.numpy(), self._units.numpy()
+        query, attended = self._by_head
+        scores, softened, scored, weights = self._scores[min(window + 1, self._ring) - 1]
+        added = self._weights.nothing
         for i, layer in enumerate(self._layers):
             with part(f"blocks.{i}.attention"):
                 normalise(hidden, added, *layer.attention_norm, normal)
                 torch.mm(layer.query, self._normal, out=self._query)
-                torch.mm(layer.key_value, self._normal, out=layer.cache[latest].flatten(0, 2))
-                cache = layer.cache.numpy()
-                score(query, layer.query_bias, cache, latest, layer.far, scores.numpy())
-                attend(scores.softmax(0).numpy(), cache, latest, attended)
+                torch.mm(layer.key_value, self._normal, out=layer.slots[latest])
+                score(query, layer.query_bias, layer.ring, latest, layer.far, scored)
+                torch.softmax(scores, 0, out=softened)
+                attend(weights, layer.ring, latest, attended)
                 self._hidden.addmm_(layer.merge, self._attended)
             with part(f"blocks.{i}.feed_forward"):
                 normalise(hidden, layer.merge_bias, *layer.feed_norm, normal)
                 torch.mm(layer.widen, self._normal, out=self._units)
-                rectify(self._units.numpy(), layer.widen_bias)
+                rectify(units, layer.widen_bias)
                 self._hidden.addmm_(layer.narrow, self._units)
                 added = layer.narrow_bias
-        norm = self._model.norm
-        normalise(hidden, added, _shared(norm.weight), _shared(norm.bias), normal)
-        return self._normal
+        normalise(hidden, added, *self._weights.norm, normal)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A prior's weights outside its layers, as products and compiled code take them.
+
+    Tuples have an item for each window.
+    """
+
+    allele_embedding: tuple[Tensor, ...]
+    code_embedding: Reals
+    windows: Reals
+    head: tuple[Tensor, ...]
+    head_bias: Reals
+    residual_state: Tensor
+    residual_bias: Reals
+    residual_code: Reals
+    residual_out: tuple[Tensor, ...]
+    tables: Reals
+    difference_base: Reals
+    norm: tuple[Reals, Reals]
+    nothing: Reals
+
+    @classmethod
+    def of(cls, model: WindowPrior) -> _Weights:
+        return cls(
+            allele_embedding=model.allele_embedding.detach().transpose(1, 2).unbind(),
+            code_embedding=_shared(model.code_embedding),
+            windows=_shared(model.window_embedding),
+            head=model.head.detach().transpose(1, 2).unbind(),
+            head_bias=_shared(model.head_bias),
+            residual_state=model.residual_state.weight.detach().t(),
+            residual_bias=_shared(model.residual_state.bias),
+            residual_code=_shared(model.residual_code),
+            residual_out=model.residual_out.detach().unbind(),
+            tables=model.logits.numpy(),
+            difference_base=torch.sigmoid(model.logits).numpy(),
+            norm=(_shared(model.norm.weight), _shared(model.norm.bias)),
+            nothing=np.zeros(model.shape.dimension, np.float32),
+        )
 
 
 @dataclass(frozen=True)
@@ -167,13 +209,15 @@ class _Layer:
     widen_bias: NDArray[np.float32]
     narrow: Tensor
     narrow_bias: NDArray[np.float32]
-    cache: Tensor
+    ring: NDArray[np.float32]
+    slots: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, block: Block, d: int, ring: int, size: int) -> _Layer:
         width = d // block.heads
         weight, bias = block.qkv.weight, block.qkv.bias
         small = 1 / math.sqrt(width)
+        cache = torch.empty(ring, 2, block.heads, width, size)
         return cls(
             attention_norm=(
                 _shared(block.attention_norm.weight),
@@ -190,7 +234,8 @@ class _Layer:
             widen_bias=_shared(block.widen.bias),
             narrow=block.narrow.weight,
             narrow_bias=_shared(block.narrow.bias),
-            cache=torch.empty(ring, 2, block.heads, width, size),
+            ring=cache.numpy(),
+            slots=cache.flatten(1, 3).unbind(),
         )
 
 
