@@ -23,7 +23,7 @@ from haplobench.data.panel import pack_bits
 from haplobench.registry import resolve
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.criteria import _matched, _unique
-from haplobench_privacy.specs.criteria import LINKABILITY, SINGLING_OUT
+from haplobench_privacy.specs.distances import LINKABILITY, SINGLING_OUT
 
 # What anonymeter_table.py prints.
 ANONYMETER = {

@@ -18,8 +18,12 @@ from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts
 from haplobench_privacy.evidence import centred, haplotype_pairs, packed_sites
 from haplobench_privacy.roc import area_evidence, share_evidence, wilson
-from haplobench_privacy.specs.criteria import LINKABILITY, SINGLING_OUT, SinglingOutParams
-from haplobench_privacy.specs.distances import DistanceParams
+from haplobench_privacy.specs.distances import (
+    LINKABILITY,
+    SINGLING_OUT,
+    DistanceParams,
+    SinglingOutParams,
+)
 
 
 def linkability(

@@ -13,7 +13,7 @@ from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import Scores, centred, packed_sites
 from haplobench_privacy.roc import area_evidence, curve, share_evidence
-from haplobench_privacy.specs.candidates import RareAlleleParams
+from haplobench_privacy.specs.attacks import RareAlleleParams
 
 # Rows of what is kept for every person.
 _ALLELES, _PAIRS, _PRIVATE, _HELD, _N_PAIRS, _HELD_PAIRS = range(6)

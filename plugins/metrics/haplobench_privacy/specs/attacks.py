@@ -8,7 +8,13 @@ from functools import partial
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
-from haplobench_privacy.specs.distances import NUMBA, SCIPY, DistanceParams, area, evidence, info
+from haplobench_privacy.specs.distances import (
+    DistanceParams,
+    area,
+    attack,
+    evidence,
+    info,
+)
 
 _lower = partial(SubmetricSpec, direction="lower")
 
@@ -76,7 +82,7 @@ def common(
     )
 
 
-MEMBERSHIP_INFERENCE = MetricSpec(
+MEMBERSHIP_INFERENCE = attack(
     name="membership-inference",
     version="3",
     target="haplobench_privacy.membership:by_distance",
@@ -85,12 +91,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
         "person's genome can tell that the person was trained on, by the distance to the nearest "
         "synthetic haplotype. 0.5 is guessing."
     ),
-    family="privacy",
     params=MembershipParams,
-    needs=(NUMBA, SCIPY),
-    floor="holdout",
-    sites="all",
-    cohort="train",
     citations=("chen2020", "delong1988", "carlini2022"),
     figures=(roc_figure("distance", "distance"),),
     submetrics=(
@@ -121,7 +122,7 @@ MEMBERSHIP_INFERENCE = MetricSpec(
     ),
 )
 
-MEMBERSHIP_LIKELIHOOD = MetricSpec(
+MEMBERSHIP_LIKELIHOOD = attack(
     name="membership-likelihood",
     version="2",
     target="haplobench_privacy.membership:by_frequencies",
@@ -132,12 +133,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
         "anything that has a small panel's frequencies, sites drawn independently included, and "
         "is told for information: no evidence that somebody's haplotypes are given away."
     ),
-    family="privacy",
     params=LikelihoodParams,
-    needs=(NUMBA, SCIPY),
-    floor="holdout",
-    sites="all",
-    cohort="train",
     citations=("homer2008", "sankararaman2009", "delong1988", "obuchowski1997"),
     figures=(roc_figure("likelihood", "allele frequencies"),),
     submetrics=(
@@ -184,7 +180,7 @@ MEMBERSHIP_LIKELIHOOD = MetricSpec(
     ),
 )
 
-MEMBERSHIP_SHADOW = MetricSpec(
+MEMBERSHIP_SHADOW = attack(
     name="membership-shadow",
     version="2",
     target="haplobench_privacy.membership:with_shadows",
@@ -193,12 +189,7 @@ MEMBERSHIP_SHADOW = MetricSpec(
         "so knows for each person what a cohort looks like with and without them. Needs shadow "
         "fits, for which a suite asks (shadows: 8); 0.5 is guessing."
     ),
-    family="privacy",
     params=MembershipParams,
-    needs=(NUMBA, SCIPY),
-    floor="holdout",
-    sites="all",
-    cohort="train",
     shadows=True,
     citations=("carlini2022", "delong1988"),
     figures=(roc_figure("shadow", "shadow models"),),
@@ -238,7 +229,7 @@ class AttributeParams(DistanceParams):
     max_people: int = Field(default=1000, ge=2)
 
 
-ATTRIBUTE_INFERENCE = MetricSpec(
+ATTRIBUTE_INFERENCE = attack(
     name="attribute-inference",
     version="2",
     target="haplobench_privacy.attributes:attribute_inference",
@@ -247,12 +238,7 @@ ATTRIBUTE_INFERENCE = MetricSpec(
         "synthetic cohort better where the person was trained on. What is guessed as well of "
         "held-out people is knowledge of the population, not a leak: 0 is none."
     ),
-    family="privacy",
     params=AttributeParams,
-    needs=(NUMBA, SCIPY),
-    floor="holdout",
-    sites="all",
-    cohort="train",
     citations=("stadler2022",),
     submetrics=(
         evidence(
@@ -305,7 +291,7 @@ class LeakListParams(DistanceParams):
     false_discoveries: float = Field(default=0.02, gt=0, lt=1)
 
 
-LEAK_LIST = MetricSpec(
+LEAK_LIST = attack(
     name="leak-list",
     version="2",
     target="haplobench_privacy.leak_list:leak_list",
@@ -316,12 +302,7 @@ LEAK_LIST = MetricSpec(
         "metric's series in the run folder, shown by `bench leaks`, and nowhere else: whoever "
         "shares that folder shares the names."
     ),
-    family="privacy",
     params=LeakListParams,
-    needs=(NUMBA, SCIPY),
-    sites="all",
-    floor="holdout",
-    cohort="train",
     citations=("good1953", "renyi1953", "vovk2005", "benjamini1995", "bates2023"),
     figures=(
         FigureSpec(
@@ -395,7 +376,7 @@ class AuditParams(DistanceParams):
     guesses: tuple[float, ...] = Field(default=(1.0, 0.25), min_length=1)
 
 
-AUDIT = MetricSpec(
+AUDIT = attack(
     name="audit",
     version="3",
     target="haplobench_privacy.audit:audit",
@@ -404,12 +385,7 @@ AUDIT = MetricSpec(
         "generator with a smaller ε would give its people away so often. A claim below the bound "
         "is false; a bound of 0 says that these attacks found nothing, not that there is nothing."
     ),
-    family="privacy",
     params=AuditParams,
-    needs=(NUMBA, SCIPY),
-    floor="holdout",
-    sites="all",
-    cohort="train",
     citations=("steinke2023",),
     submetrics=(
         info(
@@ -449,7 +425,7 @@ AUDIT = MetricSpec(
 PRIVACY_STATEMENT = MetricSpec(
     name="privacy-statement",
     version="2",
-    target="haplobench_privacy.statement:statement",
+    target="haplobench_privacy.audit:statement",
     summary=(
         "The (ε, δ)-differential privacy that the generator claims for each person, with unit, "
         "accountant, sampling and data-dependent choices in the note. Smaller is more private; a "
@@ -482,6 +458,121 @@ PRIVACY_STATEMENT = MetricSpec(
     ),
 )
 
+
+class RareAlleleParams(DistanceParams):
+    """Parameters of the attack by rare alleles.
+
+    `max_maf`: greatest frequency, among all real people, of the alleles whose pairs are looked
+    for.
+    """
+
+    max_maf: float = Field(default=0.05, gt=0, le=0.5)
+
+
+RARE_ALLELES = attack(
+    name="rare-alleles",
+    version="2",
+    target="haplobench_privacy.rare_alleles:rare_alleles",
+    summary=(
+        "Whether the cohort holds pairs of rare alleles of training people more than of held-out "
+        "people. 0.5 is guessing; alleles that only one person has are counted beside it."
+    ),
+    params=RareAlleleParams,
+    citations=("shringarpure2015", "delong1988"),
+    figures=(roc_figure("rare-alleles", "pairs of rare alleles"),),
+    submetrics=(
+        info(
+            "auc",
+            "AUC (rare alleles)",
+            "For information: probability that a training person scores above a held-out one (ties "
+            "1/2); the score is the sum, over alleles of one or two copies among all real people "
+            "that the person carries, of (held - h) / (h (1 - h) carriers), held 1 where the "
+            "cohort has the allele, h the share of alleles of as many copies that it has, minus "
+            "the population's mean score. Whoever draws alleles by their frequencies among the "
+            "training people holds those that only they have, and no more of any of them.",
+        ),
+        area(
+            "auc_pairs",
+            "AUC (rare pairs)",
+            "Probability that a training person scores above a held-out one (ties 1/2); the score "
+            "is the sum, over pairs of alleles with a MAF of at most 5 %, neighbours on a "
+            "haplotype, which no other real haplotype carries together, of (held - p) (-log p) "
+            "less the mean of all pairs, held 1 where the cohort has the pair on a haplotype, p "
+            "how probable that is by its own allele counts and without LD. Interval after DeLong, "
+            "p-value after Mann and Whitney.",
+            headline=True,
+        ),
+        info(
+            "people_with_private",
+            "People with a private allele in the cohort",
+            "Share of training people of whom the cohort holds an allele that no other real person "
+            "carries, minus the held-out people's share.",
+        ),
+        info(
+            "held_private",
+            "Private alleles held",
+            "Share of the alleles of one real person alone that the cohort has.",
+        ),
+        info("held_pairs", "Private pairs held", "Share of those pairs that the cohort has."),
+        info(
+            "private_alleles",
+            "Private alleles",
+            "Alleles that a single real person carries, in one or two copies.",
+        ),
+        info("private_pairs", "Private pairs", "Pairs as above."),
+    ),
+)
+
+
+class DensityParams(MembershipParams):
+    """Parameters of the attacks by density.
+
+    `min_maf`: least MAF, among all real people, of the sites looked at. `components`: principal
+    components, at most. `window`: sites of a window. `folds`: parts into which everybody is
+    shared out; the classifier that scores one is fitted to the others. `penalty`: of its squared
+    coefficients, in numbers of windows.
+    """
+
+    min_maf: float = Field(default=0.05, gt=0, le=0.5)
+    components: int = Field(default=10, ge=1, le=100)
+    window: int = Field(default=16, ge=1, le=62)
+    folds: int = Field(default=5, ge=2)
+    penalty: float = Field(default=0.1, gt=0)
+
+
+MEMBERSHIP_DENSITY = attack(
+    name="membership-density",
+    version="1",
+    target="haplobench_privacy.membership:by_density",
+    summary=(
+        "Whether the cohort lies denser around training people than around held-out people, "
+        "beside how dense real people lie there. 0.5 is guessing."
+    ),
+    params=DensityParams,
+    citations=("breugel2023", "hayes2019", "delong1988"),
+    figures=(roc_figure("density", "local density"),),
+    submetrics=(
+        *common(
+            "density",
+            "the score is the sum over both haplotypes of the log density of the synthetic "
+            "haplotypes over that of all other real people, by Gaussian kernels on the ten leading "
+            "principal components of sites in linkage equilibrium (MAF of 5 % or more), minus the "
+            "population's mean: DOMIAS.",
+        ),
+        info(
+            "auc_discriminator",
+            "AUC (discriminator)",
+            "For information: the same where the score is how synthetic a ridge regression takes "
+            "both haplotypes to be, by the haplotypes in windows of 16 common sites; it was fitted "
+            "to the cohort and to the real people of the other four folds: after LOGAN, whose "
+            "discriminator is a neural network. Where sites were chosen among the training people, "
+            "held-out people look less like any cohort, and real people score above 0.5, too: see "
+            "the floor.",
+        ),
+        info("windows", "Windows", "Windows that the discriminator sees."),
+    ),
+)
+
 SPECS = (
     MEMBERSHIP_INFERENCE,
     MEMBERSHIP_LIKELIHOOD,
@@ -490,4 +581,6 @@ SPECS = (
     LEAK_LIST,
     AUDIT,
     PRIVACY_STATEMENT,
+    RARE_ALLELES,
+    MEMBERSHIP_DENSITY,
 )
