@@ -19,7 +19,7 @@ from haplobench.runner.floor import floor_cohort
 from haplobench.testing import example_context, example_panel
 from haplobench_utility import imputation_programs
 from haplobench_utility.masking import masked
-from haplobench_utility.specs.imputation import IMPUTATION, ImputationParams
+from haplobench_utility.specs.studies import IMPUTATION, ImputationParams
 
 PROGRAMS = ("beagle", "minimac4")
 

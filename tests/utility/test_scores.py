@@ -12,7 +12,7 @@ from trait_panels import fair_coins, number, shuffled_sites, some_people, split_
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.testing import example_context
 from haplobench_utility.scores import best_linear_prediction, polygenic_scores
-from haplobench_utility.specs.association import ScoreParams
+from haplobench_utility.specs.studies import ScoreParams
 
 N = 100
 

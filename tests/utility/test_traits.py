@@ -9,7 +9,7 @@ import pytest
 from trait_panels import repeated, split_panel
 
 from haplobench import Panel
-from haplobench_utility.specs.association import TraitParams
+from haplobench_utility.specs.studies import TraitParams
 from haplobench_utility.traits import Traits, obstacle, relative, simulate_traits, thinned
 
 

@@ -23,7 +23,7 @@ from haplobench_utility.association import (
     principal_components,
 )
 from haplobench_utility.cohorts import as_many, measured, no_real_panels, noted
-from haplobench_utility.specs.association import GWAS, GwasParams
+from haplobench_utility.specs.studies import GWAS, GwasParams
 from haplobench_utility.traits import (
     Traits,
     all_of,

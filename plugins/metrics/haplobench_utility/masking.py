@@ -15,7 +15,7 @@ from haplobench.data.panel import columns_of
 from haplobench_utility import imputation_programs
 from haplobench_utility.cohorts import morgans, no_real_panels
 from haplobench_utility.copying_model import CopyingModel
-from haplobench_utility.specs.imputation import TypedParams
+from haplobench_utility.specs.studies import TypedParams
 
 _LEAST_SITES = 20
 # Below this variance of dosages everybody is imputed alike, but for rounding.

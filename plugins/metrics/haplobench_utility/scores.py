@@ -18,7 +18,7 @@ from haplobench_utility.cohorts import (
     no_real_panels,
     noted,
 )
-from haplobench_utility.specs.association import POLYGENIC_SCORES, ScoreParams
+from haplobench_utility.specs.studies import POLYGENIC_SCORES, ScoreParams
 from haplobench_utility.traits import Traits, all_of, obstacle, relative, simulate_traits, thinned
 
 _LEAST_LEARNED, _LEAST_TESTED = 20, 10

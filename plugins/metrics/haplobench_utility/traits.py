@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from haplobench import Measurement, Panel, Reference
 from haplobench_utility.association import Floats, dosage_blocks
-from haplobench_utility.specs.association import TraitParams
+from haplobench_utility.specs.studies import TraitParams
 
 
 @dataclass(frozen=True, eq=False)

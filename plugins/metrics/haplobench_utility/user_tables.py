@@ -16,7 +16,7 @@ from haplobench.data.contigs import same_contig
 from haplobench.files import expand_path
 from haplobench.user_text import cells, numbered_lines, read_text
 from haplobench_utility.cohorts import common_labels, measured, noted
-from haplobench_utility.specs.tables import USER_TABLE, UserTableParams
+from haplobench_utility.specs.structure import USER_TABLE, UserTableParams
 
 OTHER = "other"
 """What a haplotype is called that has no definition's alleles."""

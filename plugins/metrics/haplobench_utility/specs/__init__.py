@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haplobench_utility.specs import association, imputation, structure, tables
+from haplobench_utility.specs import structure, studies
 
 # In the order of the report.
-SPECS = (*imputation.SPECS, *association.SPECS, *structure.SPECS, *tables.SPECS)
+SPECS = (*studies.SPECS, *structure.SPECS)

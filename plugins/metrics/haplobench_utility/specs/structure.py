@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
 
@@ -125,7 +125,7 @@ ANCESTRY = MetricSpec(
             "Ancestry called by a classifier trained on each cohort",
             "Held-out people of each superpopulation (rows) by what a classifier trained on the "
             "cohort calls them (columns), in percent of the row; floor: trained on real people.",
-            "haplobench_utility.structure_figures:draw_confusion",
+            "haplobench_utility.figures:draw_confusion",
         ),
     ),
     citations=("alexander2011", "price2009", "li2003"),
@@ -195,7 +195,7 @@ SELECTION_SCAN = MetricSpec(
             "H12 along the region",
             "H12 of each window of 20 kb, cohorts (colour, first draw of the first seed) over "
             "held-out haplotypes (grey): peaks are where few haplotypes are common.",
-            "haplobench_utility.structure_figures:draw_scan",
+            "haplobench_utility.figures:draw_scan",
         ),
     ),
     citations=("garud2015", "voight2006", "ferrer2014", "durbin2014"),
@@ -322,7 +322,7 @@ DEMOGRAPHY = MetricSpec(
             "Effective size by LD",
             "Effective size that LD at each distance c tells, of some 1 / 2c generations ago: "
             "cohorts (colour, mean over draws) and held-out people (dashed).",
-            "haplobench_utility.structure_figures:draw_sizes",
+            "haplobench_utility.figures:draw_sizes",
         ),
     ),
     citations=("polanski2003", "sved1971", "hill1988", "hayes2003", "manichaikul2010"),
@@ -422,4 +422,127 @@ RARE_VARIANTS = MetricSpec(
     citations=("mathieson2014",),
 )
 
-SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN, DEMOGRAPHY, RARE_VARIANTS)
+
+class UserTableParams(Params):
+    """Parameters of `user-table`.
+
+    table : path of a table of scores or haplotypes, TSV or CSV; of the folder in which `bench` is
+        started, if it is relative. Without one there is nothing to measure.
+    """
+
+    table: str = Field("", max_length=4096)
+
+    @field_validator("table")
+    @classmethod
+    def _readable(cls, table: str) -> str:
+        """Refuse a table that can't be read, before anything runs."""
+        if table:
+            from haplobench import FormatError
+            from haplobench.files import expand_path
+            from haplobench_utility.user_tables import read_table
+
+            try:
+                read_table(expand_path(table))
+            except FormatError as error:
+                raise ValueError(str(error)) from None
+        return table
+
+    def fingerprint(self) -> str:
+        """Of the table's content."""
+        from haplobench.files import expand_path, file_digest
+
+        return file_digest(expand_path(self.table)) if self.table else ""
+
+
+USER_TABLE = MetricSpec(
+    name="user-table",
+    version="1",
+    target="haplobench_utility.user_tables:user_table",
+    summary=(
+        "Whether a cohort has what a table of your own asks for, a score of weighted alleles or "
+        "haplotypes of a gene by their alleles, in as many people as real ones. A suite names the "
+        "table; without one there is nothing to measure."
+    ),
+    family="utility",
+    params=UserTableParams,
+    phased=False,
+    sites="all",
+    needs=(_SCIPY,),
+    submetrics=(
+        _closer(
+            "score_mean_difference",
+            "Score, difference of means",
+            "Mean score of the cohort's people less held-out people's, over the latter's standard "
+            "deviation; a score is the sum of weights times copies of the alleles.",
+            unit="SD",
+            ideal=0.0,
+            min_effect=0.05,
+        ),
+        _closer(
+            "score_sd_ratio",
+            "Score, SD × real",
+            "Standard deviation of the cohort's scores over held-out people's.",
+            ideal=1.0,
+            min_effect=0.05,
+        ),
+        _lower(
+            "score_wasserstein",
+            "Score, Wasserstein",
+            "Wasserstein-1 distance between the scores of the cohort and of held-out people, over "
+            "the latter's standard deviation.",
+            unit="SD",
+            min_effect=0.05,
+        ),
+        _lower(
+            "score_wasserstein_superpopulation",
+            "Score by superpopulation, Wasserstein",
+            "The same among people of one superpopulation, over the standard deviation of all "
+            "held-out people.",
+            unit="SD",
+            min_effect=0.05,
+        ),
+        _lower(
+            "haplotype_rmse",
+            "Haplotypes of a locus, RMSE",
+            "Root mean square difference of the frequencies of a locus' haplotypes and of all "
+            "others together, cohort against held-out people.",
+            min_effect=0.01,
+        ),
+        _lower(
+            "haplotype_distance",
+            "Haplotypes of a locus, distance",
+            "Total variation distance between the same frequencies.",
+            min_effect=0.01,
+        ),
+        _closer(
+            "carrier_difference",
+            "Carriers of a haplotype, difference",
+            "Share of the cohort's people with one copy or more less that of held-out people.",
+            ideal=0.0,
+            min_effect=0.02,
+        ),
+        _closer(
+            "carrier_difference_superpopulation",
+            "Carriers by superpopulation, difference",
+            "The same among people of one superpopulation.",
+            ideal=0.0,
+            min_effect=0.02,
+        ),
+        _lower(
+            "phenotype_distance",
+            "Phenotypes of a locus, distance",
+            "Total variation distance between the phenotypes of the cohort's and of held-out "
+            "people: the sum of the weights of a person's haplotypes (0 for one that isn't in the "
+            "table), or without weights which haplotypes they are.",
+            min_effect=0.02,
+        ),
+        _lower(
+            "phenotype_distance_superpopulation",
+            "Phenotypes by superpopulation, distance",
+            "The same among people of one superpopulation.",
+            min_effect=0.02,
+        ),
+    ),
+)
+
+SPECS: tuple[MetricSpec, ...] = (ANCESTRY, SELECTION_SCAN, DEMOGRAPHY, RARE_VARIANTS, USER_TABLE)
