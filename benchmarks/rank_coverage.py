@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from haplobench.report.leaderboard.distance import Floats, Yardstick
+from haplobench.report.leaderboard import Floats, Yardstick
 
 N, MANY = 16, 5_000
 FLOORS, DRAWS, SEEDS = (3, 10), (1, 3), (1, 2, 3, 5)

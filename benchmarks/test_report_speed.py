@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.leaderboard import leaderboards
 from haplobench.report.summary import summarise
 from haplobench.report.write import write_report
 from haplobench.results.records import Record

@@ -10,7 +10,7 @@ import pytest
 from history_records import record, write_run
 
 from haplobench.cli.main import main
-from haplobench.history.terminal import sparkline
+from haplobench.history.show import sparkline
 
 
 @pytest.fixture

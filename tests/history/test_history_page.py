@@ -7,8 +7,8 @@ from pathlib import Path
 
 from history_records import record, write_run
 
-from haplobench.history.page import render_history
 from haplobench.history.reading import read_history, sources_of
+from haplobench.history.show import render_history
 
 
 def page(root: Path, **more: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from haplobench.registry import load_registry
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.leaderboard import Leaderboard, leaderboards
 from haplobench.report.model import DatasetSummary
 from haplobench.report.summary import summarise
 from haplobench.results.table import load_run

@@ -17,10 +17,10 @@ from report_fixture import Drawn, build_run
 from haplobench.compare.page import render_comparison
 from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
-from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.leaderboard import leaderboards
 from haplobench.report.model import Summary
-from haplobench.report.site import write_site
 from haplobench.report.summary import summarise
+from haplobench.report.write import write_site
 from haplobench.results.table import load_run
 
 pytestmark = pytest.mark.xdist_group("browser")

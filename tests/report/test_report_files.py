@@ -13,7 +13,7 @@ import pytest
 from report_fixture import HOSTILE, Drawn, build_run
 
 from haplobench.errors import BenchError
-from haplobench.report.csv import TIDY, render_tidy, render_wide
+from haplobench.report.exchange import TIDY, render_tidy, render_wide
 from haplobench.report.markdown import render_markdown
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise

@@ -13,7 +13,7 @@ from report_fixture import HOSTILE, Drawn, build_run
 
 from haplobench.report.figures import draw_figures, figure_style
 from haplobench.report.html import LIMIT, render_html, shareable
-from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.leaderboard import leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.results.table import load_run

@@ -18,14 +18,18 @@ from report_fixture import GENERATORS
 from rich.console import Console
 from scipy import stats
 
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards, rank_generators
-from haplobench.report.leaderboard.distance import Yardstick, estimate
-from haplobench.report.leaderboard.texts import COLUMNS, about_row, leading, render_csv, show_rows
+from haplobench.report.leaderboard import (
+    Leaderboard,
+    Yardstick,
+    estimate,
+    leaderboards,
+    rank_generators,
+)
+from haplobench.report.leaderboard_texts import COLUMNS, about_row, leading, render_csv, show_rows
 from haplobench.report.model import Summary
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import board_parts
-from haplobench.report.verdict.judgement import reach_verdicts
-from haplobench.report.verdict.texts import leaks_band
+from haplobench.report.verdict import leaks_band, reach_verdicts
 from haplobench.results.records import Record, append_records
 from haplobench.results.table import Run, load_run
 

@@ -11,7 +11,7 @@ import pytest
 from report_fixture import HOSTILE, build_run
 
 from haplobench.errors import BenchError
-from haplobench.report.site import write_site
+from haplobench.report.write import write_site
 
 
 @pytest.fixture

@@ -12,9 +12,7 @@ from leaks_fixture import build_listed
 
 from haplobench.errors import BenchError
 from haplobench.report.privacy_claims import PrivacyClaim
-from haplobench.report.summary import summarise
-from haplobench.report.verdict.judgement import reach_verdicts
-from haplobench.report.verdict.statement import (
+from haplobench.report.statement import (
     Statement,
     make_statement,
     render_json,
@@ -22,6 +20,8 @@ from haplobench.report.verdict.statement import (
     statement_facts,
     write_statement,
 )
+from haplobench.report.summary import summarise
+from haplobench.report.verdict import reach_verdicts
 from haplobench.results.table import load_run
 
 

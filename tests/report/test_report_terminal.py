@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from haplobench.cli.main import app
 from haplobench.errors import BenchError
-from haplobench.report.leaderboard.board import by_rank, leaderboards
+from haplobench.report.leaderboard import by_rank, leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.summary import order_by, select, summarise
 from haplobench.report.terminal import print_summary

@@ -11,11 +11,18 @@ from report_fixture import build_run
 
 from haplobench.errors import FormatError
 from haplobench.report.evidence import Attack, Finding
-from haplobench.report.leaderboard.board import leaderboards
+from haplobench.report.leaderboard import leaderboards
 from haplobench.report.model import Band, Cell, Column, DatasetSummary, Summary
 from haplobench.report.summary import summarise
-from haplobench.report.verdict.judgement import DatasetVerdicts, Verdict, reach_verdicts
-from haplobench.report.verdict.texts import explain, in_two_lines, lead, show
+from haplobench.report.verdict import (
+    DatasetVerdicts,
+    Verdict,
+    explain,
+    in_two_lines,
+    lead,
+    reach_verdicts,
+    show,
+)
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.table import Run, load_run
 from haplobench.suite.schema import VerdictSettings

@@ -107,7 +107,7 @@ def shown(draw: Callable[[Console], object]) -> None:
 def test_results(run: Path, tmp_path: Path) -> None:
     from haplobench.compare.show import print_comparison
     from haplobench.history.reading import read_history
-    from haplobench.history.terminal import print_history
+    from haplobench.history.show import print_history
     from haplobench.report.summary import summarise
     from haplobench.report.terminal import print_summary
     from haplobench.report.write import write_report

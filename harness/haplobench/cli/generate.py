@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from haplobench.cli.output import RUNS, RunArgument, RunsOption, echo, make_console
+from haplobench.errors import BenchError
 
 GeneratorOption = Annotated[
     str, typer.Option("--generator", "-g", help="Take the generator of this label.")
@@ -146,7 +147,6 @@ def explore(
     out: RunsOption = RUNS,
 ) -> None:
     """Look into a fitted generator's latent space: a path between two people, or one latent's."""
-    from haplobench.errors import BenchError
     from haplobench.fitted.explore import Question, write_explored
     from haplobench.fitted.explore import explore as ask
     from haplobench.fitted.models import find_model

@@ -12,7 +12,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import data, evaluate, generate, plugins, results, run, verdicts
+from haplobench.cli import data, generate, plugins, results, run, verdicts
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -36,7 +36,7 @@ app.command("history")(results.history)
 app.command("report")(results.report)
 app.command("site")(results.site)
 app.command("compare")(results.compare)
-app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate")(run.evaluate)
 app.command("generate")(generate.generate)
 app.command("explore")(generate.explore)
 app.command("scale")(results.scale)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from haplobench.cli.output import echo, make_console
-from haplobench.errors import BenchError
+from haplobench.errors import BenchError, SuiteError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,6 @@ def _suite_status(name: str, registry: Registry) -> tuple[str, str]:
     """Status and title."""
     from rich.markup import escape
 
-    from haplobench.errors import SuiteError
     from haplobench.suite.load import load_suite
 
     try:

@@ -18,6 +18,7 @@ from haplobench.cli.output import (
     make_console,
     uncollected,
 )
+from haplobench.errors import BenchError
 from haplobench.units import counted
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def save(
 
     from haplobench.compare.baseline import lacking, render_baseline
     from haplobench.compare.sources import open_side
-    from haplobench.errors import BenchError
     from haplobench.files import write_whole
     from haplobench.suite.schema import NAME
 
@@ -239,7 +239,6 @@ def compare(
     from haplobench.compare.exchange import render, write_comparison
     from haplobench.compare.show import print_comparison
     from haplobench.compare.sources import open_side
-    from haplobench.errors import BenchError
     from haplobench.suite.load import load_section
     from haplobench.suite.schema import CompareSettings
 
@@ -305,7 +304,6 @@ def history(
     out: RunsOption = RUNS,
 ) -> None:
     """Show how each number went from commit to commit, with its changes of level marked."""
-    from haplobench.errors import BenchError
     from haplobench.history.reading import read_history, select, sources_of
 
     files = to or []
@@ -330,12 +328,12 @@ def history(
     )
     for path in files:
         if path.suffix == ".html":
-            from haplobench.history.page import write_page
+            from haplobench.history.show import write_page
 
             write_page(found, path)
             echo(path)
     if not files:
-        from haplobench.history.terminal import print_history
+        from haplobench.history.show import print_history
 
         print_history(found, make_console(), plots=bool(metrics))
 
@@ -373,7 +371,7 @@ def show(
     out: RunsOption = RUNS,
 ) -> None:
     """Print a run's tables."""
-    from haplobench.report.leaderboard.board import by_rank, leaderboards
+    from haplobench.report.leaderboard import by_rank, leaderboards
     from haplobench.report.summary import order_by, select, summarise
     from haplobench.report.terminal import print_dataset, print_marks, print_summary
     from haplobench.results.run_folder import resolve_run
@@ -401,7 +399,7 @@ def show(
 def _tables(summary: Summary, form: TableFormat) -> str:
     import json
 
-    from haplobench.report.csv import render_tidy, tidy_rows
+    from haplobench.report.exchange import render_tidy, tidy_rows
     from haplobench.report.markdown import render_tables
 
     if form == TableFormat.json:
@@ -477,7 +475,7 @@ def site(
 ) -> None:
     """Write a leaderboard of many runs: an index to sort, and each run's page; no server needed."""
     from haplobench.history.reading import sources_of
-    from haplobench.report.site import write_site
+    from haplobench.report.write import write_site
 
     records, _ = sources_of(sources or [], out)
     with uncollected():

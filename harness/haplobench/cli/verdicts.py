@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from haplobench.cli.output import RUNS, RunArgument, RunsOption, echo, make_console, uncollected
+from haplobench.errors import BenchError
 
 if TYPE_CHECKING:
     from haplobench.report.model import Summary
-    from haplobench.report.verdict.judgement import DatasetVerdicts
+    from haplobench.report.verdict import DatasetVerdicts
 
 GeneratorOption = Annotated[
     str, typer.Option("--generator", "-g", help="Take this generator or control only.")
@@ -54,16 +55,15 @@ def verdict(
     out: RunsOption = RUNS,
 ) -> None:
     """Say of each generator whether it is faithful, useful, and leaks; or state all about one."""
-    from haplobench.errors import BenchError
-    from haplobench.report.leaderboard.board import leaderboards
-    from haplobench.report.summary import summarise
-    from haplobench.report.verdict.judgement import reach_verdicts
-    from haplobench.report.verdict.statement import (
+    from haplobench.report.leaderboard import leaderboards
+    from haplobench.report.statement import (
         make_statement,
         render_json,
         render_text,
         write_statement,
     )
+    from haplobench.report.summary import summarise
+    from haplobench.report.verdict import reach_verdicts
     from haplobench.results.run_folder import resolve_run
     from haplobench.results.table import load_run
     from haplobench.suite.load import load_section

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from haplobench.errors import BenchError
 from haplobench.plugin import CohortSeries
 from haplobench.registry import load_registry, resolve
-from haplobench.report.leaderboard.board import Leaderboard
-from haplobench.report.leaderboard.texts import CAPTION, TITLE, draw_board
+from haplobench.report.leaderboard import Leaderboard
+from haplobench.report.leaderboard_texts import CAPTION, TITLE, draw_board
 from haplobench.report.renderer import Renderer, render_spec, renderer
 from haplobench.report.style import FigureStyle, theme
 from haplobench.report.svg import size

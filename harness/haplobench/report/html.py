@@ -15,10 +15,10 @@ from typing import Any
 
 from haplobench.errors import BenchError
 from haplobench.report import facts, view
+from haplobench.report import leaderboard_texts as texts
 from haplobench.report.evidence import FINDINGS
 from haplobench.report.figures import Figure, FigureProblem, figure_style, slug
-from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, by_rank, leaderboards
+from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import FAR_SCORE, FAR_WIDTHS, DatasetSummary, Summary
 from haplobench.report.privacy_claims import (
     CLAIM_HEADS,
@@ -28,8 +28,7 @@ from haplobench.report.privacy_claims import (
     read_claims,
 )
 from haplobench.report.svg import clean, pack, size
-from haplobench.report.verdict.judgement import reach_verdicts
-from haplobench.report.verdict.texts import UNASSESSED, explain, lead, show
+from haplobench.report.verdict import UNASSESSED, explain, lead, reach_verdicts, show
 from haplobench.report.view import MARKS, generator_views
 
 _URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")

@@ -6,13 +6,12 @@ import re
 from collections.abc import Sequence
 
 from haplobench.report import facts, view
+from haplobench.report import leaderboard_texts as texts
 from haplobench.report.figures import Figure, FigureProblem
-from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, by_rank, leaderboards
+from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
-from haplobench.report.verdict.judgement import reach_verdicts
-from haplobench.report.verdict.texts import UNASSESSED, Answer, explain, lead, show
+from haplobench.report.verdict import UNASSESSED, Answer, explain, lead, reach_verdicts, show
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 

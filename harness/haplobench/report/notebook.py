@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from haplobench.errors import BenchError
 from haplobench.files import near_names, write_whole
-from haplobench.report.csv import tidy_rows
-from haplobench.report.leaderboard.board import Leaderboard, leaderboards
+from haplobench.report.exchange import tidy_rows
+from haplobench.report.leaderboard import Leaderboard, leaderboards
 from haplobench.report.model import Failure, Summary
 from haplobench.report.summary import summarise
-from haplobench.report.verdict.judgement import DatasetVerdicts, Verdict, reach_verdicts
-from haplobench.report.verdict.texts import explain, lead, show
+from haplobench.report.verdict import DatasetVerdicts, Verdict, explain, lead, reach_verdicts, show
 from haplobench.report.view import MARKS, Shown, TableView, headline_tables
 from haplobench.results.table import Run
 from haplobench.suite.schema import VerdictSettings

@@ -9,6 +9,7 @@ from typing import Any
 
 from haplobench.references import Citation, cite
 from haplobench.report import facts, view
+from haplobench.report import leaderboard_texts as texts
 from haplobench.report.figures import Figure, slug
 from haplobench.report.latex import (
     POINTS,
@@ -21,12 +22,10 @@ from haplobench.report.latex import (
     tables,
     wrap,
 )
-from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard
+from haplobench.report.leaderboard import Leaderboard
 from haplobench.report.model import Column, DatasetSummary, Summary
 from haplobench.report.summary import select
-from haplobench.report.verdict.judgement import Inside, reach_verdicts
-from haplobench.report.verdict.texts import brief_leaks, explain
+from haplobench.report.verdict import Inside, brief_leaks, explain, reach_verdicts
 from haplobench.results.records import FLOOR
 from haplobench.results.table import Run
 

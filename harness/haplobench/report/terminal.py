@@ -13,21 +13,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from haplobench.report import leaderboard_texts as texts
 from haplobench.report.evidence import FINDINGS
 from haplobench.report.facts import sites_by_family
 from haplobench.report.formatting import format_spread, format_value
-from haplobench.report.leaderboard import texts
-from haplobench.report.leaderboard.board import Leaderboard, by_rank, leaderboards
+from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
-from haplobench.report.verdict.judgement import DatasetVerdicts, reach_verdicts
-from haplobench.report.verdict.texts import (
+from haplobench.report.verdict import (
     UNASSESSED,
+    DatasetVerdicts,
     explain,
     faithful_band,
     in_two_lines,
     lead,
     leaks_band,
+    reach_verdicts,
 )
 from haplobench.report.view import MARKS, STATES, Notes, column_decimals, head, others, spread_words
 from haplobench.results.description import isolation_text

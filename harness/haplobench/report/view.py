@@ -9,8 +9,8 @@ from typing import Any
 
 from haplobench.report.evidence import FINDINGS, Attack
 from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
-from haplobench.report.leaderboard.board import Leaderboard
-from haplobench.report.leaderboard.texts import about_row
+from haplobench.report.leaderboard import Leaderboard
+from haplobench.report.leaderboard_texts import about_row
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import FAILED

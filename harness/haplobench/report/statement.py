@@ -17,8 +17,16 @@ from haplobench.report.leaks import Exposed
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import PrivacyClaim, read_claims
 from haplobench.report.style import FONT
-from haplobench.report.verdict.judgement import Attempt, Inside, Verdict
-from haplobench.report.verdict.texts import explain, inside_words, leak_words
+from haplobench.report.verdict import (
+    Attempt,
+    Inside,
+    Verdict,
+    explain,
+    faithful_band,
+    inside_words,
+    leak_words,
+    leaks_band,
+)
 from haplobench.results.table import row_label
 from haplobench.suite.schema import VerdictSettings
 
@@ -271,7 +279,6 @@ def write_statement(statement: Statement, path: Path, names: bool = False) -> No
 
 def _html(statement: Statement, names: bool) -> str:
     from haplobench.report.html import render
-    from haplobench.report.verdict.texts import faithful_band, leaks_band
 
     verdict = statement.verdict
     bands = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haplobench.report.formatting import format_value
-from haplobench.report.leaderboard.board import BoardRow, Exposure, Leaderboard, Scope
+from haplobench.report.leaderboard import BoardRow, Exposure, Leaderboard, Scope
 from haplobench.results.records import FLOOR
 
 if TYPE_CHECKING:
