@@ -8,7 +8,7 @@ import pytest
 
 from haplobench.registry import load_registry
 from haplobench.runner import fingerprints
-from haplobench.testing.passed import note_passed, unchecked
+from haplobench.testing.checks import note_passed, unchecked
 
 PLUGIN = """
 from haplobench import GeneratorSpec, hookimpl

@@ -352,7 +352,7 @@ def _checked(
     from rich.padding import Padding
 
     from haplobench import testing
-    from haplobench.testing.passed import note_passed
+    from haplobench.testing.checks import note_passed
 
     checker: Any = getattr(testing, f"check_{kind}")
     failures: tuple[Failure, ...] = ()

@@ -102,7 +102,7 @@ def run(
     from haplobench.runner.progress import reporter_for
     from haplobench.runner.run import run_suite
     from haplobench.suite.load import load_suite
-    from haplobench.testing.passed import unchecked
+    from haplobench.testing.checks import unchecked
 
     registry = load_registry()
     for plugin in registry.broken:

@@ -1,14 +1,15 @@
-"""What the conformance checks of all kinds share: findings, descriptions, a watch over files."""
+"""What all conformance checks share: findings, descriptions, a watch over files, who passed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from haplobench.errors import BenchError, PluginError
-from haplobench.plugin import Need, Params
+from haplobench.files import cache_folder, read_json, write_json
+from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec, Need, Params
 from haplobench.registry import Registry, load_registry, missing_needs
+from haplobench.runner.fingerprints import plugin_code
 
 # Seconds to import, or programs' worth of memory: not for a plugin's descriptions.
 HEAVY = (
@@ -398,3 +401,39 @@ def needs_pickle(path: Path) -> bool:
 def _object_array(archive: zipfile.ZipFile, name: str) -> bool:
     with archive.open(name) as handle:
         return b"'|O'" in handle.read(128)
+
+
+_OURS = "haplobench"
+
+
+def note_passed(kind: str, spec: GeneratorSpec | MetricSpec | DatasetSpec) -> None:
+    """Note that a plugin keeps its contract; where nothing can be written, it isn't noted."""
+    with contextlib.suppress(OSError):
+        path = _path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**(read_json(path) or {}), f"{kind} {spec.name}": _code(spec)})
+
+
+def unchecked(registry: Registry, used: Iterable[tuple[str, str]]) -> list[str]:
+    """Lines on those plugins of others, by kind and name, that didn't pass as they are."""
+    passed = read_json(_path()) or {}
+    lines = []
+    for kind, name in used:
+        source = registry.source(f"{kind}s", name)
+        if source.distribution == _OURS:
+            continue
+        if passed.get(f"{kind} {name}") != _code(getattr(registry, kind)(name)):
+            since = "since it, or haplobench, was changed" if f"{kind} {name}" in passed else "yet"
+            lines.append(
+                f"{kind} {name} hasn't passed `bench check {name}` {since}: its numbers may not be "
+                "what they seem"
+            )
+    return lines
+
+
+def _code(spec: GeneratorSpec | MetricSpec | DatasetSpec) -> str:
+    return plugin_code(spec.target, spec.needs).digest
+
+
+def _path() -> Path:
+    return cache_folder() / "checked.json"
