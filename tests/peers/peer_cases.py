@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize, stats
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.registry import load_registry, resolve
@@ -20,6 +21,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "pca-copula": {"window": 16, "overlap": 16},
     # Without noise, what it draws is known.
     "dp-marginals": {"epsilon": math.inf, "given": 3, "drawn": 2},
+    "dp-hmm": {"epsilon": math.inf, "states": 3, "iterations": 3, "window": 4},
 }
 
 
@@ -58,3 +60,14 @@ def clusters(n: int, n_sites: int, seed: int = 3) -> tuple[NDArray[np.int8], NDA
     founders = rng.integers(0, 2, (4, n_sites))
     which = np.arange(n) % 4
     return (founders[which] ^ (rng.random((n, n_sites)) < 0.02)).astype(np.int8), which
+
+
+def gaussian_epsilon(multiplier: float, delta: float) -> float:
+    """ε of one Gaussian mechanism, by the closed form of Balle & Wang 2018, theorem 8."""
+
+    def excess(epsilon: float) -> float:
+        half, lift = 1 / (2 * multiplier), epsilon * multiplier
+        beyond = stats.norm.cdf(half - lift) - math.exp(epsilon) * stats.norm.cdf(-half - lift)
+        return float(beyond - delta)
+
+    return float(optimize.brentq(excess, 0, 100))

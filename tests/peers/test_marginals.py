@@ -8,23 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peer_cases import clusters, context, fitted, panel, sampled
-from scipy import optimize, stats
+from peer_cases import clusters, context, fitted, gaussian_epsilon, panel, sampled
+from scipy import optimize
 
 from haplobench import PanelError
 from haplobench.noise import NoiseSource
 from haplobench_peers.marginals import nearest_counts, probabilities, window_counts
-
-
-def spent(multiplier: float, delta: float) -> float:
-    """ε of one Gaussian mechanism, by the closed form of Balle & Wang 2018, theorem 8."""
-
-    def excess(epsilon: float) -> float:
-        half, lift = 1 / (2 * multiplier), epsilon * multiplier
-        beyond = stats.norm.cdf(half - lift) - math.exp(epsilon) * stats.norm.cdf(-half - lift)
-        return float(beyond - delta)
-
-    return float(optimize.brentq(excess, 0, 100))
 
 
 @pytest.mark.parametrize("ploidy", [1, 2])
@@ -44,7 +33,7 @@ def test_noise_is_as_wide_as_claimed(epsilon, ploidy, tmp_path, monkeypatch):
     )
     statement = model.privacy_statement()
     (charge,) = statement.charges
-    assert spent(charge.noise_multiplier, 1e-6) == pytest.approx(epsilon, rel=1e-4)
+    assert gaussian_epsilon(charge.noise_multiplier, 1e-6) == pytest.approx(epsilon, rel=1e-4)
     # Eight windows of four sites: one cell a haplotype in each.
     ((deviation, n),) = asked
     assert n == 8 * 2**7

@@ -5,23 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import dp_accounting
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import (
-    Panel,
-    PanelError,
-    PrivacyCharge,
-    PrivacyStatement,
-    RunContext,
-    SampleRequest,
-)
+from haplobench import Panel, PrivacyStatement, RunContext, SampleRequest
 from haplobench.model_state import load_state, save_state
-from haplobench.noise import NoiseSource, noised
+from haplobench_peers.budget import Budget
 from haplobench_peers.common import BLOCK, refuse_unfit
 from haplobench_peers.specs import MarginalsParams
 
@@ -51,42 +42,14 @@ class DPMarginals:
         missing, if there are none, or if δ isn't below 1 / people.
         """
         refuse_unfit(train, _NAME)
-        people = train.n_samples
-        delta = params.delta or min(1e-6, people**-2)
-        if delta * people >= 1:
-            raise PanelError(
-                f"generator {_NAME}: delta is {delta:g} for {people} people, expected below "
-                f"1 / {people}: it would allow to publish one of them",
-            )
-        private = math.isfinite(params.epsilon)
-        multiplier = dp_accounting.get_sigma_gaussian(params.epsilon, delta) if private else 0.0
+        budget = Budget.of(train, params, _NAME)
         haplotypes = np.asarray(train.haplotypes)
-        given, drawn = _widths(params, multiplier * train.ploidy, haplotypes.shape)
+        given, drawn = _widths(params, budget.multiplier * train.ploidy, haplotypes.shape)
         counts = window_counts(haplotypes, given, drawn)
-        if private:
-            sensitivity = train.ploidy * math.sqrt(len(counts))
-            flat = noised(counts.ravel(), multiplier, sensitivity, NoiseSource())
-            counts = flat.reshape(counts.shape)
-        statement = PrivacyStatement(
-            epsilon=params.epsilon,
-            delta=delta if private else 0.0,
-            unit="person",
-            accountant=f"analytic Gaussian (dp-accounting {version('dp-accounting')})"
-            if private
-            else "none: no noise",
-            sampling="all people, once",
-            mechanism=f"discrete Gaussian noise, multiplier {multiplier:.4g}, on counts of windows"
-            if private
-            else "none",
-            n_records=people,
-            choices={
-                "sites": "public: the panel's site list is taken as given",
-                "MAF filter": "not covered: the suite's filter was computed on the training people",
-                "number of people": "public",
-                "widths of windows": "public: by the noise, on simulated people",
-            },
-            noise_source="entropy" if private else "none",
-            charges=(PrivacyCharge(multiplier, 1.0),) if private else (),
+        counts = budget.noised(counts, train.ploidy * math.sqrt(len(counts)))
+        statement = budget.statement(
+            "counts of windows",
+            {"widths of windows": "public: by the noise, on simulated people"},
         )
         cumulative = probabilities(counts, len(haplotypes), train.n_sites)
         return FittedMarginals(cumulative, train.n_sites, statement)

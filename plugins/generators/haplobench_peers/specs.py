@@ -78,7 +78,23 @@ class CopulaParams(Params):
     within: Within = "superpopulation"
 
 
-class MarginalsParams(Params):
+class PrivateParams(Params):
+    """The budget of a person, with all haplotypes.
+
+    `epsilon`: infinite: no noise. `delta` None: 1e-6, or 1 / n² for more than a thousand people.
+    """
+
+    epsilon: float = Field(8.0, gt=0, allow_inf_nan=True)
+    delta: float | None = Field(None, gt=0, lt=1)
+
+    def unrepeatable(self) -> str:
+        """Protective noise."""
+        if math.isinf(self.epsilon):
+            return ""
+        return "its protective noise comes from the operating system's entropy"
+
+
+class MarginalsParams(PrivateParams):
     """Parameters of the private marginals.
 
     `epsilon`, `delta`: the budget of a person, with all haplotypes; infinite ε: no noise. δ None:
@@ -86,16 +102,25 @@ class MarginalsParams(Params):
     `given`, `drawn`: sites that a window depends on, and that it has; None: by the noise.
     """
 
-    epsilon: float = Field(8.0, gt=0, allow_inf_nan=True)
-    delta: float | None = Field(None, gt=0, lt=1)
     given: int | None = Field(None, ge=0, le=12)
     drawn: int | None = Field(None, ge=1, le=8)
 
-    def unrepeatable(self) -> str:
-        """Protective noise."""
-        if math.isinf(self.epsilon):
-            return ""
-        return "its protective noise comes from the operating system's entropy"
+
+class HMMParams(PrivateParams):
+    """Parameters of the private hidden Markov model.
+
+    `epsilon`, `delta`: the budget of a person, with all haplotypes; infinite ε: no noise. δ None:
+    1e-6, or 1 / n² for more than a thousand people.
+    `window`: sites between which the hidden state can't change.
+    `states`: of the hidden variable. None: 2 to 12, the fewer the more noise there is for a person.
+    `iterations`: over all people; the noise of each grows with the square root of their number.
+    `clip`: norm that a person's share of an iteration is cut to. None: 0.3 √sites.
+    """
+
+    window: int = Field(16, ge=1, le=256)
+    states: int | None = Field(None, ge=2, le=64)
+    iterations: int = Field(16, ge=1)
+    clip: float | None = Field(None, gt=0)
 
 
 SPECS = (
@@ -152,5 +177,22 @@ SPECS = (
             Module("scipy", "haplobench[peers]"),
         ),
         citations=("zhang2017", "balle2018", "held1974"),
+    ),
+    GeneratorSpec(
+        name="dp-hmm",
+        version="1",
+        target="haplobench_peers.private_hmm:DPHMM",
+        summary=(
+            "Differentially private hidden Markov model whose transitions depend on the place, "
+            "ε = 8 a person; populations pooled."
+        ),
+        params=HMMParams,
+        needs=(
+            _NUMBA,
+            Module("dp_accounting", "haplobench[peers]"),
+            Module("cryptography", "haplobench[peers]"),
+            Module("scipy", "haplobench[peers]"),
+        ),
+        citations=("rahimian2025", "balle2018", "held1974", "scheet2006"),
     ),
 )
