@@ -27,6 +27,8 @@ class ToyParams(Params):
     n_sites: int = 60
     broken: bool = False
     phased: bool = True
+    contig: str = "20"
+    strangers_on: str = ""
 
 
 class Toy:
@@ -44,8 +46,13 @@ class Toy:
             Panel(
                 haplotypes,
                 100 * np.arange(1, params.n_sites + 1),
-                "20",
-                np.array([f"person{i}" for i in range(params.n_samples)]),
+                params.contig,
+                np.array(
+                    [
+                        f"{'stranger' if params.contig == params.strangers_on else 'person'}{i}"
+                        for i in range(params.n_samples)
+                    ]
+                ),
                 ref=np.full(params.n_sites, "A"),
                 alt=np.full(params.n_sites, "C"),
                 population=np.array(["FIN", "GBR"] * (params.n_samples // 2)),
@@ -338,7 +345,7 @@ def haplobench_metrics():
             **common,
         ),
         MetricSpec(
-            name="people", target="toy_metrics:People", family="fidelity",
+            name="people", target="toy_metrics:People", family="fidelity", contigs="joined",
             submetrics=(number("people"),), **common,
         ),
     ]

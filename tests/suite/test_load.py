@@ -292,3 +292,60 @@ def test_the_shipped_suites_validate_against_the_schema() -> None:
         expand_shorthands(tree.root)
         SuiteFile.model_validate(tree.root)
         assert tree.problems == check_profiles(tree) == []
+
+
+def genome(contigs: str, path: str = "chr{contig}.vcf.gz", more: str = "") -> str:
+    return f"""\
+        name: a
+        datasets:
+          - name: file
+            label: g
+            contigs: {contigs}
+            params: {{path: "{path}"}}
+            {more}
+        """
+
+
+def test_a_genome_has_a_dataset_a_contig(tmp_path: Path, registry: Registry) -> None:
+    suite = load(tmp_path, registry, genome("[chr1..chr3, X]", "{contig}.vcf.gz"))
+    (entry,) = suite.datasets
+    assert entry.contigs == ("chr1", "chr2", "chr3", "X")
+    parts = entry.parts
+    assert [part.label for part in parts] == ["g-chr1", "g-chr2", "g-chr3", "g-X"]
+    assert [part.values["path"] for part in parts][-1] == "X.vcf.gz"
+    assert parts[0].params["path"] == "chr1.vcf.gz"
+    folder = load(tmp_path, registry, genome("[1, 2]", "${DIR:-chr}{contig}.vcf"))
+    assert folder.datasets[0].parts[1].values["path"] == "chr2.vcf"
+    assert {part.contig for part in parts} == {*entry.contigs}
+    assert "g (file), 4 contigs" in suite.describe()
+    # What is written of it loads as the same; folds have contigs each.
+    (again := tmp_path / "again.yaml").write_text(suite.to_yaml())
+    assert load_suite(again, [], registry) == suite
+    folds = load(tmp_path, registry, genome("1..22", more="split: {folds: 2}"))
+    assert [one.label for one in folds.datasets[1].parts][:2] == ["g-fold2-1", "g-fold2-2"]
+    assert {part.split.fold for part in folds.datasets[1].parts} == {2}
+
+
+@pytest.mark.parametrize(
+    ("contigs", "path", "why"),
+    [
+        ("[1, 2, chr1]", "{contig}.vcf", "'chr1' is given twice, as '1'"),
+        ("[7]", "{contig}.vcf", "expected two or more contigs, found '7' alone"),
+        ("22..1", "{contig}.vcf", "'22..1' is no range of contigs; expected one such as 1..22"),
+        ("[1, 'a/b']", "{contig}.vcf", "'a/b' is no name of a contig"),
+        ("[1, 1.5]", "{contig}.vcf", "expected names of contigs, or a range such as 1..22"),
+        ("[1, 2]", "all.vcf", "no parameter has {contig} in it, so that all contigs would be"),
+    ],
+)
+def test_contigs_that_are_none_are_refused(
+    tmp_path: Path, registry: Registry, contigs: str, path: str, why: str
+) -> None:
+    (problem,) = problems(tmp_path, registry, genome(contigs, path))
+    assert problem.startswith("s.yaml:5: datasets[0].contigs: ")
+    assert why in problem
+
+
+def test_a_contig_of_another_label_is_refused(tmp_path: Path, registry: Registry) -> None:
+    text = genome("[1, 2]", "{contig}.vcf") + "  - {name: embedded, label: g-2}\n"
+    (problem,) = problems(tmp_path, registry, text)
+    assert "the label 'g-2' of a contig of g is another dataset's" in problem

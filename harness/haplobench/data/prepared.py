@@ -35,7 +35,8 @@ class PrepareFacts:
     people of each; `one_sided` how many populations have nobody on one side; `skipped` sites
     by the reason. `n_common_sites` of the `n_sites` have a MAF of `min_maf`. `withdrawn` as
     `PeopleList.leave_out` counts, None without a list; `relatives` as `relatives_text` is told,
-    None where nobody looked.
+    None where nobody looked. `contigs` of a genome, whose `start` is of the first and `end` of the
+    last; None of any other dataset.
     """
 
     digest: str
@@ -61,6 +62,7 @@ class PrepareFacts:
     one_sided: Mapping[str, int] = field(default_factory=dict)
     withdrawn: Mapping[str, int] | None = None
     relatives: Mapping[str, Any] | None = None
+    contigs: tuple[str, ...] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As plain values; what is None is left out."""

@@ -246,6 +246,11 @@ class MetricSpec:
         At which of a dataset's sites it is measured: `filter`, those that pass its MAF filter;
         or `all`, rare ones too, as whoever is handed the cohort sees it. A suite's generators
         are shown and release only what passes; `bench evaluate` is given all sites.
+    contigs : str
+        What of a genome (a dataset of several contigs) it is shown: `each` contig by itself, its
+        numbers being means over them, as whatever looks at positions, windows or neighbouring
+        sites; or all `joined` as one panel (see `haplobench.data.joined`), as what needs people
+        whole.
     shadows : bool
         True: needs shadow cohorts (`RunContext.shadows`), for which a suite must ask.
     citations : tuple[str, ...]
@@ -265,6 +270,7 @@ class MetricSpec:
     floor: Literal["train", "holdout"] = "train"
     cohort: Literal["draw", "train"] = "draw"
     sites: Literal["filter", "all"] = "filter"
+    contigs: Literal["each", "joined"] = "each"
     shadows: bool = False
     needs: tuple[Need, ...] = ()
     figures: tuple[FigureSpec, ...] = ()

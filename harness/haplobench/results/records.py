@@ -28,7 +28,7 @@ FAILED: dict[str, str] = {"memory": "out of memory", "timeout": "timed out", "fa
 Family = Literal["fidelity", "privacy", "utility", "performance"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 """Families of metrics, in the order of tables."""
-Phase = Literal["prepare", "fit", "sample", "measure"]
+Phase = Literal["prepare", "fit", "sample", "join", "measure"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ class DatasetStage:
     """A dataset of a run, and where its prepare stage lies once it is done.
 
     `files` are what it comes from, as far as its plugin says; `failure` is why there is nothing:
-    its plugin broke.
+    its plugin broke. `parts`: of a genome, the stages of its contigs, `first` of each but the first
+    of them the one that it is split as.
     """
 
     entry: DatasetEntry
@@ -45,6 +46,13 @@ class DatasetStage:
     told: PrepareFacts | None = None
     failure: Failure | None = None
     files: tuple[Path, ...] = ()
+    parts: tuple[DatasetStage, ...] = ()
+    first: DatasetStage | None = None
+
+    @property
+    def all_stages(self) -> tuple[DatasetStage, ...]:
+        """Those of a genome's contigs, then its own."""
+        return (*self.parts, self)
 
     @property
     def facts(self) -> PrepareFacts:
@@ -83,14 +91,14 @@ def fit_and_sample(
         "name": entry.name,
         "plugins": run.modules("generators", entry.name),
         "params": dict(entry.params),
-        "seed": cell.seed,
+        "seed": cell.own_seed,
         "world_size": entry.ranks,
         "backend": entry.backend,
         "torch": "torch" in code.modules,
         "gpu": "torch" in code.modules or any(isinstance(need, GPU) for need in spec.needs),
     }
     name = cell.name if shadow is None else f"{cell.name}/shadow{shadow}"
-    fit_key = run.keys.fit(spec, entry, cell.seed, dataset.facts.content, shadow)
+    fit_key = run.keys.fit(spec, entry, cell.own_seed, dataset.facts.content, shadow)
     _refuse_known(run, cell, "fit", fit_key)
     settings: dict[str, Any] = {
         "prepared": str(dataset.folder.resolve()),
@@ -376,6 +384,8 @@ def _applicable(
     refused = []
     for entry in run.suite.metrics:
         spec = run.registry.metric(entry.name)
+        if not _is_of(spec, dataset.entry):
+            continue
         why = _why_not(spec, entry, cohorts, phased=dataset.facts.phased)
         if spec.shadows and cohorts.no_shadows is not None and not why:
             failed = cohorts.no_shadows
@@ -398,6 +408,13 @@ def _applicable(
             items.append(Item(spec, entry, replicate, key, telemetry))
     run.log.append(refused)
     return items
+
+
+def _is_of(spec: MetricSpec, dataset: DatasetEntry) -> bool:
+    """Whether a metric is measured on a dataset: on whole genomes or on their contigs."""
+    if spec.input == "telemetry" or not (dataset.contig or dataset.contigs):
+        return True
+    return bool(dataset.contigs) == (spec.contigs == "joined")
 
 
 def _replicates(spec: MetricSpec, cohorts: Cohorts) -> int:

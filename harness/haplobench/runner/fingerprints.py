@@ -35,6 +35,7 @@ STAGES: dict[Stage, tuple[str, ...]] = {
     "prepare": (*_ALL, "data/formats/*.py", "datasets/*.py"),
     "fit": _FIT,
     "sample": _FIT,
+    "join": (*_ALL, "runner/worker/contigs.py"),
     "measure": (*_ALL, "runner/floor.py", "runner/worker/measure.py"),
 }
 """Files of the harness that the process of a stage runs, as patterns; see `stage_files`."""

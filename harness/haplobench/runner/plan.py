@@ -49,6 +49,15 @@ class Cell:
         return f"{self.dataset.label}/{self.label}{tail}" + (f"/ranks{ranks}" if ranks > 1 else "")
 
     @property
+    def own_seed(self) -> int:
+        """The seed of fitting and sampling: of a genome's contig one of its own, by its name.
+
+        With one seed for all, a synthetic person's chromosomes would be drawn by the same random
+        numbers, and so depend on each other by accident.
+        """
+        return seed_of_contig(self.seed, self.dataset)
+
+    @property
     def cell_id(self) -> str:
         """What was asked, as 16 hex digits: the same across commits and machines."""
         question: dict[str, Any] = {
@@ -60,6 +69,8 @@ class Cell:
             "generator": self.label,
             "seed": self.seed,
         }
+        if self.dataset.contigs:
+            question["contigs"] = list(self.dataset.contigs)
         if self.generator:
             question |= {
                 "name": self.generator.name,
@@ -74,28 +85,38 @@ class Cell:
         return digest_of(question)[:16]
 
 
+def seed_of_contig(seed: int, dataset: DatasetEntry) -> int:
+    """A seed of a contig's own; the seed as it is where the dataset is no genome's contig."""
+    if not dataset.contig:
+        return seed
+    return int(digest_of([seed, dataset.contig])[:15], 16)
+
+
 def plan_cells(suite: Suite, expected: Mapping[str, float] | None = None) -> list[Cell]:
     """Cells in the order in which they are worth starting.
 
     The floor first, then controls, then generators; of those seed after seed, so that every
     generator soon has a row; within a seed those first of which nothing is known, then the
     longest by `expected` (seconds by cell name, from earlier runs), so that at the end none is left
-    to run alone.
+    to run alone. A genome has cells of its contigs; its own, which rest on those, come last.
     """
     expected = expected or {}
-    cells = [Cell(dataset, None, 0, suite.sample) for dataset in suite.datasets]
-    place: dict[str, tuple[int, int, float, int]] = {}
-    for dataset in suite.datasets:
-        for at, generator in enumerate(suite.generators):
-            if generator.missing or not generator.fits(dataset.label):
-                continue
-            for turn, seed in enumerate(generator.seeds):
-                for entry in by_world_size(generator):
-                    cell = Cell(dataset, entry, seed, suite.sample)
-                    seconds = expected.get(cell.name, math.inf)
-                    place[cell.name] = (_ROLES[cell.role], turn, -seconds, at)
-                    cells.append(cell)
-    return sorted(cells, key=lambda cell: place.get(cell.name, (0, 0, 0.0, 0)))
+    cells: list[Cell] = []
+    place: dict[str, tuple[bool, int, int, float, int]] = {}
+    for genome in suite.datasets:
+        chosen = [one for one in suite.generators if not one.missing and one.fits(genome.label)]
+        for dataset in (*genome.parts, genome):
+            whole = bool(dataset.contigs)
+            cells.append(Cell(dataset, None, 0, suite.sample))
+            place[cells[-1].name] = (whole, 0, 0, 0.0, 0)
+            for at, generator in enumerate(chosen):
+                for turn, seed in enumerate(generator.seeds):
+                    for entry in by_world_size(generator):
+                        cell = Cell(dataset, entry, seed, suite.sample)
+                        seconds = expected.get(cell.name, math.inf)
+                        place[cell.name] = (whole, _ROLES[cell.role], turn, -seconds, at)
+                        cells.append(cell)
+    return sorted(cells, key=lambda cell: place[cell.name])
 
 
 def by_world_size(entry: GeneratorEntry) -> list[GeneratorEntry]:
@@ -140,6 +161,17 @@ class Keys:
                 "harness": harness_code("prepare"),
             }
         )
+
+    def contig(self, own: str, first: str, contig: str) -> str:
+        """Of the prepare stage of a genome's contig: `own` is its key if it were alone.
+
+        `first`: the key of the contig that decides on the split; empty for itself.
+        """
+        return digest_of([own, first, contig])
+
+    def join(self, parts: Sequence[str]) -> str:
+        """Of the stage that joins what contigs' stages of these keys have left."""
+        return digest_of({"stage": "join", "parts": list(parts), "harness": harness_code("join")})
 
     def fit(
         self,

@@ -27,6 +27,7 @@ from haplobench.plugin import GeneratorSpec, MetricSpec
 from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import Registry, resolve
 from haplobench.results.provenance import Provenance, provenance
+from haplobench.results.records import Record
 from haplobench.runner import fingerprints
 from haplobench.runner.cell import (
     Cohorts,
@@ -42,14 +43,22 @@ from haplobench.runner.describe import ClaimLog, describe_run, people_of, run_li
 from haplobench.runner.executors import make_executor
 from haplobench.runner.executors.local import Executor, UserError, run_all
 from haplobench.runner.floor import unmarked
+from haplobench.runner.genome import (
+    ContigRecords,
+    contigs_run,
+    join_cohorts,
+    join_dataset,
+    merge_records,
+    refuse_failed,
+)
 from haplobench.runner.isolation import isolate
-from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells
+from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells, seed_of_contig
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.record_log import Failure, Recorder, RecordLog
 from haplobench.runner.stage import CHANGED, RunState, StageFailedError, StageWork
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error
-from haplobench.suite.schema import Suite
+from haplobench.suite.schema import DatasetEntry, Suite
 
 LOG = logging.getLogger("haplobench.runner")
 _ATTEMPTS = 3
@@ -187,7 +196,8 @@ def drive(
             )
             write_whole(folder.path / "suite.yaml", suite.to_yaml())
             for dataset in datasets:
-                dataset.folder = store.folder("prepare", dataset.key)
+                for stage in dataset.all_stages:
+                    stage.folder = store.folder("join" if stage.parts else "prepare", stage.key)
             try:
                 return _Driver(source, run, origin, info).go(datasets)
             except BenchError:
@@ -247,6 +257,9 @@ class _Driver:
         self.run = run
         self.origin = origin
         self.info = info
+        genomes = any(dataset.by_contig for dataset in run.suite.datasets)
+        self.contigs = contigs_run(run) if genomes else None
+        self.sampled: dict[str, Cohorts] = {}
         self.failed: list[str] = []
         self.digests: dict[str, dict[str, Any]] = {}
         self.timings_path = run.store.root / "timings.json"
@@ -267,17 +280,34 @@ class _Driver:
             self.describe("running", {})
             cohorts = {cell.name: self.source.n_cohorts(cell) for cell in cells}
             run.reporter.start(run.suite.name, run.folder.path, expected, cohorts)
-            run_all([partial(self.source.prepare, run, one) for one in datasets], slots, run.stop)
-            prepared = {dataset.entry.label: dataset for dataset in datasets}
+            stages = [stage for dataset in datasets for stage in dataset.all_stages]
+            # A genome's first contig decides on the split; the genome rests on all.
+            for turn in (0, 1, 2):
+                ready = [one for one in stages if 2 * bool(one.parts) + bool(one.first) == turn]
+                run_all([partial(self.source.prepare, run, one) for one in ready], slots, run.stop)
+            prepared = {stage.entry.label: stage for stage in stages}
             self.describe("running", prepared)
             self.not_available(datasets)
-            work = [partial(self.cell, cell, prepared[cell.dataset.label]) for cell in cells]
+            work = [
+                partial(self.cell, cell, prepared[cell.dataset.label])
+                for cell in cells
+                if not cell.dataset.contigs
+            ]
             run_all(work, slots, run.stop)
+            if self.contigs is not None:
+                records = ContigRecords(self.contigs.folder)
+                work = [
+                    partial(self.genome_cell, cell, prepared[cell.dataset.label], records)
+                    for cell in cells
+                    if cell.dataset.contigs
+                ]
+                run_all(work, slots, run.stop)
         except BaseException:
             with contextlib.suppress(OSError):
                 self.describe("incomplete", prepared)
             raise
-        run.log.check()
+        for log in (run.log, *([self.contigs.log] if self.contigs else ())):
+            log.check()
         for path in run.isolation.changed():
             run.reporter.message(f"warning: {path}: changed since it was stored; removed")
             remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -285,8 +315,15 @@ class _Driver:
         return RunOutcome(run.folder.path, tuple(self.failed), bool(self.info["resumed"]))
 
     def describe(self, status: str, prepared: Mapping[str, DatasetStage]) -> None:
-        """Write run.json."""
-        run, suite = self.run, self.run.suite
+        """Write run.json, and that of the contigs."""
+        whole = {name: one for name, one in prepared.items() if not one.entry.contig}
+        self._describe(self.run, status, whole)
+        if self.contigs is not None:
+            of_contigs = {name: one for name, one in prepared.items() if one.entry.contig}
+            self._describe(self.contigs, status, of_contigs)
+
+    def _describe(self, run: RunState, status: str, prepared: Mapping[str, DatasetStage]) -> None:
+        suite = run.suite
         facts = {label: dataset.told for label, dataset in prepared.items()}
         people = {
             label: people_of(dataset.folder, held_out=bool(suite.shadows))
@@ -294,12 +331,16 @@ class _Driver:
             if status != "running" and dataset.failure is None
         }
         described = describe_run(
-            suite, run.registry, run.folder.run_id, self.origin, facts, run.claims, people
+            suite, run.registry, self.run.folder.run_id, self.origin, facts, run.claims, people
         )
         self.source.amend(described, {label: told for label, told in facts.items() if told})
-        described["cohorts"] = [entry for _, entry in sorted(self.digests.items())]
+        labels = {entry.label for entry in suite.datasets}
+        described["cohorts"] = [
+            entry for _, entry in sorted(self.digests.items()) if entry["dataset"] in labels
+        ]
         described["isolation"] = run.isolation.facts()
-        described |= run_lines(self.info, status, self.failed, run.executor.slots, suite.threads)
+        failed = [name for name in self.failed if name.partition("/")[0] in labels]
+        described |= run_lines(self.info, status, failed, run.executor.slots, suite.threads)
         write_json(run.folder.path / "run.json", described)
 
     def note_digests(self, cell: Cell, digests: Mapping[str, str]) -> None:
@@ -340,25 +381,58 @@ class _Driver:
                     self.run.log.append([record])
             self.run.reporter.message(f"{entry.label}: {note}")
 
+    def run_of(self, cell: Cell) -> RunState:
+        """The run with the folder and the records of a cell."""
+        return self.contigs if self.contigs is not None and cell.dataset.contig else self.run
+
     def cohorts(self, cell: Cell, dataset: DatasetStage) -> Cohorts:
         """What a cell measures; what isn't as it was stored any more is made again."""
-        run = self.run
+        run = self.run_of(cell)
         cohorts = self.source.cohorts(run, cell, dataset)
         if dataset.failure is None and run.isolation.trouble(dataset.folder):
             self.source.prepare(run, dataset)
         if any(run.isolation.trouble(folder) for folder in cohorts.folders):
             cohorts = self.source.cohorts(run, cell, dataset)
+        if cell.dataset.contig:
+            with self.lock:
+                self.sampled[cell.name] = cohorts
         return cohorts
 
-    def cell(self, cell: Cell, dataset: DatasetStage) -> None:
-        """Run a cell to its end; its failures become records."""
-        run = self.run
+    def genome_cell(self, cell: Cell, dataset: DatasetStage, records: ContigRecords) -> None:
+        """Run a genome's cell, of which its contigs' cells are done."""
+        self.cell(cell, dataset, records.of(cell))
+
+    def joined(
+        self, cell: Cell, dataset: DatasetStage, records: Mapping[str, Sequence[Record]]
+    ) -> Cohorts:
+        """What a genome's cell measures."""
+        refuse_failed(records)
+        if cell.generator is None:
+            return self.source.cohorts(self.run, cell, dataset)
+        names = [replace(cell, dataset=part).name for part in cell.dataset.parts]
+        return join_cohorts(self.run, cell, dataset, [self.sampled[name] for name in names])
+
+    def cell(
+        self,
+        cell: Cell,
+        dataset: DatasetStage,
+        contigs: Mapping[str, Sequence[Record]] | None = None,
+    ) -> None:
+        """Run a cell to its end; its failures become records.
+
+        `contigs`: of a genome's cell, the records of its contigs' cells.
+        """
+        run = self.run_of(cell)
         recorder = self.recorder(cell, dataset)
         start = time.monotonic()
         try:
             for attempt in range(_ATTEMPTS):
                 try:
-                    cohorts = self.cohorts(cell, dataset)
+                    if contigs is None:
+                        cohorts = self.cohorts(cell, dataset)
+                    else:
+                        cohorts = self.joined(cell, dataset, contigs)
+                        run.log.append(merge_records(run, cell, recorder, contigs))
                     self.note_digests(cell, cohorts.digests)
                     measure_cell(run, cell, dataset, recorder, cohorts)
                     break
@@ -395,9 +469,9 @@ class SuiteSource:
 
     def datasets(self, keys: Keys) -> list[DatasetStage]:
         """See `PanelSource`; all that can't be had is named at once."""
-        stages = []
+        stages: dict[str, DatasetStage] = {}
         problems = []
-        for entry in self.suite.datasets:
+        for entry in (one for each in self.suite.datasets for one in each.parts or (each,)):
             spec = self.registry.dataset(entry.name)
             try:
                 dataset = resolve(spec.target)()
@@ -416,10 +490,10 @@ class SuiteSource:
                 )
             else:
                 key = keys.prepare(spec, entry, fingerprint)
-                stages.append(DatasetStage(entry, key, files=tuple(map(Path, files))))
+                stages[entry.label] = DatasetStage(entry, key, files=tuple(map(Path, files)))
         if problems:
             raise SuiteError(problems)
-        return stages
+        return [_genome_stage(each, stages, keys) for each in self.suite.datasets]
 
     def cells(self, expected: Mapping[str, float]) -> list[Cell]:
         """See `PanelSource`."""
@@ -431,19 +505,26 @@ class SuiteSource:
 
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
         """Prepare a dataset; what the user must mend is raised, what the plugin broke is kept."""
-        entry = dataset.entry
+        entry, first = dataset.entry, dataset.first
+        if dataset.parts:
+            _prepare_genome(run, dataset)
+            return
+        if first is not None and first.failure is not None:
+            dataset.failure = first.failure
+            return
         withdrawn = entry.filters.withdrawn
         job = {
             "name": entry.name,
             "plugins": run.modules("datasets", entry.name),
             "params": entry.values,
-            "seed": entry.split.seed,
+            "seed": seed_of_contig(entry.split.seed, entry),
             "settings": {
                 "filters": entry.filters.model_dump(),
                 "withdrawn": entry.withdrawn and entry.withdrawn.as_job(),
                 "allow_unknown": bool(withdrawn and withdrawn.allow_unknown),
                 "split": entry.split.model_dump(),
                 "listed": {key: people.as_job() for key, people in entry.listed.items()},
+                **({"first": str(first.folder.resolve())} if first else {}),
             },
         }
         limits = run.suite.limits
@@ -460,8 +541,7 @@ class SuiteSource:
             doubts = (counts[key] for key in ("unknown", "repeated", "doubles"))
             doubt = "warning: " if any(doubts) else ""
             run.reporter.message(f"{doubt}{entry.label}: {withdrawal_text(counts)}")
-        if told.relatives and (text := noteworthy(told.relatives)):
-            run.reporter.message(f"{entry.label}: {text}")
+        _tell_relatives(run, dataset)
 
     def cohorts(self, run: RunState, cell: Cell, dataset: DatasetStage) -> Cohorts:
         """Those that the cell's generator samples; for the floor, real people."""
@@ -491,6 +571,42 @@ class SuiteSource:
         """How many people the suite's cohorts have; None for as many as are held out."""
         n = self.suite.sample.haplotypes
         return None if n == "holdout" else -(-n // facts.ploidy)
+
+
+def _genome_stage(
+    entry: DatasetEntry, stages: Mapping[str, DatasetStage], keys: Keys
+) -> DatasetStage:
+    """A dataset's stage; a genome's with those of its contigs, each but the first on the first."""
+    if not entry.contigs:
+        return stages[entry.label]
+    parts: list[DatasetStage] = []
+    for part in entry.parts:
+        stage, first = stages[part.label], parts[0] if parts else None
+        key = keys.contig(stage.key, first.key if first else "", part.contig)
+        parts.append(replace(stage, key=key, first=first))
+    files = dict.fromkeys(path for part in parts for path in part.files)
+    return DatasetStage(
+        entry, keys.join([part.key for part in parts]), files=tuple(files), parts=tuple(parts)
+    )
+
+
+def _prepare_genome(run: RunState, dataset: DatasetStage) -> None:
+    """Join the contigs' prepared datasets; UserError where they don't belong together."""
+    try:
+        join_dataset(run, dataset)
+    except StageFailedError as error:
+        if error.user:
+            label = dataset.entry.label
+            raise UserError(f"dataset {label}: {error.failure.error}") from None
+        dataset.failure = error.failure
+        return
+    _tell_relatives(run, dataset)
+
+
+def _tell_relatives(run: RunState, dataset: DatasetStage) -> None:
+    told = dataset.told
+    if told and told.relatives and (text := noteworthy(told.relatives)):
+        run.reporter.message(f"{dataset.entry.label}: {text}")
 
 
 def observer(registry: Registry) -> Callable[[StageEvent], None]:

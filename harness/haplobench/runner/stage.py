@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from haplobench.data.prepared import FACTS_FILE, Prepared, verify_panel, verify_prepared
+from haplobench.data.prepared import (
+    FACTS_FILE,
+    Prepared,
+    PrepareFacts,
+    verify_panel,
+    verify_prepared,
+)
 from haplobench.errors import BenchError, FormatError, PanelError
 from haplobench.files import file_name, read_as, read_json, write_json
 from haplobench.plugin.hooks import StageEvent
@@ -26,7 +32,7 @@ from haplobench.runner.record_log import Failure, RecordLog
 from haplobench.runner.store import StageStore, unstorable
 from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.entry import log_of_rank
-from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, SampleFacts
+from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, JoinFacts, SampleFacts
 from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, last_lines
 from haplobench.runner.worker.prepare import shadow_prepared
 from haplobench.suite.schema import Limits, Suite
@@ -134,7 +140,8 @@ class StageWork(Generic[T]):
         self._tell(f"waiting for {holder}, which is doing it")
 
     def _read(self, folder: Path) -> T:
-        return read_as(self.facts, folder / (FACTS_FILE if self.stage == "prepare" else STAGE_FILE))
+        file = FACTS_FILE if self.facts is PrepareFacts else STAGE_FILE
+        return read_as(self.facts, folder / file)
 
     def _stored(self) -> T | None:
         """The facts of a finished stage; None if it isn't there, or isn't what it was.
@@ -152,7 +159,7 @@ class StageWork(Generic[T]):
             if trouble := isolation.trouble(folder):
                 raise FormatError(f"{folder}: {trouble}")
             stored = self._read(folder)
-            if self.stage == "prepare":
+            if self.facts is PrepareFacts:
                 verify_prepared(folder)
             _verify_draws(folder, stored)
         except (FormatError, PanelError, FileNotFoundError) as error:
@@ -245,9 +252,13 @@ def _own(facts: object) -> float | None:
 
 def _verify_draws(folder: Path, facts: object) -> None:
     """Raise PanelError if cohorts in a stage's folder aren't those that its facts name."""
+    digests: Mapping[str, str] = {}
     if isinstance(facts, SampleFacts):
-        for number, draw in enumerate(facts.draws):
-            verify_panel(folder / f"draw{number}", draw.digest)
+        digests = {f"draw{number}": draw.digest for number, draw in enumerate(facts.draws)}
+    elif isinstance(facts, JoinFacts):
+        digests = facts.digests
+    for name, digest in digests.items():
+        verify_panel(folder / name, digest)
 
 
 def _shadow_job(job: Mapping[str, Any], work: Path, shadow: int) -> dict[str, Any]:

@@ -152,6 +152,13 @@ def _loosen(schema: dict[str, Any]) -> None:
                 "description": described,
                 **default,
             }
+    schema["definitions"]["DatasetItem"]["properties"]["contigs"] = {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
+        ],
+        "description": "Names of a genome's contigs, or ranges of them: [1..22, X].",
+    }
     schema["definitions"]["SampleSettings"]["properties"]["haplotypes"] = {
         "anyOf": [{"type": "integer", "minimum": 1}, {"const": "holdout"}],
         "default": "holdout",

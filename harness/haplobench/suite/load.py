@@ -43,6 +43,7 @@ from haplobench.suite.source import (
     structural_problems,
 )
 
+_CONTIG = re.compile(r"(?<!\$)\{contig\}")
 Section = TypeVar("Section", bound=BaseModel)
 
 
@@ -214,6 +215,12 @@ def fold_label(label: str, fold: int) -> str:
     return f"{label}-fold{fold}"
 
 
+def _of_contig(params: dict[str, Any], contig: str) -> dict[str, Any]:
+    """Parameters with a contig's name for every `{contig}` in their texts."""
+    chosen: dict[str, Any] = map_texts(params, lambda _, text: _CONTIG.sub(contig, text))
+    return chosen
+
+
 def _texts(value: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
     """Every text in a value, names of keys included, with its key."""
     if isinstance(value, dict):
@@ -299,6 +306,14 @@ class SuiteChecker:
             if not only_datasets or only_datasets & {dataset_labels.get(i), entry.label}
         ]
         labels = {entry.label for entry in datasets}
+        for entry in datasets:
+            for part in entry.parts:
+                if part.label in labels:
+                    self.problem(
+                        ("datasets",),
+                        f"the label {part.label!r} of a contig of {entry.label} is another "
+                        "dataset's; rename that",
+                    )
         by_name = {dataset_labels[i]: set(of) for i, of in folds.items()}
         by_name |= {label: {label} for label in known_datasets - by_name.keys()}
         generators = [
@@ -462,10 +477,25 @@ class SuiteChecker:
         if not isinstance(asked, dict):
             return None
         before = len(self.problems)
-        expanded = map_texts(asked, self._expanded, (*key, "params"))
-        if len(self.problems) > before:
-            return None
-        values = self._params((*key, "params"), spec.params, expanded)
+        contigs = file.datasets[i].contigs if file is not None else ()
+        by_contig: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        values: dict[str, Any] = {}
+        for contig in contigs or ("",):
+            chosen = _of_contig(asked, contig) if contig else asked
+            expanded = map_texts(chosen, self._expanded, (*key, "params"))
+            if len(self.problems) > before:
+                return None
+            complete = self._params((*key, "params"), spec.params, expanded)
+            if contig and chosen == asked:
+                self.problem(
+                    (*key, "contigs"),
+                    "no parameter has {contig} in it, so that all contigs would be the same data",
+                )
+                return None
+            if contig:
+                by_contig[contig] = chosen, complete
+            else:
+                values = complete
         self._needs(key, name, spec.needs, optional=False)
         if file is None:
             return None
@@ -473,6 +503,7 @@ class SuiteChecker:
         resolved: dict[str, Any] = {
             "label": read.label or name,
             "values": values,
+            "by_contig": by_contig,
             "withdrawn": self._withdrawn((*key, "filters", "withdrawn"), read.filters),
             "listed": self._listed((*key, "split"), read.split),
         }

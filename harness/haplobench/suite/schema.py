@@ -8,6 +8,7 @@ machine: they are never written, so that a suite written out is asked the same w
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,11 +26,13 @@ from pydantic import (
 )
 
 from haplobench.data.consent import PeopleList, WithdrawnSetting
+from haplobench.data.contigs import plain_name
 from haplobench.files import digest_of
 from haplobench.results.records import current_name
 from haplobench.suite.source import write_yaml
 from haplobench.units import format_duration, format_size, parse_duration, parse_size
 
+_MOST_CONTIGS = 10_000
 _FOLDS_TOLD = 10  # more of a dataset are told by the first and the last
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
@@ -89,6 +92,35 @@ def _world_sizes(value: object) -> object:
     if not sizes or len(set(whole)) < len(sizes) or min(whole) < 1:
         raise ValueError(f"expected a number of ranks, or a list of different ones, found {value}")
     return tuple(sizes)
+
+
+_RANGE = re.compile(r"(?P<lead>\D*)(?P<first>\d+)\.\.(?P=lead)?(?P<last>\d+)")
+
+
+def _contigs(value: object) -> object:
+    """A list of contigs' names, in which `1..22` and `chr1..chr22` are ranges."""
+    names: list[str] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, bool) or not isinstance(item, int | str):
+            raise ValueError(f"expected names of contigs, or a range such as 1..22, found {item!r}")
+        span = _RANGE.fullmatch(str(item))
+        if span is None:
+            names.append(str(item))
+            continue
+        first, last = int(span["first"]), int(span["last"])
+        if not first < last < first + _MOST_CONTIGS:
+            raise ValueError(f"{item!r} is no range of contigs; expected one such as 1..22")
+        names += [f"{span['lead']}{number}" for number in range(first, last + 1)]
+    plain = [plain_name(name) for name in names]
+    for at, name in enumerate(names):
+        if re.fullmatch(NAME, name) is None:
+            raise ValueError(f"{name!r} is no name of a contig: letters, digits and ._+- are")
+        if plain[at] in plain[:at]:
+            other = names[plain.index(plain[at])]
+            raise ValueError(f"{name!r} is given twice" + f", as {other!r}" * (other != name))
+    if len(names) == 1:
+        raise ValueError(f"expected two or more contigs, found {names[0]!r} alone")
+    return tuple(names)
 
 
 Part = Annotated[float | str | list[str], BeforeValidator(_part)]
@@ -268,13 +300,24 @@ class DatasetItem(Strict):
 
     In texts of its parameters, and in paths of lists of people, `${NAME}`, `$NAME` and
     `${NAME:-default}` stand for variables of the environment, `$$` for a dollar sign.
+    `contigs`: names of contigs, or ranges of them (`1..22`), for each of which `{contig}` stands
+    in texts of the parameters: they are fitted and sampled one by one, and judged as one genome.
     """
 
     name: str
     label: Name | None = None
+    contigs: Annotated[tuple[str, ...], BeforeValidator(_contigs)] = ()
     params: dict[str, Any] = Field(default_factory=dict)
     filters: Filters = Filters()
     split: SplitSettings = SplitSettings()
+
+    @model_serializer(mode="wrap")
+    def _where_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Suites without contigs keep the digest that they had before there were any.
+        values: dict[str, Any] = handler(self)
+        if not self.contigs:
+            del values["contigs"]
+        return values
 
 
 class DatasetEntry(DatasetItem):
@@ -283,13 +326,31 @@ class DatasetEntry(DatasetItem):
     `params` are those that the file gives, the same on every machine; `values` are validated and
     complete, with environment variables expanded. `withdrawn` is the list that the filters name,
     `listed` are the lists of people of the split, by its keys: neither is in any digest of what
-    was asked.
+    was asked. A genome has no `values`, but both by contig (`by_contig`); each of its `parts`
+    knows its `contig`.
     """
 
     label: str
+    contig: str = Field(default="", exclude=True)
     values: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    by_contig: dict[str, tuple[dict[str, Any], dict[str, Any]]] = Field(
+        default_factory=dict, exclude=True
+    )
     withdrawn: InstanceOf[PeopleList] | None = Field(default=None, exclude=True)
     listed: dict[str, InstanceOf[PeopleList]] = Field(default_factory=dict, exclude=True)
+
+    @property
+    def parts(self) -> tuple[DatasetEntry, ...]:
+        """The datasets of a genome's contigs, in their order; none of any other dataset."""
+        alone: dict[str, Any] = {"contigs": (), "by_contig": {}}
+        return tuple(
+            self.model_copy(
+                update=alone
+                | {"label": f"{self.label}-{name}", "contig": name}
+                | {"params": params, "values": values}
+            )
+            for name, (params, values) in self.by_contig.items()
+        )
 
     def asked_split(self) -> dict[str, Any]:
         """The split as digests of what was asked hold it: of a list of people its content's."""
@@ -559,6 +620,7 @@ class Suite(SuiteFile):
             told = (
                 f"  dataset    {dataset.label}"
                 + (f" ({dataset.name})" if dataset.name != dataset.label else "")
+                + f", {len(dataset.contigs)} contigs" * bool(dataset.contigs)
                 + f": MAF >= {dataset.filters.min_maf:g}, {dataset.split}"
             )
             if dataset.split.fold > 1 and datasets:
@@ -593,12 +655,11 @@ class Suite(SuiteFile):
             for entry in self.metrics
             if entry.missing
         ]
-        cells = len(self.datasets) * (
-            1 + sum(len(entry.seeds) * len(entry.world_size) for entry in ready)
-        )
+        floors = sum(1 + len(dataset.contigs) for dataset in self.datasets)
+        cells = floors * (1 + sum(len(entry.seeds) * len(entry.world_size) for entry in ready))
         lines.append(
-            f"  {cells} cells: {len(self.datasets)} of the floor ({self.floor.draws} draws), "
-            f"{cells - len(self.datasets)} of generators ({self.sample.draws} draws each, "
+            f"  {cells} cells: {floors} of the floor ({self.floor.draws} draws), "
+            f"{cells - floors} of generators ({self.sample.draws} draws each, "
             f"{self.sample.haplotypes} haplotypes)"
         )
         if self.shadows:

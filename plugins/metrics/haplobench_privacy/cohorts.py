@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, Panel, PanelError, Reference, RunContext
+from haplobench.data.joined import contigs_of
 from haplobench.data.panel import columns_of, pack_bits
 from haplobench.memory import remember
 
@@ -47,6 +48,17 @@ class Cohorts:
     def packed(self, panel: Panel) -> NDArray[np.uint64]:
         """Bit-packed haplotypes at the compared sites: (n_haplotypes, n_words) uint64."""
         return self.remember("packed", (panel,), lambda: self._pack(panel))
+
+    def contigs(self, panel: Panel) -> list[tuple[Cohorts, Panel]]:
+        """What is compared of each contig, with that contig of `panel`; all of it if it's one."""
+        parts, start = [], 0
+        sides = (self.train, self.holdout, self.synthetic, panel)
+        for train, holdout, synthetic, own in zip(*map(contigs_of, sides), strict=True):
+            sites = self.sites[start : start + train.n_sites]
+            start += train.n_sites
+            if sites.any():
+                parts.append((Cohorts(train, holdout, synthetic, sites, self.note), own))
+        return parts
 
     def remember(self, what: str, panels: tuple[Panel, ...], make: Callable[[], _T]) -> _T:
         """`make()`, kept for this process by `what`, the panels and the sites compared."""

@@ -87,22 +87,29 @@ def packed_sites(
 def real_thinned_sites(data: Cohorts, max_r2: float) -> NDArray[np.int64]:
     """Sites in linkage equilibrium among all real people together, which favours neither side."""
 
-    def make() -> NDArray[np.int64]:
-        n_sites = int(data.sites.sum())
+    def of_contig(part: Cohorts) -> NDArray[np.int64]:
+        n_sites = int(part.sites.sum())
         blocks = [
             pack_bits(
                 np.concatenate(
                     [
-                        data.alleles(panel, low, min(low + _BLOCK_SITES, n_sites))
-                        for panel in (data.train, data.holdout)
+                        part.alleles(panel, low, min(low + _BLOCK_SITES, n_sites))
+                        for panel in (part.train, part.holdout)
                     ],
                     axis=1,
                 )
             )
             for low in range(0, n_sites, _BLOCK_SITES)
         ]
-        n = data.train.n_haplotypes + data.holdout.n_haplotypes
+        n = part.train.n_haplotypes + part.holdout.n_haplotypes
         return thinned_sites(np.concatenate(blocks), n, max_r2)
+
+    def make() -> NDArray[np.int64]:
+        chosen, start = [], 0
+        for part, _ in data.contigs(data.train):
+            chosen.append(of_contig(part) + start)
+            start += int(part.sites.sum())
+        return np.concatenate(chosen)
 
     return data.remember(f"thinned {max_r2:g}", (data.train, data.holdout), make)
 
@@ -257,19 +264,33 @@ def copy_distances(data: Cohorts, panel: Panel) -> Scores:
     return data.remember("copy distances", (panel, data.synthetic), make)
 
 
+def _nearest(data: Cohorts, panel: Panel) -> list[Scores]:
+    """Distances of a person's haplotypes to the nearest synthetic one, the least first, by contig.
+
+    (n_samples, ploidy) float64 each, in sites; in order, so that equal people get equal scores to
+    the bit. A synthetic person's chromosomes need have nothing to do with each other, and neither
+    has the phase of one with another's.
+    """
+    return [
+        np.sort(haplotype_pairs(*of).nearest.reshape(-1, panel.ploidy), axis=1).astype(np.float64)
+        for of in data.contigs(panel)
+    ]
+
+
 def nearest_distances(data: Cohorts, panel: Panel) -> Scores:
     """Distances of a person's haplotypes to the nearest synthetic one, the least first.
 
-    (n_samples, ploidy) float64, in sites; in order, so that equal people get equal scores to
-    the bit.
+    (n_samples, ploidy) float64, in sites; of a genome the sums over its contigs.
     """
-    nearest = haplotype_pairs(data, panel).nearest
-    return np.sort(nearest.reshape(panel.n_samples, panel.ploidy), axis=1).astype(np.float64)
+    return np.asarray(np.sum(_nearest(data, panel), axis=0))
 
 
 def closeness(data: Cohorts, panel: Panel) -> Scores:
-    """Minus the mean over a person's haplotypes of log(1 + d), d as above: (n_samples,) float64."""
-    return np.asarray(-np.log1p(nearest_distances(data, panel)).mean(axis=1))
+    """Minus the mean over a person's haplotypes of log(1 + d), d as above: (n_samples,) float64.
+
+    Of a genome the sum over its contigs: near on one alone counts.
+    """
+    return np.asarray(np.sum([-np.log1p(one).mean(axis=1) for one in _nearest(data, panel)], 0))
 
 
 def nearest_people(data: Cohorts, panel: Panel) -> Scores:
@@ -280,14 +301,17 @@ def nearest_people(data: Cohorts, panel: Panel) -> Scores:
 def longest_tracts(data: Cohorts, panel: Panel) -> Scores:
     """Longest exact match of any of a person's haplotypes with a synthetic one.
 
-    (n_samples,) float64, in sites.
+    (n_samples,) float64, in sites; on any contig.
     """
 
-    def make() -> Scores:
-        index = np.arange(data.sites.sum(), dtype=np.float64)[None]
-        group = np.zeros(data.synthetic.n_haplotypes, np.int64)
-        matches = matches_between(data, (data.synthetic, panel), [group], 1, (index, index + 1))
+    def of_contig(part: Cohorts, own: Panel) -> Scores:
+        index = np.arange(part.sites.sum(), dtype=np.float64)[None]
+        group = np.zeros(part.synthetic.n_haplotypes, np.int64)
+        matches = matches_between(part, (part.synthetic, own), [group], 1, (index, index + 1))
         return np.asarray(matches.reshape(panel.n_samples, panel.ploidy).max(axis=1))
+
+    def make() -> Scores:
+        return np.asarray(np.max([of_contig(*of) for of in data.contigs(panel)], axis=0))
 
     return data.remember("longest tracts", (panel, data.synthetic), make)
 

@@ -8,6 +8,7 @@ for letter; and how far in the tail a copy lies of what real people are to each 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,13 @@ def leak_list(
     )
     leaks = find_leaks(train, holdout)
     copies = find_copies(data, ctx.rng("leak-list", "real people"))
-    kinds = np.column_stack([copies.p, leaks.p])
+    # Who is copied on one chromosome stands out there, and hardly in the genome.
+    parts = [part for part, _ in data.contigs(data.train)]
+    by_contig = {
+        part.train.contig: find_copies(part, ctx.rng("leak-list", "real people", part.train.contig))
+        for part in (parts if len(parts) > 1 else ())
+    }
+    kinds = np.column_stack([copies.p, leaks.p, *(of.p for of in by_contig.values())])
     n, level = leaks.p.size, params.false_discoveries
     p = np.minimum(1.0, kinds.shape[1] * kinds.min(axis=1))
     q = false_discovery_control(p)
@@ -77,7 +84,7 @@ def leak_list(
             "least_q": Measurement(float(q.min()), n),
         },
         {
-            "people": _table(data.train, train, leaks, copies, p, q, flagged),
+            "people": _table(data.train, train, leaks, copies, by_contig, p, q, flagged),
             "unseen": {"strength": leaks.unseen.astype(np.float32)},
         },
     )
@@ -96,6 +103,7 @@ def _table(
     evidence: NDArray[np.float64],
     leaks: Leaks,
     copies: Copies,
+    by_contig: Mapping[str, Copies],
     p: NDArray[np.float64],
     q: NDArray[np.float64],
     flagged: NDArray[np.bool_],
@@ -104,16 +112,18 @@ def _table(
     order = np.lexsort((-leaks.strength, p))
     names = np.array(EVIDENCE[: evidence.shape[0]])
     kinds = np.column_stack([copies.p, leaks.p])
-    # Evidence that would have done by itself, in place of the strongest, is named. Multiplied as
-    # p was: divided, a rounding could leave the strongest itself out.
-    enough = kinds.shape[1] * kinds <= p[flagged].max() if flagged.any() else kinds < 0
-    enough[:, 0] |= copies.copied[:, 0]
-    enough[:, 2] |= copies.copied[:, 1]
-    texts = []
-    for person, which in enumerate(enough):
-        stands = f"stands out by {names[leaks.strongest[person]]}"
-        told = [*np.array(KINDS)[which[:-1]], *([stands] if which[-1] else [])]
-        texts.append("; ".join(told))
+    # Evidence that would have done by itself, in place of the strongest, is named.
+    every = np.column_stack([kinds, *(of.p for of in by_contig.values())])
+    least = float(every.min(axis=1)[flagged].max()) if flagged.any() else -1.0
+    told = [np.array(KINDS)[which].tolist() for which in _enough(copies, least)]
+    for person in np.flatnonzero(leaks.p <= least):
+        told[person].append(f"stands out by {names[leaks.strongest[person]]}")
+    for contig, of in by_contig.items():
+        # Of single contigs, chance copies of people who aren't given away there are passed over.
+        there = (of.p <= least).any(axis=1, keepdims=True)
+        for person, kind in np.argwhere(_enough(of, least) & there):
+            told[person].append(f"{KINDS[kind]} on contig {contig}")
+    texts = ["; ".join(one) for one in told]
     columns: dict[str, NDArray[np.generic]] = {
         "rank": np.arange(1, order.size + 1),
         "sample": panel.samples[order],
@@ -132,6 +142,14 @@ def _table(
     return columns | {
         name.replace(" ", "_"): values[order] for name, values in zip(names, evidence, strict=True)
     }
+
+
+def _enough(copies: Copies, least: float) -> NDArray[np.bool_]:
+    """Kinds that name a person, (n_train, n_kinds): by a p-value of at most `least`, or copied."""
+    enough = copies.p <= least
+    enough[:, 0] |= copies.copied[:, 0]
+    enough[:, 2] |= copies.copied[:, 1]
+    return enough
 
 
 @dataclass(frozen=True, eq=False)

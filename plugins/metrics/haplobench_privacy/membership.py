@@ -12,6 +12,7 @@ from scipy.sparse.linalg import lsqr
 from scipy.special import logsumexp
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.joined import contig_of_sites
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import (
     Scores,
@@ -407,6 +408,9 @@ def _window_haplotypes(
     width = min(width, sites.size)
     n_windows = min(_MOST_WINDOWS, sites.size // width)
     starts = np.linspace(0, sites.size - width, n_windows).astype(np.int64)
+    contig = contig_of_sites(data.train)[data.sites][sites]
+    if (whole := contig[starts] == contig[starts + width - 1]).any():
+        starts = starts[whole]
     numbered, total = [], 0
     powers = 1 << np.arange(width, dtype=np.int64)
     for start in starts:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.joined import contig_of_sites
 from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
@@ -150,8 +151,9 @@ def _examined(data: Cohorts, max_maf: float) -> NDArray[np.float64]:
     # A site chosen because training people carry so many copies has more of them than chance
     # would give it: pairs are of alleles half as frequent again as the rarest of such sites.
     usable = counts >= own[0].min() * 1.5 * n / data.train.n_haplotypes
+    contig = contig_of_sites(data.train)[data.sites][sites][usable]
     found[_PAIRS], found[_N_PAIRS], found[_HELD_PAIRS] = _pairs(
-        real[usable], synthetic[usable], n, data.synthetic.n_haplotypes, ploidy
+        real[usable], synthetic[usable], contig, n, data.synthetic.n_haplotypes, ploidy
     )
     # Sites chosen by their MAF among training people give them more pairs: only what is beyond
     # the mean of all pairs counts.
@@ -177,7 +179,7 @@ def _carriers(real: Any, ploidy: int) -> Any:
 
 
 @compiled
-def _pairs(real: Any, synthetic: Any, n: int, m: int, ploidy: int) -> Any:
+def _pairs(real: Any, synthetic: Any, contig: Any, n: int, m: int, ploidy: int) -> Any:
     """Pairs of rare alleles, neighbours on a haplotype, that no other real haplotype carries.
 
     By person: the sum of (held - p) (-log p), held 1 where a synthetic haplotype carries both,
@@ -198,7 +200,7 @@ def _pairs(real: Any, synthetic: Any, n: int, m: int, ploidy: int) -> Any:
                 haplotype = 64 * w + popcount(low - np.uint64(1))
                 before = last[haplotype]
                 last[haplotype] = site
-                if before < 0:
+                if before < 0 or contig[before] != contig[site]:
                     continue
                 carried = 0
                 for v in range(real.shape[1]):

@@ -73,6 +73,13 @@ class SampleFacts:
     draws: tuple[DrawFacts, ...]
 
 
+@dataclass(frozen=True)
+class JoinFacts:
+    """The digests of joined cohorts, by their names: `draw0`, … and `train`."""
+
+    digests: Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeasurementFacts:
     """One number as it goes into a record; `problem` says why its value isn't one."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from haplobench.errors import BenchError, FormatError, PluginError
 from haplobench.files import printable, read_as, shortened, write_json
 
-Stage = Literal["prepare", "fit", "sample", "measure"]
+Stage = Literal["prepare", "fit", "sample", "join", "measure"]
 
 # Exit codes of a stage's process, beside 0 for done.
 EXIT_FAILED = 1
@@ -34,7 +34,7 @@ class Job:
     plugins : tuple of str
         Modules of the plugins that the stage needs, and no others.
     name : str
-        Of the dataset or generator; empty in the measure stage.
+        Of the dataset or generator; empty in the measure and join stages.
     params : dict
         Validated, complete.
     seed : int

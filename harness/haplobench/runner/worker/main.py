@@ -19,7 +19,7 @@ from haplobench.files import write_json
 from haplobench.plugin import GPU, RunContext
 from haplobench.registry import Registry, load_registry
 from haplobench.runner.worker.cost import Heartbeat
-from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, SampleFacts
+from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, JoinFacts, SampleFacts
 from haplobench.runner.worker.job import (
     EXIT_FAILED,
     EXIT_NO_SPACE,
@@ -148,11 +148,15 @@ def _prepared(folder: Path) -> Prepared:
 
 def _stage(
     job: Job, registry: Registry, ctx: RunContext, heartbeat: Heartbeat
-) -> Callable[[], FitFacts | SampleFacts | None]:
+) -> Callable[[], FitFacts | JoinFacts | SampleFacts | None]:
     if job.stage == "prepare":
         from haplobench.runner.worker.prepare import prepare
 
         return partial(prepare, job, registry, ctx)
+    if job.stage == "join":
+        from haplobench.runner.worker.contigs import join
+
+        return partial(join, job)
     folder = Path(job.settings["prepared"])
     if job.stage == "measure":
         from haplobench.runner.worker.measure import measure, metric_context

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from haplobench.data.consent import PeopleList
 from haplobench.data.genome import RecombinationMap, ReferenceSequence, surrogate_sequence
+from haplobench.data.joined import other_people
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared, PrepareFacts, TrainingData, digests
 from haplobench.data.relatives import SAME_GENOTYPES, Relatives, find_relatives
@@ -106,7 +107,9 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> None:
     """Write a `Prepared` into the job's output.
 
     Settings: `filters` and `split` of the suite; `withdrawn`, see `PeopleList.as_job`, and
-    `allow_unknown` where there is such a list; `listed`, such lists by the split's keys.
+    `allow_unknown` where there is such a list; `listed`, such lists by the split's keys. `first`,
+    of a genome's further contigs: the prepared dataset of the first, whose people they are split
+    as.
 
     Raises BenchError for files, filters or splits that the user must mend.
     """
@@ -126,16 +129,20 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> None:
         key: _people(panel, loaded.panel, PeopleList.from_job(people), f"split.{key}")
         for key, people in job.settings.get("listed", {}).items()
     }
-    panel, kin, facts = _families(panel, settings.get("relatives", "together"), ctx)
-    split = split_panel(
-        panel,
-        settings.get("holdout", 0.0),
-        settings["validation"],
-        settings["seed"],
-        folds=settings.get("folds", 0),
-        fold=settings.get("fold", 0),
-    )
-    facts["across"] = _across(panel, split, kin, settings.get("relatives", "together"))
+    facts: dict[str, Any] | None = None
+    if first := job.settings.get("first"):
+        panel, split = _as_first(panel, Prepared.load(Path(first)))
+    else:
+        panel, kin, facts = _families(panel, settings.get("relatives", "together"), ctx)
+        split = split_panel(
+            panel,
+            settings.get("holdout", 0.0),
+            settings["validation"],
+            settings["seed"],
+            folds=settings.get("folds", 0),
+            fold=settings.get("fold", 0),
+        )
+        facts["across"] = _across(panel, split, kin, settings.get("relatives", "together"))
     prepared = make_prepared(
         train=panel.select_samples(split.train),
         holdout=panel.select_samples(split.holdout),
@@ -150,6 +157,34 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> None:
     )
     told = replace(prepared.facts, withdrawn=withdrawn, relatives=facts)
     replace(prepared, facts=told).save(Path(job.output))
+
+
+def _as_first(panel: Panel, first: Prepared) -> tuple[Panel, Split]:
+    """A contig's panel in the order of the first contig's people, with their families; their split.
+
+    Raises BenchError, with names, where its people or their labels are others.
+    """
+    parts = (first.train, first.holdout)
+    names = np.concatenate([part.samples for part in parts])
+    there = f"contig {first.train.contig}, the first"
+    if different := other_people(names, panel.samples):
+        raise BenchError(
+            f"contig {panel.contig}: its people aren't those of {there}: {different}",
+            hint="keep the same people on all contigs: the dataset's samples or populations do so",
+        )
+    order = np.argsort(panel.samples)
+    panel = panel.select_samples(order[np.searchsorted(panel.samples, names, sorter=order)])
+    for key in ("population", "superpopulation"):
+        known, own = np.concatenate([getattr(part, key) for part in parts]), getattr(panel, key)
+        if (differ := np.flatnonzero(known != own)).size:
+            found, expected = (str(values[differ[0]]) for values in (own, known))
+            raise BenchError(
+                f"contig {panel.contig}: {key} of {names[differ[0]]} is {found!r}, but "
+                f"{expected!r} on {there}"
+            )
+    panel = replace(panel, family=np.concatenate([part.family for part in parts]))
+    people, n_train = np.arange(names.size, dtype=np.int64), first.train.n_samples
+    return panel, Split(people[:n_train], people[n_train:], first.validation)
 
 
 def _doubles(panel: Panel, stays: Panel) -> int:

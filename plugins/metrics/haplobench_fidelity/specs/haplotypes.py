@@ -225,6 +225,7 @@ PCA = MetricSpec(
         "with held-out people. Population structure that is blurred, shifted or missing shows "
         "here."
     ),
+    contigs="joined",
     family="fidelity",
     params=PcaParams,
     phased=False,

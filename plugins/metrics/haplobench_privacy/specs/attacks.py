@@ -91,6 +91,7 @@ MEMBERSHIP_INFERENCE = attack(
         "person's genome can tell that the person was trained on, by the distance to the nearest "
         "synthetic haplotype. 0.5 is guessing."
     ),
+    contigs="joined",
     params=MembershipParams,
     citations=("chen2020", "delong1988", "carlini2022"),
     figures=(roc_figure("distance", "distance"),),
@@ -133,6 +134,7 @@ MEMBERSHIP_LIKELIHOOD = attack(
         "anything that has a small panel's frequencies, sites drawn independently included, and "
         "is told for information: no evidence that somebody's haplotypes are given away."
     ),
+    contigs="joined",
     params=LikelihoodParams,
     citations=("homer2008", "sankararaman2009", "delong1988", "obuchowski1997"),
     figures=(roc_figure("likelihood", "allele frequencies"),),
@@ -189,6 +191,7 @@ MEMBERSHIP_SHADOW = attack(
         "so knows for each person what a cohort looks like with and without them. Needs shadow "
         "fits, for which a suite asks (shadows: 8); 0.5 is guessing."
     ),
+    contigs="joined",
     params=MembershipParams,
     shadows=True,
     citations=("carlini2022", "delong1988"),
@@ -302,6 +305,7 @@ LEAK_LIST = attack(
         "metric's series in the run folder, shown by `bench leaks`, and nowhere else: whoever "
         "shares that folder shares the names."
     ),
+    contigs="joined",
     params=LeakListParams,
     citations=("good1953", "renyi1953", "vovk2005", "benjamini1995", "bates2023"),
     figures=(
@@ -324,7 +328,8 @@ LEAK_LIST = attack(
             "are to be met again (Good-Turing); two of a person and a haplotype nearer to the "
             "cohort than to other real people, by the tails of what held-out people and real "
             "people among themselves show; one is conformal, of the strongest of nearest "
-            "distance, longest copied tract, frequency likelihood ratio and KING-robust kinship.",
+            "distance, longest copied tract, frequency likelihood ratio and KING-robust kinship. "
+            "Of a genome also the five of copies on each contig, and the least times all of them.",
             "lower",
             unit="people",
             ideal=0.0,
@@ -385,6 +390,7 @@ AUDIT = attack(
         "generator with a smaller ε would give its people away so often. A claim below the bound "
         "is false; a bound of 0 says that these attacks found nothing, not that there is nothing."
     ),
+    contigs="joined",
     params=AuditParams,
     citations=("steinke2023",),
     submetrics=(
@@ -431,6 +437,7 @@ PRIVACY_STATEMENT = MetricSpec(
         "accountant, sampling and data-dependent choices in the note. Smaller is more private; a "
         "generator that claims none has no bound at all."
     ),
+    contigs="joined",
     family="privacy",
     params=Params,
     input="panel",
@@ -477,6 +484,7 @@ RARE_ALLELES = attack(
         "Whether the cohort holds pairs of rare alleles of training people more than of held-out "
         "people. 0.5 is guessing; alleles that only one person has are counted beside it."
     ),
+    contigs="joined",
     params=RareAlleleParams,
     citations=("shringarpure2015", "delong1988"),
     figures=(roc_figure("rare-alleles", "pairs of rare alleles"),),
@@ -548,6 +556,7 @@ MEMBERSHIP_DENSITY = attack(
         "Whether the cohort lies denser around training people than around held-out people, "
         "beside how dense real people lie there. 0.5 is guessing."
     ),
+    contigs="joined",
     params=DensityParams,
     citations=("breugel2023", "hayes2019", "delong1988"),
     figures=(roc_figure("density", "local density"),),

@@ -45,6 +45,7 @@ ADVERSARIAL_ACCURACY = MetricSpec(
         "covered, AA synthetic above it that synthetic ones are unlike real ones, below it that "
         "they crowd around real ones or into the middle; their mean hides opposite failures."
     ),
+    contigs="joined",
     family="fidelity",
     params=DistanceParams,
     needs=(NUMBA, SCIPY),
@@ -105,6 +106,7 @@ PRIVACY_LOSS = MetricSpec(
         "ones. 0 for people unseen in training, 0.5 for a full copy of them; a copy of n out of N "
         "training haplotypes scores about n / 2N."
     ),
+    contigs="joined",
     family="privacy",
     params=DistanceParams,
     needs=(NUMBA, SCIPY),
@@ -143,6 +145,7 @@ NEAREST_NEIGHBOURS = MetricSpec(
         "held-out ones and how near held-out people lie to training ones. A ratio below 1, or "
         "more exact copies than held-out people have, means that training people were memorised."
     ),
+    contigs="joined",
     family="privacy",
     params=DistanceParams,
     needs=(NUMBA, SCIPY),
@@ -358,6 +361,7 @@ KINSHIP = MetricSpec(
         "people of the same populations do: in a short region unrelated people can share as much "
         "as relatives do genome-wide, so only the excess counts. 0 is none."
     ),
+    contigs="joined",
     family="privacy",
     params=DistanceParams,
     needs=(NUMBA, SCIPY),
