@@ -78,6 +78,8 @@ def _one_sided(counts: Mapping[str, int]) -> str:
 
 
 def _region(info: Mapping[str, Any]) -> str:
+    if several := info.get("contigs"):
+        return f"{len(several)} contigs, {several[0]} to {several[-1]}"
     contig, start, end = info.get("contig"), info.get("start"), info.get("end")
     if contig is None or start is None or end is None:
         return ""

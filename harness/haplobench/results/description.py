@@ -210,6 +210,7 @@ class _Dataset(_Plugin, kw_only=True):
     name: str | None = None
     digest: str | None = None
     contig: str | None = None
+    contigs: list[str] | None = None
     build: str | None = None
     start: int | None = None
     end: int | None = None

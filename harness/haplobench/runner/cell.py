@@ -124,7 +124,7 @@ def fit_and_sample(
             "seed": cell.seed,
             "world_size": entry.ranks,
         }
-        note_model(run.folder, cell.name, model, dataset.folder, noted)
+        note_model(run.home, cell.name, model, dataset.folder, noted)
         costs = {"draws": [draw.plain() for draw in draws]}
         note_cost(run.folder, cell, fit.plain(), costs, dataset.facts.n_train_haplotypes)
         _show_artifacts(run, cell, "fit", fit_key)

@@ -1,7 +1,7 @@
 """A genome: what its contigs' cells have left, joined to cohorts of whole people and to records.
 
-Contigs are fitted, sampled and measured as datasets of their own are; their records, logs, models
-and costs lie in the run's folder `contigs`, which is read as a run. Of the genome itself, metrics
+Contigs are fitted, sampled and measured as datasets of their own are; their records, logs and
+costs lie in the run's folder `contigs`, which is read as a run. Of the genome itself, metrics
 of whole people (`MetricSpec.contigs`) are measured on joined panels; other numbers are means over
 contigs.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.data.prepared import PrepareFacts
+from haplobench.data.relatives import noteworthy
 from haplobench.errors import FormatError
 from haplobench.files import digest_of, replacing
 from haplobench.plugin import Telemetry
@@ -26,13 +27,15 @@ from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Labels, labels_of, latest
 from haplobench.runner.cell import Cohorts, DatasetStage
 from haplobench.runner.describe import ClaimLog
-from haplobench.runner.plan import Cell
+from haplobench.runner.executors.local import UserError
+from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.record_log import Failure, Recorder, RecordLog
 from haplobench.runner.stage import RunState, StageFailedError, StageWork
 from haplobench.runner.worker.facts import JoinFacts
+from haplobench.suite.schema import DatasetEntry
 
 FOLDER = "contigs"
-"""In a run's folder: records, description, logs, models and costs of the contigs of its genomes."""
+"""In a run's folder: records, description, logs and costs of its genomes' contigs."""
 
 
 def contigs_run(run: RunState) -> RunState:
@@ -49,10 +52,27 @@ def contigs_run(run: RunState) -> RunState:
     )
 
 
+def genome_stage(
+    entry: DatasetEntry, stages: Mapping[str, DatasetStage], keys: Keys
+) -> DatasetStage:
+    """A dataset's stage; a genome's with those of its contigs, each but the first on the first."""
+    if not entry.contigs:
+        return stages[entry.label]
+    parts: list[DatasetStage] = []
+    for part in entry.parts:
+        stage, first = stages[part.label], parts[0] if parts else None
+        key = keys.contig(stage.key, first.key if first else "", part.contig)
+        parts.append(replace(stage, key=key, first=first))
+    files = dict.fromkeys(path for part in parts for path in part.files)
+    return DatasetStage(
+        entry, keys.join([part.key for part in parts]), files=tuple(files), parts=tuple(parts)
+    )
+
+
 def join_dataset(run: RunState, dataset: DatasetStage) -> None:
     """Have a genome's prepared dataset, of its contigs', which are there; or why there is none.
 
-    Raises StageFailedError.
+    Raises UserError for contigs that don't belong together.
     """
     for part in dataset.parts:
         if part.failure is not None:
@@ -61,7 +81,22 @@ def join_dataset(run: RunState, dataset: DatasetStage) -> None:
             return
     folders = [str(part.folder.resolve()) for part in dataset.parts]
     settings = {"contigs": folders, "relatives": dataset.entry.split.relatives}
-    dataset.told = _join(run, dataset.entry.label, dataset.key, settings, PrepareFacts)
+    label = dataset.entry.label
+    try:
+        dataset.told = _join(run, label, dataset.key, settings, PrepareFacts)
+    except StageFailedError as error:
+        if error.user:
+            raise UserError(f"dataset {label}: {error.failure.error}") from None
+        dataset.failure = error.failure
+        return
+    tell_relatives(run, dataset)
+
+
+def tell_relatives(run: RunState, dataset: DatasetStage) -> None:
+    """Tell the user of relatives in a prepared dataset, where there is anything to tell."""
+    told = dataset.told
+    if told and told.relatives and (text := noteworthy(told.relatives)):
+        run.reporter.message(f"{dataset.entry.label}: {text}")
 
 
 def _join(run: RunState, name: str, key: str, settings: Mapping[str, Any], facts: type[Any]) -> Any:

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 from haplobench.data.consent import withdrawal_text
 from haplobench.data.prepared import PrepareFacts
-from haplobench.data.relatives import noteworthy
 from haplobench.errors import BenchError, SuiteError
 from haplobench.files import digest_of, read_json, remove_tree, write_json, write_whole
 from haplobench.plugin import GeneratorSpec, MetricSpec
@@ -46,10 +45,12 @@ from haplobench.runner.floor import unmarked
 from haplobench.runner.genome import (
     ContigRecords,
     contigs_run,
+    genome_stage,
     join_cohorts,
     join_dataset,
     merge_records,
     refuse_failed,
+    tell_relatives,
 )
 from haplobench.runner.isolation import isolate
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells, seed_of_contig
@@ -58,7 +59,7 @@ from haplobench.runner.record_log import Failure, Recorder, RecordLog
 from haplobench.runner.stage import CHANGED, RunState, StageFailedError, StageWork
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error
-from haplobench.suite.schema import DatasetEntry, Suite
+from haplobench.suite.schema import Suite
 
 LOG = logging.getLogger("haplobench.runner")
 _ATTEMPTS = 3
@@ -184,6 +185,7 @@ def drive(
             run = RunState(
                 suite=suite,
                 registry=registry,
+                home=folder,
                 folder=folder,
                 store=store,
                 executor=executor,
@@ -493,7 +495,7 @@ class SuiteSource:
                 stages[entry.label] = DatasetStage(entry, key, files=tuple(map(Path, files)))
         if problems:
             raise SuiteError(problems)
-        return [_genome_stage(each, stages, keys) for each in self.suite.datasets]
+        return [genome_stage(each, stages, keys) for each in self.suite.datasets]
 
     def cells(self, expected: Mapping[str, float]) -> list[Cell]:
         """See `PanelSource`."""
@@ -507,7 +509,7 @@ class SuiteSource:
         """Prepare a dataset; what the user must mend is raised, what the plugin broke is kept."""
         entry, first = dataset.entry, dataset.first
         if dataset.parts:
-            _prepare_genome(run, dataset)
+            join_dataset(run, dataset)
             return
         if first is not None and first.failure is not None:
             dataset.failure = first.failure
@@ -541,7 +543,7 @@ class SuiteSource:
             doubts = (counts[key] for key in ("unknown", "repeated", "doubles"))
             doubt = "warning: " if any(doubts) else ""
             run.reporter.message(f"{doubt}{entry.label}: {withdrawal_text(counts)}")
-        _tell_relatives(run, dataset)
+        tell_relatives(run, dataset)
 
     def cohorts(self, run: RunState, cell: Cell, dataset: DatasetStage) -> Cohorts:
         """Those that the cell's generator samples; for the floor, real people."""
@@ -571,42 +573,6 @@ class SuiteSource:
         """How many people the suite's cohorts have; None for as many as are held out."""
         n = self.suite.sample.haplotypes
         return None if n == "holdout" else -(-n // facts.ploidy)
-
-
-def _genome_stage(
-    entry: DatasetEntry, stages: Mapping[str, DatasetStage], keys: Keys
-) -> DatasetStage:
-    """A dataset's stage; a genome's with those of its contigs, each but the first on the first."""
-    if not entry.contigs:
-        return stages[entry.label]
-    parts: list[DatasetStage] = []
-    for part in entry.parts:
-        stage, first = stages[part.label], parts[0] if parts else None
-        key = keys.contig(stage.key, first.key if first else "", part.contig)
-        parts.append(replace(stage, key=key, first=first))
-    files = dict.fromkeys(path for part in parts for path in part.files)
-    return DatasetStage(
-        entry, keys.join([part.key for part in parts]), files=tuple(files), parts=tuple(parts)
-    )
-
-
-def _prepare_genome(run: RunState, dataset: DatasetStage) -> None:
-    """Join the contigs' prepared datasets; UserError where they don't belong together."""
-    try:
-        join_dataset(run, dataset)
-    except StageFailedError as error:
-        if error.user:
-            label = dataset.entry.label
-            raise UserError(f"dataset {label}: {error.failure.error}") from None
-        dataset.failure = error.failure
-        return
-    _tell_relatives(run, dataset)
-
-
-def _tell_relatives(run: RunState, dataset: DatasetStage) -> None:
-    told = dataset.told
-    if told and told.relatives and (text := noteworthy(told.relatives)):
-        run.reporter.message(f"{dataset.entry.label}: {text}")
 
 
 def observer(registry: Registry) -> Callable[[StageEvent], None]:

@@ -58,10 +58,15 @@ class StageFailedError(Exception):
 
 @dataclass
 class RunState:
-    """What all cells of a run share."""
+    """What all cells of a run share.
+
+    `folder` is where their records, logs and costs lie, `home` the run's own: another one for
+    the cells of a genome's contigs.
+    """
 
     suite: Suite
     registry: Registry
+    home: RunFolder
     folder: RunFolder
     store: StageStore
     executor: Executor
