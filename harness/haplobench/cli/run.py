@@ -91,6 +91,13 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Write runs into this folder.")] = Path(
         "results"
     ),
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan with an estimate of time, memory and disk; nothing is run.",
+        ),
+    ] = False,
     report: Annotated[
         bool,
         typer.Option("--report/--no-report", help="Write the report at the end, or leave it out."),
@@ -119,6 +126,12 @@ def run(
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if value is not None]
     loaded = load_suite(suite, overrides + (settings or []), registry, only=only or [])
+    if dry_run:
+        from haplobench.runner.estimate import estimate_run, estimate_text
+
+        echo(loaded.describe())
+        echo(estimate_text(estimate_run(loaded, registry, out)))
+        return
     ready = [("generator", entry.name) for entry in loaded.generators if not entry.missing]
     ready += [("metric", entry.name) for entry in loaded.metrics if not entry.missing]
     ready += [("dataset", entry.name) for entry in loaded.datasets]
