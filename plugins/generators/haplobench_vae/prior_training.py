@@ -8,7 +8,6 @@ gives the same, whatever the world size, but for the order in which floats are s
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ def train_prior(
     ctx: RunContext,
     report: Callable[[int, int, float], None],
     checkpoint: CheckpointFile | None = None,
-) -> dict[str, Any]:
+) -> tuple[WindowPrior, dict[str, Any]]:
     """Minimise the negative log-likelihood with AdamW; keep the best averaged weights.
 
     All ranks of `ctx.group` train together on the `mosaics`, conditioned on their groups, and
@@ -118,16 +117,15 @@ def train_prior(
     `checkpoint`, training goes on after the last epoch that was written there, to the same
     weights as if it had never been broken off.
 
-    Returns `best_epoch` (from 0; its averaged weights were kept), and for each epoch the
+    Returns the fitted model (`model` itself, or, where ranks share that, another one, whole and on
+    the CPU), and `best_epoch` (from 0; its averaged weights were kept), and for each epoch the
     validation loss of the codes and of the alleles given the codes, nats per haplotype. Their
     sum bounds -log p(haplotype) from above.
 
     Raises BenchError if the ranks don't find the same checkpoint.
     """
     n = mosaics.group.size
-    fitted, device = model, torch.device(ctx.device)
-    if params.sharded:
-        model = copy.deepcopy(model)  # whose parameters each rank has some of
+    device = torch.device(ctx.device)
     precision = _precision(params.precision, device)
     half = precision is torch.float16
     trainer = data_parallel(
@@ -184,13 +182,21 @@ def train_prior(
                 state = progress.state()  # all ranks together gather it
                 if ctx.group.rank == 0:
                     checkpoint.write(*state)
-    fitted.load_state_dict(_whole(progress.best), strict=False)
-    fitted.eval()
-    return {
+    history = {
         "best_epoch": progress.best_epoch,
         "validation_code_loss_nats": progress.code_losses,
         "validation_allele_loss_nats": progress.allele_losses,
     }
+    best = progress.best
+    del progress, trainer  # and what the optimiser remembers, before a shared model is whole again
+    fitted = model
+    if params.sharded:
+        tables = Codebooks(codebooks.logits.cpu(), codebooks.log_weights.cpu())
+        fitted = WindowPrior(model.shape, tables, torch.Generator())
+    with torch.no_grad():
+        for name, parameter in fitted.named_parameters():
+            parameter.copy_(whole(best[name]))
+    return fitted.eval(), history
 
 
 class _Progress:

@@ -182,7 +182,7 @@ class VAE:
                     f"epoch {epoch + 1} of {epochs}: validation loss {loss:.2f} nats",
                 )
 
-            history = train_prior(
+            model, history = train_prior(
                 model,
                 codebooks,
                 tiling,
