@@ -56,6 +56,14 @@ QUICK: dict[str, dict[str, Any]] = {
         "model": {"window": 16, "codes": 16},
     },
     "vae-paper": {"epochs": 2},
+    "wgan": {
+        "updates": 60,
+        "critic_updates": 2,
+        "batch_size": 64,
+        "learning_rate": 0.01,
+        "maker": [64],
+        "critic": [64],
+    },
 }
 # Datasets that can be had without a file or a network.
 DATASETS: dict[str, dict[str, Any]] = {

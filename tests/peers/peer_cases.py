@@ -17,10 +17,22 @@ REGISTRY = load_registry(["haplobench_peers"])
 # Parameters with which each peer fits in a moment.
 QUICK: dict[str, dict[str, Any]] = {
     "rbm": {"updates": 40, "window": 16, "overlap": 8, "hidden": 16},
+    "wgan": {
+        "updates": 60,
+        "critic_updates": 2,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "averaging": 0.8,
+        "latents": 8,
+        "maker": (64,),
+        "critic": (64,),
+    },
     "hclt": {"states": 4, "iterations": 3},
     "pca-copula": {"window": 16, "overlap": 16},
     # Without noise, what it draws is known.
     "dp-marginals": {"epsilon": math.inf, "given": 3, "drawn": 2},
+    "admixture": {},
+    "families": {},
     "dp-hmm": {"epsilon": math.inf, "states": 3, "iterations": 3, "window": 4},
 }
 

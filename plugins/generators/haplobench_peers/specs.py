@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,32 @@ class RBMParams(Params):
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1)
     averaging: float = Field(0.99, ge=0, lt=1)
+    within: Within = "superpopulation"
+
+
+class WGANParams(Params):
+    """Parameters of the Wasserstein GAN.
+
+    `latents`: dimensions of the maker's noise.
+    `maker`, `critic`: units of the hidden layers.
+    `updates`: of the maker; `critic_updates`: of the critic for each.
+    `batch_size`: haplotypes in each update.
+    `penalty`: on slopes of the critic that aren't 1.
+    `learning_rate`: Adam's; it falls to a twentieth over the second half of the updates.
+    `averaging`: decay of the moving average of the maker's weights, which is what is kept.
+    `within`: whose label the networks are given: the haplotype's superpopulation, its population,
+    or none (`all`).
+    """
+
+    latents: int = Field(128, ge=1, le=4096)
+    maker: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (384, 512)
+    critic: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = (512, 256)
+    updates: int = Field(1200, ge=1)
+    critic_updates: int = Field(3, ge=1, le=100)
+    batch_size: int = Field(128, ge=1)
+    penalty: float = Field(10.0, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    averaging: float = Field(0.999, ge=0, lt=1)
     within: Within = "superpopulation"
 
 
@@ -76,6 +102,43 @@ class CopulaParams(Params):
     overlap: int = Field(256, ge=0, le=16_384)
     components: int = Field(128, ge=1)
     within: Within = "superpopulation"
+
+
+class DescentParams(Params):
+    """Parameters of haplotypes that are handed down.
+
+    `generations`: since ancestors met: pieces copied from one have a mean length of as many parts
+    of a Morgan. 0: whole haplotypes.
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    """
+
+    generations: float = Field(8.0, ge=0)
+    cm_per_mb: float = Field(1.0, gt=0)
+
+
+class AdmixtureParams(DescentParams):
+    """Parameters of admixture.
+
+    `generations`: since the populations met: a haplotype changes ancestor as often per Morgan.
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    `proportions`: shares of the ancestries, superpopulations or populations without one; they need
+    not sum to 1. None: as many as in training.
+    """
+
+    proportions: dict[str, Annotated[float, Field(gt=0)]] | None = Field(None, min_length=1)
+
+
+class FamiliesParams(DescentParams):
+    """Parameters of families.
+
+    `children`: of each couple.
+    `generations`: since the founders' haplotypes were those of training people: they change
+    ancestor as often per Morgan. 0: founders are training haplotypes.
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    """
+
+    children: int = Field(1, ge=1, le=20)
+    generations: float = Field(20.0, ge=0)
 
 
 class PrivateParams(Params):
@@ -138,6 +201,19 @@ SPECS = (
         citations=("yelmen2021", "yelmen2023", "decelle2021", "carbone2023", "taylor2007"),
     ),
     GeneratorSpec(
+        name="wgan",
+        version="1",
+        target="haplobench_peers.gan:WGAN",
+        summary=(
+            "Wasserstein GAN with a penalty on gradients: dense networks over all sites, given "
+            "the superpopulation."
+        ),
+        params=WGANParams,
+        needs=(Module("torch", "haplobench[peers]"),),
+        conditional=True,
+        citations=("yelmen2023", "yelmen2021", "gulrajani2017"),
+    ),
+    GeneratorSpec(
         name="hclt",
         version="1",
         target="haplobench_peers.hclt:HCLT",
@@ -194,5 +270,27 @@ SPECS = (
             Module("scipy", "haplobench[peers]"),
         ),
         citations=("rahimian2025", "balle2018", "held1974", "scheet2006"),
+    ),
+    GeneratorSpec(
+        name="admixture",
+        version="1",
+        target="haplobench_peers.descent:Admixture",
+        summary=(
+            "Mosaics of the training people's ancestries, as old as their admixture, with the "
+            "local ancestry in a table; copies alleles."
+        ),
+        params=AdmixtureParams,
+        citations=("massarat2023", "haldane1919"),
+    ),
+    GeneratorSpec(
+        name="families",
+        version="1",
+        target="haplobench_peers.descent:Families",
+        summary=(
+            "Couples and their children by Mendelian transmission along the map, founders "
+            "mosaics of a population's haplotypes; copies alleles."
+        ),
+        params=FamiliesParams,
+        citations=("haldane1919",),
     ),
 )
