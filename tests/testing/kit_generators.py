@@ -23,6 +23,7 @@ from haplobench import (
     RunContext,
     SampleRequest,
 )
+from haplobench.data.formats.sites import Variants
 
 
 class QuickParams(Params):
@@ -134,6 +135,13 @@ class SameDrawsElsewhere(Elsewhere):
     class fitted(ElsewhereFitted):  # noqa: N801
         def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Panel]:
             yield from super().sample(SampleRequest(request.n_haplotypes), ctx)
+
+
+class OthersBySites(Elsewhere):
+    class fitted(ElsewhereFitted):  # noqa: N801
+        def variants(self, request: SampleRequest, ctx: RunContext) -> Variants:
+            (panel,) = self.sample(request, ctx)
+            return Variants.of(panel.with_haplotypes(1 - panel.haplotypes))
 
 
 # --- broken in fit ---------------------------------------------------------------------------

@@ -121,6 +121,7 @@ def test_populations_must_be_honoured_if_so_declared() -> None:
 def test_site_free_breaches() -> None:
     assert "2 × Panel" in failures("TwoPanels", site_matched=False)["shape"]
     assert set(failures("SameDrawsElsewhere", site_matched=False)) == {"start"}
+    assert set(failures("OthersBySites", site_matched=False)) == {"variants"}
     assert "ndarray" in failures("Good", site_matched=False)["shape"]
     assert "Panel" in failures("Elsewhere", site_matched=True)["shape"]
 

@@ -26,6 +26,7 @@ from haplobench.plugin import (
     PrivacyStatement,
     RunContext,
     SampleRequest,
+    SitesStreamed,
 )
 from haplobench.registry import Registry, resolve
 from haplobench.testing.checks import Findings, conformance, needs_pickle, watched
@@ -128,6 +129,7 @@ class _Check:
                 "Several draws are taken from one fitted generator.",
                 same=False,
             )
+            self.variants(fitted, whole)
         if self.spec.conditional:
             self.conditioning(fitted)
         self.round_trip(fitted, whole)
@@ -314,6 +316,19 @@ class _Check:
             "Several draws are taken from one fitted generator, one after the other.",
             same=False,
         )
+
+    def variants(self, fitted: Fitted, whole: NDArray[np.int8] | Panel) -> None:
+        """What is read by blocks of sites is what is sampled at once."""
+        if not isinstance(fitted, SitesStreamed):
+            return
+        request = SampleRequest(self.n)
+        with self.stage(
+            "variants", f"{request} to be read by sites", "Nothing can be written.", vital=True
+        ):
+            panel = fitted.variants(request, self.context()).panel()
+        expected = "variants() to give the panel of sample()"
+        why = "`bench generate` reads a cohort by blocks of sites where it can."
+        self.expect_same("variants", panel, whole, expected, why)
 
     def round_trip(self, fitted: Fitted, whole: NDArray[np.int8] | Panel) -> None:
         """What is saved, moved and loaded elsewhere samples the same; no pickle."""
