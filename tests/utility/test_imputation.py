@@ -18,7 +18,7 @@ from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import load_registry, resolve
 from haplobench.runner.floor import floor_cohort
 from haplobench.testing import example_context, example_panel
-from haplobench_utility.masking import SiteSums, typed_sites
+from haplobench_utility.imputation import SiteSums, typed_sites
 from haplobench_utility.specs.studies import AUGMENTATION, IMPUTATION, ImputationParams
 
 METRICS = {spec.name: spec for spec in (IMPUTATION, AUGMENTATION)}

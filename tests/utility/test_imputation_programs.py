@@ -18,7 +18,7 @@ from haplobench.registry import resolve
 from haplobench.runner.floor import floor_cohort
 from haplobench.testing import example_context, example_panel
 from haplobench_utility import imputation_programs
-from haplobench_utility.masking import masked
+from haplobench_utility.imputation import masked
 from haplobench_utility.specs.studies import IMPUTATION, ImputationParams
 
 PROGRAMS = ("beagle", "minimac4")

@@ -87,3 +87,13 @@ def _rounded(spread: float, places: int, at_most: bool = True) -> str:
 def format_count(count: float) -> str:
     """A whole number with thousands separated: `9,349`."""
     return f"{int(count):,}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; empty where there are none."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def row_text(label: str, role: str) -> str:
+    """A row of the tables: `shuffled (control)`."""
+    return f"{label} (control)" if role == "control" else label

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haplobench.report.formatting import format_value
+from haplobench.report.formatting import format_value, listed
 from haplobench.report.leaderboard import BoardRow, Exposure, Leaderboard, Scope
 from haplobench.results.records import FLOOR
 
@@ -139,23 +139,17 @@ def leading(board: Leaderboard) -> str:
     leaks = [row.label for row in board.ranked if row.exposure and row.exposure.gate]
     free = "By site-free numbers, " if board.scope == "site-free" else ""
     if not first:
-        return (
-            f"{free}nobody leads: all ranked are said to leak: {_listed(leaks)}." if leaks else ""
-        )
+        return f"{free}nobody leads: all ranked are said to leak: {listed(leaks)}." if leaks else ""
     least, most = (_times(at(row.distance for row in first)) for at in (min, max))
     away = f"{least}×" if least == most else f"{least}–{most}×"
     verb = "leads" if len(first) == 1 else "share the first rank of"
     told = (
-        f"said to leak, so below the others: {_listed(leaks)}" if leaks else "none is said to leak"
+        f"said to leak, so below the others: {listed(leaks)}" if leaks else "none is said to leak"
     )
     return (
-        f"{free}{_listed([row.label for row in first])} {verb} {len(board.ranked)} ranked, at "
+        f"{free}{listed([row.label for row in first])} {verb} {len(board.ranked)} ranked, at "
         f"{away} the floor’s distance from the ideal; {told}."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 COLUMNS = (

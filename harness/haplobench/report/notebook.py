@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from haplobench.errors import BenchError
 from haplobench.files import near_names, write_whole
 from haplobench.report.exchange import tidy_rows
+from haplobench.report.formatting import row_text
 from haplobench.report.leaderboard import Leaderboard, leaderboards
 from haplobench.report.model import Failure, Summary
 from haplobench.report.summary import summarise
@@ -214,7 +215,7 @@ class Verdicts:
         parts = []
         for dataset in self.datasets:
             rows = "".join(
-                f"<tr><th style='text-align: left'>{escape(_name(row.generator, row.role))}</th>"
+                f"<tr><th style='text-align: left'>{escape(row_text(row.generator, row.role))}</th>"
                 + "".join(
                     f"<td style='text-align: left; {_colour(answer.band)}' "
                     f"title='{escape(answer.whole, quote=True)}'>"
@@ -273,10 +274,6 @@ class Drawing:
         )
 
 
-def _name(label: str, role: str) -> str:
-    return f"{label} (control)" if role == "control" else label
-
-
 def _colour(band: str) -> str:
     return f"color: {_COLOURS[band]}" if band in _COLOURS else ""
 
@@ -292,7 +289,7 @@ def _table(title: str, table: TableView) -> str:
     rows = [] if table.floor is None else [("floor", "floor", table.floor.cells)]
     rows += [(row.label, row.role, row.cells) for row in table.rows]
     body = "".join(
-        f"<tr><th style='text-align: left'>{escape(_name(label, role))}</th>"
+        f"<tr><th style='text-align: left'>{escape(row_text(label, role))}</th>"
         + "".join(map(_cell, cells))
         + "</tr>"
         for label, role, cells in rows

@@ -11,6 +11,7 @@ from haplobench.references import Citation, cite
 from haplobench.report import facts, view
 from haplobench.report import leaderboard_texts as texts
 from haplobench.report.figures import Figure, slug
+from haplobench.report.formatting import listed
 from haplobench.report.latex import (
     POINTS,
     Cell,
@@ -250,7 +251,8 @@ def render_methods(
     rows = {label: c for label, c in run.cohorts.items() if c.role != FLOOR}
     code = f"(version {version}{f', commit {sha}' if sha else ''})" if version else ""
     lines = [
-        f"{breakable(_listed(rows))} were compared by haplobench {escape(code)}~\\cite{{{own}}}."
+        f"{breakable(listed(list(rows)) or 'No one')} were compared by haplobench "
+        f"{escape(code)}~\\cite{{{own}}}."
     ]
     splits = _splits(run.folder)
     for label in summary.datasets:
@@ -306,11 +308,6 @@ def render_methods(
         lines.append(f"Versions: {breakable(', '.join(versions) + on)}.")
     body = "\n".join(lines)
     return f"{{\\sloppy\n{body}\\par}}\n", books
-
-
-def _listed(names: Iterable[str]) -> str:
-    listed = list(names)
-    return " and ".join(part for part in (", ".join(listed[:-1]), listed[-1]) if part) or "No one"
 
 
 def _splits(folder: Path) -> dict[str, str]:

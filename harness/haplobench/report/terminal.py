@@ -16,7 +16,7 @@ from rich.text import Text
 from haplobench.report import leaderboard_texts as texts
 from haplobench.report.evidence import FINDINGS
 from haplobench.report.facts import sites_by_family
-from haplobench.report.formatting import format_spread, format_value
+from haplobench.report.formatting import format_spread, format_value, row_text
 from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import Cell, Column, DatasetSummary, Failure, Floor, Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
@@ -67,7 +67,7 @@ def _board_table(board: Leaderboard, console: Console) -> Table:
         table.add_column(escape(texts.cost_title(board)), justify="right")
     for row in texts.show_rows(board):
         style = {"generator": "bold" if row.rank in ("1", "1=") else ""}.get(row.role, "dim")
-        cells = [row.rank, _label(row.label, row.role), f"{row.distance} ({row.interval})"]
+        cells = [row.rank, row_text(row.label, row.role), f"{row.distance} ({row.interval})"]
         line = [Text(cell, style=style) for cell in cells]
         line.append(Text(row.leak, style=_STYLES[row.finding] if row.finding == "leak" else style))
         line += [Text(row.cost, style=style)] if board.cost else []
@@ -212,7 +212,7 @@ def print_dataset(dataset: DatasetSummary, console: Console) -> None:
         return
     notes = Notes()
     made = [_make(dataset, column, notes) for column in columns]
-    labels = [_label(cohort.label, cohort.role) for cohort in others(dataset)]
+    labels = [row_text(cohort.label, cohort.role) for cohort in others(dataset)]
     label_width = min(max(map(len, [*labels, "floor, 100 draws"])), console.width // 3)
     groups = _pack(made, label_width, console.width)
     for group in groups:
@@ -283,10 +283,6 @@ def _text(cell: Cell, decimals: int | None, notes: Notes) -> Text:
     return text
 
 
-def _label(label: str, role: str) -> str:
-    return f"{label} (control)" if role == "control" else label
-
-
 def _pack(made: Sequence[_Made], label_width: int, width: int) -> list[list[_Made]]:
     """Cut columns into tables that fit; a table holds one family unless all fit in one."""
     room = width - label_width
@@ -327,7 +323,7 @@ def _table(
         ranges = [item.floor[1] for item in group]
         table.add_row(Text("  5-95 %", style="dim"), *ranges, end_section=True)
     for row, cohort in enumerate(others(dataset)):
-        name = Text(_label(cohort.label, cohort.role), "dim" if cohort.role == "control" else "")
+        name = Text(row_text(cohort.label, cohort.role), "dim" if cohort.role == "control" else "")
         table.add_row(name, *(item.texts[row] for item in group))
     return table
 

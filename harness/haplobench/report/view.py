@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from haplobench.report.evidence import FINDINGS, Attack
-from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value
+from haplobench.report.formatting import ARROWS, decimals_for, format_spread, format_value, listed
 from haplobench.report.leaderboard import Leaderboard
 from haplobench.report.leaderboard_texts import about_row
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
@@ -396,13 +396,8 @@ def _against_floor(dataset: DatasetSummary, family: str) -> str:
     most = max(wins.values())
     leaders = [label for label, count in wins.items() if count == most]
     if most:
-        parts.append(f"best most often: {_listed(leaders)} ({most} of {columns})")
+        parts.append(f"best most often: {listed(leaders)} ({most} of {columns})")
     return "; ".join(parts) + "."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _winners(dataset: DatasetSummary, columns: Iterable[Column]) -> str:
@@ -413,7 +408,7 @@ def _winners(dataset: DatasetSummary, columns: Iterable[Column]) -> str:
             continue
         value = format_value(best.cell.value, column_decimals(dataset, column))
         unit = f" {column.submetric.unit}" if column.submetric.unit else ""
-        wins.append(f"{column.title}: {_listed(best.cohorts)} ({value}{unit})")
+        wins.append(f"{column.title}: {listed(best.cohorts)} ({value}{unit})")
     return f"best {'; '.join(wins)}." if wins else ""
 
 

@@ -16,7 +16,11 @@ from haplobench_privacy.evidence import Scores, centred, packed_sites
 from haplobench_privacy.roc import area_evidence, curve, share_evidence
 from haplobench_privacy.specs.attacks import RareAlleleParams
 
-# Rows of what is kept for every person.
+# Rows of what is kept for every person. The first is, over the alleles of one or two copies among
+# all real people that a person carries, the sum of (held - h) / (h (1 - h)) / carriers: held 1
+# where any synthetic haplotype has the allele, h the share of alleles of as many copies that are
+# held, carriers how many people share it (a score test of the person's own part in it). Nothing of
+# it knows who was trained on; 0 where a person has no such allele.
 _ALLELES, _PAIRS, _PRIVATE, _HELD, _N_PAIRS, _HELD_PAIRS = range(6)
 
 
@@ -64,19 +68,6 @@ def rare_alleles(
         },
         {"roc": curve(*scored)},
     )
-
-
-def private_alleles(data: Cohorts, panel: Panel) -> Scores:
-    """What of a person's rare alleles the cohort holds, beyond its share of everybody's.
-
-    Over the alleles of one or two copies among all real people that a person carries, the sum
-    of (held - h) / (h (1 - h)) / carriers: held 1 where any synthetic haplotype has the allele,
-    h the share of alleles of as many copies that are held, carriers how many people share it
-    (a score test of the person's own part in it). Nothing of it knows who was trained on.
-    (n_samples,) float64; 0 where a person has no such allele.
-    """
-    scores: Scores = _evidence(data, panel, RareAlleleParams().max_maf)[_ALLELES]
-    return scores
 
 
 def _refusal(data: Cohorts) -> str:
