@@ -22,11 +22,59 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 """All statuses, in the order in which they are shown: what needs attention first."""
 
 Test = Literal["", "identical", "paired", "two-sample", "borrowed", "ranks"]
-"""How a difference was tested, see `Row.test`."""
+"""How a difference was tested, see `Tested.test`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """The two values of a number, and what a test says of their difference.
+
+    Attributes
+    ----------
+    base, head : float or None
+        Mean over seeds of the means over each seed's draws; for times and rates the median.
+    base_n, head_n : int
+        Seeds that gave a value; for times and rates, repeats.
+    difference : float or None
+        `head` less `base`; for `closer`, head's distance from the ideal less base's. Over the
+        pairs of seeds where they are paired.
+    relative : float or None
+        `difference` over |base| (over base's distance from the ideal, for `closer`); None
+        where that is 0.
+    low, high : float or None
+        Interval of `difference` at the confidence of `Comparison.confidence`; None where there
+        is no estimate of its noise.
+    p_value : float or None
+        Two-sided.
+    n_pairs : int
+        Pairs of seeds; 0 where the sides share no seed.
+    test : str
+        `identical` (every value the same), `paired` (by seed), `two-sample` (other seeds),
+        `borrowed` (fewer than five seeds on a side: see `haplobench.compare.noise`), `ranks`
+        (times: Mann-Whitney), or empty: not tested.
+    standard_error : float or None
+        Of `difference`; for times, of the logarithm of their ratio.
+    freedom : float
+        Its degrees of freedom.
+    """
+
+    base: float | None = None
+    head: float | None = None
+    base_n: int = 0
+    head_n: int = 0
+    difference: float | None = None
+    relative: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    n_pairs: int = 0
+    test: Test = ""
+    standard_error: float | None = None
+    freedom: float = 0.0
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Tested):
     """One number of one generator on one dataset, on both sides.
 
     A generator, or a metric of it, that failed or is on one side only is one row, with the
@@ -49,34 +97,9 @@ class Row:
     direction : str
         `lower`, `higher`, `closer` (to `ideal`) or `info`.
     ideal : float or None
-    base, head : float or None
-        Mean over seeds of the means over each seed's draws; for times and rates the median.
-    base_n, head_n : int
-        Seeds that gave a value; for times and rates, repeats.
-    difference : float or None
-        `head` less `base`; for `closer`, head's distance from the ideal less base's. Over the
-        pairs of seeds where they are paired.
-    relative : float or None
-        `difference` over |base| (over base's distance from the ideal, for `closer`); None
-        where that is 0.
-    low, high : float or None
-        Interval of `difference` at the confidence of `Comparison.confidence`; None where there
-        is no estimate of its noise.
-    p_value : float or None
-        Two-sided.
     q_value : float or None
         `p_value` adjusted for the number of rows tested beside it (gated and others apart, times
         and other numbers apart); None where the row wasn't tested.
-    n_pairs : int
-        Pairs of seeds; 0 where the sides share no seed.
-    test : str
-        `identical` (every value the same), `paired` (by seed), `two-sample` (other seeds),
-        `borrowed` (fewer than five seeds on a side: see `haplobench.compare.noise`), `ranks`
-        (times: Mann-Whitney), or empty: not tested.
-    standard_error : float or None
-        Of `difference`; for times, of the logarithm of their ratio.
-    freedom : float
-        Its degrees of freedom.
     detectable : float or None
         The difference that four in five such comparisons would call changed, as `min_effect` is
         given; None where the row wasn't tested.
@@ -105,20 +128,7 @@ class Row:
     unit: str = ""
     direction: str = "info"
     ideal: float | None = None
-    base: float | None = None
-    head: float | None = None
-    base_n: int = 0
-    head_n: int = 0
-    difference: float | None = None
-    relative: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
     q_value: float | None = None
-    n_pairs: int = 0
-    test: Test = ""
-    standard_error: float | None = None
-    freedom: float = 0.0
     detectable: float | None = None
     min_effect: float = 0.0
     relative_threshold: bool = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.compare.model import Test
+from haplobench.compare.model import Test, Tested
 from haplobench.compare.noise import FIT, REAL, Lender, Noise, Values, noise_of
 from haplobench.results.description import SubmetricInfo
 from haplobench.suite.schema import CompareSettings
@@ -128,27 +128,14 @@ ROUNDING = 1e-5
 """Relative differences up to this are rounding: a baseline stores six digits."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Tested):
     """What was found of one number.
 
     `beyond`: the difference is larger than the least effect and than its noise, before the
     correction for many tests. `worse`: head is. `untestable`: why the sides can't be compared.
     """
 
-    base: float | None = None
-    head: float | None = None
-    base_n: int = 0
-    head_n: int = 0
-    difference: float | None = None
-    relative: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-    n_pairs: int = 0
-    test: Test = ""
-    standard_error: float | None = None
-    freedom: float = 0.0
     beyond: bool = False
     worse: bool = False
     reason: str = ""
@@ -156,11 +143,7 @@ class Outcome:
 
     def shown(self) -> dict[str, Any]:
         """The fields that a row shares."""
-        names = (
-            "base", "head", "base_n", "head_n", "difference", "relative", "low", "high",
-            "p_value", "n_pairs", "test", "standard_error", "freedom",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {one.name: getattr(self, one.name) for one in fields(Tested)}
 
 
 def number_noise(
