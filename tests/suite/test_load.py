@@ -228,6 +228,20 @@ def test_only_some_generators_or_datasets(tmp_path: Path, registry: Registry) ->
         load(tmp_path, registry, GOOD, only=("vae",))
 
 
+def test_a_generator_of_one_dataset_is_told_and_counted_there_alone(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = """
+        name: two
+        datasets: [{name: embedded, label: a}, {name: embedded, label: b}]
+        generators: [markov, {name: vae-paper, datasets: [b], seeds: [1, 2]}]
+    """
+    told = load(tmp_path, registry, text).describe()
+    assert "  generator  vae-paper: seeds 1, 2, on b" in told
+    # Two floors; the controls and markov on both; two seeds on b.
+    assert "  10 cells: 2 of the floor" in told
+
+
 def test_environment_variables_expand_in_dataset_parameters(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

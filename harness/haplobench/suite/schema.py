@@ -640,12 +640,13 @@ class Suite(SuiteFile):
                 sizes = ", ".join(map(str, generator.world_size))
                 weak = ", weak" if generator.scaling.mode == "weak" else ""
                 ranks = f", world size {sizes} ({generator.backend}{weak})"
+            where = f", on {', '.join(generator.datasets)}" if generator.datasets else ""
             lines.append(
                 f"  {generator.role:10s} {generator.label}{name}: "
                 + (
                     f"left out, needs {'; '.join(generator.missing)}"
                     if generator.missing
-                    else f"seed{'s' if len(generator.seeds) > 1 else ''} {seeds}{ranks}"
+                    else f"seed{'s' if len(generator.seeds) > 1 else ''} {seeds}{ranks}{where}"
                 )
             )
         metrics = ", ".join(entry.name for entry in self.metrics if not entry.missing)
@@ -655,8 +656,15 @@ class Suite(SuiteFile):
             for entry in self.metrics
             if entry.missing
         ]
-        floors = sum(1 + len(dataset.contigs) for dataset in self.datasets)
-        cells = floors * (1 + sum(len(entry.seeds) * len(entry.world_size) for entry in ready))
+        # A genome's cells are those of its contigs and one that is judged whole.
+        parts = {dataset.label: 1 + len(dataset.contigs) for dataset in self.datasets}
+        floors = sum(parts.values())
+        cells = floors + sum(
+            len(entry.seeds)
+            * len(entry.world_size)
+            * sum(n for label, n in parts.items() if entry.fits(label))
+            for entry in ready
+        )
         lines.append(
             f"  {cells} cells: {floors} of the floor ({self.floor.draws} draws), "
             f"{cells - floors} of generators ({self.sample.draws} draws each, "
