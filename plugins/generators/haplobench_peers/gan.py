@@ -40,10 +40,9 @@ class WGAN:
     against the other. Alleles of samples are 1 where the maker's are above 0.
 
     Departures: layers are dense, where the paper's are convolutions with a variable for every
-    place, for 65,535 sites and days of a GPU: on a CPU they learn more in a minute. Cost is linear
-    in the number of sites, since the hidden layers keep their width. The superpopulation is given
-    to both networks. The maker starts from the training frequencies. What is kept is the moving
-    average of its weights.
+    place, for up to 65,535 sites on GPUs. Cost is linear in the number of sites, since the hidden
+    layers keep their width. The superpopulation is given to both networks. The maker starts from
+    the training frequencies. What is kept is the moving average of its weights.
     """
 
     def fit(self, train: Panel, params: WGANParams, ctx: RunContext) -> FittedWGAN:
