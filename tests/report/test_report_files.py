@@ -22,9 +22,13 @@ from haplobench.results.table import load_run
 
 
 @pytest.fixture(scope="module")
-def written(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
-    out = tmp_path_factory.mktemp("report")
-    return write_report(demo_run, out, ("html", "md", "csv", "svg", "png"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_run(tmp_path_factory.mktemp("written") / "demo")
+
+
+@pytest.fixture(scope="module")
+def written(run: Path) -> ReportPaths:
+    return write_report(run, formats=("html", "md", "csv", "svg", "png"))
 
 
 def test_tidy_csv_comes_back_the_same(demo: Summary) -> None:
@@ -121,11 +125,9 @@ def test_writes_only_what_is_asked(demo_run: Path, tmp_path: Path) -> None:
     }
 
 
-def test_goes_into_the_run_folder_by_default(tmp_path: Path) -> None:
-    run = build_run(tmp_path / "run")
-    paths = write_report(run, formats=("md",))
-    assert paths.markdown == run / "report" / "report.md"
-    for line in paths.markdown.read_text().splitlines():
+def test_goes_into_the_run_folder_by_default(run: Path, written: ReportPaths) -> None:
+    assert written.markdown == run / "report" / "report.md"
+    for line in written.markdown.read_text().splitlines():
         if line.startswith("!["):
             assert (run / "report" / line.split("](")[1].rstrip(")")).is_file()
 
