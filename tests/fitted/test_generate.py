@@ -26,6 +26,7 @@ datasets:
 generators:
   - independent
   - {name: li-stephens, params: {within: population}}
+  - admixture
   - {name: msprime, optional: true}
 metrics: [allele-frequency]
 sample: {haplotypes: holdout, draws: 1}
@@ -164,6 +165,22 @@ def test_a_cohort_killed_three_times_equals_an_unbroken_one(run: Path, tmp_path:
     assert not broken.exists()
     subprocess.run(command(broken), check=True, capture_output=True)
     assert files(broken) == files(unbroken)
+
+
+def test_what_a_generator_leaves_lies_beside_the_cohort(run: Path, tmp_path: Path) -> None:
+    for generator in ("admixture", "independent"):
+        to = tmp_path / f"{generator}.vcf"
+        with pytest.raises(SystemExit) as stop:
+            main(["generate", str(run), "-g", generator, "-n", "30", "--to", str(to)])
+        assert not stop.value.code
+    table = (tmp_path / "admixture.vcf.artifacts" / "local-ancestry-0.tsv").read_text()
+    numbers = {int(line.split("\t")[0]) for line in table.splitlines()[1:]}
+    assert numbers == set(range(30))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "admixture.vcf",
+        "admixture.vcf.artifacts",
+        "independent.vcf",
+    ]
 
 
 def test_what_is_simulated_together_has_no_parts(

@@ -9,7 +9,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -101,7 +101,8 @@ def write_cohort(
 ) -> Made:
     """Sample a run's fitted generator into a file; people are `synthetic1`, `synthetic2`, …
 
-    What was written before a kill is not sampled again. `part`: write only this share of the
+    What was written before a kill is not sampled again. What the generator leaves as artifacts (who
+    has what from whom, say) lies in `TO.artifacts`. `part`: write only this share of the
     haplotypes; whichever comes last makes the file. `jobs`: processes that share it.
     `programs`: run the command lines that a model of `command` holds.
 
@@ -112,6 +113,7 @@ def write_cohort(
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="haplobench-"))
         ctx = generating_context(Path(scratch), order.seed, order.device)
+        ctx = stack.enter_context(_beside(to, ctx))
         beside: list[Future[None]] = []
         if others:
             # Started before the model is read: each reads it for itself.
@@ -163,8 +165,10 @@ def _write_part(
         if os.getppid() != parent:
             raise SystemExit
 
-    with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="haplobench-"))
         ctx = generating_context(Path(scratch), order.seed, order.device)
+        ctx = stack.enter_context(_beside(to, ctx))
         found = open_model(run, noted, load_registry(), ctx, programs=programs)
         spec, fitted, prepared = found
         if spec.site_matched:
@@ -342,6 +346,19 @@ def generating_context(scratch: Path, seed: int, device: str) -> RunContext:
     artifacts.mkdir(exist_ok=True)
     working.mkdir(exist_ok=True)
     return RunContext(seed, artifacts, working, device=device)
+
+
+@contextmanager
+def _beside(to: Path, ctx: RunContext) -> Iterator[RunContext]:
+    """A context whose artifacts lie beside the cohort; what a generator leaves there stays."""
+    artifacts = to.with_name(f"{to.name}.artifacts")
+    artifacts.mkdir(parents=True, exist_ok=True)
+    try:
+        yield replace(ctx, artifacts=artifacts)
+    finally:
+        # Only if nothing is in it.
+        with suppress(OSError):
+            artifacts.rmdir()
 
 
 @dataclass(frozen=True, eq=False)
