@@ -12,6 +12,9 @@ from haplobench.results.run_folder import RunFolder
 from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.suite.load import load_suite
 
+# Every test runs shadows of its own.
+pytestmark = pytest.mark.slow
+
 ATTACKS = '''
 """A generator that keeps its people and says what it claims, and a metric that looks at it."""
 import numpy as np
@@ -19,9 +22,6 @@ from haplobench import (
     GeneratorSpec, Measurement, MetricResult, MetricSpec, Params, PrivacyStatement, SubmetricSpec,
     hookimpl,
 )
-
-# Every test runs shadows of its own.
-pytestmark = pytest.mark.slow
 
 
 class KeeperParams(Params):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haplobench import Measurement, Params, PrivacyCharge, PrivacyStatement, Reference
 from haplobench.plugin.privacy import delta_words
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.audit import statement
+from haplobench_privacy.statement import statement
 
 CLAIM = PrivacyStatement(
     epsilon=8.0,

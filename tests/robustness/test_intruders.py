@@ -28,13 +28,13 @@ limits: {time: 60s, memory: 1GiB}
 generators:
   - {name: frequency, label: before}
 """
+# Three runs, in a sandbox and outside.
+pytestmark = pytest.mark.slow
+
 VAULT = """
 from pathlib import Path
 import toy_datasets
 from haplobench import DatasetSpec, hookimpl
-
-# Three runs, in a sandbox and outside.
-pytestmark = pytest.mark.slow
 
 
 class Vault(toy_datasets.Toy):

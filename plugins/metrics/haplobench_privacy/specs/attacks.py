@@ -431,7 +431,7 @@ AUDIT = attack(
 PRIVACY_STATEMENT = MetricSpec(
     name="privacy-statement",
     version="2",
-    target="haplobench_privacy.audit:statement",
+    target="haplobench_privacy.statement:statement",
     summary=(
         "The (ε, δ)-differential privacy that the generator claims for each person, with unit, "
         "accountant, sampling and data-dependent choices in the note. Smaller is more private; a "
