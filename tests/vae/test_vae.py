@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -277,51 +276,9 @@ def test_the_temperature_of_a_models_own_samples_is_found_again(tmp_path: Path) 
         own = replace(fitted, params=fitted.params.model_copy(update={"temperature": wanted}))
         labels = np.repeat(np.sort(panel.population), 2)
         made = np.concatenate(list(own.sample(SampleRequest(500, populations=labels), ctx)))
-        again, _ = calibrated(fitted, made, fitted.populations.index(labels), ctx)
+        again = calibrated(fitted, made, fitted.populations.index(labels), ctx)
         found.append(again.params.temperature)
     assert found == pytest.approx([0.5, 0.9], abs=0.15)
-
-
-def test_mean_r2_without_a_part_of_the_people_is_that_of_the_others() -> None:
-    rng = np.random.default_rng(1)
-    haplotypes = example_panel(n_samples=41, n_sites=12, seed=2).haplotypes.copy()
-    haplotypes[rng.random(haplotypes.shape) < 0.02] = -1
-    haplotypes[:, 3] = 0
-    found = r2_by_lag(haplotypes, 8)
-    assert found.shape == (9, 4)
-    np.testing.assert_allclose(found[0], r2_by_lag(haplotypes), rtol=1e-5)
-    people = np.arange(82) // 2
-    whole = haplotypes[:, haplotypes.min(0) >= 0]
-    left = r2_by_lag(whole, 8)
-    for part in range(8):
-        rest = r2_by_lag(whole[people % 8 != part])
-        np.testing.assert_allclose(left[1 + part], rest, rtol=1e-4)
-
-
-def test_the_end_of_what_is_tried_is_a_warning_and_indifference_leaves_it_near_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    panel = example_panel(n_samples=150, n_sites=60, seed=3)
-    ctx = example_context(tmp_path, panel)
-    params = {"window": 20, "codes": 16, "dimension": 16, "epochs": 1, "smoothing": 20.0}
-    fitted = VAE().fit(panel, VAEParams.model_validate({**params, "temperature": 1}), ctx)
-    population = np.zeros(300, np.int64)
-    same = np.repeat(np.random.default_rng(0).integers(0, 2, (300, 1)), 60, axis=1).astype(np.int8)
-    own, facts = calibrated(fitted, same, population, ctx)
-    assert own.params.temperature == 0.5
-    assert facts["ld_excess"] < -0.1
-    assert "temperature 0.50 is the last that is tried" in caplog.text
-    caplog.clear()
-    # Tables so sure that no temperature changes an allele.
-    with torch.no_grad():
-        fitted.model.logits.copy_(torch.where(fitted.model.logits > 0, 60.0, -60.0))
-        fitted.model.residual_out.zero_()
-    labels = np.repeat(np.array(fitted.populations.names[:1]), 300)
-    made = np.concatenate(list(fitted.sample(SampleRequest(300, populations=labels), ctx)))
-    own, facts = calibrated(fitted, made, population, ctx)
-    assert own.params.temperature == 1
-    assert abs(facts["ld_excess"]) < 0.2
-    assert not caplog.text or "temperature 1.00 is the last" in caplog.text
 
 
 def test_a_temperature_that_is_given_is_kept(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ class VAEParams(Params):
 SPECS = (
     GeneratorSpec(
         name="vae",
-        version="6",
+        version="5",
         target="haplobench_vae.vae:VAE",
         summary=(
             "Windowed VAE with discrete codes, a causal transformer with local attention as their "

@@ -121,12 +121,9 @@ _CODEBOOK_SHARE = 0.05
 _HALF = 0.5
 _GOLDEN = (5**0.5 - 1) / 2
 _SPREAD = 3.0
-_TEMPERATURES = (0.5, 0.75, 1.0)
-_USUAL = 0.25  # how far from 1 temperatures may be
-_TOLERATED = 0.005  # of LD
-_CALIBRATED = 1024  # haplotypes
-_PARTS = 8
-_FLAT = 1e-6
+_LOWEST, _HIGHEST = 0.5, 1.0
+_HALVINGS = 5
+_MOST_HAPLOTYPES = 512
 _MIN_MAF = 0.05
 _LAGS = 2 ** np.arange(9)  # LD sites
 _UNKNOWN = 0.7
@@ -195,14 +192,12 @@ class VAE:
             )
             model.to(ctx.device)
         fitted = FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
-        told: dict[str, float] = {}
         if params.temperature is None:
-            fitted, told = calibrated(fitted, fitting, groups, ctx)
+            fitted = calibrated(fitted, fitting, groups, ctx)
         if ctx.group.rank == 0:
             record = {
                 **history,
                 "temperature": fitted.params.temperature,
-                **told,
                 "populations": dict(zip(populations.names, populations.people, strict=True)),
                 "recombination_map": "given" if ctx.recombination_map else "estimated",
                 "centimorgans": float(np.ptp(known.at(train.positions))),
@@ -278,109 +273,69 @@ def _checkpoint(train: Panel, params: VAEParams, ctx: RunContext) -> CheckpointF
 
 def calibrated(
     fitted: FittedVAE, haplotypes: NDArray[np.int8], population: NDArray[np.int64], ctx: RunContext
-) -> tuple[FittedVAE, dict[str, float]]:
-    """The model with a temperature at which samples have the LD of `haplotypes`, and facts.
+) -> FittedVAE:
+    """The model with the temperature at which samples have the LD of `haplotypes`.
 
-    Cohorts with the number and populations of up to 1,024 training haplotypes (n, n_sites) int8,
-    whose populations (n,) int64 are given, are sampled at 0.5, 0.75 and 1, always with the same
-    random numbers; fewer haplotypes, several times. Between them LD's excess is a parabola.
-    Distances weigh by their r²: a prior that recombines too much lacks LD where there is little,
-    which no temperature mends, and alleles made too sure for its sake would have too much LD where
-    there is most.
-
-    The temperature T is the one at which (excess / its error)² + ((1 - T) / .25)² is least: where
-    LD hardly depends on it, or few haplotypes can't tell, it stays near 1. The error is the
-    jackknife's over eighths of the haplotypes, real and sampled, with a two-hundredth of LD, which
-    isn't worth a temperature, beside it. A warning says where even the last that is tried doesn't
-    make up for what LD is off by. 0.7 where fewer than two sites have a MAF over 5 %. Ranks
-    share the haplotypes of a sample among them.
-
-    Facts: `ld_excess` at the temperature, a share of LD, and `ld_excess_error`.
+    By bisection over 0.5-1.0, always with the same random numbers: haplotypes of the same
+    number and populations as up to 512 of the training haplotypes (n, n_sites) int8, whose
+    populations (n,) int64 are given. Distances weigh by their r²: a prior that recombines too
+    much lacks LD where there is little, which no temperature mends, and alleles made too sure
+    for its sake would have too much LD where there is most. 0.7 where fewer than two sites
+    have a MAF over 5 %. Ranks share the haplotypes of a sample among them.
     """
     rows = np.arange(haplotypes.shape[0])
-    if rows.size > _CALIBRATED:
-        rows = np.sort(ctx.rng("vae", "calibration").permutation(rows)[:_CALIBRATED])
+    if rows.size > _MOST_HAPLOTYPES:
+        rows = np.sort(ctx.rng("vae", "calibration").permutation(rows)[:_MOST_HAPLOTYPES])
     real = haplotypes[rows]
     frequencies = (real == 1).sum(0) / np.maximum((real >= 0).sum(0), 1)
     sites = np.flatnonzero(np.minimum(frequencies, 1 - frequencies) > _MIN_MAF)
     if sites.size < 2:
-        return _at(fitted, _UNKNOWN), {}
-    own = r2_by_lag(real[:, sites], _PARTS)
+        return _at(fitted, _UNKNOWN)
+    target = r2_by_lag(real[:, sites])
     labels = np.array(fitted.populations.names)[population[rows]]
     # Even, as requests are; other random numbers than those of samples.
-    n, even = rows.size, rows.size + rows.size % 2
-    cohorts = max(1, _CALIBRATED // even)
+    even = rows.size + rows.size % 2
     group = ctx.group
-    part = shard(cohorts * even, group.rank, group.size, align=fitted.block)
-    everybody = np.tile(np.resize(labels, even), cohorts)
-    request = SampleRequest(part.stop - part.start, part.start, populations=everybody[part])
+    part = shard(even, group.rank, group.size, align=fitted.block)
+    request = SampleRequest(
+        part.stop - part.start, part.start, populations=np.resize(labels, even)[part]
+    )
     quiet = replace(
         ctx, seed=ctx.seed_for("vae", "calibration"), progress=lambda fraction, message: None
     )
-    excess = []
-    for temperature in _TEMPERATURES:
-        sampled = np.zeros((cohorts * even, sites.size), np.int8)
+    low, high = _LOWEST, _HIGHEST
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        sampled = np.zeros((even, sites.size), np.int8)
         if request.n_haplotypes:
-            batches = _at(fitted, temperature).sample(request, quiet)
+            batches = _at(fitted, middle).sample(request, quiet)
             sampled[part] = np.concatenate([batch[:, sites] for batch in batches])
-        each = group.all_reduce(sampled).reshape(cohorts, even, sites.size)
-        found = np.mean([r2_by_lag(cohort[:n], _PARTS) for cohort in each], axis=0)
-        excess.append((found - own) @ own[0] / (own[0] @ own[0]))
-    told = np.array(excess)
-    error = float(np.sqrt((_PARTS - 1) * told[:, 1:].var(axis=1).mean() + _TOLERATED**2))
-    places = np.linspace(_TEMPERATURES[0], _TEMPERATURES[-1], 501)
-    curve = np.polyval(np.polyfit(_TEMPERATURES, told[:, 0], 2), places)
-    best = int(np.argmin((curve / error) ** 2 + ((1 - places) / _USUAL) ** 2))
-    left = float(curve[best])
-    if abs(left) > error and best in (0, places.size - 1):
-        ctx.log.warning(
-            "temperature %.2f is the last that is tried, and samples still have %.1f %% %s LD "
-            "than training haplotypes",
-            places[best],
-            100 * abs(left),
-            "more" if left > 0 else "less",
-        )
-    facts = {"ld_excess": round(left, 5), "ld_excess_error": round(error, 5)}
-    return _at(fitted, round(float(places[best]), 4)), facts
+        sampled = group.all_reduce(sampled)
+        if target @ (r2_by_lag(sampled[: rows.size]) - target) > 0:
+            low = middle
+        else:
+            high = middle
+    return _at(fitted, round((low + high) / 2, 4))
 
 
-def r2_by_lag(haplotypes: NDArray[np.int8], parts: int = 0) -> NDArray[np.float64]:
+def r2_by_lag(haplotypes: NDArray[np.int8]) -> NDArray[np.float64]:
     """Mean r² of sites 1, 2, 4, … 256 columns apart, as far as there are: (n_lags,) float64.
 
     `haplotypes` is (n, n_sites) int8, negative where missing (taken as average). A column
-    that doesn't vary has r² 0 with every other. With `parts`, (1 + parts, n_lags): of all, then
-    without each part of the people (pairs of rows, dealt out in turn).
+    that doesn't vary has r² 0 with every other.
     """
     called = haplotypes >= 0
     counts = np.maximum(called.sum(0), 1)
-    average = (haplotypes == 1).sum(0) / counts
-    centred = np.where(called, haplotypes - average, 0).astype(np.float32)
+    means = (haplotypes == 1).sum(0) / counts
+    centred = np.where(called, haplotypes - means, 0).astype(np.float32)
     deviation = np.sqrt((centred**2).mean(0))
     standard = centred / np.where(deviation > 0, deviation, 1)
-    dealt = np.arange(haplotypes.shape[0]) // 2 % max(parts, 1)
-    groups = [standard[dealt == part] for part in range(max(parts, 1))]
-
-    def means(sums: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Means over all rows, then over those outside each part, of what is summed by part."""
-        of_parts = np.stack(sums).astype(np.float64)
-        sizes = np.array([rows.shape[0] for rows in groups])
-        total: NDArray[np.float64] = of_parts.sum(0, keepdims=True)
-        n = int(sizes.sum())
-        if not parts:
-            return total / n
-        rest = (total - of_parts) / np.maximum(n - sizes, 1)[:, None]
-        return np.concatenate([total / n, rest])
-
-    mean = means([rows.sum(0) for rows in groups])
-    spread = means([np.einsum("ns,ns->s", rows, rows) for rows in groups]) - mean**2
-    scale = np.where(spread > _FLAT, 1 / np.sqrt(np.maximum(spread, _FLAT)), 0)
-    r2 = []
-    for k in (int(k) for k in _LAGS if k < standard.shape[1]):
-        products = [np.einsum("ns,ns->s", rows[:, :-k], rows[:, k:]) for rows in groups]
-        covariance = means(products) - mean[:, :-k] * mean[:, k:]
-        r2.append(((covariance * scale[:, :-k] * scale[:, k:]) ** 2).mean(1))
-    table: NDArray[np.float64] = np.array(r2).reshape(-1, 1 + parts).T
-    return table if parts else table.ravel()
+    lags = [int(k) for k in _LAGS if k < standard.shape[1]]
+    n = standard.shape[0]
+    r2 = [
+        np.mean((np.einsum("ns,ns->s", standard[:, :-k], standard[:, k:]) / n) ** 2) for k in lags
+    ]
+    return np.array(r2, np.float64)
 
 
 def _at(fitted: FittedVAE, temperature: float) -> FittedVAE:
