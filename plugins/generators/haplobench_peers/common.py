@@ -1,15 +1,18 @@
-"""What the peers share: strata of people, blocks of haplotypes, what they refuse."""
+"""What the peers share: strata of people, blocks of haplotypes, fits in progress, refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PanelError, Populations, RunContext, SampleRequest
+from haplobench import Panel, PanelError, Params, Populations, RunContext, SampleRequest
+from haplobench.files import digest_of, write_whole
 from haplobench_peers.specs import Within
 
 BLOCK = 256  # haplotypes drawn together
@@ -87,6 +90,43 @@ def sample_blocks(
             yield rows[first : first + request.batch_size]
         done += len(rows)
         ctx.progress(done / request.n_haplotypes, f"{done} haplotypes")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Arrays of a fit in progress: files of `folder`, nowhere if None; `identity`: of which fit."""
+
+    folder: Path | None
+    identity: str
+
+    @classmethod
+    def of(cls, name: str, train: Panel, params: Params, ctx: RunContext) -> Self:
+        """Of the generator `name`, where the run keeps any."""
+        return cls(ctx.checkpoint, digest_of([name, params.model_dump(), ctx.seed, train.digest]))
+
+    def write(self, file: str, arrays: Mapping[str, Any]) -> None:
+        """Keep arrays, in the place of those before."""
+        if self.folder is None:
+            return
+        buffer = io.BytesIO()
+        np.savez(buffer, identity=np.array(self.identity), **arrays)
+        write_whole(self.folder / file, buffer.getvalue())
+
+    def read(self, file: str, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]] | None:
+        """What `write` kept, all of it or by name; None where that isn't there, or of another fit.
+
+        What is torn or damaged isn't there.
+        """
+        if self.folder is None:
+            return None
+        try:
+            with np.load(self.folder / file, allow_pickle=False) as table:
+                if str(table["identity"]) != self.identity:
+                    return None
+                wanted = table.files if names is None else names
+                return {name: table[name] for name in wanted if name != "identity"}
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            return None
 
 
 def refuse_unfit(train: Panel, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench.files import digest_of, write_whole
 from haplobench.model_state import load_state, save_state
-from haplobench_peers.common import Strata, refuse_unfit, sample_blocks
+from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
 from haplobench_peers.specs import WGANParams
 
 Floats = NDArray[np.float32]
 _NAME = "wgan"
+_FILE = "networks.npz"  # of a fit in progress
 _SLOPE = 0.01  # of a leaky unit below 0
 _BLUR = 0.1  # by which real alleles, 1 and -1, are moved towards 0 at most
 _RAREST = 1e-3  # allele frequency that the maker starts from, at least
@@ -53,18 +52,17 @@ class WGAN:
         refuse_unfit(train, _NAME)
         strata = Strata.of(train, params.within)
         labels = np.eye(strata.n, dtype=np.float32)[strata.index(train)]
-        identity = digest_of([_NAME, params.model_dump(), ctx.seed, train.digest])
-        path = ctx.checkpoint and ctx.checkpoint / "networks.npz"
+        checkpoint = Checkpoint.of(_NAME, train, params, ctx)
         with torch_threads(ctx.threads):
             match = _Match.start(train, strata.n, params, ctx)
-            if path:
-                match.read(path, identity)
+            if arrays := checkpoint.read(_FILE):
+                match.restore(arrays)
             while match.done < params.updates:
                 # Keyed by the update: a fit that goes on draws what it would have drawn.
                 seed = np.random.SFC64(ctx.seed_for(_NAME, "train", match.done))
                 distance = match.update(train.haplotypes, labels, params, np.random.Generator(seed))
-                if path and match.done % _CHECKPOINT == 0:
-                    match.write(path, identity)
+                if match.done % _CHECKPOINT == 0:
+                    checkpoint.write(_FILE, match.arrays())
                 ctx.progress(match.done / params.updates, f"distance {distance:.2f}")
         fixed = np.where(train.maf == 0, train.frequencies, -1).astype(np.int8)
         weights = {f"layer-{at}": part.numpy() for at, part in enumerate(match.average)}
@@ -191,23 +189,15 @@ class _Match:
                 tensors |= {f"{name}-{at}-{k}": v for k, v in optimiser.state[part].items()}
         return tensors
 
-    def write(self, path: Path, identity: str) -> None:
-        """Keep it as part of the fit `identity`."""
-        arrays: dict[str, Any] = {name: part.numpy() for name, part in self._tensors().items()}
-        buffer = io.BytesIO()
-        np.savez(buffer, identity=np.array(identity), done=np.array(self.done), **arrays)
-        write_whole(path, buffer.getvalue())
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that a fit in progress is made of, and updates done."""
+        return {
+            "done": np.array(self.done),
+            **{name: part.numpy() for name, part in self._tensors().items()},
+        }
 
-    def read(self, path: Path, identity: str) -> None:
-        """Take up what `write` kept, where there is something whole of that fit."""
-        try:
-            with np.load(path, allow_pickle=False) as table:
-                if str(table["identity"]) != identity:
-                    return
-                arrays = {key: torch.from_numpy(table[key]) for key in table.files[2:]}
-                done = int(table["done"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError):
-            return
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take up what `arrays` gave."""
         for network, optimiser in zip((self.maker, self.critic), self.optimisers, strict=True):
             for part in network.parameters():
                 # What Adam makes at its first step.
@@ -217,8 +207,8 @@ class _Match:
                     "exp_avg_sq": torch.zeros_like(part.data),
                 }
         for name, tensor in self._tensors().items():
-            tensor.copy_(arrays[name])
-        self.done = done
+            tensor.copy_(torch.from_numpy(arrays[name]))
+        self.done = int(arrays["done"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,13 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
-from haplobench.files import digest_of, write_whole
 from haplobench.kernels import compiled
 from haplobench.model_state import load_state, save_state
-from haplobench_peers.common import BLOCK, refuse_unfit
+from haplobench_peers.common import BLOCK, Checkpoint, refuse_unfit
 from haplobench_peers.specs import HCLTParams
 
 _NAME = "hclt"
+_FILE = "tree.npz"  # of a fit in progress
 _ROWS = 64  # haplotypes that a kernel takes at a time
 _PARTS = 4  # of the haplotypes, whose counts are summed apart; another number rounds otherwise
 _SITES = 256  # whose mutual information is computed at once
@@ -54,11 +53,11 @@ class HCLT:
         """
         refuse_unfit(train, _NAME)
         haplotypes = np.ascontiguousarray(train.haplotypes)
-        identity = digest_of([_NAME, params.model_dump(), ctx.seed, train.digest])
-        path = ctx.checkpoint and ctx.checkpoint / "tree.npz"
-        state = _read(path, identity) if path else None
+        checkpoint = Checkpoint.of(_NAME, train, params, ctx)
+        state = checkpoint.read(_FILE, ("history", *Tree.__dataclass_fields__))
         if state:
-            tree, history = state
+            history = state.pop("history").tolist()
+            tree = Tree(**state)
         else:
             ctx.progress(0.0, "tree")
             tree = _started(haplotypes, params, ctx.rng(_NAME, "start"))
@@ -68,8 +67,7 @@ class HCLT:
                 log_likelihood, counts = tree.expectation(haplotypes, pool)
                 history.append(float(log_likelihood.mean()))
                 tree = tree.maximised(*counts, params.pseudocount)
-                if path:
-                    _write(path, identity, tree, history)
+                checkpoint.write(_FILE, {"history": np.array(history), **vars(tree)})
                 ctx.progress(
                     (iteration + 1) / params.iterations,
                     f"iteration {iteration + 1}: {history[-1]:.2f} nats",
@@ -411,21 +409,3 @@ class FittedHCLT:
     def save(self, directory: Path) -> None:
         """Write the tree."""
         save_state(directory, _NAME, {**vars(self.tree), "fixed": self.fixed})
-
-
-def _write(path: Path, identity: str, tree: Tree, history: list[float]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, identity=np.array(identity), history=np.array(history), **vars(tree))
-    write_whole(path, buffer.getvalue())
-
-
-def _read(path: Path, identity: str) -> tuple[Tree, list[float]] | None:
-    """Tree and history of a fit in progress; None where there is nothing whole of it."""
-    try:
-        with np.load(path, allow_pickle=False) as table:
-            if str(table["identity"]) != identity:
-                return None
-            fields = {name: table[name] for name in Tree.__dataclass_fields__}
-            return Tree(**fields), table["history"].tolist()
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
-        return None

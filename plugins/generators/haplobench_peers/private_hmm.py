@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PrivacyStatement, RunContext, SampleRequest
-from haplobench.files import digest_of, write_whole
 from haplobench.kernels import compiled
 from haplobench.model_state import load_state, save_state
 from haplobench.noise import fine_step
 from haplobench_peers.budget import Budget
-from haplobench_peers.common import BLOCK, refuse_unfit
+from haplobench_peers.common import BLOCK, Checkpoint, refuse_unfit
 from haplobench_peers.specs import HMMParams
 
 Reals = NDArray[np.float64]
 _NAME = "dp-hmm"
+_FILE = "chain.npz"  # of a fit in progress
 _CLIP = 0.3  # of the root of the sites
 _NOISE = 0.07  # of a state's haplotypes, that an iteration's noise may be
 _MOST_STATES = 12
@@ -66,12 +65,12 @@ class DPHMM:
         if states is None:
             noise = budget.multiplier * clip / len(haplotypes)
             states = max(2, min(_MOST_STATES, int(_NOISE / noise) if noise else _MOST_STATES))
-        identity = digest_of([_NAME, params.model_dump(), ctx.seed, train.digest])
-        path = ctx.checkpoint and ctx.checkpoint / "chain.npz"
-        chain, done = (path and Chain.read(path, identity)) or (
-            Chain.random(train.n_sites, params.window, states, ctx.rng(_NAME, "start")),
-            0,
-        )
+        checkpoint = Checkpoint.of(_NAME, train, params, ctx)
+        chain = Chain.random(train.n_sites, params.window, states, ctx.rng(_NAME, "start"))
+        done = 0
+        if state := checkpoint.read(_FILE, ("done", *chain.arrays)):
+            done = int(state.pop("done"))
+            chain = replace(chain, **state)
         for iteration in range(done, params.iterations):
             step = fine_step(clip, chain.size)
             total = chain.clipped_gradient(haplotypes, train.ploidy, clip, step)
@@ -79,8 +78,7 @@ class DPHMM:
             rate = (1 - (1 - _LAST) * late) / len(haplotypes)
             noisy = budget.noised(total, clip / step).astype(np.float64)
             chain = chain.moved(noisy * step, rate)
-            if path:
-                chain.write(path, identity, iteration + 1)
+            checkpoint.write(_FILE, {"done": np.array(iteration + 1), **chain.arrays})
             ctx.progress((iteration + 1) / params.iterations, f"iteration {iteration + 1}")
         statement = budget.statement(
             f"sums of gradients cut to {clip:.4g}",
@@ -128,6 +126,11 @@ class Chain:
             1 / (1 + np.exp(-odds)),
             window,
         )
+
+    @property
+    def arrays(self) -> dict[str, Reals]:
+        """Its probabilities by name."""
+        return {"start": self.start, "moves": self.moves, "alleles": self.alleles}
 
     @property
     def size(self) -> int:
@@ -185,24 +188,6 @@ class Chain:
             chances = self.alleles[first : first + self.window].T[state]
             drawn[:, first : first + self.window] = rng.random(chances.shape) < chances
         return drawn
-
-    def write(self, path: Path, identity: str, done: int) -> None:
-        """Keep it as the fit `identity` after so many iterations."""
-        buffer = io.BytesIO()
-        np.savez(buffer, identity=np.array(identity), done=np.array(done), **vars(self))
-        write_whole(path, buffer.getvalue())
-
-    @classmethod
-    def read(cls, path: Path, identity: str) -> tuple[Self, int] | None:
-        """What `write` kept; None where there is nothing whole of that fit."""
-        try:
-            with np.load(path, allow_pickle=False) as table:
-                if str(table["identity"]) != identity:
-                    return None
-                arrays = {name: table[name] for name in ("start", "moves", "alleles")}
-                return cls(**arrays, window=int(table["window"])), int(table["done"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError):
-            return None
 
 
 def nearest_probabilities(values: Reals, least: float) -> Reals:
@@ -328,5 +313,4 @@ class FittedDPHMM:
     def save(self, directory: Path) -> None:
         """Write the probabilities."""
         facts = {"window": self.chain.window, "privacy": self.statement.to_json()}
-        arrays = {name: getattr(self.chain, name) for name in ("start", "moves", "alleles")}
-        save_state(directory, _NAME, {**arrays, "fixed": self.fixed}, **facts)
+        save_state(directory, _NAME, {**self.chain.arrays, "fixed": self.fixed}, **facts)

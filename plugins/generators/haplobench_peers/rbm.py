@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench.files import digest_of, write_whole
 from haplobench.kernels import compiled
 from haplobench.model_state import load_state, save_state
-from haplobench_peers.common import Strata, refuse_unfit, sample_blocks
+from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
 from haplobench_peers.specs import RBMParams
 
 Floats = NDArray[np.float32]
@@ -68,7 +65,7 @@ class RBM:
             range(first, min(first + _TOGETHER, tiling.n_windows))
             for first in range(0, tiling.n_windows, _TOGETHER)
         ]
-        identity = digest_of([_NAME, params.model_dump(), ctx.seed, train.digest])
+        checkpoint = Checkpoint.of(_NAME, train, params, ctx)
         done, lock = 0, threading.Lock()
 
         def tell() -> None:
@@ -79,14 +76,12 @@ class RBM:
                 ctx.progress(share, f"machines of {tiling.n_windows} windows")
 
         def group(windows: range) -> Machines:
-            path = ctx.checkpoint and ctx.checkpoint / f"windows-{windows.start}.npz"
-            machines = path and Machines.read(path, identity)
-            if not machines:
-                seed = np.random.SFC64(ctx.seed_for(_NAME, "train", windows.start))
-                rng = np.random.Generator(seed)
-                machines = _train(alleles, labels, tiling, windows, params, updates, rng, tell)
-                if path:
-                    machines.write(path, identity)
+            file = f"windows-{windows.start}.npz"
+            if arrays := checkpoint.read(file, Machines.__dataclass_fields__):
+                return Machines(**arrays)
+            rng = np.random.Generator(np.random.SFC64(ctx.seed_for(_NAME, "train", windows.start)))
+            machines = _train(alleles, labels, tiling, windows, params, updates, rng, tell)
+            checkpoint.write(file, vars(machines))
             return machines
 
         with ThreadPoolExecutor(max(1, ctx.threads)) as pool:
@@ -172,23 +167,6 @@ class Machines:
     def joined(cls, parts: Sequence[Self]) -> Self:
         """All windows of the parts, in order."""
         return cls(**{k: np.concatenate([getattr(p, k) for p in parts]) for k in vars(parts[0])})
-
-    def write(self, path: Path, identity: str) -> None:
-        """Keep them as part of the fit `identity`."""
-        buffer = io.BytesIO()
-        np.savez(buffer, identity=np.array(json.dumps(identity)), **vars(self))
-        write_whole(path, buffer.getvalue())
-
-    @classmethod
-    def read(cls, path: Path, identity: str) -> Self | None:
-        """What `write` kept; None where there is nothing whole of that fit."""
-        try:
-            with np.load(path, allow_pickle=False) as table:
-                if json.loads(str(table["identity"])) != identity:
-                    return None
-                return cls(**{key: table[key] for key in table.files if key != "identity"})
-        except (OSError, ValueError, KeyError, TypeError, EOFError):
-            return None
 
 
 def _train(
