@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,7 +70,7 @@ class DPHMM:
         done = 0
         if state := checkpoint.read(_FILE, ("done", *chain.arrays)):
             done = int(state.pop("done"))
-            chain = replace(chain, **state)
+            chain = Chain(**state, window=params.window)
         for iteration in range(done, params.iterations):
             step = fine_step(clip, chain.size)
             total = chain.clipped_gradient(haplotypes, train.ploidy, clip, step)
