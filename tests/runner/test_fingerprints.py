@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import haplobench
+from haplobench.registry import load_registry
 from haplobench.runner import fingerprints
 from haplobench.runner.worker.job import Stage
 
@@ -69,6 +70,29 @@ def test_a_plugin_is_its_package_and_those_it_imports(packages: Path) -> None:
     assert changed("README.md", "beside a plugin of one file\n") == [False] * 4
     assert changed("toypackage/kernels/cached.nbi", "numba's") == [False] * 4
     assert digests() == before
+
+
+def test_what_another_module_of_the_package_imports_is_not_the_targets(packages: Path) -> None:
+    folder = packages / "toypackage"
+    (folder / "deep.py").write_text("import torch\n")
+    (folder / "light.py").write_text("import scipy.stats\nfrom toypackage.shared import y\n")
+    (folder / "shared.py").write_text("def y():\n    import pandas\n")
+    (folder / "__init__.py").write_text('"""A package."""\nimport yaml\n')
+    fingerprints.forget()
+    light = fingerprints.imported("toypackage.light:y")
+    assert light == {"scipy", "pandas", "yaml"}
+    assert fingerprints.imported("toypackage.deep:x") == {"torch", "yaml"}
+    # Where it can't be told what is imported, all that the package imports counts.
+    (folder / "light.py").write_text("from . import shared\n")
+    fingerprints.forget()
+    assert "torch" in fingerprints.imported("toypackage.light:y")
+
+
+def test_generators_without_torch_do_not_load_it() -> None:
+    registry = load_registry()
+    with_torch = {"vae", "vae-paper", "vae-federated", "wgan"}
+    for name, spec in registry.generators.items():
+        assert ("torch" in fingerprints.imported(spec.target)) == (name in with_torch), name
 
 
 def test_versions_of_what_is_imported_count(

@@ -15,7 +15,7 @@ from haplobench.fitted.models import note_model
 from haplobench.plugin import GPU, MetricSpec, Telemetry
 from haplobench.results.costs import note_cost
 from haplobench.results.records import Phase, Status
-from haplobench.runner.fingerprints import plugin_code
+from haplobench.runner.fingerprints import imported
 from haplobench.runner.plan import Cell
 from haplobench.runner.record_log import Failure, Recorder
 from haplobench.runner.stage import (
@@ -86,7 +86,7 @@ def fit_and_sample(
     if entry is None:
         raise ValueError("the floor is not fitted")
     spec = run.registry.generator(entry.name)
-    code = plugin_code(spec.target, spec.needs)
+    torch = "torch" in imported(spec.target)
     job: dict[str, Any] = {
         "name": entry.name,
         "plugins": run.modules("generators", entry.name),
@@ -94,8 +94,8 @@ def fit_and_sample(
         "seed": cell.own_seed,
         "world_size": entry.ranks,
         "backend": entry.backend,
-        "torch": "torch" in code.modules,
-        "gpu": "torch" in code.modules or any(isinstance(need, GPU) for need in spec.needs),
+        "torch": torch,
+        "gpu": torch or any(isinstance(need, GPU) for need in spec.needs),
     }
     name = cell.name if shadow is None else f"{cell.name}/shadow{shadow}"
     fit_key = run.keys.fit(spec, entry, cell.own_seed, dataset.facts.content, shadow)
@@ -473,7 +473,7 @@ def _job(
     run: RunState, cell: Cell, dataset: DatasetStage, cohorts: Cohorts, items: Sequence[Item]
 ) -> dict[str, Any]:
     names = dict.fromkeys(item.spec.name for item in items)
-    torch = any("torch" in plugin_code(item.spec.target, item.spec.needs).modules for item in items)
+    torch = any("torch" in imported(item.spec.target) for item in items)
     return {
         "plugins": run.modules("metrics", *names),
         "seed": cell.seed,

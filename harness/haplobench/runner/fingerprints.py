@@ -43,6 +43,7 @@ _API = "api.py"  # runs stages, and is run by none
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _CACHED = {".pyc", ".nbi", ".nbc"}
 _LARGE = 64 << 20
+_RELATIVE = "."  # among the names that a file imports: some that are told from its place
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,35 @@ def _plugin_code(package: str, programs: tuple[str, ...]) -> Code:
     return _code(files, packages, programs)
 
 
+@cache
+def imported(target: str) -> frozenset[str]:
+    """Top-level names of the third-party modules that a spec's target imports, now or later.
+
+    Those of its own module, and of the modules of packages of ours and of the harness that this
+    imports: others of its package may need more. Relative imports aren't followed: with any, those
+    of the whole package.
+    """
+    roots, seen = set[str](), set[str]()
+    todo = [target.partition(":")[0]]
+    while todo:
+        module = todo.pop()
+        root = module.partition(".")[0]
+        if module in seen:
+            continue
+        seen.add(module)
+        if root == HARNESS:
+            for path in _harness_files(module).values():
+                roots |= {name.partition(".")[0] for name in _source(path).imports}
+        elif not _is_ours(root):
+            roots.add(root)
+        elif (file := _module_file(module)) is not None:
+            imports = _source(file).imports
+            if _RELATIVE in imports:
+                return plugin_code(target).modules
+            todo += [*imports, *([parent] if (parent := module.rpartition(".")[0]) else [])]
+    return frozenset(roots - {HARNESS, *sys.stdlib_module_names})
+
+
 def source_files(modules: Iterable[str]) -> set[Path]:
     """Files of the harness and of the packages of some modules; caches left out."""
     found = set(_HERE.rglob("*.py"))
@@ -124,7 +154,7 @@ def _code(
     roots = {
         module.partition(".")[0] for path in files.values() for module in _source(path).imports
     }
-    modules = frozenset(roots - {HARNESS, *packages, *sys.stdlib_module_names})
+    modules = frozenset(roots - {"", HARNESS, *packages, *sys.stdlib_module_names})
     versions = _versions(modules)
     digest = digest_of(
         {
@@ -153,6 +183,17 @@ def _is_ours(root: str) -> bool:
         return False
     copied = {"site-packages", "dist-packages"} & set(path.parts)
     return not copied or HARNESS in _distributions().get(root, ())
+
+
+def _module_file(module: str) -> Path | None:
+    """The file of a module of a package that is there; None for other names in it."""
+    root, *parts = module.split(".")
+    origin = _root_file(root)
+    if origin is None or not parts or origin.name != "__init__.py":
+        return None if parts else origin
+    base = origin.parent.joinpath(*parts)
+    paths = base.with_suffix(".py"), base / "__init__.py"
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _package_files(root: str) -> Iterator[tuple[str, Path]]:
@@ -211,6 +252,8 @@ def _python(text: bytes) -> _Source:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports.add(node.module)
             imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            imports.add(_RELATIVE)
         elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(imports))
@@ -275,5 +318,5 @@ def _distribution(name: str) -> tuple[str, tuple[str, ...]]:
 
 def forget() -> None:
     """Forget what was read of source files, which may change within one process's life."""
-    for function in (_plugin_code, _harness_code, _root_file, _source):
+    for function in (_plugin_code, imported, _harness_code, _root_file, _source):
         function.cache_clear()
