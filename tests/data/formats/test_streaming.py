@@ -223,15 +223,17 @@ import re, sys
 import numpy as np
 from pathlib import Path
 from haplobench import Panel
-from haplobench.data.formats.streaming import Columns
+from haplobench.data.formats import streaming
 
-n, sites, path = int(sys.argv[1]), 1000, Path(sys.argv[2])
+# A buffer that is full at the lesser number.
+streaming._BITS_BYTES = 1 << 22
+n, sites, path = int(sys.argv[1]), 6000, Path(sys.argv[2])
 positions = np.arange(1, sites + 1) * 100
 ref, alt = np.full(sites, "A"), np.full(sites, "C")
 empty = Panel(np.empty((0, sites), np.int8), positions, "1", np.empty(0, "U1"), ref, alt)
 people = Panel(np.empty((n, 0), np.int8), np.empty(0, np.int64), "1", np.arange(n // 2).astype(str))
 rng = np.random.default_rng(0)
-into = Columns(path, empty, people)
+into = streaming.Columns(path, empty, people)
 into.begin({})
 for column in into.missing():
     size = len(into.rows(column))
@@ -246,11 +248,10 @@ print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) / 1
 @pytest.mark.parametrize("ending", [".vcz", ".bcf", ".pgen"])
 def test_memory_does_not_grow_with_haplotypes(tmp_path: Path, ending: str) -> None:
     peaks = []
-    # Buffers of bounded size are full at the lesser number.
-    for n in (60_000, 120_000):
+    for n in (20_000, 40_000):
         command = [sys.executable, "-c", _PEAK, str(n), str(tmp_path / f"x{n}{ending}")]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         peaks.append(float(said))
     print(f"{ending}: {peaks[0]:.0f} and {peaks[1]:.0f} MiB")
-    # The cohort itself would be 57 MiB more.
-    assert peaks[1] < peaks[0] + 15
+    # The cohort itself would be 114 MiB more; htslib's headers hold the people's names.
+    assert peaks[1] < peaks[0] + 30
