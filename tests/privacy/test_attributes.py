@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import permutation_test
 from sklearn.metrics import balanced_accuracy_score
 
-from haplobench import Reference
+from haplobench import Measurement, Reference
 from haplobench.testing import example_context, example_panel
-from haplobench_privacy.attributes import STRATA, Hidden, _judge, attribute_inference
+from haplobench_privacy.attributes import (
+    STRATA,
+    Hidden,
+    _Accuracy,
+    _difference,
+    _judge,
+    attribute_inference,
+)
 from haplobench_privacy.specs.attacks import AttributeParams
 
 
@@ -72,6 +81,46 @@ def test_the_error_is_the_spread_over_people() -> None:
         values.append(value)
         errors.append(error)
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)
+
+
+@pytest.mark.parametrize("n", [60, 240])
+def test_chance_is_that_of_people_shared_out_at_random(n: int) -> None:
+    rng = np.random.default_rng(3)
+    # Few people carry rare alleles, whose guesses weigh the most.
+    weight = 1 + 20 * (rng.random((300, 1)) < 0.06)
+    right = weight * (rng.random((300, 1)) < 0.5)
+    here = np.ones(1, bool)
+
+    def value(order: NDArray[np.int64]) -> Measurement:
+        sides = (_Accuracy(right[rows], weight[rows]) for rows in np.split(order, [n]))
+        return _difference(*sides, here)
+
+    drawn = [value(rng.permutation(300)) for _ in range(4000)]
+    values = np.array([one.value for one in drawn])
+    errors = np.array([one.standard_error for one in drawn])
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(values.std(), rel=0.1)
+    for level in (0.05, 0.01, 0.002):
+        false = np.mean([one.p <= level for one in drawn])
+        assert false <= 1.4 * level + 3 * np.sqrt(level / 4000), level
+
+
+def test_a_p_value_is_that_of_permutations() -> None:
+    rng = np.random.default_rng(4)
+    sides = rng.gamma(0.5, size=(90, 1)) * [1.0], rng.gamma(0.5, size=(30, 1)) * [1.0]
+    sides[1][:3] -= 0.9  # held-out people fare worse
+    ones = [np.ones_like(side) for side in sides]
+    found = _difference(
+        *(_Accuracy(a, b) for a, b in zip(sides, ones, strict=True)), np.ones(1, bool)
+    )
+    exact = permutation_test(
+        [side[:, 0] for side in sides],
+        lambda a, b: a.mean() - b.mean(),
+        alternative="greater",
+        n_resamples=20_000,
+        rng=rng,
+    )
+    assert found.value == pytest.approx(exact.statistic)
+    assert found.p == pytest.approx(exact.pvalue, abs=0.02)
 
 
 def test_more_people_than_wanted_are_subsampled(tmp_path: Path) -> None:

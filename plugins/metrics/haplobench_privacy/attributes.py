@@ -116,14 +116,17 @@ class _Accuracy:
     weight: NDArray[np.float64]
 
     def mean(self, sites: NDArray[np.bool_]) -> tuple[float, float, int]:
-        """Balanced accuracy at some hidden sites, its standard error over people, and n people.
+        """Balanced accuracy at some hidden sites, its standard error over people, and n people."""
+        value, deviations = self.deviations(sites)
+        return value, float(deviations.std() / np.sqrt(deviations.size)), deviations.size
 
-        A ratio of means over people; error by the delta method.
+    def deviations(self, sites: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
+        """Balanced accuracy at some hidden sites, a ratio of means over people, and what each
+        person adds to its error (delta method): (n_people,) float64.
         """
         right, weight = self.right[:, sites].sum(axis=1), self.weight[:, sites].sum(axis=1)
         value = float(right.sum() / weight.sum())
-        spread = (right - value * weight).std() / (weight.mean() * np.sqrt(right.size))
-        return value, float(spread), right.size
+        return value, (right - value * weight) / weight.mean()
 
 
 def attribute_inference(
@@ -223,5 +226,17 @@ def _difference(
     labels: dict[str, str] | None = None,
     note: str = "",
 ) -> Measurement:
-    (a, error_a, n), (b, error_b, m) = train.mean(sites), holdout.mean(sites)
-    return difference_evidence(a - b, float(np.hypot(error_a, error_b)), n + m, labels, note)
+    """Training people's accuracy minus held-out people's.
+
+    Without a leak who is which is chance, so error and skewness are those of people shared out at
+    random: the few carriers of rare alleles, who weigh the most, may all be on one side.
+    """
+    (a, of_train), (b, of_holdout) = train.deviations(sites), holdout.deviations(sites)
+    n, m = of_train.size, of_holdout.size
+    deviations, total = np.concatenate([of_train, of_holdout]), n + m
+    variance = float((deviations**2).sum()) / max(1, total - 2)
+    error = np.sqrt(variance * (1 / n + 1 / m))
+    # Of a sum over n of so many, drawn without replacement.
+    third = (m - n) * float((deviations**3).sum()) / max(1, total - 2)
+    skewness = third / np.sqrt(n * m * total * variance**3) if variance else 0.0
+    return difference_evidence(a - b, float(error), total, labels, note, float(skewness))

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
-from scipy.stats import hypergeom, mannwhitneyu
+from scipy.stats import hypergeom, mannwhitneyu, norm
 
 from haplobench import Measurement
 from haplobench_privacy.cohorts import share_error
@@ -98,10 +97,21 @@ def area_evidence(
 
 
 def difference_evidence(
-    value: float, error: float, n: int, labels: Mapping[str, str] | None = None, note: str = ""
+    value: float,
+    error: float,
+    n: int,
+    labels: Mapping[str, str] | None = None,
+    note: str = "",
+    skewness: float = 0.0,
 ) -> Measurement:
-    """A difference between training and held-out people as evidence, by its normal error."""
+    """A difference between training and held-out people as evidence, by its normal error.
+
+    Where chance makes large differences of this sign likelier than a normal error would
+    (`skewness` > 0), the p-value is greater by Edgeworth's first term.
+    """
     reach = _NORMAL_QUANTILE * error
+    z = value / error if error > 0 else 0.0
+    heavier = norm.pdf(z) * max(0.0, skewness) / 6 * max(0.0, z * z - 1)
     return Measurement(
         value,
         n,
@@ -110,7 +120,7 @@ def difference_evidence(
         note=note,
         low=value - reach,
         high=value + reach,
-        p=float(ndtr(-value / error)) if error > 0 else float(value <= 0),
+        p=min(1.0, float(norm.sf(z) + heavier)) if error > 0 else float(value <= 0),
         detectable=_SEEN * error,
     )
 

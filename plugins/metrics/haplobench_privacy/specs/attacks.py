@@ -234,7 +234,7 @@ class AttributeParams(DistanceParams):
 
 ATTRIBUTE_INFERENCE = attack(
     name="attribute-inference",
-    version="2",
+    version="3",
     target="haplobench_privacy.attributes:attribute_inference",
     summary=(
         "Whether an attacker who knows most of a person's genome can fill in the rest from the "
@@ -249,7 +249,8 @@ ATTRIBUTE_INFERENCE = attack(
             "Attribute leak",
             "Balanced accuracy (both alleles of a site weigh the same) of hidden alleles, by vote "
             "of the synthetic haplotypes nearest at the shown sites around, of training people "
-            "minus that of held-out people; also by MAF. Standard error over people.",
+            "minus that of held-out people; also by MAF. Standard error over all people, with one "
+            "variance.",
             min_effect=0.01,
             material=0.05,
             headline=True,
