@@ -2,9 +2,9 @@
 # Install the programs that tests compare our figures with. Best effort: a test whose program
 # is absent is skipped and says so.
 set -u
-packages="plink1.9 plink2 mash bcftools tabix samtools art-nextgen-simulation-tools dwgsim chromium chromium-driver npm scrm beagle minimac4 texlive-latex-recommended"
+packages="plink1.9 plink2 mash bubblewrap bcftools tabix samtools art-nextgen-simulation-tools dwgsim chromium chromium-driver npm scrm beagle minimac4 texlive-latex-recommended"
 missing=""
-for pair in plink1.9:plink1.9 plink2:plink2 mash:mash bcftools:bcftools tabix:tabix \
+for pair in plink1.9:plink1.9 plink2:plink2 mash:mash bwrap:bubblewrap bcftools:bcftools tabix:tabix \
     art_illumina:art-nextgen-simulation-tools dwgsim:dwgsim chromium:chromium chromedriver:chromium-driver npm:npm scrm:scrm \
     beagle:beagle minimac4:minimac4 pdflatex:texlive-latex-recommended; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"

@@ -282,7 +282,8 @@ class _Fields:
 
     def hidden_means(self, weights: Floats, alleles: Floats) -> Floats:
         """Probabilities of the hidden units given alleles: (…, n, H)."""
-        return np.asarray(1 / (1 + np.exp(-(alleles @ weights + self.hidden))), np.float32)
+        # 1 / (1 + exp(-field)) without an overflow
+        return np.asarray(0.5 + 0.5 * np.tanh((alleles @ weights + self.hidden) / 2), np.float32)
 
 
 def fire(field: Floats, rng: np.random.Generator) -> Floats:

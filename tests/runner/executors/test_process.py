@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from haplobench import Panel
 from haplobench.runner import fingerprints
-from haplobench.runner.executors.process import run_limited, stage_environment
+from haplobench.runner.executors.process import (
+    _MARK,
+    _kill_marked,
+    run_limited,
+    stage_environment,
+)
 
 
 def job_file(folder: Path, toys: Any, **more: Any) -> tuple[Path, dict[str, Any]]:
@@ -120,6 +126,22 @@ def test_descendants_that_left_the_session_are_killed_too(toys: Any, tmp_path: P
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_who_is_just_starting_a_program_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen(["sleep", "60"], env={**os.environ, _MARK: "a job"})
+    told, looks = psutil.Process.environ, []
+
+    def hidden_at_first(process: psutil.Process) -> dict[str, str]:
+        # The kernel shows no environment while a program takes another's place.
+        if process.pid == child.pid and not looks:
+            looks.append(1)
+            return {}
+        return told(process)
+
+    monkeypatch.setattr(psutil.Process, "environ", hidden_at_first)
+    _kill_marked("a job")
+    assert child.wait(5) < 0
 
 
 def test_a_stage_is_stopped_on_request(toys: Any, tmp_path: Path) -> None:

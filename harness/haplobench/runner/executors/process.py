@@ -398,11 +398,19 @@ def _proportional(pid: int) -> int:
 
 
 def _kill_marked(job: str) -> None:
-    """Kill a job's processes by their environment: their guardian was killed, by a plugin say."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(_MARK) == job:
-                process.kill()
+    """Kill a job's processes by their environment: their guardian was killed, by a plugin say.
+
+    One that is just starting a program hides its environment, so the last look finds none.
+    """
+    looks, end = 2, time.monotonic() + _LAST_RITES
+    while looks and time.monotonic() < end:
+        looks -= 1
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARK) == job and process.status() != psutil.STATUS_ZOMBIE:
+                    process.kill()
+                    looks = 2
+        time.sleep(0.05)
 
 
 def _kernel_kills() -> int:
