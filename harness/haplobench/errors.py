@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+# What was found may be a file's whole content.
+_LONGEST_LINE = 2000
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text of at most some `limit` characters: of a longer one beginning and end, and the gap."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 2 // 3, limit // 3
+    gap = len(text) - head - tail
+    return f"{text[:head]} [… {gap:,} characters left out …] {text[len(text) - tail :]}"
+
 
 class BenchError(Exception):
     """A mistake or a lack that the user can mend.
@@ -11,7 +23,7 @@ class BenchError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__("\n".join(shortened(line, _LONGEST_LINE) for line in message.split("\n")))
         self.hint = hint
 
     def __str__(self) -> str:

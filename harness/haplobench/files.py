@@ -65,15 +65,6 @@ def has_controls(line: bytes) -> bool:
     return bool(_CONTROL_IN_JSON.search(line.decode(errors="surrogateescape")))
 
 
-def shortened(text: str, limit: int) -> str:
-    """A text of at most some `limit` characters: of a longer one beginning and end, and the gap."""
-    if len(text) <= limit:
-        return text
-    head, tail = limit * 2 // 3, limit // 3
-    gap = len(text) - head - tail
-    return f"{text[:head]} [… {gap:,} characters left out …] {text[len(text) - tail :]}"
-
-
 def file_name(text: str) -> str:
     """A file name for a cell's name; a long one is cut, with a digest that keeps it apart.
 

@@ -91,12 +91,13 @@ def _pooled(groups: Iterable[Sequence[float]], size: float) -> Spread:
     for group in groups:
         if len(group) > 1:
             mean = plain.fmean(group)
-            squares += math.fsum((value - mean) ** 2 for value in group)
+            # Not ** 2, which raises an error where a damaged baseline's values are huge.
+            squares += math.fsum((value - mean) * (value - mean) for value in group)
             freedom += len(group) - 1
     variance = squares / freedom if freedom else 0.0
     if not math.isfinite(variance):
         return Spread()
-    return Spread(variance if variance > NOTHING * size**2 else 0.0, float(freedom))
+    return Spread(variance if variance > NOTHING * size * size else 0.0, float(freedom))
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class Lender:
             if alike is None and noise.seeds.freedom < STRANGERS:
                 alike = Likeness((FIT if noise.draws.freedom else REAL) ** 2, STRANGERS)
             return alike.shrink(noise.seeds, self.drawn(noise)) if alike else noise.seeds
-        least = (FAR * noise.far) ** 2
+        least = FAR * noise.far * FAR * noise.far
         if not noise.draws.freedom:
             return Spread(max(REAL**2 * noise.floor.variance, least), noise.floor.freedom)
         variance = max(noise.draws.variance, noise.floor.variance)

@@ -11,8 +11,8 @@ from typing import Any
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared, PrepareFacts
-from haplobench.errors import BenchError, SuiteError
-from haplobench.files import file_digest, printable, shortened, write_json
+from haplobench.errors import BenchError, SuiteError, shortened
+from haplobench.files import file_digest, printable, write_json
 from haplobench.plugin import RunContext
 from haplobench.registry import Registry, missing_needs
 from haplobench.results.records import FLOOR

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from haplobench.errors import SuiteError
-from haplobench.files import near_names, read_regular, shortened
+from haplobench.errors import SuiteError, shortened
+from haplobench.files import near_names, read_regular
 from haplobench.user_text import decode
 
 Key = tuple[str | int, ...]

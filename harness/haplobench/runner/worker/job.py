@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from haplobench.errors import BenchError, FormatError, PluginError
-from haplobench.files import printable, read_as, shortened, write_json
+from haplobench.errors import BenchError, FormatError, PluginError, shortened
+from haplobench.files import printable, read_as, write_json
 
 Stage = Literal["prepare", "fit", "sample", "join", "measure"]
 

@@ -23,8 +23,8 @@ from haplobench.data.prepared import (
     Prepared,
     load_sequence,
 )
-from haplobench.errors import PluginError
-from haplobench.files import replacing, shortened, write_json
+from haplobench.errors import PluginError, shortened
+from haplobench.files import replacing, write_json
 from haplobench.plugin import (
     Measurement,
     MetricResult,
