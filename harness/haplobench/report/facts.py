@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from haplobench.data.consent import withdrawal_text
@@ -11,7 +12,7 @@ from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten
 from haplobench.results.description import isolation_text
-from haplobench.units import counted
+from haplobench.units import counted, format_duration
 
 Facts = list[tuple[str, str]]
 _NAMES = {"url": "URL", "sha256": "SHA-256", "doi": "DOI"}
@@ -104,8 +105,14 @@ def run_facts(summary: Summary) -> Facts:
             facts.append((name, str(info[key])))
     if info.get("finished"):
         facts.append(("Finished", str(info["finished"])))
+    if info.get("started") and info.get("finished"):
+        begun, ended = (datetime.fromisoformat(str(info[key])) for key in ("started", "finished"))
+        facts.append(("From start to end", format_duration((ended - begun).total_seconds())))
     if info.get("status"):
         facts.append(("Status", str(info["status"])))
+    cells = {record.cell_id for record in summary.run.records}
+    failed = sum(len(failure.seeds) for failure in summary.failures if not failure.metric)
+    facts.append(("Cells", f"{counted(len(cells), 'cell')}, {failed or 'none'} failed"))
     if info.get("seeds"):
         facts.append(("Seeds", ", ".join(str(seed) for seed in info["seeds"])))
     for name, key in (("Draws per seed", "draws"), ("Draws of the floor", "floor_draws")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from haplobench.report import facts, view
 from haplobench.report import leaderboard_texts as texts
@@ -13,7 +13,9 @@ from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
 from haplobench.report.verdict import UNASSESSED, Answer, explain, lead, reach_verdicts, show
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]>#])")
+# Python-Markdown, which MkDocs reads pages with, has no backslash before these.
+_ENTITIES = str.maketrans({"<": "&lt;", "|": "&#124;", "~": "&#126;"})
 
 
 def render_markdown(
@@ -21,8 +23,14 @@ def render_markdown(
     figures: Sequence[Figure] = (),
     problems: Sequence[FigureProblem] = (),
     boards: Sequence[Leaderboard] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> str:
-    """The report as Markdown text; figures are linked as `figures/….svg` beside it."""
+    """The report as Markdown text, which CommonMark and Python-Markdown read alike.
+
+    Figures are linked as `figures/….svg` beside it. Where `links` have the addresses of figures by
+    their `file`, it is a page of documentation, which defines the metrics and names the sources
+    elsewhere: it leaves these out, and says first how the run was made.
+    """
     info = summary.run.info
     found = leaderboards(summary) if boards is None else boards
     summary = by_rank(summary, found)
@@ -39,6 +47,8 @@ def render_markdown(
         "outside; **bold**: best generator. ↓ lower, ↑ higher, → nearer to the ideal is better.",
         "",
     ]
+    if links is not None:
+        lines += _provenance(summary)
     lines += _verdicts(summary, found)
     for label, dataset in summary.datasets.items():
         lines += [f"## {text(label)}", ""]
@@ -57,7 +67,8 @@ def render_markdown(
             lines += [""] * bool(table.notes)
         for figure in figures:
             if figure.dataset == label:
-                lines += [f"![{text(figure.title)}](figures/{figure.file}.svg)", ""]
+                link = f"figures/{figure.file}.svg" if links is None else links[figure.file]
+                lines += [f"![{text(figure.title)}]({link})", ""]
                 lines += [f"*{text(figure.title)}.* {text(figure.caption)}", ""]
         lines += [f"- Not drawn: {text(str(item))}" for item in problems if item.dataset == label]
         lines += ["", f"### Panel of {text(label)}", ""]
@@ -87,20 +98,32 @@ def render_markdown(
         state = view.STATES.get(failure.status, failure.status)
         lines.append(f"- {text(what)} (seeds {seeds}), {failure.phase}: {state}: "
                      f"{text(failure.reason)}")  # fmt: skip
-    lines += ["", "## Metrics", ""]
+    if links is None:
+        lines += _metrics(summary)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def _metrics(summary: Summary) -> list[str]:
+    """Definitions of the metrics, how the run was made, and its sources."""
+    lines = ["", "## Metrics", ""]
     for metric in summary.run.metrics.values():
         lines.append(f"- **{text(metric.name)}** ({text(metric.family)}): {text(metric.summary)}")
-        for item in metric.submetrics:
-            lines.append(f"  - {text(item.title)}: {text(item.definition)}")
-    lines += ["", "## Provenance", ""]
-    if info.get("command"):
-        lines += [*("    " + line for line in str(info["command"]).splitlines()), ""]
-    lines += [f"- {text(name)}: {text(value)}" for name, value in facts.run_facts(summary)]
+        numbers = metric.submetrics
+        lines += [f"    - {text(item.title)}: {text(item.definition)}" for item in numbers]
+    lines += ["", *_provenance(summary)]
     cited = facts.citations(summary)
     if cited:
         lines += ["", "## Citations", ""]
         lines += [f"1. {text(citation)} ({text(uses)})" for citation, uses in cited]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+    return lines
+
+
+def _provenance(summary: Summary) -> list[str]:
+    lines = ["## Provenance", ""]
+    if command := summary.run.info.get("command"):
+        lines += [*("    " + line for line in str(command).splitlines()), ""]
+    lines += [f"- {text(name)}: {text(value)}" for name, value in facts.run_facts(summary)]
+    return [*lines, ""]
 
 
 def _verdicts(summary: Summary, boards: Sequence[Leaderboard]) -> list[str]:
@@ -113,7 +136,7 @@ def _verdicts(summary: Summary, boards: Sequence[Leaderboard]) -> list[str]:
             measured = f"; useful: {useful.brief}" if row.useful.judged else ""
             lines += [
                 f"- **{text(row.generator)}**{control} {_marked('faithful', faithful)}"
-                f"{text(measured)}\\",
+                f"{text(measured)}<br>",
                 f"  {_marked('leaks', leaks)}",
             ]
         lines += [""]
@@ -128,7 +151,7 @@ def _marked(question: str, answer: Answer) -> str:
 
 def text(raw: str) -> str:
     """Text that Markdown shows as it is: one line, special characters escaped."""
-    return _SPECIAL.sub(r"\\\1", " ".join(raw.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(raw.split())).translate(_ENTITIES)
 
 
 def _board(board: Leaderboard) -> list[str]:
