@@ -5,12 +5,16 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Suites with a page in docs/results/, and their profile where `make gallery` runs them.
+GALLERY := 1kg privacy scaling flagship
+PROFILE ?= quick
+
 # The oldest and the newest Python that README names, and what lies between.
 PYTHONS := 3.11.2 3.12 3.13
 # Wheels only: a fresh machine has no compilers.
 COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --only-binary :all: --extra dev pyproject.toml
 
-.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs notebook schema ci-example lock resolve oracles horovod clean help
+.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs gallery notebook schema ci-example lock resolve oracles horovod clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
@@ -50,6 +54,12 @@ findings: ## Run what surprised us in other libraries, each in an environment of
 
 docs: $(VENV)/.dev ## Build the documentation into build/site, warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+gallery: $(VENV)/.all ## Write docs/results/ from RUNS=results/SUITE/RUN, or run the suites first: PROFILE=quick
+	@test -n "$(RUNS)" || for suite in $(GALLERY); do \
+	    $(BIN)/bench run suites/$$suite.yaml $(addprefix --set profile=,$(PROFILE)) --jobs 1; \
+	    test $$? -le 1 || exit 1; done
+	$(BIN)/python scripts/gallery.py --suites "$(GALLERY)" $(or $(RUNS),$(GALLERY))
 
 notebook: $(VENV)/.test ## Execute docs/notebook.ipynb, whose outputs the documentation shows
 	cp docs/notebook.ipynb $(VENV)/notebook.ipynb

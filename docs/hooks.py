@@ -1,4 +1,4 @@
-"""MkDocs hook: the reference pages, written from what the program says of itself; the notebook."""
+"""MkDocs hook: the reference pages, from what the program says of itself; the notebook; results."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ from mkdocs.structure.files import File
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the page of each run in `results/` under Results."""
+    (listed,) = (entry["Results"] for entry in config.nav if "Results" in entry)
+    runs = (Path(config.docs_dir) / "results").glob("*/run.json")
+    listed += [{run.parent.name: f"results/{run.parent.name}.md"} for run in sorted(runs)]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
