@@ -3,6 +3,7 @@
 from haplobench.plugin.context import (
     GPU,
     Binary,
+    MafEdges,
     Module,
     Need,
     Params,
@@ -41,8 +42,8 @@ from haplobench.plugin.privacy import (
 
 __all__ = [
     "GPU", "Binary", "CohortSeries", "Dataset", "DatasetSpec", "Direction", "Explorable",
-    "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "Measurement", "Metric",
-    "MetricResult", "MetricSpec", "Module", "Need", "Params", "PrivacyCharge", "PrivacyStatement",
-    "PrivacyTotal", "Reference", "RunContext", "SampleRequest", "Shadow",
-    "SitesStreamed", "SubmetricSpec", "Telemetry", "compose_claims",
+    "FigureSpec", "Fitted", "Generator", "GeneratorSpec", "LoadedDataset", "MafEdges",
+    "Measurement", "Metric", "MetricResult", "MetricSpec", "Module", "Need", "Params",
+    "PrivacyCharge", "PrivacyStatement", "PrivacyTotal", "Reference", "RunContext", "SampleRequest",
+    "Shadow", "SitesStreamed", "SubmetricSpec", "Telemetry", "compose_claims",
 ]  # fmt: skip

@@ -9,10 +9,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from haplobench.distributed.group import NullGroup, ProcessGroup
 
@@ -59,6 +60,17 @@ class Params(BaseModel):
         function of the seed.
         """
         return ""
+
+
+def _rising(edges: tuple[float, ...]) -> tuple[float, ...]:
+    rising = all(low < high for low, high in pairwise(edges))
+    if len(edges) < 2 or not rising or edges[0] < 0 or edges[-1] > 0.5:
+        raise ValueError(f"two or more increasing edges within 0-0.5 expected, found {edges}")
+    return edges
+
+
+MafEdges = Annotated[tuple[float, ...], AfterValidator(_rising)]
+"""Edges of bins by minor allele frequency; a bin leaves its lower edge out, not its upper one."""
 
 
 @dataclass(frozen=True)

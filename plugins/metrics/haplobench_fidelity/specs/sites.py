@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from haplobench import FigureSpec, MetricSpec, Module, Params, SubmetricSpec
+from haplobench.plugin import MafEdges
 
 _lower = partial(SubmetricSpec, direction="lower", ideal=0.0)
 _higher = partial(SubmetricSpec, direction="higher", ideal=1.0)
@@ -22,15 +22,7 @@ class AlleleFrequencyParams(Params):
     lower edge out and holds its upper edge.
     """
 
-    maf_bins: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
-
-    @field_validator("maf_bins")
-    @classmethod
-    def _edges(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        rising = all(low < high for low, high in pairwise(edges))
-        if len(edges) < 2 or not rising or edges[0] < 0 or edges[-1] > 0.5:
-            raise ValueError(f"two or more increasing edges within 0-0.5 expected, found {edges}")
-        return edges
+    maf_bins: MafEdges = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 class SpectrumParams(Params):

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from haplobench import Binary, FigureSpec, MetricSpec, Module, Params, SubmetricSpec
-from haplobench.plugin import Need
+from haplobench.plugin import MafEdges, Need
 
 _higher = partial(SubmetricSpec, direction="higher", ideal=1.0)
 _closer = partial(SubmetricSpec, direction="closer")
@@ -87,15 +87,7 @@ class ImputationParams(TypedParams):
     """
 
     real_panels: int = Field(10, ge=2, le=100)
-    maf_bins: tuple[float, ...] = (0.001, 0.01, 0.05, 0.5)
-
-    @field_validator("maf_bins")
-    @classmethod
-    def _edges(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        rising = all(low < high for low, high in pairwise(edges))
-        if len(edges) < 2 or not rising or edges[0] < 0 or edges[-1] > 0.5:
-            raise ValueError(f"two or more increasing edges within 0-0.5 expected, found {edges}")
-        return edges
+    maf_bins: MafEdges = (0.001, 0.01, 0.05, 0.5)
 
 
 IMPUTATION = MetricSpec(
