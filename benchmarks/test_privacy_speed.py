@@ -82,7 +82,10 @@ def test_thinned_sites(benchmark: Any, large: NDArray[np.int8]) -> None:
 
 
 def test_likelihood_ratios(benchmark: Any, large: NDArray[np.int8]) -> None:
-    pool, reference = smoothed(large[:2000]), smoothed(large[2000:])
+    pool, reference = (
+        smoothed(part.sum(axis=0, dtype=np.int64), part.shape[0])
+        for part in (large[:2000], large[2000:])
+    )
     benchmark.pedantic(likelihood_ratios, (large, pool, reference), rounds=3)
 
 

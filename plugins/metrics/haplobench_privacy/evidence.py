@@ -5,6 +5,7 @@ Nothing here knows who was trained on; each is kept for this process by panels a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
@@ -24,7 +25,7 @@ Scores = NDArray[np.float64]
 # A site is compared with so many kept sites before it.
 _REACH = 64
 _BLOCK_SITES = 2048
-_BLOCK_ROWS = 512
+_BLOCK_FLOATS = 1 << 19
 _BLOCK_PEOPLE = 64
 
 
@@ -123,10 +124,9 @@ def folds(panel: Panel, n_folds: int, rng: np.random.Generator) -> NDArray[np.in
     return assigned
 
 
-def smoothed(haplotypes: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Alternate allele frequencies with half a count of each allele added, never 0 or 1."""
-    counts = haplotypes.sum(axis=0, dtype=np.int64)
-    return np.asarray((counts + 0.5) / (haplotypes.shape[0] + 1))
+def smoothed(counts: NDArray[np.int64], n_haplotypes: int) -> NDArray[np.float64]:
+    """Frequencies of alternate alleles counted, half a count of each added: never 0 or 1."""
+    return np.asarray((counts + 0.5) / (n_haplotypes + 1))
 
 
 def likelihood_ratios(
@@ -150,10 +150,16 @@ def likelihood_ratios(
     absent = np.log((1 - pool) / (1 - reference))
     present = np.log(pool / reference) - absent
     scores = np.empty(alleles.shape[0])
-    for low in range(0, alleles.shape[0], _BLOCK_ROWS):
-        rows = slice(low, low + _BLOCK_ROWS)
+    for rows in _row_blocks(alleles):
         scores[rows] = alleles[rows].astype(np.float64) @ present
     return np.asarray(scores + absent.sum())
+
+
+def _row_blocks(matrix: NDArray[np.int8]) -> Iterator[slice]:
+    """Yield rows whose floats are 4 MiB, which a processor's cache holds."""
+    step = max(1, _BLOCK_FLOATS // max(1, matrix.shape[1]))
+    for low in range(0, matrix.shape[0], step):
+        yield slice(low, low + step)
 
 
 def homer_statistics(
@@ -180,8 +186,7 @@ def homer_statistics(
     for dosage in range(ploidy + 1):
         own = dosage / ploidy
         d = np.abs(own - reference) - np.abs(own - pool)
-        for low in range(0, dosages.shape[0], _BLOCK_ROWS):
-            rows = slice(low, low + _BLOCK_ROWS)
+        for rows in _row_blocks(dosages):
             carriers = (dosages[rows] == dosage).astype(np.float64)
             total[rows] += carriers @ d
             squares[rows] += carriers @ (d * d)
@@ -333,9 +338,8 @@ def frequency_ratios(data: Cohorts, panel: Panel, max_r2: float = 0.1) -> Scores
         sites = real_thinned_sites(data, max_r2)
         at = np.flatnonzero(data.sites)[sites]
         counts = sum(one.allele_counts[0][at] for one in (data.train, data.holdout))
-        n = data.train.n_haplotypes + data.holdout.n_haplotypes
-        real = (counts + 0.5) / (n + 1)
-        pool = smoothed(data.at(data.synthetic, sites))
+        real = smoothed(counts, data.train.n_haplotypes + data.holdout.n_haplotypes)
+        pool = smoothed(data.synthetic.allele_counts[0][at], data.synthetic.n_haplotypes)
         ratios = likelihood_ratios(data.at(panel, sites), pool, real)
         return np.asarray(ratios.reshape(panel.n_samples, panel.ploidy).sum(axis=1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.special import logsumexp
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.joined import contig_of_sites
+from haplobench.data.panel import columns_of
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import (
     Scores,
@@ -90,8 +92,11 @@ def by_frequencies(
     n_folds = min(params.folds, holdout.n_samples)
     apart = folds(holdout, n_folds, rng), folds(train, n_folds, rng)
     thinned = real_thinned_sites(data, params.max_r2)
-    others = _scores(data, holdout, apart[0], apart[0], thinned)
-    members = _scores(data, train, apart[1], apart[0], thinned)
+    frequencies = [
+        smoothed(counts, n) for counts, n in _counts_without(data, apart[0], holdout.ploidy)
+    ]
+    others = _scores(data, holdout, apart[0], frequencies, thinned)
+    members = _scores(data, train, apart[1], frequencies, thinned)
 
     def within(a: Scores, b: Scores, ploidy: int = 1) -> tuple[Scores, Scores]:
         labels = (np.repeat(panel.population, ploidy) for panel in (train, holdout))
@@ -117,31 +122,37 @@ def by_frequencies(
     return MetricResult(measurements, {"roc": curve(*scored)})
 
 
+def _counts_without(
+    data: Cohorts, fold: NDArray[np.int64], ploidy: int
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield held-out people's alternate alleles without those of each fold, and of how many."""
+    every, n = data.holdout.allele_counts[0][data.sites], data.holdout.n_haplotypes
+    for left_out in range(int(fold.max()) + 1):
+        rows = np.flatnonzero(np.repeat(fold == left_out, ploidy))
+        alleles = columns_of(data.holdout.haplotypes[rows], data.sites)
+        yield every - alleles.sum(axis=0, dtype=np.int64), n - rows.size
+
+
 def _scores(
     data: Cohorts,
     panel: Panel,
     apart: NDArray[np.int64],
-    held: NDArray[np.int64],
+    frequencies: Sequence[NDArray[np.float64]],
     thinned: NDArray[np.int64],
 ) -> _Scores:
-    """Scores of a panel's people, each against the held-out people of the other folds."""
-    sites = np.arange(int(data.sites.sum()))
-    pool = smoothed(data.at(data.synthetic, sites))
-    reference = data.at(data.holdout, sites)
-    alleles = data.at(panel, sites)
+    """Scores of a panel's people; those of a fold against the frequencies without it."""
+    pool = smoothed(data.synthetic.allele_counts[0][data.sites], data.synthetic.n_haplotypes)
     ploidy = panel.ploidy
-    dosages = alleles.reshape(panel.n_samples, ploidy, sites.size).sum(axis=1, dtype=np.int8)
     every, some = np.empty((2, panel.n_haplotypes))
     homer = np.empty(panel.n_samples)
     for fold in np.unique(apart):
-        frequencies = smoothed(reference[np.repeat(held != fold, ploidy)])
-        people = np.flatnonzero(apart == fold)
+        people, known = np.flatnonzero(apart == fold), frequencies[fold]
         rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
-        every[rows] = likelihood_ratios(alleles[rows], pool, frequencies)
-        some[rows] = likelihood_ratios(
-            alleles[np.ix_(rows, thinned)], pool[thinned], frequencies[thinned]
-        )
-        homer[people] = homer_statistics(dosages[people], ploidy, pool, frequencies)
+        alleles = columns_of(panel.haplotypes[rows], data.sites)
+        every[rows] = likelihood_ratios(alleles, pool, known)
+        some[rows] = likelihood_ratios(alleles[:, thinned], pool[thinned], known[thinned])
+        dosages = alleles.reshape(people.size, ploidy, -1).sum(axis=1, dtype=np.int8)
+        homer[people] = homer_statistics(dosages, ploidy, pool, known)
     return _Scores(
         thinned=some.reshape(-1, ploidy).sum(axis=1),
         every=every.reshape(-1, ploidy).sum(axis=1),
