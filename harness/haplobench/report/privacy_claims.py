@@ -392,7 +392,7 @@ NONE_GAP = 2.0
 
 
 def draw_claims(summary: Summary) -> list[Figure]:
-    """Figures of datasets where two generators or more claim privacy, to different degrees."""
+    """Figures of datasets whose generators claim ε that differ in their first two digits."""
     from haplobench.report.figures import Figure, render_chart, slug
 
     figures = []
@@ -401,7 +401,7 @@ def draw_claims(summary: Summary) -> list[Figure]:
     for label, dataset in summary.datasets.items():
         present = {cohort.label for cohort in dataset.cohorts if cohort.role == "generator"}
         here = {name: claim for name, claim in claims.get(label, {}).items() if name in present}
-        if len({claim.epsilon for claim in here.values()}) < 2:
+        if len({f"{claim.epsilon:.2g}" for claim in here.values()}) < 2:
             continue
         joined = epsilon_series(summary.run, here)
         for name, (title, families) in _FAMILIES.items():
@@ -441,7 +441,7 @@ def _chart(
     panels = []
     for column in columns:
         rows = _rows(dataset, column, claims, joined, none)
-        if len({row["x"] for row in rows}) < 2 or _is_the_claim(rows):
+        if len({f"{row['x']:.2g}" for row in rows}) < 2 or _is_the_claim(rows):
             continue
         panels.append(_panel(dataset, column, rows, style, ticks, none))
     if not panels:
