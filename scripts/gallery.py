@@ -1,4 +1,4 @@
-"""Write docs/results/: a page, a table and a few figures for each run, an index, papers' claims.
+"""Write docs/results/: a page, a table and figures for each run, an index; the README's tables.
 
     make gallery RUNS="results/1kg/RUN privacy"
 
@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ import yaml
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
 from haplobench.references import references
+from haplobench.registry import load_registry
 from haplobench.report import facts
 from haplobench.report.exchange import tidy_rows
 from haplobench.report.figures import Figure, draw_all
-from haplobench.report.formatting import format_value
+from haplobench.report.formatting import ARROWS, format_value
 from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.markdown import render_markdown, text
 from haplobench.report.model import Summary
@@ -39,20 +41,30 @@ from haplobench.results.records import FLOOR
 from haplobench.results.run_folder import resolve_run
 from haplobench.results.table import load_run
 from haplobench.scaling.figures import draw_scaling
+from haplobench.units import counted
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "results"
-FIGURES = ("claims", "scaling", "leaderboard/distance", "ld-decay/decay", "copied-tracts",
+MAIN = "1kg"
+"""The suite that the README has tables of."""
+FIGURES = ("leaderboard/distance", "scaling", "claims", "ld-decay/decay", "copied-tracts",
            "imputation/imputation-by-maf")  # fmt: skip
-"""What a page shows, as METRIC or METRIC/NAME: the first that the run has."""
-MOST_FIGURES, MOST_OF_A_KIND, LARGEST = 5, 2, 60_000
-"""Figures of a page, those of one metric, and the bytes of one."""
+"""Kinds of figures of a page, as METRIC or METRIC/NAME: the first of each, then the second."""
+MOST_FIGURES, LARGEST = 6, 60_000
+"""Figures of a page, and the bytes of one."""
 COLUMNS = ("dataset", "generator", "role", "metric", "submetric", "labels", "value", "spread",
            "low", "high", "place")  # fmt: skip
 """Columns of a page's table. Of the floor: median, and 5 and 95 % quantiles of its draws."""
-SHOWN = ("Command", "Code: sha", "Started", "From start to end", "Hardware: cpu",
-         "Hardware: cores", "Hardware: gpus", "Cells")  # fmt: skip
-"""Facts of a run that the index repeats, as its page names them."""
+README_TABLES = (
+    ("allele-frequency/rmse", "ld-decay/rmse", "ld-matrix/in_window", "ld-matrix/cross_border",
+     "haplotype-words/jsd_10", "adversarial-accuracy/aa_truth", "adversarial-accuracy/aa_syn",
+     "nearest-neighbours/copied_haplotypes", "copied-tracts/tract_ratio",
+     "membership-inference/auc", "rare-alleles/auc_pairs", "time/fit_wall"),
+    ("imputation/r2_ratio", "augmentation/gain", "gwas/effect_correlation_ratio",
+     "polygenic-scores/r2_ratio", "selection-scan/h12_rank", "demography/ld_size_ratio"),
+)  # fmt: skip
+"""Numbers of the main job's first dataset that the README shows, a table each."""
+README_BLOCK = re.compile(r"(?<=<!-- make gallery -->\n).*(?=<!-- end -->)", re.DOTALL)
 _PATH = re.compile(r"(?<![\w.:/~<…-])/(?:[\w.@+\\-]+/)+")
 
 
@@ -69,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(write_page(resolve_run(run, args.out), args.to))
         for path in write_overviews(args.to, args.suites):
             print(path)
+        if args.to == PAGES and (PAGES / MAIN / "run.json").exists():
+            readme = (ROOT / "README.md").read_text(encoding="utf-8")
+            write_whole(ROOT / "README.md", README_BLOCK.sub(lambda _: render_readme(), readme))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -109,15 +124,13 @@ def impersonal(page: str) -> str:
 
 
 def _figures(summary: Summary, boards: Sequence[Leaderboard]) -> list[Figure]:
-    """The few figures of a page, of the first datasets, in the order of `FIGURES`."""
+    """The few figures of a page, see `FIGURES`."""
     with renderer() as processes:
         drawn, _ = draw_all(summary.run, boards, processes)
     drawn = [*draw_claims(summary), *draw_scaling(summary.run), *drawn]
-    chosen: list[Figure] = []
-    for wanted in FIGURES:
-        kind = [f for f in drawn if wanted in (f.metric, f"{f.metric}/{f.name}")]
-        chosen += kind[:MOST_OF_A_KIND]
-    return chosen[:MOST_FIGURES]
+    kinds = [[f for f in drawn if kind in (f.metric, f"{f.metric}/{f.name}")] for kind in FIGURES]
+    in_turn = (figure for turn in zip_longest(*kinds) for figure in turn if figure)
+    return list(islice(in_turn, MOST_FIGURES))
 
 
 def _picture(figure: Figure) -> tuple[str, str | bytes]:
@@ -176,28 +189,31 @@ def render_index(runs: Mapping[str, Mapping[str, str]], absent: Sequence[str]) -
         "`PROFILE=` as they stand).",
         "",
     ]
-    if runs:
-        heads = ["Suite", "What", *(name.rpartition(": ")[2].capitalize() for name in SHOWN)]
-        lines += [_row([*heads, "Table"]), _row(["---"] * (len(heads) + 1))]
     for name, told in runs.items():
-        cells = [f"[{text(name)}]({name}.md)", text(told.get("Title", ""))]
-        for fact in SHOWN:
-            value = told.get(fact, "")
-            cells.append(f"`{value}`" if fact == "Command" else text(_short(fact, value)))
-        lines.append(_row([*cells, f"[CSV]({name}/numbers.csv)"]))
+        gpus = [value for key, value in told.items() if key.startswith("Hardware: gpus")]
+        hardware = ", ".join([told["Hardware: cpu"], f"{told['Hardware: cores']} cores", *gpus])
+        changed = " with changes" if told["Code: dirty"] == "yes" else ""
+        lines += [
+            f"## {text(name)}",
+            "",
+            f"[{text(told['Title'])}]({name}.md)",
+            "",
+            f"    {told['Command']}",
+            "",
+            f"- Started {told['Started'][:16].replace('T', ' ')}, took "
+            f"{told['From start to end']}, {told['Cells']}.",
+            f"- Version {told['Version: haplobench']}, commit {told['Code: sha'][:9]}{changed}.",
+            f"- Hardware: {text(hardware)}.",
+            f"- [The tables' numbers as CSV]({name}/numbers.csv).",
+            "",
+        ]
     if absent:
-        lines += [""] * bool(runs) + ["These suites have no page yet:", ""]
+        lines += ["## No page yet", ""]
         lines += [
             f"- `{name}`: `bench run suites/{name}.yaml`, then `make gallery RUNS={name}`"
             for name in absent
         ]
-    return "\n".join(lines) + "\n"
-
-
-def _short(fact: str, value: str) -> str:
-    if fact == "Code: sha":
-        return value[:9]
-    return value[:16].replace("T", " ") if fact == "Started" else value
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def read_numbers(path: Path, suite: str) -> list[dict[str, str]]:
@@ -243,11 +259,49 @@ def _claim(
     for row in own:
         place = (row["suite"], row["dataset"])
         floor = [r for r in here if r["role"] == FLOOR and (r["suite"], r["dataset"]) == place]
-        shown = [format_value(float(r["value"])) for r in (row, *floor)]
+        shown = [format_value(float(r["value"]), 4) for r in (row, *floor)]
         where = f"[{text(row['suite'])}]({row['suite']}.md), {text(row['dataset'])}"
         yield _row([*said, shown[0], shown[1] if floor else "–", where])
     if not own:
         yield _row([*said, "–", "–", "not on a page yet"])
+
+
+def render_readme() -> str:
+    """The README's tables of the main job, from its page's table."""
+    told = json.loads((PAGES / MAIN / "run.json").read_text(encoding="utf-8"))
+    numbers = read_numbers(PAGES / MAIN / "numbers.csv", MAIN)
+    dataset = numbers[0]["dataset"]
+    here = [row for row in numbers if row["dataset"] == dataset]
+    roles = {row["generator"]: row["role"] for row in here}
+    values = {
+        (row["generator"], f"{row['metric']}/{row['submetric']}"): format_value(float(row["value"]))
+        for row in here
+        if not row["labels"]
+    }
+    seeds = counted(told["Seeds"].count(",") + 1, "seed")
+    draws = f"mean of {seeds} × {counted(int(told['Draws per seed']), 'draw')}"
+    metrics = load_registry().metrics
+    lines = [
+        f"`{told['Command']}` on {told['Started'][:10]}, commit {told['Code: sha'][:9]}, panel "
+        f"`{dataset}`; {draws}, floor: median of {told['Draws of the floor']} draws. Every number "
+        f"with its spread, and the other panel: [Results](docs/results/{MAIN}.md).",
+        "",
+    ]
+    for names in README_TABLES:
+        heads = []
+        for name in names:
+            metric, _, number = name.partition("/")
+            item = next(i for i in metrics[metric].submetrics if i.name == number)
+            unit = f" ({item.unit})" if item.unit else ""
+            ideal = f"{item.ideal:g}" if item.direction == "closer" else ""
+            heads.append(text(f"{item.title}{unit} {ARROWS[item.direction]}{ideal}".strip()))
+        lines += [_row(["", *heads]), _row(["---", *["---:"] * len(heads)])]
+        for label, role in roles.items():
+            shown = {FLOOR: "**floor** (real people)"}.get(role, f"`{label}`")
+            shown += " (control)" if role == "control" else ""
+            lines.append(_row([shown, *(values.get((label, name), "n/a") for name in names)]))
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _row(cells: Iterable[str]) -> str:

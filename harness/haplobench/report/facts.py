@@ -12,7 +12,7 @@ from haplobench.report.formatting import format_count
 from haplobench.report.model import Summary
 from haplobench.report.view import flatten
 from haplobench.results.description import isolation_text
-from haplobench.units import counted, format_duration
+from haplobench.units import counted, format_duration, format_size
 
 Facts = list[tuple[str, str]]
 _NAMES = {"url": "URL", "sha256": "SHA-256", "doi": "DOI"}
@@ -120,8 +120,12 @@ def run_facts(summary: Summary) -> Facts:
             facts.append((name, str(info[key])))
     if text := isolation_text(info.get("isolation") or {}):
         facts.append(("Isolation", text))
-    for title, key in (("Code", "git"), ("Hardware", "hardware"), ("Version", "versions")):
-        for name, text in flatten(info.get(key) or {}):
+    hardware = dict(info.get("hardware") or {})
+    if "memory" in hardware:
+        hardware["memory"] = format_size(hardware["memory"])
+    groups = (("Code", info.get("git")), ("Hardware", hardware), ("Version", info.get("versions")))
+    for title, group in groups:
+        for name, text in flatten(group or {}):
             facts.append((f"{title}: {name.replace('_', ' ')}", text))
     return facts
 

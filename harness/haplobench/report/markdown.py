@@ -55,7 +55,7 @@ def render_markdown(
         warnings = summary.run.datasets[label].get("warnings") or ()
         lines += [f"**Warning: {text(warning)}**\n" for warning in warnings]
         for board in found:
-            lines += _board(board) if board.dataset == label else []
+            lines += _board(board, board is found[0]) if board.dataset == label else []
         for family, sentence in view.findings(dataset):
             lines.append(f"- {text(family.capitalize())}: {text(sentence)}")
         lines.append("")
@@ -122,7 +122,11 @@ def _provenance(summary: Summary) -> list[str]:
     lines = ["## Provenance", ""]
     if command := summary.run.info.get("command"):
         lines += [*("    " + line for line in str(command).splitlines()), ""]
-    lines += [f"- {text(name)}: {text(value)}" for name, value in facts.run_facts(summary)]
+    grouped: dict[str, list[str]] = {}  # `Version: numpy` and the like, a line for each group
+    for name, value in facts.run_facts(summary):
+        group, _, part = name.partition(": ")
+        grouped.setdefault(group, []).append(f"{part} {value}".strip())
+    lines += [f"- {text(group)}: {text(', '.join(values))}" for group, values in grouped.items()]
     return [*lines, ""]
 
 
@@ -154,8 +158,8 @@ def text(raw: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(raw.split())).translate(_ENTITIES)
 
 
-def _board(board: Leaderboard) -> list[str]:
-    """The leaderboard as a table, those not ranked as a list, and how the rank is found."""
+def _board(board: Leaderboard, explained: bool) -> list[str]:
+    """The leaderboard as a table, those not ranked as a list, and if asked how ranks are found."""
     lines = [f"### {texts.SCOPES[board.scope].capitalize()}", ""]
     if board.rows:
         lines += [text(texts.leading(board)), ""]
@@ -166,7 +170,7 @@ def _board(board: Leaderboard) -> list[str]:
             name = text(row.label) + (" *(control)*" if row.role == "control" else "")
             cells = [row.rank, name, f"{row.distance} ({row.interval})", text(row.leak)]
             lines.append(_line([*cells, *([row.cost] if board.cost else [])]))
-        lines += ["", f"{texts.over_words(board)}. {texts.EXPLANATION}", ""]
+        lines += ["", f"{texts.over_words(board)}. {texts.EXPLANATION if explained else ''}", ""]
     else:
         lines += [f"Nothing is ranked: {text(board.reason)}.", ""]
     lines += [f"- {text(label)} is not ranked: {text(why)}" for label, why in board.unranked]
