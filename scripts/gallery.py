@@ -64,6 +64,11 @@ README_TABLES = (
      "polygenic-scores/r2_ratio", "selection-scan/h12_rank", "demography/ld_size_ratio"),
 )  # fmt: skip
 """Numbers of the main job's first dataset that the README shows, a table each."""
+README_FIGURES = {
+    "ld-decay": "LD decay: mean r² by distance, held-out people dashed",
+    "copied-tracts": "Longest stretch shared with a training haplotype, held-out people grey: "
+    "a line to the right of it copies",
+}
 README_BLOCK = re.compile(r"(?<=<!-- make gallery -->\n).*(?=<!-- end -->)", re.DOTALL)
 _PATH = re.compile(r"(?<![\w.:/~<…-])/(?:[\w.@+\\-]+/)+")
 
@@ -299,8 +304,12 @@ def render_readme() -> str:
         for label, role in roles.items():
             shown = {FLOOR: "**floor** (real people)"}.get(role, f"`{label}`")
             shown += " (control)" if role == "control" else ""
-            lines.append(_row([shown, *(values.get((label, name), "n/a") for name in names)]))
+            absent = "–" if role == FLOOR else "n/a"
+            lines.append(_row([shown, *(values.get((label, name), absent) for name in names)]))
         lines.append("")
+    for metric, caption in README_FIGURES.items():
+        for path in sorted((PAGES / MAIN).glob(f"{dataset}-{metric}-*")):
+            lines += [f"{caption}.", "", f"![{caption}]({path.relative_to(ROOT).as_posix()})", ""]
     return "\n".join(lines)
 
 

@@ -171,6 +171,25 @@ def test_index_and_claims_are_those_of_the_committed_tables(tmp_path: Path) -> N
         assert path.read_text() == (COMMITTED / path.name).read_text(), path.name
 
 
+def test_the_readme_has_the_committed_numbers() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = gallery.README_BLOCK.search(readme)
+    assert block
+    assert block[0] == gallery.render_readme()
+    shown = re.findall(r"!\[.*\]\((.*)\)", block[0])
+    assert len(shown) == len(gallery.README_FIGURES)
+    assert all((ROOT / path).is_file() for path in shown)
+    numbers = pd.read_csv(COMMITTED / "1kg" / "numbers.csv", keep_default_na=False)
+    first = numbers[numbers["dataset"] == numbers["dataset"].iloc[0]].set_index(
+        ["generator", "metric", "submetric"]
+    )
+    heads, _, *rows = (line.split("|")[1:-1] for line in block[0].splitlines() if line[:1] == "|")
+    at = next(i for i, head in enumerate(heads) if "LD decay RMSE" in head)
+    vae = next(row for row in rows if row[0].strip() == "`vae`")
+    expected = float(first.loc[("vae", "ld-decay", "rmse"), "value"])
+    assert float(vae[at]) == pytest.approx(expected, rel=5e-3)
+
+
 def test_a_second_run_of_a_suite_replaces_its_page(run: Path, pages: Path, tmp_path: Path) -> None:
     to = tmp_path / "pages"
     shutil.copytree(pages, to)
