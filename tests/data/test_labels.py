@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from haplobench import FormatError
-from haplobench.data.formats import ReadOptions, read_panel
+from haplobench.data.formats import ReadOptions, read_panel, write_panel
 from haplobench.data.labels import (
     Label,
     SampleNames,
@@ -15,6 +17,7 @@ from haplobench.data.labels import (
     read_labels,
     read_pedigree,
 )
+from haplobench.testing import example_panel
 
 # Lines as published: the phase 3 panel, the 3,202 people's pedigree with populations, the
 # pedigree of phase 1's relatives, the IGSR portal's table of samples, PLINK 2's .psam.
@@ -72,6 +75,15 @@ def test_published_tables_and_their_exports(
 def test_names_stand_in_for_codes_that_a_table_leaves_empty(tmp_path: Path) -> None:
     label = read_labels(write(tmp_path, PORTAL))["HGDP00001"]
     assert (label.population, label.superpopulation) == ("Brahui", "Central South Asia (HGDP)")
+
+
+def test_populations_without_superpopulations_come_back(tmp_path: Path) -> None:
+    panel = example_panel(8)
+    panel = replace(panel, superpopulation=np.full(8, ""))
+    write_panel(panel, tmp_path / "x.vcf.gz")
+    read, _ = read_panel(tmp_path / "x.vcf.gz")
+    assert read.population.tolist() == panel.population.tolist()
+    assert set(read.superpopulation) == {""}
 
 
 def test_a_panel_file_with_a_byte_order_mark(tmp_path: Path) -> None:

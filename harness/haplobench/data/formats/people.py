@@ -181,11 +181,12 @@ def staged_labelled(path: Path, panel: Panel | Variants) -> Iterator[Path]:
 def write_labels(panel: Panel | Variants, path: Path | str) -> None:
     """Write a panel's labels as a tab-separated file that `read_labels` reads.
 
-    Raises FormatError if a person has no population.
+    Superpopulations only where everybody has one. Raises FormatError if a person has no population.
     """
     if not panel.labelled:
         raise FormatError(f"{path}: the panel has people without a population label")
     with Path(path).open("w", encoding="utf-8") as table:
-        table.write("sample\tpop\tsuper_pop\n")
+        columns = 3 if all((above != "").all() for _, _, above in parts(panel)) else 2
+        table.write("\t".join(("sample", "pop", "super_pop")[:columns]) + "\n")
         for part in parts(panel):
-            table.writelines("\t".join(row) + "\n" for row in zip(*part, strict=True))
+            table.writelines("\t".join(row) + "\n" for row in zip(*part[:columns], strict=True))
