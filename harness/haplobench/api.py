@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +14,28 @@ import numpy as np
 
 from haplobench.data.consent import PeopleList, withdrawal_text
 from haplobench.data.formats.sources import PanelSource, read_any, settings_of
+from haplobench.data.joined import order_of_people
 from haplobench.data.panel import Panel
 from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.file import read_surroundings
 from haplobench.datasets.params import EmbeddedParams
-from haplobench.errors import BenchError
+from haplobench.errors import BenchError, PanelError
 from haplobench.plugin import RunContext
 from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import load_registry
 from haplobench.report.notebook import Result
 from haplobench.results.run_folder import resolve_run
 from haplobench.results.table import load_run as read_run
-from haplobench.runner.evaluate import Evaluation
+from haplobench.runner.evaluate import Evaluation, evaluate_contigs
 from haplobench.runner.evaluate import evaluate as score
 from haplobench.runner.given_panels import AbsentSites, GivenCohort, SiteSettings
 from haplobench.runner.given_people import hold_out
 from haplobench.runner.progress import ProgressReporter, stage_line
+from haplobench.suite.schema import contig_names
+
+CONTIG = "{contig}"
+"""In a path: the name of each contig."""
+_CONTIG_PART = re.compile(r"[._-]?(chr)?\{contig\}[._-]?")
 
 
 def read_panel(source: PanelSource, **settings: Any) -> Panel:
@@ -82,6 +89,7 @@ def evaluate(
     panel_file: Path | str | None = None,
     labels: Path | str | Sequence[Path | str] | None = None,
     region: str = "",
+    contigs: str | Sequence[str | int] = "",
     recombination_map: Path | str = "",
     fasta: Path | str = "",
     min_maf: float = 0.01,
@@ -120,6 +128,10 @@ def evaluate(
         Population labels of real people, and of the cohorts (one for all, or one for each).
     region : str
         Of files: use this region only.
+    contigs : str or sequence
+        Names of contigs, or ranges of them (`1..22,X`), to score as one genome. `{contig}` in a
+        path stands for each; a path without it is of a file that holds all. Panels in memory
+        come by contig: `{"1": panel, "2": other}`.
     recombination_map, fasta : path
         Of the region.
     min_maf, max_missing, absent_sites, own_sites
@@ -146,41 +158,64 @@ def evaluate(
         raise BenchError(f"--absent-sites: {absent_sites!r}; expected {expected}")
     check_training(train, split, trained_on_everybody)
     cohorts = _by_label(synthetic)
+    surroundings = {"map": str(recombination_map), "fasta": str(fasta)}
+    sources = {"real": real, "train": train, "synthetic": tuple(cohorts.values())}
+    names = check_contigs(contigs, sources | surroundings, region)
     tables = [labels] if isinstance(labels, (str, Path)) else list(labels or [])
     if len(tables) > 1 and len(tables) != len(cohorts):
         raise BenchError(f"labels: {len(tables)} for {len(cohorts)} cohorts; expected one for each")
-    with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
-        reading = Reading(region, snps_only, skip_unphased, Path(scratch), reporter.message)
-        people = reading.people(
-            real, train, panel_file, withdrawn=withdrawn, allow_unknown=allow_unknown
-        )
-        if split:
-            people = people.split(split, seed, reporter.message)
-        given = []
-        for at, (label, source) in enumerate(cohorts.items()):
-            name = "synthetic" if len(cohorts) == 1 else f"synthetic {at + 1}"
-            table = tables[at % len(tables)] if tables else None
-            panel, skipped = reading.read(name, source, table)
-            if not panel.contig and panel.n_sites:
-                panel = replace(panel, contig=people.real.contig)
-            given.append(GivenCohort(label, panel, sum(skipped.values())))
-        genetic, sequence = read_surroundings(people.real, str(recombination_map), str(fasta))
-        evaluation = Evaluation(
-            people.real,
-            tuple(given),
-            people.train,
-            trained_on_everybody,
-            (metrics,) if isinstance(metrics, str) else tuple(metrics),
-            dataset=dataset or (Path(real).name if isinstance(real, (str, Path)) else "real"),
-            sites=SiteSettings(min_maf, max_missing, absent_sites, own_sites),
-            floor_draws=floor_draws,
-            seed=seed,
-            recombination_map=genetic,
-            sequence=sequence,
-            origin=reading.files | ({"split": str(split)} if split else {}),
-            withdrawn=people.withdrawn,
-        )
-        outcome = score(evaluation, load_registry(), out, jobs=jobs, fresh=fresh, reporter=reporter)
+    with tempfile.TemporaryDirectory(prefix="haplobench-") as folder:
+        scratch = Path(folder)
+        whole = Reading(region, snps_only, skip_unphased, scratch / "read", reporter.message)
+        first: list[Evaluation] = []
+
+        def read(contig: str = "") -> Evaluation:
+            reading = whole.of(contig) if contig else whole
+            people = reading.people(
+                real, train, panel_file, withdrawn=withdrawn, allow_unknown=allow_unknown
+            )
+            if first:
+                people = people.like(first[0].real, first[0].train)
+            elif split:
+                people = people.split(split, seed, reporter.message)
+            given = []
+            for at, (label, source) in enumerate(cohorts.items()):
+                name = "synthetic" if len(cohorts) == 1 else f"synthetic {at + 1}"
+                table = tables[at % len(tables)] if tables else None
+                panel, skipped = reading.read(name, source, table)
+                if not panel.contig and panel.n_sites:
+                    panel = replace(panel, contig=people.real.contig)
+                if first:
+                    (panel,) = _as_on_first(label, panel, first[0].cohorts[at].panel)
+                given.append(GivenCohort(label, panel, sum(skipped.values())))
+            genetic, sequence = read_surroundings(
+                people.real, *(text.replace(CONTIG, contig) for text in surroundings.values())
+            )
+            evaluation = Evaluation(
+                people.real,
+                tuple(given),
+                people.train,
+                trained_on_everybody,
+                (metrics,) if isinstance(metrics, str) else tuple(metrics),
+                dataset=dataset or _name_of(real),
+                sites=SiteSettings(min_maf, max_missing, absent_sites, own_sites),
+                floor_draws=floor_draws,
+                seed=seed,
+                recombination_map=genetic,
+                sequence=sequence,
+                origin=reading.files | ({"split": str(split)} if split else {}),
+                withdrawn=people.withdrawn,
+            )
+            if contig and not first:
+                first.append(evaluation.without_sites())
+            return evaluation
+
+        registry = load_registry()
+        how: dict[str, Any] = {"jobs": jobs, "fresh": fresh, "reporter": reporter}
+        if names:
+            outcome = evaluate_contigs(names, read, registry, Path(out), scratch, **how)
+        else:
+            outcome = score(read(), registry, out, **how)
     return Result(read_run(outcome.run_folder))
 
 
@@ -229,6 +264,20 @@ class RealPeople:
         tell(f"split: {train.n_samples:,} people to train on, {holdout.n_samples:,} held out")
         return replace(self, real=holdout, train=train)
 
+    def like(self, real: Panel, train: Panel | None) -> RealPeople:
+        """The people of a further contig, in the order and on the sides of the first's.
+
+        Raises BenchError, with names, where they are others.
+        """
+        if train is None:
+            return replace(self, real=_as_on_first("real", self.real, real)[0])
+        if self.train is None:
+            held, trained = _as_on_first("real", self.real, real, train)
+        else:
+            (held,) = _as_on_first("real", self.real, real)
+            (trained,) = _as_on_first("train", self.train, train)
+        return replace(self, real=held, train=trained)
+
 
 @dataclass
 class Reading:
@@ -242,8 +291,12 @@ class Reading:
         Takes what doesn't fit in memory.
     tell : callable
         Takes a line on each panel.
+    contig : str
+        Of several, the one to read; of what holds them all, the part that is read.
     files : dict
         Paths by what was read from them, so far.
+    seen : dict
+        Contigs by the digests of what was read of a source that holds them all.
     """
 
     region: str
@@ -251,16 +304,29 @@ class Reading:
     skip_unphased: bool
     scratch: Path
     tell: Callable[[str], None]
+    contig: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def of(self, contig: str) -> Reading:
+        """How this contig's panels are read."""
+
+        def tell(text: str) -> None:
+            lead = "warning: " if text.startswith("warning: ") else ""
+            self.tell(f"{lead}contig {contig}: {text.removeprefix(lead)}")
+
+        return replace(self, contig=contig, tell=tell, files={})
 
     def read(
         self, name: str, source: PanelSource, table: Path | str | None
     ) -> tuple[Panel, dict[str, int]]:
         """A panel with its labels, and what was left out of it, which is told."""
         settings: dict[str, Any] = {}
+        held, source = source, self._part(name, source)
+        region = self.contig if held is source else self.region
         if not isinstance(source, (Panel, tuple, np.ndarray)):
             settings = {
-                "region": self.region,
+                "region": region,
                 "snps_only": self.snps_only,
                 # Left out by max_missing once it's known what the panels have in common.
                 "max_missing": 1.0,
@@ -273,6 +339,16 @@ class Reading:
                 hint="select from it, or give a file",
             )
         panel, skipped = read_any(source, settings, scratch=self.scratch / name, tell=self.tell)
+        if self.contig and held is source:
+            digest = f"{name} {replace(panel, contig='', build='').digest}"
+            if (other := self.seen.setdefault(digest, self.contig)) != self.contig:
+                raise BenchError(
+                    f"{name}: {source}: holds no contigs that can be told apart: {other} and "
+                    f"{self.contig} are the same",
+                    hint="give one file a contig, with {contig} in its path",
+                )
+        if self.contig and not panel.contig:
+            panel = replace(panel, contig=self.contig)
         if isinstance(source, (str, Path)):
             self.files[name] = str(source)
         left_out = ", ".join(f"{n:,} {reason}" for reason, n in skipped.items())
@@ -281,6 +357,21 @@ class Reading:
             + (f"; left out: {left_out}" if left_out else "")
         )
         return panel, skipped
+
+    def _part(self, name: str, source: PanelSource) -> PanelSource:
+        """What is to be read of the contig; the source itself where it holds several."""
+        if not self.contig:
+            return source
+        if _is_mapping(source):
+            return next(one for contig, one in source.items() if str(contig) == self.contig)
+        if isinstance(source, (Panel, tuple, np.ndarray)):
+            raise BenchError(
+                f"{name}: one panel for all contigs",
+                hint="give one a contig: {'1': panel, '2': other}",
+            )
+        if isinstance(source, (str, Path)) and CONTIG in str(source):
+            return str(source).replace(CONTIG, self.contig)
+        return source
 
     def people(
         self,
@@ -304,6 +395,60 @@ class Reading:
         return RealPeople(read[0], read[1] if train is not None else None, everybody, counts)
 
 
+def check_contigs(
+    contigs: str | Sequence[str | int], sources: Mapping[str, Any], region: str = ""
+) -> tuple[str, ...]:
+    """The contigs that are asked for, in order; none where one is.
+
+    `sources` by the option that gives them. Raises BenchError for names that are none or come
+    twice, for `{contig}` in a path without contigs, and for what of a contig isn't there.
+    """
+    listed = [part.strip() for part in contigs.split(",")] if isinstance(contigs, str) else contigs
+    try:
+        names = contig_names(list(listed)) if contigs else ()
+    except ValueError as error:
+        alone = [str(name) for name in listed if len(listed) == 1 and ".." not in str(name)]
+        hint = f"--region {alone[0]} reads one contig" if alone else ""
+        raise BenchError(f"--contigs: {error}", hint=hint) from None
+    if names and region:
+        raise BenchError("--contigs and --region: expected one of them")
+    for name, given in sources.items():
+        for path in given if name == "synthetic" else (given,):
+            if _is_mapping(path) and (nothing := set(names) - set(map(str, path))):
+                raise BenchError(
+                    f"{name}: nothing of contig {min(nothing)}; found {', '.join(map(str, path))}"
+                )
+            if not isinstance(path, (str, Path)) or CONTIG not in str(path):
+                continue
+            if not names:
+                raise BenchError(
+                    f"--{name}: {path}: {{contig}} stands for each of --contigs, and none are given"
+                )
+            files = [Path(str(path).replace(CONTIG, contig)).expanduser() for contig in names]
+            if missing := [file for file in files if not file.exists()]:
+                more = f" (and {len(missing) - 1} more)" if missing[1:] else ""
+                raise BenchError(f"--{name}: {missing[0]}: no such file{more}")
+    return names
+
+
+def _as_on_first(name: str, panel: Panel, *parts: Panel) -> list[Panel]:
+    """A contig's panel as parts with the people of the first contig's `parts`, as they are there.
+
+    Raises BenchError, with names, where people or labels are others.
+    """
+    try:
+        order = order_of_people(panel, *parts)
+    except PanelError as error:
+        raise BenchError(f"{name}: {error.args[0]}", hint=error.hint) from None
+    if np.array_equal(order, np.arange(panel.n_samples)) and len(parts) == 1:
+        return [replace(panel, family=parts[0].family)]
+    bounds = np.cumsum([part.n_samples for part in parts])[:-1]
+    return [
+        replace(panel.select_samples(chosen), family=part.family)
+        for part, chosen in zip(parts, np.split(order, bounds), strict=True)
+    ]
+
+
 def check_training(train: object, split: object, trained_on_everybody: bool) -> None:
     """BenchError where two things are said of whom the generator was trained on."""
     given = {
@@ -325,17 +470,37 @@ def cohort_labels(cohorts: Sequence[PanelSource]) -> list[str]:
             hint="give them by label: {'mine': panel, 'theirs': other}",
         )
     paths = [Path(cohort) for cohort in cohorts]
-    names = [path.name.partition(".")[0] or path.name for path in paths]
+    plain = [_CONTIG_PART.sub(".", path.name).partition(".")[0] for path in paths]
+    of_contigs = [CONTIG in path.name for path in paths]
+    names = [
+        name or (path.parent.name if folder else path.name)
+        for name, path, folder in zip(plain, paths, of_contigs, strict=True)
+    ]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def _by_label(synthetic: Any) -> dict[str, PanelSource]:
-    # A dataset of xarray's is a mapping, too.
-    if isinstance(synthetic, Mapping) and not hasattr(synthetic, "data_vars"):
+    if _is_mapping(synthetic):
         return dict(synthetic)
     cohorts = list(synthetic) if isinstance(synthetic, list) else [synthetic]
     labels = cohort_labels(cohorts)
     return dict(zip(labels, cohorts, strict=True))
+
+
+def _is_mapping(source: Any) -> bool:
+    # A dataset of xarray's is a mapping, too.
+    return isinstance(source, Mapping) and not hasattr(source, "data_vars")
+
+
+def _name_of(real: PanelSource) -> str:
+    """What tables call the real people: by their file."""
+    if not isinstance(real, (str, Path)):
+        return "real"
+    path = Path(real)
+    if CONTIG not in path.name:
+        return path.name
+    name = _CONTIG_PART.sub(".", path.name)
+    return path.parent.name or "real" if name.startswith(".") else name
 
 
 def _warn(text: str) -> None:

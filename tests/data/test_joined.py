@@ -40,11 +40,15 @@ def test_contigs_come_back_as_they_were(tmp_path: Path) -> None:
     assert not contig_of_sites(parts[0]).any()
 
 
+def test_a_contig_of_no_known_build_is_of_the_others(tmp_path: Path) -> None:
+    assert join_panels([panel("chr1"), panel("chr2", build="GRCh38")], tmp_path).build == "GRCh38"
+
+
 @pytest.mark.parametrize(
     ("other", "why"),
     [
         (panel("1"), "two contigs are one: chr1 and 1"),
-        (panel("chr2", build="GRCh38"), "chr2: build 'GRCh38', but '' on contig chr1"),
+        (panel("chr2", build="GRCh38"), "chr2: build 'GRCh38', but 'GRCh37' on contig chr1"),
         (panel("chr2").as_haploid(), "chr2: ploidy 1, but 2 on contig chr1"),
         (panel("chr2", samples=np.array(["a", "b", "c", "e"])),
          "1 people aren't there (d); 1 people are new (e)"),
@@ -55,5 +59,5 @@ def test_contigs_come_back_as_they_were(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_not_of_one_genome_is_refused(tmp_path: Path, other: Panel, why: str) -> None:
     with pytest.raises(PanelError) as refusal:
-        join_panels([panel("chr1"), other], tmp_path)
+        join_panels([panel("chr1", build="GRCh37"), other], tmp_path)
     assert why in str(refusal.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -188,7 +189,9 @@ def evaluate(
     real: Annotated[
         Path,
         typer.Option(
-            "--real", help="Read the real people, whom the generator hasn't seen, from this file."
+            "--real",
+            help="Read the real people, whom the generator hasn't seen, from this file; with "
+            "--contigs, {contig} in its name stands for each, here and elsewhere.",
         ),
     ],
     synthetic: Annotated[
@@ -249,6 +252,14 @@ def evaluate(
     ] = None,
     region: Annotated[
         str, typer.Option("--region", help="Use this region only, as contig:start-end in bp.")
+    ] = "",
+    contigs: Annotated[
+        str,
+        typer.Option(
+            "--contigs",
+            help="Score these contigs as one genome, as 1..22,X: from a file of each, whose name "
+            "has {contig} in it, or from one file of all.",
+        ),
     ] = "",
     recombination_map: Annotated[
         Path | None, typer.Option("--map", help="Read the recombination map from this file.")
@@ -334,6 +345,9 @@ def evaluate(
 
     cohorts = synthetic or []
     _check_options(cohorts, label or [], labels or [], split)
+    sources = {"real": real, "train": train, "synthetic": tuple(cohorts)}
+    sources |= {"map": recombination_map, "fasta": fasta}
+    names = api.check_contigs(contigs, sources, region)
     api.check_training(train, split, trained_on_everybody)
     if region:
         try:
@@ -343,11 +357,20 @@ def evaluate(
     try:
         if not cohorts:
             with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
-                reading = api.Reading(region, snps_only, skip_unphased, Path(scratch), echo)
-                people = reading.people(
-                    real, None, panel_file, withdrawn=withdrawn, allow_unknown=allow_unknown
-                )
-                _hand_out(people.split(split, seed, echo), to, real, seed)
+                whole = api.Reading(region, snps_only, skip_unphased, Path(scratch), echo)
+                first: RealPeople | None = None
+                for contig in names or ("",):
+                    reading = whole.of(contig) if contig else whole
+                    people = reading.people(
+                        real, None, panel_file, withdrawn=withdrawn, allow_unknown=allow_unknown
+                    )
+                    if first is None:
+                        first = people = people.split(split, seed, echo)
+                    else:
+                        people = people.like(first.real, first.train)
+                    _write_train(people, to, contig)
+                assert first is not None  # there is one contig at least
+                _hand_out(first, to, real, contigs, seed)
             return
         result = api.evaluate(
             real,
@@ -359,6 +382,7 @@ def evaluate(
             panel_file=panel_file,
             labels=labels,
             region=region,
+            contigs=contigs,
             recombination_map=recombination_map or "",
             fasta=fasta or "",
             min_maf=min_maf,
@@ -374,7 +398,11 @@ def evaluate(
             reporter=reporter_for(make_console(markup=True)),
         )
     except FormatError as error:
-        error.hint = error.hint.replace("snps_only: false", "--no-snps-only")
+        error.hint = error.hint.replace("snps_only: false", "--no-snps-only").replace(
+            "choose one by contig or region",
+            "--region reads one of them, --contigs several, one by one: from this file, or from "
+            "one of each with {contig} in its name",
+        )
         raise
     report_on(result.folder, make_console(), write=True)
     if result.failures:
@@ -407,18 +435,26 @@ def _check_options(
         )
 
 
-def _hand_out(people: RealPeople, to: Path, real: Path, seed: int) -> None:
-    """Write the training part, and a list of those held out, and say what to do with them."""
+def _write_train(people: RealPeople, to: Path, contig: str) -> None:
+    """Write the training part, of one contig where there are several."""
     from haplobench.data.formats import write_panel
-    from haplobench.data.formats.people import write_labels
 
+    path = to / (f"train_{contig}.vcf.gz" if contig else "train.vcf.gz")
     to.mkdir(parents=True, exist_ok=True)
-    path, held = to / "train.vcf.gz", to / "held_out.txt"
     assert people.train is not None  # after a split
     write_panel(people.train, path)
+    echo(f"written: {path}: hand this to whoever trains the generator, and nothing else")
+
+
+def _hand_out(people: RealPeople, to: Path, real: Path, contigs: str, seed: int) -> None:
+    """Write who is held out, and labels of the others, and say what to do with them."""
+    from haplobench.data.formats.people import write_labels
+
+    held = to / "held_out.txt"
+    assert people.train is not None  # after a split
     if people.train.labelled:
         write_labels(people.train, to / "train.tsv")
     held.write_text("\n".join(people.real.samples.tolist()) + "\n", encoding="utf-8")
-    echo(f"written: {path}: hand this to whoever trains the generator, and nothing else")
     echo(f"written: {held}: keep it; when the cohort has come:")
-    echo(f"  bench evaluate --real {real} --split {held} --seed {seed} --synthetic COHORT")
+    options = f"--real {shlex.quote(str(real))}" + f" --contigs {contigs}" * bool(contigs)
+    echo(f"  bench evaluate {options} --split {held} --seed {seed} --synthetic COHORT")

@@ -7,6 +7,7 @@ and so far apart from one contig to the next that no window in bp holds sites of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from haplobench.data.contigs import same_contig
 from haplobench.data.panel import Panel
+from haplobench.data.prepared import Prepared, digests
 from haplobench.errors import PanelError
 
 STEP = 10**10
@@ -27,7 +29,8 @@ def join_panels(panels: Sequence[Panel], scratch: Path) -> Panel:
     """The same people's panels of different contigs as one panel, in the order given.
 
     Its haplotypes are a memory-mapped file in the folder `scratch`, filled in blocks of rows:
-    (n_haplotypes, n_sites of all) int8. Phase says nothing from one contig to the next.
+    (n_haplotypes, n_sites of all) int8. Phase says nothing from one contig to the next. Its build
+    is that of those whose build is known.
 
     Raises
     ------
@@ -35,7 +38,8 @@ def join_panels(panels: Sequence[Panel], scratch: Path) -> Panel:
         If the panels are of one contig twice, or of other people, labels, builds or ploidies; it
         names the first that is.
     """
-    first = panels[0]
+    first = next((panel for panel in panels if panel.build), panels[0])
+    first = replace(panels[0], build=first.build)
     for at, panel in enumerate(panels):
         for other in panels[:at]:
             if same_contig(panel.contig, other.contig):
@@ -67,10 +71,47 @@ def join_panels(panels: Sequence[Panel], scratch: Path) -> Panel:
     )
 
 
+def join_prepared(parts: Sequence[Prepared], scratch: Path) -> Prepared:
+    """Prepared datasets of contigs as one, without map and sequence; `scratch` is an empty folder.
+
+    Who is held out, and set apart for early stopping, is so on the first. Raises PanelError for
+    contigs that don't belong together.
+    """
+
+    def joined(name: str) -> Panel:
+        (scratch / name).mkdir()
+        return join_panels([getattr(part, name) for part in parts], scratch / name)
+
+    first, told = parts[0], [part.facts for part in parts]
+    train = joined("train")
+    nobody = all(part.holdout.digest == part.train.digest for part in parts)
+    holdout = train if nobody else joined("holdout")
+    common = np.concatenate([part.common for part in parts])
+    digest, content = digests(train, holdout, first.validation, common, None, None)
+    skipped: Counter[str] = Counter()
+    for facts in told:
+        skipped.update(facts.skipped)
+    whole = replace(
+        first.facts,
+        digest=digest,
+        content=content,
+        contig=train.contig,
+        contigs=tuple(facts.contig for facts in told),
+        end=told[-1].end,
+        phased=all(facts.phased for facts in told),
+        n_sites=train.n_sites,
+        n_common_sites=int(common.sum()),
+        skipped=dict(skipped),
+        recombination_map=all(facts.recombination_map for facts in told),
+        surrogate_sequence=any(facts.surrogate_sequence for facts in told),
+    )
+    return Prepared(train, holdout, first.validation, common, None, None, whole)
+
+
 def _same_people(first: Panel, panel: Panel) -> None:
     for name in ("ploidy", "build"):
         one, other = getattr(first, name), getattr(panel, name)
-        if one != other:
+        if one != other and other != "":
             raise PanelError(
                 f"{panel.contig}: {name} {other!r}, but {one!r} on contig {first.contig}"
             )
@@ -84,6 +125,32 @@ def _same_people(first: Panel, panel: Panel) -> None:
                 f"{panel.contig}: {name} of person {differ[0] + 1} is {here!r}, but {there!r} on "
                 f"contig {first.contig}"
             )
+
+
+def order_of_people(panel: Panel, *parts: Panel) -> NDArray[np.int64]:
+    """Places in a contig's panel of the first contig's people, `parts` one after the other: (n,).
+
+    Raises PanelError, with names, where its people or their labels are others.
+    """
+    names = np.concatenate([part.samples for part in parts])
+    there = f"contig {parts[0].contig}, the first"
+    if different := other_people(names, panel.samples):
+        raise PanelError(
+            f"contig {panel.contig}: its people aren't those of {there}: {different}",
+            hint="keep the same people on all contigs; a dataset's samples or populations do so",
+        )
+    by_name = np.argsort(panel.samples)
+    order = by_name[np.searchsorted(panel.samples, names, sorter=by_name)].astype(np.int64)
+    for key in ("population", "superpopulation"):
+        known = np.concatenate([getattr(part, key) for part in parts])
+        own = getattr(panel, key)[order]
+        if (differ := np.flatnonzero(known != own)).size:
+            found, expected = (str(values[differ[0]]) for values in (own, known))
+            raise PanelError(
+                f"contig {panel.contig}: {key} of {names[differ[0]]} is {found!r}, but "
+                f"{expected!r} on {there}"
+            )
+    return order
 
 
 def other_people(known: NDArray[np.str_], found: NDArray[np.str_]) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import Prepared, PrepareFacts
+from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import BenchError, SuiteError, shortened
 from haplobench.files import file_digest, printable, write_json
 from haplobench.plugin import RunContext
@@ -25,12 +27,14 @@ from haplobench.runner.cell import (
 )
 from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.floor import most_people
+from haplobench.runner.genome import join_cohorts
 from haplobench.runner.given_panels import (
     GivenCohort,
     Panels,
     PlacedCohort,
     SiteSettings,
     fit_together,
+    join_together,
 )
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.progress import ProgressReporter
@@ -104,6 +108,21 @@ class Evaluation:
     origin: Mapping[str, str] = field(default_factory=dict)
     withdrawn: Mapping[str, int] | None = None
 
+    def without_sites(self) -> Evaluation:
+        """The same without its genotypes: its people and settings."""
+
+        def bare(panel: Panel) -> Panel:
+            return panel.select_sites(np.empty(0, np.int64))
+
+        return replace(
+            self,
+            real=bare(self.real),
+            train=None if self.train is None else bare(self.train),
+            cohorts=tuple(replace(one, panel=bare(one.panel)) for one in self.cohorts),
+            recombination_map=None,
+            sequence=None,
+        )
+
 
 def evaluate(
     evaluation: Evaluation,
@@ -131,9 +150,76 @@ def evaluate(
         If the panels don't fit together: ploidy, too few people, training people among the
         real ones, too few sites in common; unknown metrics.
     """
-    out = Path(out)
     reporter = reporter or ProgressReporter()
     suite = _suite(evaluation, registry)
+    panels = _fit(evaluation, Path(out), reporter.message, {})
+    for text in panels.warnings:
+        reporter.message(f"warning: {text}")
+    source = GivenPanels(suite, registry, {"": panels}, trained_on_all=evaluation.trained_on_all)
+    del panels
+    return drive(source, registry, Path(out), fresh, reporter, LocalExecutor(jobs))
+
+
+def evaluate_contigs(
+    contigs: Sequence[str],
+    read: Callable[[str], Evaluation],
+    registry: Registry,
+    out: Path,
+    scratch: Path,
+    *,
+    jobs: int = 1,
+    fresh: bool = False,
+    reporter: ProgressReporter,
+) -> RunOutcome:
+    """Score cohorts of several contigs as one genome: as `evaluate`, and as runs of genomes do.
+
+    `read` gives the evaluation of one contig after another: the same people in the same order,
+    and the same cohorts. Of each contig's panels, what is compared lies in `scratch` until the end.
+
+    Raises BenchError as `evaluate`, and for contigs that don't belong together.
+    """
+    parts: dict[str, Panels] = {}
+    known: dict[Path, str] = {}
+    for contig in contigs:
+        evaluation = read(contig)
+        suite = _suite(evaluation, registry, contigs)
+
+        def tell(text: str, contig: str = contig) -> None:
+            reporter.message(f"contig {contig}: {text}")
+
+        try:
+            panels = _fit(evaluation, out, tell, known)
+        except BenchError as error:
+            raise BenchError(f"contig {contig}: {error.args[0]}", hint=error.hint) from None
+        parts[contig] = panels.moved(scratch / f"contig {contig}")
+        trained_on_all, seed = evaluation.trained_on_all, evaluation.seed
+        del panels, evaluation
+    (scratch / "joined").mkdir()
+    given = join_together(parts, scratch / "joined", seed)
+    for text in given[""].warnings:
+        reporter.message(f"warning: {text}")
+    origin: dict[str, str] = {}
+    for contig, part in parts.items():
+        for name, text in part.prepared.facts.provenance.items():
+            if all(one.prepared.facts.provenance.get(name) == text for one in parts.values()):
+                origin[name] = text
+            elif name != "sites":
+                origin[f"contig {contig}: {name}"] = text
+    whole = given[""].prepared
+    whole = replace(whole, facts=replace(whole.facts, provenance=origin))
+    given[""] = replace(given[""], prepared=whole)
+    source = GivenPanels(suite, registry, given, trained_on_all=trained_on_all)
+    del parts, given, whole
+    return drive(source, registry, out, fresh, reporter, LocalExecutor(jobs))
+
+
+def _fit(
+    evaluation: Evaluation, out: Path, tell: Callable[[str], None], known: dict[Path, str]
+) -> Panels:
+    """Panels of one contig that fit together, with what run.json says of where they came from.
+
+    `known`: digests of files so far.
+    """
     panels = fit_together(
         evaluation.real,
         evaluation.cohorts,
@@ -146,22 +232,20 @@ def evaluate(
     warnings = panels.warnings
     if evaluation.trained_on_all:
         warnings = (*warnings, f"no verdict on privacy: {NOBODY_HELD_OUT}")
-    for remark in (*panels.remarks, *(f"warning: {text}" for text in warnings)):
-        reporter.message(remark)
-    files = {name: Path(text) for name, text in evaluation.origin.items()}
-    digests = {
-        f"{name} SHA-256": file_digest(path) for name, path in files.items() if path.is_file()
-    }
+    for remark in panels.remarks:
+        tell(remark)
+    digests = {}
+    for name, path in ((name, Path(text)) for name, text in evaluation.origin.items()):
+        if path.is_file():
+            known[path] = known.get(path) or file_digest(path)
+            digests[f"{name} SHA-256"] = known[path]
     origin = {**evaluation.origin, **digests, "sites": "; ".join(panels.remarks)}
     told = replace(panels.prepared.facts, provenance=origin, withdrawn=evaluation.withdrawn)
     prepared = replace(panels.prepared, facts=told)
-    panels = replace(panels, prepared=prepared, warnings=warnings)
-    source = GivenPanels(suite, registry, panels, trained_on_all=evaluation.trained_on_all)
-    del panels, prepared
-    return drive(source, registry, out, fresh, reporter, LocalExecutor(jobs))
+    return replace(panels, prepared=prepared, warnings=warnings)
 
 
-def _suite(evaluation: Evaluation, registry: Registry) -> Suite:
+def _suite(evaluation: Evaluation, registry: Registry, contigs: Sequence[str] = ()) -> Suite:
     """The evaluation in the form of a suite, as run.json and records want it."""
     dataset, seed = evaluation.dataset, evaluation.seed
     labels = [cohort.label for cohort in evaluation.cohorts]
@@ -209,7 +293,16 @@ def _suite(evaluation: Evaluation, registry: Registry) -> Suite:
         name=NAME,
         title=f"{', '.join(labels)} against {dataset}",
         seeds=(seed,),
-        datasets=(DatasetEntry(name="", label=dataset, filters=filters, split=split),),
+        datasets=(
+            DatasetEntry(
+                name="",
+                label=dataset,
+                contigs=tuple(contigs),
+                by_contig={contig: ({}, {}) for contig in contigs},
+                filters=filters,
+                split=split,
+            ),
+        ),
         generators=tuple(generators),
         metrics=tuple(entries),
         sample=SampleSettings(),
@@ -226,38 +319,55 @@ class GivenPanels:
     """
 
     def __init__(
-        self, suite: Suite, registry: Registry, panels: Panels, *, trained_on_all: bool = False
+        self,
+        suite: Suite,
+        registry: Registry,
+        panels: Mapping[str, Panels],
+        *,
+        trained_on_all: bool = False,
     ) -> None:
         self.suite = suite
-        self.panels = panels
-        self.placed = {cohort.label: cohort for cohort in panels.cohorts}
+        (entry,) = suite.datasets
+        self.panels = {one.label: panels[one.contig] for one in (*entry.parts, entry)}
         self.unseen = [
             spec.name
             for spec in registry.metrics.values()
             if spec.floor == "holdout" or spec.family == "privacy"
         ]
         reason = NOBODY_HELD_OUT if trained_on_all else NEEDS_TRAIN
-        self.refused = {} if panels.has_train else dict.fromkeys(self.unseen, reason)
+        self.refused = {} if self.whole.has_train else dict.fromkeys(self.unseen, reason)
+
+    @property
+    def whole(self) -> Panels:
+        """The panels of everything: of a genome, those of whole people."""
+        return self.panels[self.suite.datasets[0].label]
 
     def datasets(self, keys: Keys) -> list[DatasetStage]:
-        """The one dataset, under the digest of all panels."""
-        facts = self.panels.prepared.facts
-        return [DatasetStage(self.suite.datasets[0], self.panels.key, told=facts)]
+        """The one dataset, under the digest of all panels; of a genome, of those of its contigs."""
+        (entry,) = self.suite.datasets
+
+        def stage(one: DatasetEntry, **more: Any) -> DatasetStage:
+            panels = self.panels[one.label]
+            return DatasetStage(one, panels.key, told=panels.prepared.facts, **more)
+
+        return [stage(entry, parts=tuple(map(stage, entry.parts)))]
 
     def cells(self, expected: Mapping[str, float]) -> list[Cell]:
-        """The floor first, then controls as large as its draws."""
-        suite, dataset = self.suite, self.suite.datasets[0]
-        haplotypes = self.floor_people * self.panels.prepared.train.ploidy
+        """The floor first, then controls as large as its draws; a genome's after its contigs'."""
+        suite = self.suite
+        haplotypes = self.floor_people * self.whole.prepared.train.ploidy
         as_floor = suite.sample.model_copy(update={"haplotypes": haplotypes})
-        cells = [Cell(dataset, None, 0, suite.sample)]
-        for entry in suite.generators:
-            if entry.missing:
-                continue
-            sample = as_floor if entry.role == "control" else suite.sample
-            cells.append(Cell(dataset, entry, suite.seeds[0], sample))
-            if some := self._some_people(entry.label):
-                part = entry.model_copy(update={"label": some, "role": "subsample"})
-                cells.append(Cell(dataset, part, suite.seeds[0], sample))
+        cells = []
+        for dataset in (*suite.datasets[0].parts, suite.datasets[0]):
+            cells.append(Cell(dataset, None, 0, suite.sample))
+            for entry in suite.generators:
+                if entry.missing:
+                    continue
+                sample = as_floor if entry.role == "control" else suite.sample
+                cells.append(Cell(dataset, entry, suite.seeds[0], sample))
+                if some := self._some_people(entry.label):
+                    part = entry.model_copy(update={"label": some, "role": "subsample"})
+                    cells.append(Cell(dataset, part, suite.seeds[0], sample))
         return cells
 
     def n_cohorts(self, cell: Cell) -> int:
@@ -268,29 +378,21 @@ class GivenPanels:
 
     def prepare(self, run: RunState, dataset: DatasetStage) -> None:
         """Store the panels and the cohorts as stages."""
-        panels = self.panels
-        _store(run, "prepare", dataset.key, panels.prepared.save)
+        panels = self.panels[dataset.entry.label]
+        _store(run, "join" if dataset.parts else "prepare", dataset.key, panels.prepared.save)
         for cohort in panels.cohorts:
             _store(run, "sample", panels.key_of(cohort), partial(_save_draw, cohort.panel))
         if run.isolation.sandbox is None:
             return  # what is stored may be changed, and is then stored again
-        stored = Prepared.load(run.store.folder("prepare", dataset.key))
-        cohorts = (
-            replace(
-                cohort,
-                panel=Panel.load(run.store.folder("sample", panels.key_of(cohort)) / "draw0"),
-            )
-            for cohort in panels.cohorts
-        )
-        # From here on mapped, and not in this process's own memory.
-        self.panels = replace(
-            panels, prepared=replace(stored, facts=panels.prepared.facts), cohorts=tuple(cohorts)
-        )
-        self.placed = {cohort.label: cohort for cohort in self.panels.cohorts}
+        draws = [
+            run.store.folder("sample", panels.key_of(cohort)) / "draw0" for cohort in panels.cohorts
+        ]
+        self.panels[dataset.entry.label] = panels.mapped(dataset.folder, draws)
 
     def cohorts(self, run: RunState, cell: Cell, dataset: DatasetStage) -> Cohorts:
         """The floor's draws, what a control samples, a cohort, or some of its people at a time."""
-        pool = "all" if self.panels.has_train else "holdout"
+        panels = self.panels[cell.dataset.label]
+        pool = "all" if panels.has_train else "holdout"
         draws, people = self.suite.floor.draws, self.floor_people
         if cell.generator is None:
             floor = floor_cohorts(dataset.facts, draws, people, pool)
@@ -299,8 +401,8 @@ class GivenPanels:
             spec = run.registry.generator(cell.generator.name)
             sampled = fit_and_sample(run, cell, dataset)
             return sampled_cohorts(run, cell, sampled, spec.site_matched)
-        cohort = self.placed[cell.generator.name]
-        key = self.panels.key_of(cohort)
+        cohort = next(one for one in panels.cohorts if one.label == cell.generator.name)
+        key = panels.key_of(cohort)
         refused = dict.fromkeys(self.unseen, cohort.doubt) if cohort.doubt else {}
         whole = Cohorts(
             key=key,
@@ -322,25 +424,33 @@ class GivenPanels:
             refused=dict.fromkeys(self.unseen, FLOOR_OF_UNSEEN) | refused | self.refused,
         )
 
+    def joined(
+        self, run: RunState, cell: Cell, dataset: DatasetStage, contigs: Sequence[Cohorts]
+    ) -> Cohorts:
+        """What was handed in is joined already, as the floor is; what controls sample isn't."""
+        if cell.role == "control":
+            return join_cohorts(run, cell, dataset, contigs)
+        return self.cohorts(run, cell, dataset)
+
     def amend(self, described: dict[str, Any], facts: Mapping[str, PrepareFacts]) -> None:
         """Say whether the sites are common, what is amiss, and how the marks were made."""
-        for cohort in self.panels.cohorts:
+        for cohort in self.whole.cohorts:
             described["generators"][cohort.label]["site_matched"] = cohort.site_matched
-        dataset = described["datasets"].get(self.suite.datasets[0].label)
-        if dataset is None:
-            return
-        if self.panels.warnings:
-            dataset["warnings"] = list(self.panels.warnings)
-        marks = {cohort.label: self._marks(cohort) for cohort in self.panels.cohorts}
-        if marks := {label: mark for label, mark in marks.items() if mark}:
-            dataset["cohort_marks"] = marks
+        marks = {cohort.label: self._marks(cohort) for cohort in self.whole.cohorts}
+        marks = {label: mark for label, mark in marks.items() if mark}
+        for label in facts:
+            dataset = described["datasets"][label]
+            if warnings := self.panels[label].warnings:
+                dataset["warnings"] = list(warnings)
+            if marks:
+                dataset["cohort_marks"] = marks
 
     @property
     def floor_people(self) -> int:
         """How many people a floor's draws have: the smallest cohort's, or as many as can be."""
-        prepared = self.panels.prepared
-        pool = prepared.train if self.panels.has_train else prepared.holdout
-        fewest = min(cohort.panel.n_samples for cohort in self.panels.cohorts)
+        prepared = self.whole.prepared
+        pool = prepared.train if self.whole.has_train else prepared.holdout
+        fewest = min(cohort.panel.n_samples for cohort in self.whole.cohorts)
         return min(fewest, most_people(pool.n_samples))
 
     def _some_people(self, label: str) -> str:
@@ -349,10 +459,11 @@ class GivenPanels:
         Without training people, the floor's draws are held against those real people who
         aren't in them: so is the cohort, for the marks, and not against all.
         """
-        cohort, people = self.placed.get(label), self.floor_people
+        cohort = next((one for one in self.whole.cohorts if one.label == label), None)
+        people = self.floor_people
         if cohort is None or cohort.doubt:
             return ""
-        if self.panels.has_train and people == cohort.panel.n_samples:
+        if self.whole.has_train and people == cohort.panel.n_samples:
             return ""
         return f"{label}, {people:,} people at a time"
 
@@ -362,8 +473,8 @@ class GivenPanels:
             return {"cohort": "", "note": f"no mark: {cohort.doubt}"}
         if not (some := self._some_people(cohort.label)):
             return {}
-        real, people = self.panels.prepared.holdout.n_samples, self.floor_people
-        against = real if self.panels.has_train else real - people
+        real, people = self.whole.prepared.holdout.n_samples, self.floor_people
+        against = real if self.whole.has_train else real - people
         note = (
             f"marks: {people:,} of the cohort's {cohort.panel.n_samples:,} people at a time, "
             f"against {against:,} of the {real:,} real ones, as the floor's draws are"

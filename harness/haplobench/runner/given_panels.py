@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,13 +12,20 @@ from numpy.typing import NDArray
 
 from haplobench.data.contigs import same_contig
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
+from haplobench.data.joined import join_panels, join_prepared
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared
 from haplobench.data.sites import MatchedSites, common_shift, match_sites
 from haplobench.errors import BenchError
 from haplobench.files import digest_of
 from haplobench.plugin import RunContext
-from haplobench.runner.given_people import likeness, refuse_same_file, refuse_trained_on
+from haplobench.runner.given_people import (
+    NEARER,
+    likeness,
+    nearer_to_real,
+    refuse_same_file,
+    refuse_trained_on,
+)
 from haplobench.runner.worker.prepare import make_prepared
 
 AbsentSites = Literal["fixed", "leave-out"]
@@ -73,7 +81,7 @@ class Panels:
     """Panels that fit together: the real ones prepared, the cohorts at their sites or their own.
 
     `remarks` and `warnings` are lines for the user: on what they have in common, and on what
-    is amiss.
+    is amiss; `kin` is the warning of relatives, whom all contigs together show best.
     """
 
     prepared: Prepared
@@ -81,6 +89,7 @@ class Panels:
     has_train: bool
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
+    kin: str = ""
 
     def key_of(self, cohort: PlacedCohort) -> str:
         """Digest of the real panels and a cohort."""
@@ -91,6 +100,24 @@ class Panels:
     def key(self) -> str:
         """Digest of all of it."""
         return digest_of([self.key_of(cohort) for cohort in self.cohorts])
+
+    def mapped(self, prepared: Path, cohorts: Sequence[Path]) -> Panels:
+        """The same as saved in these folders: mapped, and not in this process's memory."""
+        stored = replace(Prepared.load(prepared), facts=self.prepared.facts)
+        placed = (
+            replace(cohort, panel=Panel.load(folder))
+            for cohort, folder in zip(self.cohorts, cohorts, strict=True)
+        )
+        return replace(self, prepared=stored, cohorts=tuple(placed))
+
+    def moved(self, folder: Path) -> Panels:
+        """The same, saved in a new folder and mapped."""
+        folder.mkdir()
+        self.prepared.save(folder)
+        draws = [folder / f"cohort{at}" for at in range(len(self.cohorts))]
+        for cohort, draw in zip(self.cohorts, draws, strict=True):
+            cohort.panel.save(draw)
+        return self.mapped(folder, draws)
 
 
 @dataclass(frozen=True)
@@ -160,7 +187,7 @@ def fit_together(
     for cohort in cohorts:
         _check_people("synthetic", cohort.panel, real.ploidy)
     real, cohorts, train = _with_positions(real, cohorts, train)
-    learned = real
+    learned, kin = real, ""
     if train is not None:
         real, learned = _same_sites(real, train, notes)
         if kin := refuse_trained_on(real, learned):
@@ -207,7 +234,66 @@ def fit_together(
         for cohort, panel, chosen in placed
     )
     remarks, warnings = tuple(notes.remarks), tuple(notes.warnings)
-    return Panels(prepared, fitted, train is not None, remarks, warnings)
+    return Panels(prepared, fitted, train is not None, remarks, warnings, kin)
+
+
+def join_together(parts: Mapping[str, Panels], scratch: Path, seed: int) -> dict[str, Panels]:
+    """Panels of contigs, by contig, and under the empty name as one genome's (`join_panels`).
+
+    Held against each other once more on all contigs together: who is among the real and among the
+    training people, and whom a cohort is nearer to. A cohort that is in doubt on one contig is so
+    on all, since its people are. Warnings that several contigs share are the genome's, once; of
+    relatives, it has that of all contigs alone.
+
+    Raises PanelError for contigs that don't belong together, BenchError as `fit_together`.
+    """
+    several = list(parts.values())
+    prepared = join_prepared([one.prepared for one in several], scratch)
+    where: dict[str, list[str]] = {}
+    for contig, one in parts.items():
+        for text in (text for text in one.warnings if text != one.kin):
+            where.setdefault(text, []).append(contig)
+    warnings = [
+        text
+        if len(names) == len(parts)
+        else f"contig{'s' * (len(names) > 1)} {', '.join(names)}: {text}"
+        for text, names in where.items()
+    ]
+    has_train = several[0].has_train
+    if has_train and (kin := refuse_trained_on(prepared.holdout, prepared.train)):
+        warnings.append(kin)
+    joined: list[PlacedCohort] = []
+    for at, first in enumerate(several[0].cohorts):
+        cohorts = {contig: one.cohorts[at] for contig, one in parts.items()}
+        folder = scratch / f"cohort{at}"
+        folder.mkdir()
+        # A cohort with sites of its own may call its contigs anything.
+        panels = [
+            replace(one.panel, contig=name)
+            for one, name in zip(cohorts.values(), prepared.facts.contigs or (), strict=True)
+        ]
+        panel = join_panels(panels, folder)
+        matched = all(one.site_matched for one in cohorts.values())
+        doubts = (f"on contig {name}, {one.doubt}" for name, one in cohorts.items() if one.doubt)
+        doubt = next(doubts, "")
+        if has_train and matched:
+            near = nearer_to_real(panel, prepared.holdout, prepared.train, seed)
+            if near:
+                label = f"{first.label}: " if len(several[0].cohorts) > 1 else ""
+                warnings.append(f"{label}on all contigs together, {near}")
+                doubt = doubt or NEARER
+        joined.append(PlacedCohort(first.label, panel, matched, doubt))
+    whole = Panels(prepared, tuple(joined), has_train, (), tuple(warnings))
+    return {"": whole} | {
+        contig: replace(
+            one,
+            cohorts=tuple(
+                replace(cohort, doubt=all_of_it.doubt)
+                for cohort, all_of_it in zip(one.cohorts, joined, strict=True)
+            ),
+        )
+        for contig, one in parts.items()
+    }
 
 
 def _fitted(

@@ -18,6 +18,7 @@ MANY_COPIES = 0.1
 """Share of a cohort: with so many copies of the people that it's held against, nothing is shown."""
 EXCHANGED = 1e-3
 """Chance below which a cohort is said to be nearer to the real than to the training people."""
+NEARER = "the cohort is nearer to the --real than to the --train people"
 _NAMED = 5
 
 
@@ -128,17 +129,22 @@ def likeness(cohort: Panel, real: Panel, train: Panel | None, seed: int) -> Like
     )
     if max(shares) >= MANY_COPIES:
         doubt = "the cohort is made of copies of the --real people"
-    if train is not None:
-        near = nearness(cohort, real, train, seed)
-        if near.p < EXCHANGED:
-            warnings.append(
-                "the cohort is nearer to --real than to --train: the nearest people to stretches "
-                f"of its haplotypes are in --real in {near.near:.1%} of cases, by chance in "
-                f"{near.expected:.1%}; perhaps the two are exchanged, or the generator has seen "
-                "--real"
-            )
-            doubt = doubt or "the cohort is nearer to the --real than to the --train people"
+    if train is not None and (warning := nearer_to_real(cohort, real, train, seed)):
+        warnings.append(warning)
+        doubt = doubt or NEARER
     return Likeness(remark, tuple(warnings), doubt)
+
+
+def nearer_to_real(cohort: Panel, real: Panel, train: Panel, seed: int) -> str:
+    """A warning of a cohort that is nearer to the real than to the training people, or nothing."""
+    near = nearness(cohort, real, train, seed)
+    if near.p >= EXCHANGED:
+        return ""
+    return (
+        "the cohort is nearer to --real than to --train: the nearest people to stretches of its "
+        f"haplotypes are in --real in {near.near:.1%} of cases, by chance in {near.expected:.1%}; "
+        "perhaps the two are exchanged, or the generator has seen --real"
+    )
 
 
 def _pair(mine: str, theirs: str) -> str:

@@ -110,6 +110,11 @@ class PanelSource(Protocol):
     def cohorts(self, run: RunState, cell: Cell, dataset: DatasetStage) -> Cohorts:
         """What a cell measures; StageFailedError where there is nothing."""
 
+    def joined(
+        self, run: RunState, cell: Cell, dataset: DatasetStage, contigs: Sequence[Cohorts]
+    ) -> Cohorts:
+        """What a genome's cell measures, where its contigs' cells measured these cohorts."""
+
     def amend(self, described: dict[str, Any], facts: Mapping[str, PrepareFacts]) -> None:
         """Add to run.json what only the source knows of the datasets of these facts, by label."""
 
@@ -409,10 +414,9 @@ class _Driver:
     ) -> Cohorts:
         """What a genome's cell measures."""
         refuse_failed(records)
-        if cell.generator is None:
-            return self.source.cohorts(self.run, cell, dataset)
         names = [replace(cell, dataset=part).name for part in cell.dataset.parts]
-        return join_cohorts(self.run, cell, dataset, [self.sampled[name] for name in names])
+        contigs = [self.sampled[name] for name in names]
+        return self.source.joined(self.run, cell, dataset, contigs)
 
     def cell(
         self,
@@ -561,6 +565,14 @@ class SuiteSource:
             return replace(cohorts, no_shadows=error.failure)
         run.claims.add(cell, folder(sampled.key), [folder(key) for key in shadows])
         return with_shadows(run, cohorts, shadows)
+
+    def joined(
+        self, run: RunState, cell: Cell, dataset: DatasetStage, contigs: Sequence[Cohorts]
+    ) -> Cohorts:
+        """Person i's of all contigs as one; for the floor, whole real people."""
+        if cell.generator is None:
+            return self.cohorts(run, cell, dataset)
+        return join_cohorts(run, cell, dataset, contigs)
 
     def amend(self, described: dict[str, Any], facts: Mapping[str, PrepareFacts]) -> None:
         """Mark datasets whose floor can't be as large as their cohorts."""

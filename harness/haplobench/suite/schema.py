@@ -97,8 +97,11 @@ def _world_sizes(value: object) -> object:
 _RANGE = re.compile(r"(?P<lead>\D*)(?P<first>\d+)\.\.(?P=lead)?(?P<last>\d+)")
 
 
-def _contigs(value: object) -> object:
-    """A list of contigs' names, in which `1..22` and `chr1..chr22` are ranges."""
+def contig_names(value: object) -> tuple[str, ...]:
+    """Contigs of a list of names, in which `1..22` and `chr1..chr22` are ranges.
+
+    Raises ValueError for what is no name, for a contig given twice, and for fewer than two.
+    """
     names: list[str] = []
     for item in value if isinstance(value, list | tuple) else [value]:
         if isinstance(item, bool) or not isinstance(item, int | str):
@@ -306,7 +309,7 @@ class DatasetItem(Strict):
 
     name: str
     label: Name | None = None
-    contigs: Annotated[tuple[str, ...], BeforeValidator(_contigs)] = ()
+    contigs: Annotated[tuple[str, ...], BeforeValidator(contig_names)] = ()
     params: dict[str, Any] = Field(default_factory=dict)
     filters: Filters = Filters()
     split: SplitSettings = SplitSettings()

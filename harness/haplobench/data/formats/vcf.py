@@ -191,7 +191,10 @@ class _Reader:
             contig = record.CHROM
             if not seen or contig != seen[-1]:
                 if wanted is None and seen:
-                    choose_contig(self.path, [*seen, contig], None)
+                    # Without an index, or with an older one, what comes is not known.
+                    listed = self._indexed_contigs() if index else []
+                    known = {*seen, contig} <= set(listed)
+                    choose_contig(self.path, listed if known else [*seen, contig, "…"], None)
                 seen.append(contig)
                 inside = wanted is None or same_contig(contig, wanted.contig)
                 if inside and self.contig not in ("", contig):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from haplobench.data.joined import join_panels
+from haplobench.data.joined import join_panels, join_prepared
 from haplobench.data.panel import Panel
-from haplobench.data.prepared import PRIVACY_FILE, Prepared, digests
+from haplobench.data.prepared import PRIVACY_FILE, Prepared
 from haplobench.data.relatives import find_relatives
 from haplobench.errors import BenchError, PanelError
 from haplobench.plugin import PrivacyStatement
@@ -53,44 +50,22 @@ def join_datasets(folders: Sequence[Path], relatives: str, output: Path, scratch
     rests on those that the first contig shows.
     """
     parts = [Prepared.load(folder) for folder in folders]
-    first = parts[0]
-    train = _joined([part.train for part in parts], scratch / "train")
-    holdout = _joined([part.holdout for part in parts], scratch / "holdout")
-    common = np.concatenate([part.common for part in parts])
-    digest, content = digests(train, holdout, first.validation, common, None, None)
-    told = [part.facts for part in parts]
-    kin = dict(first.facts.relatives or {})
+    whole = join_prepared(parts, scratch)
+    kin = dict(parts[0].facts.relatives or {})
     if relatives != "ignore":
-        seen = find_relatives(train, holdout)
+        seen = find_relatives(whole.train, whole.holdout)
         across = len(seen.pairs)
         if relatives == "refuse" and across:
             one, other = seen.pairs[0]
             raise BenchError(
                 f"split.relatives: {counted(across, 'pair')} of duplicates or relatives on two "
-                f"sides of the split, {train.samples[one]} and {holdout.samples[other]} among them",
+                f"sides of the split, {whole.train.samples[one]} and "
+                f"{whole.holdout.samples[other]} among them",
                 hint="leave them out or declare their families (pedigree_file), or set relatives "
                 "to together or warn",
             )
         kin |= seen.facts() | {"across": across}
-    skipped: Counter[str] = Counter()
-    for facts in told:
-        skipped.update(facts.skipped)
-    joined = replace(
-        first.facts,
-        digest=digest,
-        content=content,
-        contig=train.contig,
-        contigs=tuple(facts.contig for facts in told),
-        end=told[-1].end,
-        phased=all(facts.phased for facts in told),
-        n_sites=train.n_sites,
-        n_common_sites=int(common.sum()),
-        skipped=dict(skipped),
-        recombination_map=all(facts.recombination_map for facts in told),
-        surrogate_sequence=any(facts.surrogate_sequence for facts in told),
-        relatives=kin or None,
-    )
-    Prepared(train, holdout, first.validation, common, None, None, joined).save(output)
+    replace(whole, facts=replace(whole.facts, relatives=kin or None)).save(output)
 
 
 def join_cohorts(
@@ -106,7 +81,8 @@ def join_cohorts(
         cohorts = [
             replace(Panel.load(folder / name), contig=contig) for contig, folder in folders.items()
         ]
-        cohort = _joined(cohorts, scratch / name)
+        (scratch / name).mkdir()
+        cohort = join_panels(cohorts, scratch / name)
         cohort.save(output / name)
         made[name] = cohort.digest
     files = [folder / PRIVACY_FILE for folder in folders.values()]
@@ -129,8 +105,3 @@ def whole_claim(claims: Sequence[PrivacyStatement]) -> PrivacyStatement:
         per_client={},
         charges=tuple(charge for claim in claims for charge in claim.charges) if known else (),
     )
-
-
-def _joined(panels: Sequence[Panel], scratch: Path) -> Panel:
-    scratch.mkdir()
-    return join_panels(panels, scratch)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from haplobench.data.consent import PeopleList
 from haplobench.data.genome import RecombinationMap, ReferenceSequence, surrogate_sequence
-from haplobench.data.joined import other_people
+from haplobench.data.joined import order_of_people
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared, PrepareFacts, TrainingData, digests
 from haplobench.data.relatives import SAME_GENOTYPES, Relatives, find_relatives
@@ -162,28 +162,12 @@ def prepare(job: Job, registry: Registry, ctx: RunContext) -> None:
 def _as_first(panel: Panel, first: Prepared) -> tuple[Panel, Split]:
     """A contig's panel in the order of the first contig's people, with their families; their split.
 
-    Raises BenchError, with names, where its people or their labels are others.
+    Raises PanelError, with names, where its people or their labels are others.
     """
     parts = (first.train, first.holdout)
-    names = np.concatenate([part.samples for part in parts])
-    there = f"contig {first.train.contig}, the first"
-    if different := other_people(names, panel.samples):
-        raise BenchError(
-            f"contig {panel.contig}: its people aren't those of {there}: {different}",
-            hint="keep the same people on all contigs: the dataset's samples or populations do so",
-        )
-    order = np.argsort(panel.samples)
-    panel = panel.select_samples(order[np.searchsorted(panel.samples, names, sorter=order)])
-    for key in ("population", "superpopulation"):
-        known, own = np.concatenate([getattr(part, key) for part in parts]), getattr(panel, key)
-        if (differ := np.flatnonzero(known != own)).size:
-            found, expected = (str(values[differ[0]]) for values in (own, known))
-            raise BenchError(
-                f"contig {panel.contig}: {key} of {names[differ[0]]} is {found!r}, but "
-                f"{expected!r} on {there}"
-            )
+    panel = panel.select_samples(order_of_people(panel, *parts))
     panel = replace(panel, family=np.concatenate([part.family for part in parts]))
-    people, n_train = np.arange(names.size, dtype=np.int64), first.train.n_samples
+    people, n_train = np.arange(panel.n_samples, dtype=np.int64), first.train.n_samples
     return panel, Split(people[:n_train], people[n_train:], first.validation)
 
 
