@@ -11,7 +11,7 @@ from coalescent_cases import context, fitted, neutral_panel, region_panel, sampl
 from pydantic import ValidationError
 
 from haplobench import Panel, PluginError
-from haplobench_coalescent.constant import ConstantSize
+from haplobench_coalescent.constant import Coalescent
 from haplobench_coalescent.demography import Epochs, spectrum, three_epochs
 from haplobench_coalescent.specs import MsprimeParams
 
@@ -102,7 +102,7 @@ def test_a_fitted_demography_is_saved_and_loaded(tmp_path):
     generator = fitted("msprime", region_panel(1, 50_000), ctx, ne=10_000)
     generator = type(generator)(generator.region, 1.0, MU, "hudson", epochs.demes())
     generator.save(tmp_path)
-    loaded = ConstantSize().load(tmp_path, ctx)
+    loaded = Coalescent().load(tmp_path, ctx)
     assert loaded.demography == generator.demography
     assert sampled(loaded, ctx, 20).digest == sampled(generator, ctx, 20).digest
 

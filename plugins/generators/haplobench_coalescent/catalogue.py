@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msprime
 import numpy as np
 import stdpopsim
 from numpy.typing import NDArray
@@ -109,30 +108,19 @@ class FittedCatalogue:
             labels = request.populations[::ploidy]
         distinct, which = np.unique(labels, return_inverse=True)
         matched = self.match([name or self.params.population for name in distinct.tolist()])
-        populations, of_label = np.unique(matched, return_inverse=True)
-        model_population = of_label[which]
-        counts = np.bincount(model_population, minlength=populations.size)
-        simulated = simulate(
+        above = self.people.superpopulations
+        groups = [above.get(label) or SUPERPOPULATIONS.get(label, "") for label in labels.tolist()]
+        cohort = Cohort(synthetic_names(n_people), labels, np.array(groups, np.str_), ploidy)
+        return simulate(
             self.region,
-            [
-                msprime.SampleSet(int(count), population=name, ploidy=ploidy)
-                for name, count in zip(populations.tolist(), counts, strict=True)
-            ],
+            cohort,
+            np.array(matched)[which],
             _demography(self.params).model,
             self.mutation_rate,
             ctx,
             start=request.start,
             ploidy=stdpopsim.get_species(self.params.species).ploidy,
         )
-        # Simulated population by population; asked for in another order.
-        order = np.argsort(model_population, kind="stable")
-        people = np.empty(n_people, np.int64)
-        people[order] = np.arange(n_people)
-        rows = (people[:, None] * ploidy + np.arange(ploidy)).ravel()
-        above = self.people.superpopulations
-        groups = [above.get(label) or SUPERPOPULATIONS.get(label, "") for label in labels.tolist()]
-        cohort = Cohort(synthetic_names(n_people), labels, np.array(groups, np.str_), ploidy)
-        return simulated.variants(self.region, cohort, rows)
 
     def match(self, labels: list[str], log: logging.Logger | None = None) -> list[str]:
         """Model population of each label; PluginError if one has none.

@@ -1,9 +1,9 @@
-"""`msprime`: one population, with the panel's diversity and recombination map."""
+"""`msprime`: one population or several, with the panel's diversity and recombination map."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,75 +13,119 @@ import numpy as np
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.data.formats.sites import Cohort, Variants
-from haplobench.data.panel import synthetic_names
-from haplobench_coalescent.simulation import Region, load_state, region_of, save_state, simulate
+from haplobench.data.panel import Populations, synthetic_names
+from haplobench_coalescent.simulation import (
+    NO_CONVERSION,
+    GeneConversion,
+    Region,
+    load_state,
+    region_of,
+    save_state,
+    simulate,
+)
 from haplobench_coalescent.specs import MsprimeParams
 
 _NAME = "msprime"
 Estimator = Literal["pi", "segregating-sites"]
+ONE_POPULATION = Populations(("",), ("",), (1,))
 
 
-class ConstantSize:
+class Coalescent:
     """The standard neutral coalescent with recombination, simulated by msprime."""
 
-    def fit(self, train: Panel, params: MsprimeParams, ctx: RunContext) -> FittedConstantSize:
+    def fit(self, train: Panel, params: MsprimeParams, ctx: RunContext) -> FittedCoalescent:
         """Estimate Ne = theta / (4 mu L) from the panel's diversity.
 
-        Or, where the demography is to be fitted, three epochs, written to the artifacts.
+        Or, where the demography is to be fitted, three epochs of one population, or a tree of
+        several; written to the artifacts.
 
-        Raises PluginError if no site is polymorphic and `ne` isn't given, or if too few are for a
-        fit.
+        Raises PluginError if no site is polymorphic and `ne` isn't given, if too few are for a
+        fit, or if tracts of gene conversion are longer than the region.
         """
         region = region_of(train, ctx, name=_NAME, cm_per_mb=params.cm_per_mb)
-        ne = params.ne
-        min_maf = ctx.min_maf if params.min_maf is None else params.min_maf
-        if params.demography == "fitted":
-            return self._fitted(train, region, min_maf, params, ctx)
-        if ne is None:
-            diversity = estimate(train, min_maf, params.estimator)
-            ne = diversity.effective_size(params.mutation_rate)
-            ctx.log.info(
-                "%s: Ne %.0f, theta %.3g per bp from %d sites with %d or more minor alleles (%s)",
-                _NAME,
-                ne,
-                diversity.theta / diversity.span,
-                diversity.n_sites,
-                diversity.least_count,
-                params.estimator,
+        if params.gene_conversion_rate and params.gene_conversion_tract > region.length:
+            raise PluginError(
+                f"gene_conversion_tract: {params.gene_conversion_tract:g} bp is longer than the "
+                f"region, {region.length} bp; set a shorter one"
             )
-        return FittedConstantSize(region, ne, params.mutation_rate, params.model)
-
-    def _fitted(
-        self, train: Panel, region: Region, min_maf: float, params: MsprimeParams, ctx: RunContext
-    ) -> FittedConstantSize:
-        from haplobench_coalescent.demography import three_epochs
-
-        epochs = three_epochs(train, min_maf, params.mutation_rate, ctx.progress)
+        min_maf = ctx.min_maf if params.min_maf is None else params.min_maf
+        fitted = FittedCoalescent(
+            region,
+            params.ne or 1.0,
+            params.mutation_rate,
+            params.model,
+            conversion=GeneConversion(params.gene_conversion_rate, params.gene_conversion_tract),
+            populations=Populations.of(train),
+        )
+        if params.demography == "fitted":
+            return self._with_demography(fitted, train, min_maf, params, ctx)
+        if params.ne is not None:
+            return fitted
+        diversity = estimate(train, min_maf, params.estimator)
+        ne = diversity.effective_size(params.mutation_rate)
         ctx.log.info(
-            "%s: sizes %s, until %s generations ago; log-likelihood %.1f (constant size: %.1f)",
+            "%s: Ne %.0f, theta %.3g per bp from %d sites with %d or more minor alleles (%s)",
             _NAME,
-            " to ".join(f"{size:.0f}" for size in epochs.sizes),
-            " and ".join(f"{end:.0f}" for end in epochs.ends),
-            epochs.log_likelihood,
-            epochs.constant,
+            ne,
+            diversity.theta / diversity.span,
+            diversity.n_sites,
+            diversity.least_count,
+            params.estimator,
         )
-        text = epochs.demes()
-        (ctx.artifacts / "demography.yaml").write_text(text)
-        return FittedConstantSize(
-            region, epochs.sizes[-1], params.mutation_rate, params.model, demography=text
-        )
+        return replace(fitted, ne=ne)
 
-    def load(self, directory: Path, ctx: RunContext) -> FittedConstantSize:
+    def _with_demography(
+        self,
+        fitted: FittedCoalescent,
+        train: Panel,
+        min_maf: float,
+        params: MsprimeParams,
+        ctx: RunContext,
+    ) -> FittedCoalescent:
+        from haplobench_coalescent.demography import three_epochs
+        from haplobench_coalescent.population_tree import Groups, fit_tree
+
+        names: tuple[str, ...]
+        groups = Groups.of(train, params.within, ctx.log)
+        if len(groups.demes) > 1:
+            tree = fit_tree(train, groups, min_maf, params.mutation_rate, ctx.progress)
+            text, size, names = tree.demes(), tree.ancestral, groups.names
+            ctx.log.info("%s: %s", _NAME, tree)
+        else:
+            epochs = three_epochs(train, min_maf, params.mutation_rate, ctx.progress)
+            text, size, names = epochs.demes(), epochs.sizes[-1], ()
+            ctx.log.info(
+                "%s: sizes %s, until %s generations ago; log-likelihood %.1f (constant size: %.1f)",
+                _NAME,
+                " to ".join(f"{size:.0f}" for size in epochs.sizes),
+                " and ".join(f"{end:.0f}" for end in epochs.ends),
+                epochs.log_likelihood,
+                epochs.constant,
+            )
+        (ctx.artifacts / "demography.yaml").write_text(text)
+        return replace(fitted, ne=size, demography=text, demes=names)
+
+    def load(self, directory: Path, ctx: RunContext) -> FittedCoalescent:
         """Read what `save` wrote."""
         region, facts = load_state(directory, _NAME)
-        return FittedConstantSize(region, **facts)
+        named = {name: tuple(values) for name, values in facts.pop("populations").items()}
+        return FittedCoalescent(
+            region,
+            conversion=GeneConversion(**facts.pop("conversion")),
+            populations=Populations(**named),
+            demes=tuple(facts.pop("demes")),
+            **facts,
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class FittedConstantSize:
+class FittedCoalescent:
     """Region, effective size (diploid people), mutation rate per bp and generation, model.
 
-    `demography`: Demes YAML; empty where the size is constant, else `ne` is today's.
+    `demography`: Demes YAML; empty where one population's size is constant. Then `ne` is it, else
+    today's of one population, or of several populations' ancestors.
+    `populations`: the training people's; `demes`: of the demography, for each of them, or none
+    where there is one population.
     """
 
     region: Region
@@ -89,27 +133,47 @@ class FittedConstantSize:
     mutation_rate: float
     model: str
     demography: str = ""
+    conversion: GeneConversion = NO_CONVERSION
+    populations: Populations = ONE_POPULATION
+    demes: tuple[str, ...] = ()
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[Panel]:
-        """Yield one panel: another `request.start` gives people of another simulation."""
+        """Yield one panel: another `request.start` gives people of another simulation.
+
+        Labelled as `request.populations` asks, or else in the training people's proportions. Of a
+        superpopulation's populations each has its share. One population's people bear labels, too.
+        """
         yield self.variants(request, ctx).panel()
 
     def variants(self, request: SampleRequest, ctx: RunContext) -> Variants:
         """The same, its alleles decoded by blocks of sites."""
-        n_people = -(-request.n_haplotypes // self.region.ploidy)
+        ploidy, real = self.region.ploidy, self.populations
+        n_people = -(-request.n_haplotypes // ploidy)
+        if request.populations is None:
+            drawn = real.draw(None, (np.arange(n_people) + 0.5) / max(1, n_people))
+            labels = np.array(real.names)[drawn]
+        else:
+            labels = request.populations[::ploidy]
+            level = ctx.rng("sample", "populations", request.start).random(n_people)
+            drawn = real.draw(labels, level)
+        history = self._history()
+        first = str(history.populations[0].name)
+        above = dict.fromkeys(labels.tolist(), "")
+        above |= {name: name for name in real.superpopulations if name in above}
+        above |= dict(zip(real.names, real.superpopulations, strict=True))
+        groups = np.array([above[label] for label in labels.tolist()], np.str_)
         # One population of diploids, even where the panel keeps one haplotype of each.
-        simulated = simulate(
+        return simulate(
             self.region,
-            [msprime.SampleSet(n_people, population=0, ploidy=self.region.ploidy)],
-            self._history(),
+            Cohort(synthetic_names(n_people), labels, groups, ploidy),
+            np.array(self.demes or [first] * len(real.names))[drawn],
+            history,
             self.mutation_rate,
             ctx,
             start=request.start,
             model=_ancestry_model(self.model),
+            conversion=self.conversion,
         )
-        nobody = np.full(n_people, "")
-        people = Cohort(synthetic_names(n_people), nobody, nobody, self.region.ploidy)
-        return simulated.variants(self.region, people)
 
     def _history(self) -> msprime.Demography:
         if not self.demography:
@@ -126,6 +190,9 @@ class FittedConstantSize:
             mutation_rate=self.mutation_rate,
             model=self.model,
             demography=self.demography,
+            conversion=asdict(self.conversion),
+            populations=asdict(self.populations),
+            demes=self.demes,
         )
 
 

@@ -71,18 +71,9 @@ def three_epochs(
     import moments
     from scipy import optimize
 
-    alternate, called = panel.allele_counts
-    n = panel.n_haplotypes
-    minor = np.minimum(alternate, called - alternate)
-    minor = minor[(called == n) & (minor > 0)]
-    if minor.size < _FEWEST_SITES:
-        raise PluginError(
-            f"a demography can't be fitted to {minor.size} polymorphic sites without missing "
-            f"alleles, expected at least {_FEWEST_SITES}",
-            hint="set demography: constant",
-        )
-    # As in `estimate`: a panel filtered by someone else isn't taken for complete.
-    least = max(1, int(np.ceil(min_maf * n - 1e-6)), int(minor.min()))
+    kept, least = complete_sites(panel, min_maf)
+    alternate, n = panel.allele_counts[0][kept], panel.n_haplotypes
+    minor = np.minimum(alternate, n - alternate)
     data, first = spectrum(minor, n, least)
     size, fitted = data.size - 1, np.arange(first, (data.size - 1) // 2 + 1)
     observed = data[fitted]
@@ -132,6 +123,26 @@ def three_epochs(
         log_likelihood(sites),
         log_likelihood(constant),
     )
+
+
+def complete_sites(panel: Panel, min_maf: float) -> tuple[NDArray[np.bool_], int]:
+    """Polymorphic sites without missing alleles, and minor alleles of the rarest that were kept.
+
+    As in `estimate`, a panel filtered by someone else isn't taken for complete.
+
+    Raises PluginError if they are fewer than 50.
+    """
+    alternate, called = panel.allele_counts
+    n = panel.n_haplotypes
+    minor = np.minimum(alternate, called - alternate)
+    kept = (called == n) & (minor > 0)
+    if kept.sum() < _FEWEST_SITES:
+        raise PluginError(
+            f"a demography can't be fitted to {kept.sum()} polymorphic sites without missing "
+            f"alleles, expected at least {_FEWEST_SITES}",
+            hint="set demography: constant",
+        )
+    return kept, max(1, int(np.ceil(min_maf * n - 1e-6)), int(minor[kept].min()))
 
 
 def spectrum(minor: NDArray[np.int64], n: int, least: int) -> tuple[NDArray[np.float64], int]:

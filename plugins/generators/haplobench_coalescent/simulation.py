@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -85,9 +84,7 @@ class Simulated:
     ref: NDArray[np.str_]
     alt: NDArray[np.str_]
 
-    def variants(
-        self, region: Region, people: Cohort, rows: NDArray[np.int64] | None = None
-    ) -> Variants:
+    def variants(self, region: Region, people: Cohort, rows: NDArray[np.int64]) -> Variants:
         """The haplotypes, decoded by blocks of sites; 1 is the derived allele.
 
         `rows` (n_haplotypes,): which of the samples are whose, in the order of `people`.
@@ -100,7 +97,7 @@ class Simulated:
             for i, site in enumerate(self.sites[start:stop].tolist()):
                 variant.decode(site)
                 block[i] = variant.genotypes
-            return block if rows is None else block[:, rows]
+            return block[:, rows]
 
         return Variants(
             positions=self.positions,
@@ -118,9 +115,30 @@ class Simulated:
         )
 
 
+@dataclass(frozen=True)
+class GeneConversion:
+    """Tracts copied from the other haplotype without crossing over.
+
+    `rate`: tracts that begin, per bp and generation. `tract`: their mean length, bp.
+    """
+
+    rate: float = 0.0
+    tract: float = 300.0
+
+    def arguments(self) -> dict[str, float]:
+        """As msprime takes it; nothing where there is none."""
+        if not self.rate:
+            return {}
+        return {"gene_conversion_rate": self.rate, "gene_conversion_tract_length": self.tract}
+
+
+NO_CONVERSION = GeneConversion()
+
+
 def simulate(
     region: Region,
-    samples: Sequence[msprime.SampleSet],
+    people: Cohort,
+    demes: NDArray[np.str_],
     demography: msprime.Demography,
     mutation_rate: float,
     ctx: RunContext,
@@ -128,24 +146,30 @@ def simulate(
     start: int,
     model: Any = "hudson",
     ploidy: int = 2,
-) -> Simulated:
-    """Ancestry under `model`, then mutations between two states, with positions in bp.
+    conversion: GeneConversion = NO_CONVERSION,
+) -> Variants:
+    """Ancestry under `model`, then mutations between two states; haplotypes by blocks of sites.
 
     A second mutation at a site reverses the first, so that every site has two alleles; one
     whose derived allele was lost or fixed is left out.
 
-    `samples`: people by population of the `demography`.
+    `demes` (n_people,): population of the `demography` that each of the `people` comes from.
     `mutation_rate`: per bp and generation.
     `start`: absolute index of the first haplotype, which keys the seeds.
     `ploidy`: genomes per person of the populations, which scales the coalescent.
     """
+    names, which = np.unique(demes, return_inverse=True)
     ancestry = msprime.sim_ancestry(
-        samples,
+        [
+            msprime.SampleSet(int(n), population=name, ploidy=region.ploidy)
+            for name, n in zip(names.tolist(), np.bincount(which).tolist(), strict=True)
+        ],
         demography=demography,
         recombination_rate=region.rate_map(),
         ploidy=ploidy,
         model=model,
         random_seed=_seed(ctx, "ancestry", start),
+        **conversion.arguments(),
     )
     ctx.progress(0.5, "ancestry simulated")
     mutated = msprime.sim_mutations(
@@ -157,7 +181,11 @@ def simulate(
     sites = _polymorphic(mutated)
     positions = region.start + mutated.sites_position[sites].astype(np.int64)
     ref, alt = assign_bases(positions, ctx.sequence, ctx.rng("sample", "bases", start))
-    return Simulated(mutated, sites, positions, ref, alt)
+    # Simulated deme by deme; asked for in another order.
+    order = np.empty(which.size, np.int64)
+    order[np.argsort(which, kind="stable")] = np.arange(which.size)
+    rows = (order[:, None] * region.ploidy + np.arange(region.ploidy)).ravel()
+    return Simulated(mutated, sites, positions, ref, alt).variants(region, people, rows)
 
 
 def assign_bases(

@@ -12,7 +12,7 @@ _MODULE = Module("msprime", "haplobench[coalescent]")
 
 
 class MsprimeParams(Params):
-    """Parameters of the coalescent with one population of constant size.
+    """Parameters of the coalescent of one population, or of several.
 
     `ne`: effective size, diploid; None: from the training panel's diversity.
     `estimator`: what the diversity is taken from: `pi` (mean pairwise difference) or
@@ -23,9 +23,14 @@ class MsprimeParams(Params):
     `model`: the coalescent with recombination (`hudson`), or its sequentially Markov
     approximation SMC(1), which is SMC' (`smc_k`), faster over long regions.
     `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
-    `demography`: one population of `constant` size, or one of three epochs `fitted` to the folded
-    site-frequency spectrum (`ne` and `estimator` then say nothing), which `demography.yaml` among
-    the artifacts has in the Demes format.
+    `demography`: one population of `constant` size, or populations `fitted` to allele frequencies
+    (`ne` and `estimator` then say nothing), which `demography.yaml` among the artifacts has in the
+    Demes format: three epochs of one population, or a tree of several.
+    `within`: whose labels make a population of a fitted demography: superpopulations (populations,
+    where there are none), populations, or none (`all` people are one). More than eight, the most
+    similar are joined.
+    `gene_conversion_rate`: tracts that begin, per bp and generation, in addition to the map.
+    `gene_conversion_tract`: their mean length, bp.
     """
 
     ne: float | None = Field(default=None, gt=0)
@@ -35,12 +40,20 @@ class MsprimeParams(Params):
     model: Literal["hudson", "smc_k"] = "hudson"
     cm_per_mb: float = Field(default=1.0, ge=0)
     demography: Literal["constant", "fitted"] = "constant"
+    within: Literal["population", "superpopulation", "all"] = "superpopulation"
+    gene_conversion_rate: float = Field(default=0, ge=0, lt=1)
+    gene_conversion_tract: float = Field(default=300, ge=1)
 
     @model_validator(mode="after")
     def _one_size_or_fitted(self) -> Self:
         if self.demography == "fitted" and self.ne is not None:
             raise ValueError(
                 f"ne: {self.ne:g} is a constant size; expected none with demography: fitted"
+            )
+        if self.gene_conversion_rate and self.model != "hudson":
+            raise ValueError(
+                f"gene_conversion_rate: model {self.model} has no gene conversion in msprime; "
+                "expected 0, or model: hudson"
             )
         return self
 
@@ -74,15 +87,17 @@ class StdpopsimParams(Params):
 SPECS = (
     GeneratorSpec(
         name="msprime",
-        version="1",
-        target="haplobench_coalescent.constant:ConstantSize",
+        version="2",
+        target="haplobench_coalescent.constant:Coalescent",
         summary=(
-            "Coalescent simulation of one population, of constant size or of three fitted epochs, "
-            "with the training panel's diversity and recombination map; its sites are its own."
+            "Coalescent simulation of one population of constant size, or of a fitted history of "
+            "several, with the training panel's diversity and recombination map; its sites are its "
+            "own."
         ),
         params=MsprimeParams,
         needs=(_MODULE,),
         site_matched=False,
+        conditional=True,
         citations=(
             "baumdicker2022",
             "kelleher2016",
@@ -90,6 +105,7 @@ SPECS = (
             "watterson1975",
             "fu1995",
             "jouganous2017",
+            "kamm2017",
             "gower2022",
         ),
     ),
