@@ -112,10 +112,39 @@ def test_a_single_copied_person_is_named(tmp_path: Path, alone: str) -> None:
     assert table["sample"][table["flagged"]].tolist() == [train.samples[7]]
     assert table["sample"][0] == train.samples[7]
     told = str(table["evidence"][0])
+    # The frequencies of 0.3 leave nobody an allele of his own.
+    assert "private" not in told
+    assert not table["private_alleles"].any()
     assert ("a person copied" in told) == (alone == "both")
     assert ("a haplotype copied" in told) == (alone != "flipped")
     assert "nearly copied" in told
     assert _value(result, "copies_named") == 1
+
+
+def test_private_alleles_are_named_where_somebody_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    panel = example_panel(300, n_sites=2000, seed=8)
+    rows = (rng.random((600, 2000)) < 0.3).astype(np.int8)
+    rows[:, ::100] = 0
+    rows[14, ::100] = 1  # the person's alone, 20 alleles
+    panel = panel.with_haplotypes(rows)
+    train, holdout, unseen = (
+        panel.select_samples(part) for part in np.split(np.arange(300), [160, 220])
+    )
+    cohort = unseen.haplotypes.copy()
+    cohort[[4, 5]] = train.haplotypes[14:16]
+    cohort[4, :500:100] = 0  # five of them are lost
+    result = leak_list(
+        Reference(train, holdout),
+        unseen.with_haplotypes(cohort),
+        LeakListParams(),
+        example_context(tmp_path, train),
+    )
+    table = result.series["people"]
+    assert table["sample"][table["flagged"]].tolist() == [train.samples[7]]
+    assert str(table["evidence"][0]).endswith("; 15 of 20 private alleles held")
+    assert (table["private_alleles"][0], table["private_alleles_held"][0]) == (20, 15)
+    assert not table["private_alleles"][1:].any()
 
 
 def test_without_power_nobody_flagged_is_no_green_zero(tmp_path: Path) -> None:
@@ -131,7 +160,7 @@ def test_without_power_nobody_flagged_is_no_green_zero(tmp_path: Path) -> None:
     flagged = result.measurements["flagged"]
     assert isinstance(flagged, Measurement)
     assert flagged.value is None
-    assert "60 held-out people" in flagged.note
+    assert flagged.note == "with 60 held-out people nobody can be told"
 
 
 def test_tail_p_values_of_an_exponential_hold_far_beyond_the_sample() -> None:

@@ -27,6 +27,7 @@ from haplobench_privacy.evidence import (
     longest_tracts,
     paired,
 )
+from haplobench_privacy.rare_alleles import private_alleles
 from haplobench_privacy.specs.attacks import LeakListParams
 
 EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
@@ -61,13 +62,13 @@ def leak_list(
     named = float((n * kinds.shape[1] * copies.p_if_copied <= level).mean())
     fewest = int(np.ceil(n * kinds.shape[1] / (holdout.shape[1] + 1) / level - 1e-9))
     powerless = not flagged.any() and named < _POWER
-    fewer = f"fewer than {min(fewest, n):,} " if fewest <= n else ""
+    fewer = f"fewer than {fewest:,} can't be told" if fewest <= n else "nobody can be told"
     return MetricResult(
         {
             "flagged": Measurement(
                 None if powerless else float(flagged.sum()),
                 n,
-                note=f"with {holdout.shape[1]:,} held-out people {fewer}can't be told"
+                note=f"with {holdout.shape[1]:,} held-out people {fewer}"
                 if powerless
                 else data.size_note,
                 p=float(q.min()),
@@ -84,7 +85,7 @@ def leak_list(
             "least_q": Measurement(float(q.min()), n),
         },
         {
-            "people": _table(data.train, train, leaks, copies, by_contig, p, q, flagged),
+            "people": _table(data, train, leaks, copies, by_contig, p, q, flagged),
             "unseen": {"strength": leaks.unseen.astype(np.float32)},
         },
     )
@@ -99,7 +100,7 @@ def _evidence(data: Cohorts, panel: Panel) -> NDArray[np.float64]:
 
 
 def _table(
-    panel: Panel,
+    data: Cohorts,
     evidence: NDArray[np.float64],
     leaks: Leaks,
     copies: Copies,
@@ -109,6 +110,8 @@ def _table(
     flagged: NDArray[np.bool_],
 ) -> dict[str, NDArray[np.generic]]:
     """The list, most exposed first; evidence as it was compared."""
+    panel = data.train
+    private, held = private_alleles(data, panel)
     order = np.lexsort((-leaks.strength, p))
     names = np.array(EVIDENCE[: evidence.shape[0]])
     kinds = np.column_stack([copies.p, leaks.p])
@@ -123,6 +126,8 @@ def _table(
         there = (of.p <= least).any(axis=1, keepdims=True)
         for person, kind in np.argwhere(_enough(of, least) & there):
             told[person].append(f"{KINDS[kind]} on contig {contig}")
+    for person in np.flatnonzero(flagged & (held > 0)):
+        told[person].append(f"{held[person]:,} of {private[person]:,} private alleles held")
     texts = ["; ".join(one) for one in told]
     columns: dict[str, NDArray[np.generic]] = {
         "rank": np.arange(1, order.size + 1),
@@ -136,6 +141,8 @@ def _table(
         "strength": leaks.strength[order],
         "person_distance": copies.near[order, 0],
         "haplotype_distance": copies.near[order, 1],
+        "private_alleles": private[order],
+        "private_alleles_held": held[order],
     }
     for kind, values in zip((*KINDS, "standing out"), kinds.T, strict=True):
         columns[f"p_{kind.replace(' ', '_')}"] = values[order]

@@ -70,6 +70,14 @@ def rare_alleles(
     )
 
 
+def private_alleles(data: Cohorts, panel: Panel) -> NDArray[np.int64]:
+    """Alleles that one person alone of all real people carries, of people of a panel of these.
+
+    How many each has, and how many of them the cohort holds: (2, n_samples) int64.
+    """
+    return _evidence(data, panel, RareAlleleParams().max_maf)[[_PRIVATE, _HELD]].astype(np.int64)
+
+
 def _refusal(data: Cohorts) -> str:
     """Why rare alleles can't be evidence; empty where they can."""
     counts, own = _minor_counts(data)
