@@ -68,6 +68,28 @@ def test_epsilon_is_said_in_words(statement: Statement) -> None:
     assert "at most 2.72 times as probable with any one person" in words
     vain = replace(statement, claim=PrivacyClaim(40.0, 1e-6, "person"))
     assert "promises no person anything" in dict(statement_facts(vain))["Differential privacy"][1]
+    (entry,) = json.loads(render_json([claimed]))["verdicts"]
+    assert entry["claim"]["words"] == words
+
+
+def test_it_warns_of_its_own_cohort_and_of_all(tmp_path: Path) -> None:
+    folder = build_listed(tmp_path / "run")
+    info = json.loads((folder / "run.json").read_text())
+    info["datasets"]["chr20-eur"]["warnings"] = [
+        "patchwork: mine",
+        "chain: other",
+        "of all: few",
+        "contig 2: patchwork: there",
+        "contigs 1, 2: chain: there",
+    ]
+    (folder / "run.json").write_text(json.dumps(info))
+    summary = summarise(load_run(folder))
+    rows = [row for one in reach_verdicts(summary) for row in one.rows]
+    row = next(row for row in rows if (row.generator, row.dataset) == ("patchwork", "chr20-eur"))
+    made = make_statement(summary, row)
+    own = ["mine", "of all: few", "contig 2: there"]
+    assert dict(statement_facts(made))["Warnings"] == own
+    assert json.loads(render_json([made]))["verdicts"][0]["warnings"] == own
 
 
 class _Texts(HTMLParser):

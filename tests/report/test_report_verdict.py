@@ -100,6 +100,23 @@ def test_faithful_by_the_share_inside_and_never_with_a_number_far_off() -> None:
     assert _only(GOOD).useful.answer == "not assessed"
 
 
+def test_why_nothing_is_assessed_is_said_and_a_cohorts_own_fault_comes_first() -> None:
+    columns = _columns("fidelity", LD, False)
+    cells = {("g", column.key): Cell("not-applicable", reason="needs more") for column in columns}
+    cohort = CohortInfo("g", "generator")
+
+    def first_line() -> str:
+        dataset = DatasetSummary("panel", (cohort,), tuple(columns), {}, cells)
+        summary = Summary(Run(Path("nowhere"), {}, {}, {}, {}, []), {"panel": dataset})
+        ((row,),) = (one.rows for one in reach_verdicts(summary))
+        return in_two_lines(row, 62)[0]
+
+    assert first_line() == "faithful: not assessed: needs more"
+    note = "no mark: made of copies of --real people"
+    cells["g", columns[-1].key] = Cell("ok", 0.1, mark_note=note)
+    assert first_line() == "faithful: not assessed: made of copies of --real people"
+
+
 def test_a_leak_is_a_leak_and_no_power_is_no_all_clear() -> None:
     assert _only(GOOD, CLEAR).leaks.answer == "not seen"
     assert _only(GOOD, CLEAR).leaks.sure

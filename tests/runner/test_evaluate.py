@@ -18,8 +18,10 @@ from haplobench.registry import load_registry
 from haplobench.report.facts import dataset_facts
 from haplobench.report.html import render_html
 from haplobench.report.markdown import render_markdown
+from haplobench.report.statement import make_statement, statement_facts
 from haplobench.report.summary import summarise
 from haplobench.report.terminal import print_summary
+from haplobench.report.verdict import reach_verdicts
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
@@ -300,11 +302,27 @@ def test_a_cohort_of_real_haplotypes_is_not_green(toys: Any, shared_out: Path) -
     copies = SYNTHETIC.with_haplotypes(REAL.haplotypes[order][:20])
     folder, records = score(toys, shared_out, REAL, copies, TRAIN)
     assert {r.note for r in found(records, "synthetic", "spectrum")} == {
-        "the cohort is made of copies of the --real people"
+        "made of copies of --real people"
     }
     (summary,) = summarise(load_run(folder)).datasets.values()
     (column,) = (c for c in summary.columns if c.metric == "difference")
     cell = summary.cell("synthetic", column)
     assert (cell.state, cell.band) == ("ok", "")
-    assert cell.mark_note == "no mark: the cohort is made of copies of the --real people"
+    assert cell.mark_note == "no mark: made of copies of --real people"
     assert summary.cell("independent", column).band
+
+
+def test_what_is_amiss_stands_under_the_verdict_and_in_the_statement(
+    toys: Any, shared_out: Path
+) -> None:
+    order = np.random.default_rng(1).permutation(REAL.n_haplotypes)
+    copies = SYNTHETIC.with_haplotypes(REAL.haplotypes[order][:20])
+    folder, _ = score(toys, shared_out, REAL, copies)
+    summary = summarise(load_run(folder))
+    ((row,),) = (one.rows for one in reach_verdicts(summary))
+    facts = dict(statement_facts(make_statement(summary, row)))
+    assert "haplotypes are haplotypes of --real" in " ".join(facts["Warnings"])
+    text = io.StringIO()
+    print_summary(summary, Console(file=text, width=80))
+    shown = text.getvalue()
+    assert shown.index("warning: ") < shown.index("A generator is faithful if")

@@ -37,10 +37,26 @@ def test_one_real_person_is_named_and_leaves_the_others_to_be_judged() -> None:
     n = rows.shape[0] // 2
     name = REAL.samples[3]
     assert found.warnings == (
-        f"1 of the cohort's {n} people are people of --real: synthetic1 ({name} there); in so "
-        "short a region strangers may be as alike",
+        f"1 of the cohort's {n} people are people of --real; in so short a region strangers may be "
+        "as alike",
     )
+    assert found.remark.endswith(f"these people of --real are in it: synthetic1 ({name} there)")
     assert found.doubt == ""
+
+
+def test_a_few_people_of_real_who_are_no_chance_raise_the_question_of_an_exchange() -> None:
+    rng = np.random.default_rng(2)
+    real, train = (
+        REAL.with_haplotypes((rng.random(REAL.haplotypes.shape) < 0.3).astype(np.int8))
+        for _ in range(2)
+    )
+    rows = (rng.random((80, REAL.n_sites)) < 0.3).astype(np.int8)
+    rows[[0, 1]] = real.haplotypes[[6, 7]]
+    (warning,) = likeness(cohort(rows), real, train, seed=1).warnings
+    assert warning == (
+        "1 of the cohort's 40 people are people of --real; perhaps --real and --train are "
+        "exchanged, or the generator has seen --real"
+    )
 
 
 def test_all_real_haplotypes_dealt_anew_are_said_loudly() -> None:
@@ -50,7 +66,7 @@ def test_all_real_haplotypes_dealt_anew_are_said_loudly() -> None:
         n = REAL.n_haplotypes
         said = f"{n} of the cohort's {n} haplotypes are haplotypes of --real, many more than of"
         assert any(warning.startswith(said) for warning in found.warnings)
-        assert found.doubt == "the cohort is made of copies of the --real people"
+        assert found.doubt == "made of copies of --real people"
 
 
 def test_exchanged_panels_are_noticed_where_nobody_is_copied_whole() -> None:
@@ -62,8 +78,8 @@ def test_exchanged_panels_are_noticed_where_nobody_is_copied_whole() -> None:
     assert likeness(mine, REAL, TRAIN, seed=1).warnings == ()
     found = likeness(mine, TRAIN, REAL, seed=1)
     assert "the cohort is nearer to --real than to --train" in found.warnings[-1]
-    assert "perhaps the two are exchanged" in found.warnings[-1]
-    assert found.doubt == "the cohort is nearer to the --real than to the --train people"
+    assert "perhaps --real and --train are exchanged" in found.warnings[-1]
+    assert found.doubt == "nearer to --real than to --train"
 
 
 def test_who_is_held_out_depends_on_names_and_seed_and_not_on_the_order() -> None:

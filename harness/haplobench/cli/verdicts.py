@@ -105,7 +105,7 @@ def _print_all(found: list[DatasetVerdicts], summary: Summary) -> None:
 
     console = make_console()
     for one in found:
-        print_verdicts(one, console)
+        print_verdicts(one, console, summary)
     print_rules(summary, console)
 
 

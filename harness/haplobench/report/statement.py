@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from haplobench.results.table import row_label
 from haplobench.suite.schema import VerdictSettings
 
 _OF_FILE = " SHA-256"
+_CONTIGS = re.compile(r"contigs? [^:]+: ")
 _PANEL = ("Region", "Haplotypes", "Variant sites")
 FORMATS = (".html", ".pdf")
 _SUBTITLE = "What was looked at, what was found, and what was not assessed."
@@ -58,6 +60,8 @@ class Statement:
     claim : PrivacyClaim or None
     worst : Exposed or None
         The training person who is given away most surely.
+    warnings : tuple of str
+        What is amiss with the panels, or with the cohort.
     """
 
     verdict: Verdict
@@ -73,6 +77,7 @@ class Statement:
     files: tuple[tuple[str, str], ...] = ()
     claim: PrivacyClaim | None = None
     worst: Exposed | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def make_statement(summary: Summary, verdict: Verdict) -> Statement:
@@ -101,7 +106,19 @@ def make_statement(summary: Summary, verdict: Verdict) -> Statement:
         ),
         read_claims(summary.run).get(verdict.dataset, {}).get(verdict.generator),
         people[0] if people else None,
+        tuple(_warnings(dataset.get("warnings") or (), summary, verdict.generator)),
     )
+
+
+def _warnings(texts: Iterable[str], summary: Summary, label: str) -> Iterator[str]:
+    """Those of all cohorts and of this one: of several, its label stands before, after contigs."""
+    own = f"{label}: "
+    others = tuple(f"{one}: " for one in summary.run.cohorts if one != label)
+    for text in texts:
+        place = match[0] if (match := _CONTIGS.match(text)) else ""
+        said = text.removeprefix(place)
+        if said.startswith(own) or not said.startswith(others):
+            yield place + said.removeprefix(own)
 
 
 def _cohorts(info: Mapping[str, Any], verdict: Verdict) -> list[tuple[str, str]]:
@@ -129,6 +146,7 @@ def statement_facts(statement: Statement, names: bool = False) -> list[tuple[str
         ("Faithful?", [inside_words(verdict.faithful)]),
         ("Useful?", [inside_words(verdict.useful)]),
         ("Leaks?", [leak_words(verdict.leaks)]),
+        ("Warnings", list(statement.warnings)),
         ("Worst person", [_worst(statement, names)]),
         ("Differential privacy", _claimed(claim)),
         ("Not assessed", _not_assessed(verdict)),
@@ -229,7 +247,9 @@ def _entry(statement: Statement, names: bool) -> dict[str, Any]:
             "worst_person": person,
             "attacks": [_attempt(one) for one in leaks.attempts],
         },
-        "claim": claim and {"epsilon": claim.epsilon, "delta": claim.delta, "text": claim.text},
+        "claim": claim
+        and {name: getattr(claim, name) for name in ("epsilon", "delta", "text", "words")},
+        "warnings": list(statement.warnings),
         "not_assessed": [
             {"reason": reason, "numbers": list(titles)} for reason, titles in verdict.lacking
         ],

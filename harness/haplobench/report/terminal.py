@@ -103,12 +103,10 @@ def print_summary(
         facts.append(str(info["status"]))
     _print(console, Text(" · ".join(fact for fact in facts if fact), style="bold"))
     for verdicts in reach_verdicts(summary, boards):
-        print_verdicts(verdicts, console)
+        print_verdicts(verdicts, console, summary)
     print_rules(summary, console)
     for label, dataset in summary.datasets.items():
         print_dataset(dataset, console)
-        for text in summary.run.datasets[label].get("warnings") or ():
-            _print(console, Text(f"warning: {label}: {text}", style="bold red"))
         if text := sites_by_family(summary.run.datasets[label]):
             _print(console, Text(f"{label}: sites measured: {text}", style="dim"))
         if counts := summary.run.datasets[label].get("withdrawn"):
@@ -150,8 +148,8 @@ def print_marks(summary: Summary, console: Console) -> None:
         _print(console, Text(f"attacks, none held against the floor: {attacks}", style="dim"))
 
 
-def print_verdicts(verdicts: DatasetVerdicts, console: Console) -> None:
-    """Print who is best and who leaks, then two lines for each generator and control."""
+def print_verdicts(verdicts: DatasetVerdicts, console: Console, summary: Summary) -> None:
+    """Print who is best and who leaks, two lines for each generator and control, and warnings."""
     _print(console, Text(f"\n{verdicts.dataset} · verdict", style="bold"))
     if said := lead(verdicts):
         _print(console, Text(said))
@@ -172,6 +170,8 @@ def print_verdicts(verdicts: DatasetVerdicts, console: Console) -> None:
             mark = Text(MARKS.get(shown, "–"), style=_STYLES[shown])
             grid.add_row(Text(name, style=style), mark, Text(line, style=_STYLES[shown]))
         _print(console, grid)
+    for text in summary.run.datasets[verdicts.dataset].get("warnings") or ():
+        _print(console, Text(f"warning: {text}", style="bold red"))
 
 
 def print_rules(summary: Summary, console: Console) -> None:

@@ -32,6 +32,8 @@ class Inside:
     inside, judged : int
     outside, far : tuple of str
         Titles of the others, those far outside apart.
+    reason : str
+        Why nothing is assessed; empty otherwise, and where the run measures nothing of it.
     """
 
     answer: Likeness
@@ -39,6 +41,7 @@ class Inside:
     judged: int = 0
     outside: tuple[str, ...] = ()
     far: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,22 +148,32 @@ def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list
     return found
 
 
+_NO_MARK = "no mark: "
+
+
 def _inside(
     dataset: DatasetSummary, cohort: CohortInfo, family: str, rules: VerdictSettings
 ) -> Inside:
     bands: dict[str, list[str]] = {}
+    unmarked, absent = [], []
     for column in dataset.headline(family):
         elsewhere = cohort.site_matched is False and column.submetric.site_matched
+        cell = dataset.cell(cohort.label, column)
+        if cell.value is None:
+            absent.append(cell.reason or "not measured")
+        elif cell.mark_note.startswith(_NO_MARK):
+            unmarked.append(cell.mark_note.removeprefix(_NO_MARK))
         if column.submetric.evidence or elsewhere:
             continue
-        bands.setdefault(dataset.cell(cohort.label, column).band, []).append(column.title)
+        bands.setdefault(cell.band, []).append(column.title)
     outside, far = bands.get("outside", []), bands.get("far", [])
     inside = len(bands.get("within", [])) + len(bands.get("better", []))
     judged = inside + len(outside) + len(far)
     answer: Likeness = "no"
     if not judged:
-        answer = "not assessed"
-    elif inside >= rules.faithful * judged and not far:
+        reason = next(iter(unmarked), "") or max(absent, key=absent.count, default="")
+        return Inside("not assessed", reason=reason)
+    if inside >= rules.faithful * judged and not far:
         answer = "yes"
     elif inside >= rules.in_part * judged:
         answer = "in part"
@@ -311,7 +324,7 @@ def lead(verdicts: DatasetVerdicts) -> str:
 def inside_words(inside: Inside) -> str:
     """An answer with the numbers that it rests on, all named."""
     if not inside.judged:
-        return inside.answer
+        return inside.answer + (f": {inside.reason}" if inside.reason else "")
     parts = [f"{inside.answer}: {_share(inside)} numbers inside the floor"]
     if inside.outside:
         parts.append(f"outside: {_listed(inside.outside)}")
@@ -354,10 +367,7 @@ def brief_faithful(verdict: Verdict, width: int) -> str:
     """Whether a row is faithful, in so many columns."""
     faithful = verdict.faithful
     if not faithful.judged:
-        text: str = faithful.answer
-        if verdict.lacking:
-            text += f": {verdict.lacking[0][0]}"
-        return _cut(text, width)
+        return _cut(inside_words(faithful), width)
     short = f"{faithful.answer} ({_share(faithful)})"
     text = f"{faithful.answer} ({_share(faithful)} in the floor)"
     for what, titles in (("far off", faithful.far), ("outside", faithful.outside)):

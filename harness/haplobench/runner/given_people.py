@@ -18,8 +18,9 @@ MANY_COPIES = 0.1
 """Share of a cohort: with so many copies of the people that it's held against, nothing is shown."""
 EXCHANGED = 1e-3
 """Chance below which a cohort is said to be nearer to the real than to the training people."""
-NEARER = "the cohort is nearer to the --real than to the --train people"
+NEARER = "nearer to --real than to --train"
 _NAMED = 5
+_WHY = "perhaps --real and --train are exchanged, or the generator has seen --real"
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Likeness:
     Attributes
     ----------
     remark : str
-        How many of its people and haplotypes are real ones.
+        How many of its people and haplotypes are real ones, and the first of those by name.
     warnings : tuple of str
+        What is amiss, without names: statements that name nobody hold it.
     doubt : str
         Why neither its likeness to the real people nor its distance from them shows anything;
         empty where it does.
@@ -105,6 +107,7 @@ def likeness(cohort: Panel, real: Panel, train: Panel | None, seed: int) -> Like
         # Copies with other phase, or with errors.
         pairs, people, by_chance = alike, alike.shape[0], False
         remark += f"; but for errors {people:,} people do"
+    nearer = "" if train is None else nearer_to_real(cohort, real, train, seed)
     warnings = []
     if people:
         pairs = pairs[np.unique(pairs[:, 0], return_index=True)[1]]
@@ -112,11 +115,13 @@ def likeness(cohort: Panel, real: Panel, train: Panel | None, seed: int) -> Like
             _pair(cohort.samples[mine], real.samples[theirs]) for mine, theirs in pairs[:_NAMED]
         )
         more = f" and {people - _NAMED:,} more" if people > _NAMED else ""
-        wonder = "; in so short a region strangers may be as alike" if by_chance else ""
-        warnings.append(
-            f"{people:,} of the cohort's {n_people:,} people are people of --real: "
-            f"{named}{more}{wonder}"
-        )
+        remark += f"; these people of --real are in it: {named}{more}"
+        text = f"{people:,} of the cohort's {n_people:,} people are people of --real"
+        if by_chance:
+            text += "; in so short a region strangers may be as alike"
+        elif train is not None and not nearer:
+            text += f"; {_WHY}"
+        warnings.append(text)
     if by_haplotype and not copies.haplotypes_by_chance:
         warnings.append(
             f"{copies.haplotypes:,} of the cohort's {cohort.n_haplotypes:,} haplotypes are "
@@ -128,9 +133,9 @@ def likeness(cohort: Panel, real: Panel, train: Panel | None, seed: int) -> Like
         0.0 if copies.haplotypes_by_chance else copies.haplotypes / cohort.n_haplotypes,
     )
     if max(shares) >= MANY_COPIES:
-        doubt = "the cohort is made of copies of the --real people"
-    if train is not None and (warning := nearer_to_real(cohort, real, train, seed)):
-        warnings.append(warning)
+        doubt = "made of copies of --real people"
+    if nearer:
+        warnings.append(nearer)
         doubt = doubt or NEARER
     return Likeness(remark, tuple(warnings), doubt)
 
@@ -143,7 +148,7 @@ def nearer_to_real(cohort: Panel, real: Panel, train: Panel, seed: int) -> str:
     return (
         "the cohort is nearer to --real than to --train: the nearest people to stretches of its "
         f"haplotypes are in --real in {near.near:.1%} of cases, by chance in {near.expected:.1%}; "
-        "perhaps the two are exchanged, or the generator has seen --real"
+        + _WHY
     )
 
 
