@@ -1,7 +1,7 @@
 """Controls stand in their place on the leaderboards of shipped suites, made small.
 
 Privacy numbers are coloured right in every suite; `test_no_suite_is_left_out` says by which run.
-`1kg-chr22` needs a network; `chromosome` and `scaling` have one draw of a floor, so they rank nobody.
+`1kg-chr22` needs a network; `chromosome` and `scaling` have one draw of a floor, and rank nobody.
 """
 
 from __future__ import annotations
