@@ -147,6 +147,22 @@ def jsonable(value: Any) -> Any:
 # --- reading --------------------------------------------------------------------------------
 
 
+def require_file(path: Path, *, folder: bool = False) -> None:
+    """Raise FormatError unless `path` is a readable file (or, with `folder`, a folder)."""
+    if not path.exists():
+        raise FormatError(f"{path}: no such {'folder' if folder else 'file'}")
+    if path.is_dir() != folder:
+        found, expected = ("a file", "a folder") if folder else ("a folder", "a file")
+        raise FormatError(f"{path}: found {found}, expected {expected}")
+    if not folder and not path.is_file():
+        # It may never end, and is read more than once.
+        raise FormatError(
+            f"{path}: found a pipe or a device, expected a file", hint="save its content to one"
+        )
+    if not os.access(path, os.R_OK):
+        raise FormatError(f"{path}: no permission to read it")
+
+
 def read_regular(path: Path, limit: int = SMALL) -> bytes:
     """The content of a regular file, of `limit` bytes at most.
 

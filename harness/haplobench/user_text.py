@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 
 # For readers that stream: a byte order mark at the start is no part of the text.
 ENCODING = "utf-8-sig"
@@ -29,10 +30,9 @@ def read_text(path: Path) -> str:
 
     Raises FormatError if there is no such file, or it isn't text.
     """
+    require_file(path)
     try:
         return decode(gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes())
-    except FileNotFoundError:
-        raise FormatError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise FormatError(f"{path}: can't be read: {error}") from None
 

@@ -122,6 +122,9 @@ def test_the_split_is_handed_out_before_and_scored_after(
         ),
         ("--synthetic all.vcf.gz", "the synthetic panel is the real panel: 60 of its 60 people"),
         ("--synthetic elsewhere.vcf.gz", "they are of contig 21, the real ones of 20"),
+        ("--synthetic a.vcf.gz --max-missing nan", "max_missing: "),
+        ("--synthetic a.vcf.gz --min-maf nan", "min_maf: "),
+        ("--synthetic a.vcf.gz --seed 10000000000000000000", "seed: "),
     ],
 )
 def test_options_and_files_that_contradict_each_other_are_one_line(

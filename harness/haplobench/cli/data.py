@@ -27,7 +27,7 @@ SetOption = Annotated[
     typer.Option("--set", help="Set a parameter of the dataset, as key=value (repeatable)."),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", help="Seed datasets that are simulated with this number.")
+    int, typer.Option("--seed", min=0, help="Seed datasets that are simulated with this number.")
 ]
 WithdrawnOption = Annotated[
     str, typer.Option("--withdrawn", help="Leave out the people on this list, who withdrew.")

@@ -17,7 +17,8 @@ DatasetOption = Annotated[
     str, typer.Option("--dataset", "-d", help="Take the dataset of this label.")
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Take the fit of this seed (default: the lowest).")
+    int | None,
+    typer.Option("--seed", min=0, help="Take the fit of this seed (default: the lowest)."),
 ]
 
 

@@ -330,7 +330,7 @@ def evaluate(
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option("--seed", help="Seed splits and subsamples with this number.")
+        int, typer.Option("--seed", min=0, help="Seed splits and subsamples with this number.")
     ] = 1,
     out: Annotated[Path, typer.Option("--out", help="Write runs into this folder.")] = Path(
         "results"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from haplobench.data.labels import FAM_COLUMNS, SampleNames, table_header
 from haplobench.errors import BenchError, FormatError
+from haplobench.files import require_file
 from haplobench.user_text import cells, decode, numbered_lines
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class PeopleList:
         Raises FormatError, which names the line, for a file that can't be read, has no names,
         or a line without name.
         """
+        require_file(Path(path))
         try:
             data = Path(path).read_bytes()
             text = decode(data)

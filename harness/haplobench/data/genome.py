@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from haplobench.data.contigs import same_contig
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 from haplobench.user_text import ENCODING
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
@@ -218,6 +219,7 @@ def _table(path: Path) -> tuple[list[str], list[_Row]]:
     opener = gzip.open if path.suffix in (".gz", ".bgz") else open
     header: list[str] = []
     rows: list[_Row] = []
+    require_file(path)
     try:
         with opener(path, "rt", encoding=ENCODING) as lines:
             for number, line in enumerate(lines, 1):

@@ -13,12 +13,12 @@ import numpy as np
 
 from haplobench.data.contigs import same_contig
 from haplobench.data.formats import ReadOptions, read_panel
-from haplobench.data.formats.options import labels_beside, require_file, require_whole
+from haplobench.data.formats.options import labels_beside, require_whole
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.datasets.params import FileParams
 from haplobench.errors import FormatError
-from haplobench.files import file_digest
+from haplobench.files import file_digest, require_file
 from haplobench.plugin import LoadedDataset, RunContext
 
 # More disagreeing sites than this, and the sequence is another build's or contig's.
@@ -46,7 +46,9 @@ def read_sequence(path: Path, panel: Panel) -> ReferenceSequence:
     """
     require_file(path)
     start, end = int(panel.positions[0]), int(panel.positions[-1])
-    if path.with_name(path.name + ".fai").exists():
+    index = path.with_name(path.name + ".fai")
+    if index.exists():
+        require_file(index)
         text = _indexed(path, panel.contig, start, end)
     else:
         require_whole(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from haplobench.data.formats.sources import settings_of
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import PrepareFacts
@@ -284,8 +285,9 @@ def _suite(evaluation: Evaluation, registry: Registry, contigs: Sequence[str] = 
         params = spec.params().model_dump(mode="json", round_trip=True)
         missing = tuple(missing_needs(spec.needs))
         entries.append(MetricEntry(name=name, params=params, missing=missing, optional=True))
-    sites, split = evaluation.sites, SplitSettings(seed=seed)
-    filters = Filters(min_maf=sites.min_maf, max_missing=sites.max_missing)
+    sites, split = evaluation.sites, settings_of(SplitSettings, {"seed": seed})
+    shares = {"min_maf": sites.min_maf, "max_missing": sites.max_missing}
+    filters = settings_of(Filters, shares)
     generators = [GeneratorEntry(name=label, label=label, seeds=(seed,)) for label in labels]
     if evaluation.train is not None:
         generators[:0] = [control_entry(spec, (seed,), Limits()) for spec in controls]
@@ -306,7 +308,7 @@ def _suite(evaluation: Evaluation, registry: Registry, contigs: Sequence[str] = 
         generators=tuple(generators),
         metrics=tuple(entries),
         sample=SampleSettings(),
-        floor=FloorSettings(draws=evaluation.floor_draws),
+        floor=settings_of(FloorSettings, {"draws": evaluation.floor_draws}),
         limits=Limits(),
     )
 

@@ -17,6 +17,7 @@ from haplobench.data.formats import ReadOptions, read_panel, vcz, write_panel
 from haplobench.data.formats.streaming import Columns
 
 zarr = pytest.importorskip("zarr")
+numcodecs = pytest.importorskip("numcodecs")
 
 
 @pytest.fixture
@@ -274,4 +275,25 @@ def test_a_chunk_of_texts_that_counts_more_than_it_holds(
         content = bytes(codec.encode(content))  # type: ignore[union-attr, arg-type]
     path.write_bytes(content)
     with pytest.raises(FormatError, match=rf"{chunk}: counts {count:,} texts, and there is room"):
+        read_panel(written, ReadOptions(max_missing=0.5))
+
+
+@pytest.mark.parametrize("chunk", ["contig_id/0", "sample_id/0", "call_genotype/0.0.0"])
+def test_a_chunk_cut_short_is_refused(chunk: str, written: Path) -> None:
+    path = written / chunk
+    whole = path.read_bytes()
+    values = numcodecs.Blosc().decode(whole)
+    for content in (whole, bytes(numcodecs.Blosc(clevel=0).encode(values))):
+        path.write_bytes(content)
+        read_panel(written, ReadOptions(max_missing=0.5))
+        for length in (1, 13, 16, 20, len(content) - 1):
+            path.write_bytes(content[:length])
+            with pytest.raises(FormatError, match=f"{chunk}: {length} bytes?, and Blosc's header"):
+                read_panel(written, ReadOptions(max_missing=0.5))
+
+
+def test_a_folder_in_the_place_of_a_chunk(written: Path) -> None:
+    (written / "call_genotype" / "1.0.0").unlink()
+    (written / "call_genotype" / "1.0.0").mkdir()
+    with pytest.raises(FormatError, match="array call_genotype.*the chunk 1.0.0 is not there"):
         read_panel(written, ReadOptions(max_missing=0.5))

@@ -19,7 +19,6 @@ from haplobench.data.formats.collector import Collector
 from haplobench.data.formats.options import (
     ReadOptions,
     check_names,
-    require_file,
     require_whole,
     staged,
 )
@@ -28,6 +27,7 @@ from haplobench.data.formats.sites import choose_contig, choose_sites
 from haplobench.data.labels import Label
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 from haplobench.user_text import ENCODING
 
 # Kinds of haplotypes, not populations.
@@ -199,6 +199,7 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
     positions: list[int] = []
     ref: list[str] = []
     alternates: list[str] = []
+    require_file(path)
     require_whole(path)
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding=ENCODING, errors="replace") as lines:

@@ -23,17 +23,6 @@ from haplobench.files import new_folder
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
-def require_file(path: Path, *, folder: bool = False) -> None:
-    """Raise FormatError unless `path` is a readable file (or, with `folder`, a folder)."""
-    if not path.exists():
-        raise FormatError(f"{path}: no such {'folder' if folder else 'file'}")
-    if path.is_dir() != folder:
-        found, expected = ("a file", "a folder") if folder else ("a folder", "a file")
-        raise FormatError(f"{path}: found {found}, expected {expected}")
-    if not os.access(path, os.R_OK):
-        raise FormatError(f"{path}: no permission to read it")
-
-
 def require_whole(path: Path) -> None:
     """Raise FormatError if a compressed file was cut short or damaged.
 

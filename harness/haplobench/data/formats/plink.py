@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.data.formats.options import Region, check_names, require_file
+from haplobench.data.formats.options import Region, check_names
 from haplobench.data.formats.sites import Tally, Variants, choose_sites, parts
 from haplobench.data.labels import FAM_COLUMNS, Label, known, known_sex
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 from haplobench.user_text import ENCODING
 
 PVAR_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT")

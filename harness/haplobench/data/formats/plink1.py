@@ -9,12 +9,13 @@ import bed_reader
 import numpy as np
 
 from haplobench.data.formats.collector import Collector
-from haplobench.data.formats.options import ReadOptions, require_file
+from haplobench.data.formats.options import ReadOptions
 from haplobench.data.formats.people import choose_people, staged_labelled
 from haplobench.data.formats.plink import check_writable, read_bim, read_fam
 from haplobench.data.formats.sites import choose_contig
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 
 _BATCH = 4096
 _MISSING = -127

@@ -11,7 +11,7 @@ import numpy as np
 import pgenlib
 
 from haplobench.data.formats.collector import Collector
-from haplobench.data.formats.options import ReadOptions, require_file, staged
+from haplobench.data.formats.options import ReadOptions, staged
 from haplobench.data.formats.people import choose_people
 from haplobench.data.formats.plink import (
     check_writable,
@@ -24,6 +24,7 @@ from haplobench.data.formats.plink import (
 from haplobench.data.formats.sites import Variants, choose_contig
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 
 _BATCH_CALLS = 1 << 24
 _MISSING = -9

@@ -24,7 +24,6 @@ from haplobench.data.formats.options import (
     ReadOptions,
     Region,
     check_names,
-    require_file,
     require_whole,
 )
 from haplobench.data.formats.people import choose_people, staged_labelled
@@ -38,6 +37,7 @@ from haplobench.data.formats.sites import (
 )
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 
 ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 _BATCH = 1024
@@ -65,6 +65,8 @@ def read(
     require_file(path)
     require_whole(path)
     index = _index(path)
+    if index is not None:
+        require_file(index)
     if index is not None and path.suffix != ".bcf":
         # htslib reads a VCF's index with the header, whether it is asked for a region or not.
         index_offsets(index)

@@ -19,12 +19,13 @@ import zarr
 from numpy.typing import NDArray
 
 from haplobench.data.formats.collector import Collector
-from haplobench.data.formats.options import ReadOptions, Region, require_file, staged
+from haplobench.data.formats.options import ReadOptions, Region, staged
 from haplobench.data.formats.people import choose_people
 from haplobench.data.formats.sites import Texts, Variants, bands, choose_contig, choose_sites
 from haplobench.data.labels import LABELS_OF_DATASETS, Label
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
+from haplobench.files import require_file
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,6 +44,7 @@ _CHUNK_SITES = 1000
 _CHUNK_SAMPLES = 10_000
 # Decoded calls of one block of sites; the next block is read meanwhile where it is no larger.
 _AHEAD_BYTES = 1 << 27
+_BLOSC_HEADER = 16
 
 
 def read(
@@ -183,13 +185,14 @@ class _Store:
         if not sparse:
             for key in self._keys(array, start, stop, people):
                 chunk = self.path / name / key
-                if not chunk.exists():
+                if not chunk.is_file():
                     raise FormatError(
                         f"{self.path}: array {name}, rows {start} to {stop}: "
                         f"the chunk {key} is not there",
                         hint="copy or convert it again, with ZARR_ARRAY__WRITE_EMPTY_CHUNKS=True: "
                         "without it, a chunk of reference alleles alone looks like a lost one",
                     )
+                _check_length(array, chunk)
                 _check_texts(array, chunk)
         try:
             if people is None:
@@ -288,6 +291,27 @@ class _Store:
                 hint="sort the file before converting it",
             )
         return contig, first + int(rows[0]), first + int(rows[-1]) + 1
+
+
+def _check_length(array: Any, chunk: Path) -> None:
+    """Raise FormatError for a chunk of Blosc that is shorter than it says.
+
+    What a decoder makes of it isn't what was written. The header's last four of 16 bytes are the
+    chunk's length (Blosc 1's format).
+    """
+    if array.shards or not array.compressors:
+        return
+    codec = array.compressors[-1]
+    if not isinstance(codec, (numcodecs.Blosc, zarr.codecs.BloscCodec)):
+        return
+    with chunk.open("rb") as handle:
+        head = handle.read(_BLOSC_HEADER)
+    size = chunk.stat().st_size
+    if len(head) < _BLOSC_HEADER or int.from_bytes(head[-4:], "little") > size:
+        raise FormatError(
+            f"{chunk}: {size:,} bytes, and Blosc's header tells of more",
+            hint="the chunk was cut short: copy or convert it again",
+        )
 
 
 def _check_texts(array: Any, chunk: Path) -> None:
