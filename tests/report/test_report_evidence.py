@@ -95,6 +95,18 @@ def test_a_leak_takes_green_from_all_attacks() -> None:
     assert found == {"distance": "unseen", "tracts": "unseen", "kinship": "leak"}
 
 
+def test_nothing_clears_a_cohort_with_real_people_in_it() -> None:
+    calm = [_record("distance", 0.4, 0.6), _record("tracts", 0.4, 0.6)]
+    datasets = {"d": {"cohort_doubts": {"g": "people of --real are in it: 3"}}}
+
+    def findings(*records: Record) -> set[str]:
+        run = Run(Path(), {}, datasets, {}, {"attack": ATTACK}, list(records))
+        return {one.finding for one in judge_attacks(run)["d", "g"].values()}
+
+    assert findings(*calm) == {"unclear"}
+    assert findings(*calm, _record("kinship", 0.001, 0.9)) == {"unseen", "leak"}
+
+
 def test_any_cohort_may_leak_and_many_are_corrected_for() -> None:
     seeds = [_record("distance", p, 0.6, seed) for seed, p in enumerate((0.3, 0.004, 0.9))]
     assert _findings(*seeds) == {"distance": "leak"}

@@ -41,7 +41,7 @@ def test_one_real_person_is_named_and_leaves_the_others_to_be_judged() -> None:
         "as alike",
     )
     assert found.remark.endswith(f"these people of --real are in it: synthetic1 ({name} there)")
-    assert found.doubt == ""
+    assert found.doubt == found.exposed == ""
 
 
 def test_a_few_people_of_real_who_are_no_chance_raise_the_question_of_an_exchange() -> None:
@@ -52,11 +52,13 @@ def test_a_few_people_of_real_who_are_no_chance_raise_the_question_of_an_exchang
     )
     rows = (rng.random((80, REAL.n_sites)) < 0.3).astype(np.int8)
     rows[[0, 1]] = real.haplotypes[[6, 7]]
-    (warning,) = likeness(cohort(rows), real, train, seed=1).warnings
+    found = likeness(cohort(rows), real, train, seed=1)
+    (warning,) = found.warnings
     assert warning == (
         "1 of the cohort's 40 people are people of --real; perhaps --real and --train are "
         "exchanged, or the generator has seen --real"
     )
+    assert found.exposed == "people of --real are in it: 1"
 
 
 def test_all_real_haplotypes_dealt_anew_are_said_loudly() -> None:

@@ -85,7 +85,13 @@ def judge_attacks(
         place = (record.dataset, row_label(record.generator, record.world_size))
         key = (record.metric, record.submetric, labels_of(record))
         rows.setdefault(place, {}).setdefault(key, []).append(record)
-    return {place: judge(attacks, known, rules.level) for place, attacks in rows.items()}
+    judged = {place: judge(attacks, known, rules.level) for place, attacks in rows.items()}
+    for place, attacks in judged.items():
+        if run.doubt(*place):
+            for key, attack in attacks.items():
+                if attack.finding == "clear":
+                    attacks[key] = replace(attack, finding="unclear")
+    return judged
 
 
 def judge(

@@ -138,7 +138,12 @@ def reach_verdicts(summary: Summary, boards: Sequence[Leaderboard] = ()) -> list
                 cohort.role,
                 _inside(dataset, cohort, "fidelity", summary.rules),
                 _inside(dataset, cohort, "utility", summary.rules),
-                _leaks(dataset, cohort.label, people.get((label, cohort.label))),
+                _leaks(
+                    dataset,
+                    cohort.label,
+                    people.get((label, cohort.label)),
+                    summary.run.doubt(label, cohort.label),
+                ),
                 _lacking(dataset, cohort.label),
             )
             for cohort in dataset.cohorts
@@ -180,7 +185,9 @@ def _inside(
     return Inside(answer, inside, judged, tuple(outside), tuple(far))
 
 
-def _leaks(dataset: DatasetSummary, label: str, people: Sequence[Exposed] | None) -> Leaks:
+def _leaks(
+    dataset: DatasetSummary, label: str, people: Sequence[Exposed] | None, doubt: str
+) -> Leaks:
     attempts, reasons = [], []
     for column in dataset.columns:
         cell = dataset.cell(label, column)
@@ -205,7 +212,7 @@ def _leaks(dataset: DatasetSummary, label: str, people: Sequence[Exposed] | None
     elif "clear" in findings:
         answer = "not seen"
     elif attempts:
-        reason = "too few people for any attack to show a leak that matters"
+        reason = doubt or "too few people for any attack to show a leak that matters"
     else:
         reason = max(reasons, key=reasons.count, default="no attack was run")
     return Leaks(answer, tuple(attempts), None if people is None else tuple(people), reason)

@@ -230,6 +230,7 @@ class _Dataset(_Plugin, kw_only=True):
     skipped: Numbers | None = None
     warnings: list[str] | None = None
     cohort_marks: dict[str, dict[str, str]] | None = None
+    cohort_doubts: dict[str, str] | None = None
     provenance: dict[str, Any] | None = None
 
 

@@ -290,6 +290,11 @@ class Run:
     metrics: Mapping[str, MetricInfo]
     records: Sequence[Record]
 
+    def doubt(self, dataset: str, cohort: str) -> str:
+        """Why no attack that finds nothing clears a cohort; empty where one may."""
+        doubts: Mapping[str, str] = self.datasets.get(dataset, {}).get("cohort_doubts") or {}
+        return doubts.get(cohort, "")
+
     def marks(self, dataset: str, cohort: str) -> Mapping[str, str]:
         """Whose numbers are held against a floor of training people in a cohort's stead.
 

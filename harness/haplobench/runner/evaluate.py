@@ -440,12 +440,15 @@ class GivenPanels:
             described["generators"][cohort.label]["site_matched"] = cohort.site_matched
         marks = {cohort.label: self._marks(cohort) for cohort in self.whole.cohorts}
         marks = {label: mark for label, mark in marks.items() if mark}
+        doubts = {one.label: one.exposed for one in self.whole.cohorts if one.exposed}
         for label in facts:
             dataset = described["datasets"][label]
             if warnings := self.panels[label].warnings:
                 dataset["warnings"] = list(warnings)
             if marks:
                 dataset["cohort_marks"] = marks
+            if doubts:
+                dataset["cohort_doubts"] = doubts
 
     @property
     def floor_people(self) -> int:

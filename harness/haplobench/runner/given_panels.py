@@ -67,13 +67,14 @@ class PlacedCohort:
     """A cohort at the real panel's sites, or at its own.
 
     `doubt` says why neither its likeness to the real people nor its distance from them shows
-    anything; empty where it does.
+    anything, `exposed` why no attack that finds nothing clears it; empty where they do.
     """
 
     label: str
     panel: Panel
     site_matched: bool
     doubt: str = ""
+    exposed: str = ""
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,10 @@ def join_together(parts: Mapping[str, Panels], scratch: Path, seed: int) -> dict
                 label = f"{first.label}: " if len(several[0].cohorts) > 1 else ""
                 warnings.append(f"{label}on all contigs together, {near}")
                 doubt = doubt or NEARER
-        joined.append(PlacedCohort(first.label, panel, matched, doubt))
+        exposures = (
+            f"on contig {name}, {one.exposed}" for name, one in cohorts.items() if one.exposed
+        )
+        joined.append(PlacedCohort(first.label, panel, matched, doubt, next(exposures, "")))
     whole = Panels(prepared, tuple(joined), has_train, (), tuple(warnings))
     return {"": whole} | {
         contig: replace(
@@ -324,7 +328,7 @@ def _fitted(
     notes.say(cohort.label, found.remark)
     for warning in found.warnings:
         notes.say(cohort.label, warning, warning=True)
-    return PlacedCohort(cohort.label, panel, True, found.doubt)
+    return PlacedCohort(cohort.label, panel, True, found.doubt, found.exposed)
 
 
 def _check_people(name: str, panel: Panel, ploidy: int) -> None:

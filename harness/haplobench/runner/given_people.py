@@ -36,11 +36,14 @@ class Likeness:
     doubt : str
         Why neither its likeness to the real people nor its distance from them shows anything;
         empty where it does.
+    exposed : str
+        Why no attack that finds nothing clears it: real people are in it, no matter of chance.
     """
 
     remark: str
     warnings: tuple[str, ...] = ()
     doubt: str = ""
+    exposed: str = ""
 
 
 def hold_out(panel: Panel, holdout: float | NDArray[np.int64], seed: int) -> tuple[Panel, Panel]:
@@ -137,7 +140,8 @@ def likeness(cohort: Panel, real: Panel, train: Panel | None, seed: int) -> Like
     if nearer:
         warnings.append(nearer)
         doubt = doubt or NEARER
-    return Likeness(remark, tuple(warnings), doubt)
+    exposed = f"people of --real are in it: {people:,}" if people and not by_chance else ""
+    return Likeness(remark, tuple(warnings), doubt, exposed)
 
 
 def nearer_to_real(cohort: Panel, real: Panel, train: Panel, seed: int) -> str:
