@@ -11,11 +11,12 @@ import moments
 import msprime
 import numpy as np
 import pytest
-from coalescent_cases import context, fitted, region_panel, sampled
+from coalescent_cases import REGISTRY, context, fitted, region_panel, sampled
 from pydantic import ValidationError
 from scipy import stats
 
 from haplobench import Panel, PluginError
+from haplobench.testing import check_generator
 from haplobench_coalescent.constant import Coalescent
 from haplobench_coalescent.population_tree import (
     FittedTree,
@@ -267,3 +268,9 @@ def test_gene_conversion_that_can_not_be_simulated_is_refused(tmp_path):
             gene_conversion_rate=1e-8,
             gene_conversion_tract=5_000,
         )
+
+
+@pytest.mark.slow
+def test_conformance_of_fitted_populations():
+    params = {"demography": "fitted", "within": "population"}
+    assert "determinism" in check_generator("msprime", params=params, registry=REGISTRY)
