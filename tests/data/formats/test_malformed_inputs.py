@@ -297,11 +297,28 @@ def test_what_never_ends_is_no_file(
             read(tmp_path / "a.tsv")
 
 
-def test_a_legend_that_is_a_folder(panel: Panel, tmp_path: Path) -> None:
-    write_panel(panel, tmp_path / "a.hapt")
-    (tmp_path / "a.legend").unlink()
-    (tmp_path / "a.legend").mkdir()
-    assert "a.legend: found a folder, expected a file" in one_line(tmp_path / "a.hapt")
+def test_legends_that_are_none(panel: Panel, tmp_path: Path) -> None:
+    hapt, legend = tmp_path / "a.hapt", tmp_path / "a.legend"
+    write_panel(panel, hapt)
+    text = legend.read_text()
+    legend.write_text(text, encoding="utf-16")  # as spreadsheets save it
+    assert read_panel(hapt)[0].digest == panel.digest
+    legend.write_bytes(text.encode().replace(b"A C", b"A \xff"))
+    assert "a.legend: can't be read: line 2 isn't UTF-8" in one_line(hapt)
+    legend.unlink()
+    legend.mkdir()
+    assert "a.legend: found a folder, expected a file" in one_line(hapt)
+    legend.rmdir()
+    (tmp_path / "a.legend.gz").write_text(text)
+    assert "a.legend.gz: can't be read: Not a gzipped file" in one_line(hapt)
+    (tmp_path / "a.legend.gz").write_bytes(gzip.compress(text.encode())[:-9])
+    assert "a.legend.gz: can't be read: Compressed file ended" in one_line(hapt)
+
+
+def test_hapt_that_is_no_text(tmp_path: Path) -> None:
+    for line in (b"Real \xff_A 0 1\n", b"\xff HG_A 0 1\n"):
+        (tmp_path / "a.hapt").write_bytes(line)
+        assert "a.hapt:1: its kind or name isn't text" in one_line(tmp_path / "a.hapt")
 
 
 # --- people ---------------------------------------------------------------------------------

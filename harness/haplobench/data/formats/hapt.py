@@ -28,7 +28,7 @@ from haplobench.data.labels import Label
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
 from haplobench.files import require_file
-from haplobench.user_text import ENCODING
+from haplobench.user_text import ENCODING, numbered_lines, read_text
 
 # Kinds of haplotypes, not populations.
 _KINDS = frozenset({"real", "ag", "synthetic", "."})
@@ -108,12 +108,13 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, NDArray[np.int8]]]:
                         f"{path}:{number}: found {line[:60].decode(errors='replace').strip()!r}, "
                         "expected a kind, a name and alleles"
                     )
-                yield (
-                    number,
-                    fields[0].decode(ENCODING, errors="replace"),
-                    fields[1].decode(errors="replace"),
-                    _alleles(path, number, fields[2]),
-                )
+                try:
+                    kind, name = fields[0].decode(ENCODING), fields[1].decode()
+                except UnicodeDecodeError:
+                    raise FormatError(
+                        f"{path}:{number}: its kind or name isn't text", hint="save it as UTF-8"
+                    ) from None
+                yield number, kind, name, _alleles(path, number, fields[2])
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: can't be read: {error}") from None
 
@@ -199,25 +200,21 @@ def _read_legend(path: Path) -> tuple[list[str], list[int], list[str], list[str]
     positions: list[int] = []
     ref: list[str] = []
     alternates: list[str] = []
-    require_file(path)
-    require_whole(path)
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding=ENCODING, errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            fields = line.split()
-            if not fields or (number == 1 and fields[1:2] and not fields[1].isdigit()):
-                continue
-            if len(fields) < 4 or not _POSITION.fullmatch(fields[1]):
-                raise FormatError(
-                    f"{path}:{number}: found {line.strip()[:60]!r}, "
-                    f"expected {' '.join(_LEGEND_COLUMNS)}"
-                )
-            named = _SITE_ID.fullmatch(fields[0])
-            known = named is not None and named["position"] == fields[1]
-            contigs.append(named["contig"] if named is not None and known else "")
-            positions.append(int(fields[1]))
-            ref.append(fields[2])
-            alternates.append(fields[3])
+    for number, line in numbered_lines(read_text(path)):
+        fields = line.split()
+        if not fields or (number == 1 and fields[1:2] and not fields[1].isdigit()):
+            continue
+        if len(fields) < 4 or not _POSITION.fullmatch(fields[1]):
+            raise FormatError(
+                f"{path}:{number}: found {line.strip()[:60]!r}, "
+                f"expected {' '.join(_LEGEND_COLUMNS)}"
+            )
+        named = _SITE_ID.fullmatch(fields[0])
+        known = named is not None and named["position"] == fields[1]
+        contigs.append(named["contig"] if named is not None and known else "")
+        positions.append(int(fields[1]))
+        ref.append(fields[2])
+        alternates.append(fields[3])
     return contigs, positions, ref, alternates
 
 
