@@ -297,6 +297,20 @@ def test_what_never_ends_is_no_file(
             read(tmp_path / "a.tsv")
 
 
+def test_metadata_that_never_end_are_no_zarr(panel: Panel, tmp_path: Path) -> None:
+    write_panel(panel, tmp_path / "a.vcz")
+    named = (".zgroup", ".zattrs", ".zmetadata", ".zarray", "zarr.json")
+    described = [path for path in sorted((tmp_path / "a.vcz").rglob("*")) if path.name in named]
+    assert len(described) > 2
+    for each in described:
+        each.rename(tmp_path / "away")
+        os.mkfifo(each)
+        with pytest.raises(FormatError, match=f"{each.name}: found a pipe or a device, expected"):
+            read_panel(tmp_path / "a.vcz", ReadOptions())
+        each.unlink()
+        (tmp_path / "away").replace(each)
+
+
 def test_legends_that_are_none(panel: Panel, tmp_path: Path) -> None:
     hapt, legend = tmp_path / "a.hapt", tmp_path / "a.legend"
     write_panel(panel, hapt)

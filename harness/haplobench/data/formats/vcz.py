@@ -128,6 +128,10 @@ class _Store:
 
     @classmethod
     def open(cls, path: Path) -> _Store:
+        for described in itertools.chain(
+            path.iterdir(), path.glob("*/.z*"), path.glob("*/zarr.json")
+        ):
+            require_file(described, folder=described.is_dir())
         try:
             store = cls(path, zarr.open_group(str(path), mode="r"))
         except Exception as error:  # damaged JSON, wrong types
