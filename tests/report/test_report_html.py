@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from report_fixture import HOSTILE, Drawn, build_run
 
+from haplobench.report.facts import run_facts
 from haplobench.report.figures import draw_figures, figure_style
 from haplobench.report.html import LIMIT, render_html, shareable
 from haplobench.report.leaderboard import leaderboards
@@ -179,6 +180,14 @@ def test_where_files_lie_is_not_told(demo: Summary) -> None:
     page = render_html(replace(demo, run=replace(demo.run, info=info, datasets=datasets)))
     assert "secret" not in page
     assert "…/suite.yaml" in page
+
+
+@pytest.mark.parametrize("finished", ["../../../etc/passwd", "2026-11-21T10:21:40", 7, None])
+def test_an_end_that_is_no_time_is_only_quoted(demo: Summary, finished: object) -> None:
+    info = {**demo.run.info, "finished": finished}
+    facts = dict(run_facts(replace(demo, run=replace(demo.run, info=info))))
+    assert "From start to end" not in facts
+    assert facts.get("Finished") == (str(finished) if finished else None)
 
 
 def test_hostile_strings_are_text(hostile: str) -> None:

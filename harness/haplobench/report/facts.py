@@ -96,6 +96,15 @@ def _counts(counts: Mapping[str, Any] | None) -> str:
     )
 
 
+def _duration(info: Mapping[str, Any]) -> str:
+    """From a run's start to its end; empty where its description hasn't both as times."""
+    try:
+        begun, ended = (datetime.fromisoformat(str(info[key])) for key in ("started", "finished"))
+        return format_duration((ended - begun).total_seconds())
+    except (KeyError, ValueError, TypeError):  # TypeError: only one of them has a time zone
+        return ""
+
+
 def run_facts(summary: Summary) -> Facts:
     """(name, text) pairs: when, with what code, on what machine a run was made."""
     info = summary.run.info
@@ -105,9 +114,8 @@ def run_facts(summary: Summary) -> Facts:
             facts.append((name, str(info[key])))
     if info.get("finished"):
         facts.append(("Finished", str(info["finished"])))
-    if info.get("started") and info.get("finished"):
-        begun, ended = (datetime.fromisoformat(str(info[key])) for key in ("started", "finished"))
-        facts.append(("From start to end", format_duration((ended - begun).total_seconds())))
+    if duration := _duration(info):
+        facts.append(("From start to end", duration))
     if info.get("status"):
         facts.append(("Status", str(info["status"])))
     cells = {record.cell_id for record in summary.run.records}

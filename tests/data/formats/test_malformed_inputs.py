@@ -297,6 +297,14 @@ def test_what_never_ends_is_no_file(
             read(tmp_path / "a.tsv")
 
 
+def test_people_whose_names_are_no_text(panel: Panel, tmp_path: Path) -> None:
+    write_panel(panel, tmp_path / "a.vcf")
+    content = (tmp_path / "a.vcf").read_bytes()
+    (tmp_path / "a.vcf").write_bytes(content.replace(b"\tFORMAT\tA", b"\tFORMAT\t\xd0("))
+    with pytest.raises(FormatError, match="a person's name isn't UTF-8: b'"):
+        read_panel(tmp_path / "a.vcf", ReadOptions())
+
+
 def test_metadata_that_never_end_are_no_zarr(panel: Panel, tmp_path: Path) -> None:
     write_panel(panel, tmp_path / "a.vcz")
     named = (".zgroup", ".zattrs", ".zmetadata", ".zarray", "zarr.json")

@@ -113,7 +113,14 @@ def _open(path: Path, file: Path) -> Any:
     if quiet is not None:  # what goes wrong is told by our own errors, once
         quiet(0)
     try:
-        return cyvcf2.VCF(str(file))
+        source = cyvcf2.VCF(str(file))
+        source.samples  # noqa: B018  decoded when they are asked for
+        return source
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path}: a person's name isn't UTF-8: {error.object[:60]!r}",
+            hint="give the people other names: bcftools reheader",
+        ) from None
     except Exception:  # cyvcf2 raises bare Exception
         raise FormatError(
             f"{path}: not a VCF or BCF that htslib can open",
