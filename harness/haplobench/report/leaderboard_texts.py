@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from haplobench.report.formatting import format_value, listed
 from haplobench.report.leaderboard import BoardRow, Exposure, Leaderboard, Scope
 from haplobench.results.records import FLOOR
+from haplobench.units import counted
 
 if TYPE_CHECKING:
     import altair
@@ -130,7 +131,8 @@ def over_words(board: Leaderboard) -> str:
     """How many numbers count, and of what families."""
     counts = Counter(column.family for column in board.columns)
     listed = ", ".join(f"{n} of {family}" for family, n in counts.items())
-    return f"{len(board.columns)} numbers ({listed}); distances in the floor’s, with 95 % intervals"
+    numbers = counted(len(board.columns), "number")
+    return f"{numbers} ({listed}); distances in the floor’s, with 95 % intervals"
 
 
 def leading(board: Leaderboard) -> str:
