@@ -193,8 +193,9 @@ def test_two_harnesses_on_one_folder_share_the_work(
         start(toys, suite, out, *SMALL, "sandbox=off", TOY_COUNT=str(count), TOY_LINGER="fit")
         for _ in range(2)
     ]
-    folders = [Path(harness.communicate(timeout=60)[0].strip()) for harness in both]
-    assert [harness.returncode for harness in both] == [0, 0]
+    told = [harness.communicate(timeout=60) for harness in both]
+    assert [harness.returncode for harness in both] == [0, 0], told
+    folders = [Path(out.strip()) for out, _ in told]
     assert folders[0] != folders[1]
     first, second = (values(RunFolder(folder).records()) for folder in folders)
     assert first == second

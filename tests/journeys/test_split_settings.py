@@ -177,7 +177,10 @@ def test_lists_may_tear_families_where_that_is_asked(tmp_path: Path, vcf: Path) 
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ("{holdout: none.txt}", r"s\.yaml:7: datasets\[0\]\.split\.holdout: none\.txt: can't be"),
+        (
+            "{holdout: none.txt}",
+            r"s\.yaml:7: datasets\[0\]\.split\.holdout: none\.txt: no such file",
+        ),
         ("{holdout: []}", r"split\.holdout: expected a share, a file or a list of names"),
         ("{holdout: [3]}", r"split\.holdout: expected a share, a file or a list of names"),
         ("{holdout: 1.5}", r"split\.holdout: expected a share"),

@@ -133,7 +133,7 @@ def test_a_list_and_a_file_are_the_same_suite_and_none_is_the_suite_as_ever(
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"filters\.withdrawn: nowhere\.txt: can't be read"):
+    with pytest.raises(SuiteError, match=r"filters\.withdrawn: nowhere\.txt: no such file"):
         suite(tmp_path, "datasets[0].filters.withdrawn=nowhere.txt")
 
 

@@ -25,6 +25,7 @@ from haplobench.runner.stage import (
     StageWork,
     explain_failure,
     run_job,
+    stage_lock,
 )
 from haplobench.runner.worker.cost import Beat, most_gpu_memory
 from haplobench.runner.worker.facts import DrawFacts, FitFacts, MetricError, SampleFacts
@@ -293,7 +294,6 @@ def measure_cell(
     A metric that raises, hangs or dies costs its own records only. Raises StageFailedError
     if the stage can't even begin.
     """
-    limits = cell.generator.limits if cell.generator else run.suite.limits
     todo = [
         item
         for item in _applicable(run, cell, dataset, recorder, cohorts)
@@ -303,6 +303,26 @@ def measure_cell(
     if not todo:
         run.event(cell.name, "measure", "cached", 0.0)
         return
+    # Another harness on the folder would put results of its own in the place of these.
+    with stage_lock(run, cell.name, "measure", digest_of([cohorts.key])):
+        todo = [item for item in todo if not _record_stored(run, cell, recorder, item)]
+        wall = _measure_items(run, cell, dataset, recorder, cohorts, todo)
+    failures = run.log.failures(cell)
+    status = "failed" if failures else "ok"
+    message = f"{failures} measurements failed" if failures else ""
+    run.event(cell.name, "measure", status, wall, message)
+
+
+def _measure_items(
+    run: RunState,
+    cell: Cell,
+    dataset: DatasetStage,
+    recorder: Recorder,
+    cohorts: Cohorts,
+    todo: Sequence[Item],
+) -> float:
+    """Measure until each item has its record: wall seconds. What hangs or dies isn't repeated."""
+    limits = cell.generator.limits if cell.generator else run.suite.limits
     key = digest_of([item.key for item in todo])
     wall, alone = 0.0, False
     while todo:
@@ -339,10 +359,7 @@ def measure_cell(
             if item.spec.name == guilty.spec.name and item is not guilty:
                 _record_failure(run, recorder, item, again)
         todo = [item for item in left if item.spec.name != guilty.spec.name]
-    failures = run.log.failures(cell)
-    status = "failed" if failures else "ok"
-    message = f"{failures} measurements failed" if failures else ""
-    run.event(cell.name, "measure", status, wall, message)
+    return wall
 
 
 def _vouch(

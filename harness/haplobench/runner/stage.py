@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -97,6 +98,23 @@ class RunState:
         return tuple(dict.fromkeys(self.registry.source(kind, name).module for name in names))
 
 
+@contextlib.contextmanager
+def stage_lock(run: RunState, cell: str, stage: Stage, key: str) -> Iterator[None]:
+    """Hold a stage, so that nobody else does the same work; who waits for it says for whom.
+
+    Raises StoppedError if the run was stopped meanwhile.
+    """
+
+    def waiting(holder: str) -> None:
+        run.reporter.message(f"{cell} {stage}: waiting for {holder}, which is doing it")
+
+    try:
+        with run.store.lock(stage, key, waiting, run.stop.is_set):
+            yield
+    except InterruptedError:
+        raise StoppedError from None
+
+
 @dataclass(frozen=True)
 class StageWork(Generic[T]):
     """A stage of a cell (of a dataset, where it's the prepare stage) that is to be had.
@@ -128,21 +146,15 @@ class StageWork(Generic[T]):
         run, stage, key = self.run, self.stage, self.key
         stored = self._stored()
         if stored is None:
-            try:
-                with run.store.lock(stage, key, self._waiting, run.stop.is_set):
-                    stored = self._stored()
-                    if stored is None:
-                        return self._made()
-            except InterruptedError:
-                raise StoppedError from None
+            with stage_lock(run, self.cell, stage, key):
+                stored = self._stored()
+                if stored is None:
+                    return self._made()
         run.event(self.cell, stage, "cached", 0.0)
         return stored
 
     def _tell(self, text: str) -> None:
         self.run.reporter.message(f"{self.cell} {self.stage}: {text}")
-
-    def _waiting(self, holder: str) -> None:
-        self._tell(f"waiting for {holder}, which is doing it")
 
     def _read(self, folder: Path) -> T:
         file = FACTS_FILE if self.facts is PrepareFacts else STAGE_FILE
