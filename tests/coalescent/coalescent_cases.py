@@ -13,6 +13,7 @@ from haplobench import Panel, RunContext, SampleRequest
 from haplobench.registry import load_registry, resolve
 
 REGISTRY = load_registry(["haplobench_coalescent"])
+MU = 1.25e-8
 
 
 def fitted(name: str, train: Panel, ctx: RunContext, **params: Any) -> Any:
@@ -67,4 +68,30 @@ def neutral_panel(ne: float, span: int, n_people: int, seed: int, rate: float = 
         positions=1 + mutated.sites_position[polymorphic].astype(np.int64),
         contig="1",
         samples=np.array([f"p{i}" for i in range(n_people)]),
+    )
+
+
+def people_of(
+    history: msprime.Demography, samples: int | dict[str, int], span: float, seed: int
+) -> Panel:
+    """People simulated under a history, 1 cM/Mb, at their polymorphic sites."""
+    trees = msprime.sim_ancestry(
+        samples,
+        demography=history,
+        sequence_length=span,
+        recombination_rate=1e-8,
+        random_seed=seed,
+    )
+    trees = msprime.sim_mutations(
+        trees, rate=MU, model=msprime.BinaryMutationModel(), random_seed=seed
+    )
+    alleles = trees.genotype_matrix().T.astype(np.int8)
+    positions = 1 + trees.sites_position.astype(np.int64)
+    keep = np.flatnonzero((alleles.mean(0) > 0) & (alleles.mean(0) < 1))
+    keep = keep[np.flatnonzero(np.diff(positions[keep], prepend=0) > 0)]
+    return Panel(
+        haplotypes=np.ascontiguousarray(alleles[:, keep]),
+        positions=positions[keep],
+        contig="1",
+        samples=np.array([f"p{i}" for i in range(alleles.shape[0] // 2)]),
     )

@@ -7,7 +7,15 @@ import moments
 import msprime
 import numpy as np
 import pytest
-from coalescent_cases import context, fitted, neutral_panel, region_panel, sampled
+from coalescent_cases import (
+    MU,
+    context,
+    fitted,
+    neutral_panel,
+    people_of,
+    region_panel,
+    sampled,
+)
 from pydantic import ValidationError
 
 from haplobench import Panel, PluginError
@@ -15,33 +23,12 @@ from haplobench_coalescent.constant import Coalescent
 from haplobench_coalescent.demography import Epochs, spectrum, three_epochs
 from haplobench_coalescent.specs import MsprimeParams
 
-MU = 1.25e-8
-
 
 def grown_panel(n_people: int, seed: int) -> Panel:
     """People of 2,000 ancestors that became 40,000, 1,000 generations ago; 4 Mb."""
     history = msprime.Demography.isolated_model([40_000])
     history.add_population_parameters_change(time=1_000, initial_size=2_000, population=0)
-    trees = msprime.sim_ancestry(
-        n_people,
-        demography=history,
-        sequence_length=4e6,
-        recombination_rate=1e-8,
-        random_seed=seed,
-    )
-    trees = msprime.sim_mutations(
-        trees, rate=MU, model=msprime.BinaryMutationModel(), random_seed=seed
-    )
-    alleles = trees.genotype_matrix().T.astype(np.int8)
-    positions = 1 + trees.sites_position.astype(np.int64)
-    keep = np.flatnonzero((alleles.mean(0) > 0) & (alleles.mean(0) < 1))
-    keep = keep[np.flatnonzero(np.diff(positions[keep], prepend=0) > 0)]
-    return Panel(
-        haplotypes=np.ascontiguousarray(alleles[:, keep]),
-        positions=positions[keep],
-        contig="1",
-        samples=np.array([f"p{i}" for i in range(n_people)]),
-    )
+    return people_of(history, n_people, 4e6, seed)
 
 
 GROWN = grown_panel(15, 3)

@@ -11,7 +11,7 @@ import moments
 import msprime
 import numpy as np
 import pytest
-from coalescent_cases import REGISTRY, context, fitted, region_panel, sampled
+from coalescent_cases import REGISTRY, context, fitted, people_of, region_panel, sampled
 from pydantic import ValidationError
 from scipy import stats
 
@@ -30,7 +30,6 @@ from haplobench_coalescent.population_tree import (
 )
 from haplobench_coalescent.specs import MsprimeParams
 
-MU = 1.25e-8
 TREE = Tree(((0, 1), (2, 3)))
 HISTORY = History(
     np.array([0, 0, 0, 0.1, 0.3]),
@@ -49,28 +48,8 @@ def split_panel(seed: int, span: float = 3e6, labels: np.ndarray = LABELS) -> Pa
     history.add_population(name="root", initial_size=10_000)
     history.add_population_split(time=600, derived=["near", "next"], ancestral="both")
     history.add_population_split(time=3_000, derived=["far", "both"], ancestral="root")
-    trees = msprime.sim_ancestry(
-        {"far": 40, "near": 40, "next": 40},
-        demography=history,
-        sequence_length=span,
-        recombination_rate=1e-8,
-        random_seed=seed,
-    )
-    trees = msprime.sim_mutations(
-        trees, rate=MU, model=msprime.BinaryMutationModel(), random_seed=seed
-    )
-    alleles = trees.genotype_matrix().T.astype(np.int8)
-    positions = 1 + trees.sites_position.astype(np.int64)
-    keep = np.flatnonzero((alleles.mean(0) > 0) & (alleles.mean(0) < 1))
-    keep = keep[np.flatnonzero(np.diff(positions[keep], prepend=0) > 0)]
-    return Panel(
-        haplotypes=np.ascontiguousarray(alleles[:, keep]),
-        positions=positions[keep],
-        contig="1",
-        samples=np.array([f"p{i}" for i in range(labels.size)]),
-        population=labels,
-        superpopulation=np.where(labels == "far", "F", "N"),
-    )
+    people = people_of(history, {"far": 40, "near": 40, "next": 40}, span, seed)
+    return replace(people, population=labels, superpopulation=np.where(labels == "far", "F", "N"))
 
 
 @pytest.fixture(scope="module")
