@@ -49,30 +49,17 @@ def region_panel(start: int, end: int, **changes: Any) -> Panel:
     )
 
 
-def neutral_panel(ne: float, span: int, n_people: int, seed: int, rate: float = 1.25e-8) -> Panel:
+def neutral_panel(ne: float, span: int, n_people: int, seed: int, rate: float = MU) -> Panel:
     """People of a population of constant size, simulated by msprime with 1 cM/Mb."""
-    ancestry = msprime.sim_ancestry(
-        n_people,
-        population_size=ne,
-        sequence_length=span,
-        recombination_rate=1e-8,
-        random_seed=seed,
-    )
-    mutated = msprime.sim_mutations(
-        ancestry, rate=rate, random_seed=seed, model=msprime.BinaryMutationModel()
-    )
-    genotypes = mutated.genotype_matrix()
-    polymorphic = (genotypes.any(axis=1)) & (~genotypes.all(axis=1))
-    return Panel(
-        haplotypes=np.ascontiguousarray(genotypes[polymorphic].T.astype(np.int8)),
-        positions=1 + mutated.sites_position[polymorphic].astype(np.int64),
-        contig="1",
-        samples=np.array([f"p{i}" for i in range(n_people)]),
-    )
+    return people_of(msprime.Demography.isolated_model([ne]), n_people, span, seed, rate)
 
 
 def people_of(
-    history: msprime.Demography, samples: int | dict[str, int], span: float, seed: int
+    history: msprime.Demography,
+    samples: int | dict[str, int],
+    span: float,
+    seed: int,
+    rate: float = MU,
 ) -> Panel:
     """People simulated under a history, 1 cM/Mb, at their polymorphic sites."""
     trees = msprime.sim_ancestry(
@@ -83,7 +70,7 @@ def people_of(
         random_seed=seed,
     )
     trees = msprime.sim_mutations(
-        trees, rate=MU, model=msprime.BinaryMutationModel(), random_seed=seed
+        trees, rate=rate, model=msprime.BinaryMutationModel(), random_seed=seed
     )
     alleles = trees.genotype_matrix().T.astype(np.int8)
     positions = 1 + trees.sites_position.astype(np.int64)

@@ -88,26 +88,30 @@ def _value(result: MetricResult, name: str) -> float:
     return found.value
 
 
+def _shared_out(panel: Panel) -> tuple[Panel, Panel, Panel]:
+    """Three hundred people as training people, held-out people and strangers."""
+    train, holdout, unseen = np.split(np.arange(300), [160, 220])
+    return panel.select_samples(train), panel.select_samples(holdout), panel.select_samples(unseen)
+
+
+def _listed(train: Panel, holdout: Panel, cohort: Panel, tmp_path: Path) -> MetricResult:
+    context = example_context(tmp_path, train)
+    return leak_list(Reference(train, holdout), cohort, LeakListParams(), context)
+
+
 @pytest.mark.parametrize("alone", ["both", "one of each", "flipped"])
 def test_a_single_copied_person_is_named(tmp_path: Path, alone: str) -> None:
     rng = np.random.default_rng(8)
     # Nobody shares a stretch with anybody: sites drawn one by one.
     panel = example_panel(300, n_sites=2000, seed=8)
     panel = panel.with_haplotypes((rng.random((600, 2000)) < 0.3).astype(np.int8))
-    train, holdout, unseen = (
-        panel.select_samples(part) for part in np.split(np.arange(300), [160, 220])
-    )
+    train, holdout, unseen = _shared_out(panel)
     cohort = unseen.haplotypes.copy()
     copy = train.haplotypes[14:16].copy()
     if alone == "flipped":
         copy ^= (rng.random(copy.shape) < 0.01).astype(np.int8)
     cohort[[4, 5] if alone != "one of each" else [4, 9]] = copy
-    result = leak_list(
-        Reference(train, holdout),
-        unseen.with_haplotypes(cohort),
-        LeakListParams(),
-        example_context(tmp_path, train),
-    )
+    result = _listed(train, holdout, unseen.with_haplotypes(cohort), tmp_path)
     table = result.series["people"]
     assert table["sample"][table["flagged"]].tolist() == [train.samples[7]]
     assert table["sample"][0] == train.samples[7]
@@ -128,18 +132,11 @@ def test_private_alleles_are_named_where_somebody_is(tmp_path: Path) -> None:
     rows[:, ::100] = 0
     rows[14, ::100] = 1  # the person's alone, 20 alleles
     panel = panel.with_haplotypes(rows)
-    train, holdout, unseen = (
-        panel.select_samples(part) for part in np.split(np.arange(300), [160, 220])
-    )
+    train, holdout, unseen = _shared_out(panel)
     cohort = unseen.haplotypes.copy()
     cohort[[4, 5]] = train.haplotypes[14:16]
     cohort[4, :500:100] = 0  # five of them are lost
-    result = leak_list(
-        Reference(train, holdout),
-        unseen.with_haplotypes(cohort),
-        LeakListParams(),
-        example_context(tmp_path, train),
-    )
+    result = _listed(train, holdout, unseen.with_haplotypes(cohort), tmp_path)
     table = result.series["people"]
     assert table["sample"][table["flagged"]].tolist() == [train.samples[7]]
     assert str(table["evidence"][0]).endswith("; 15 of 20 private alleles held")
@@ -152,9 +149,7 @@ def test_without_power_nobody_flagged_is_no_green_zero(tmp_path: Path) -> None:
     # Ten sites: everybody meets their own haplotypes in others.
     panel = example_panel(300, n_sites=10, seed=3)
     panel = panel.with_haplotypes((rng.random((600, 10)) < 0.3).astype(np.int8))
-    train, holdout, unseen = (
-        panel.select_samples(part) for part in np.split(np.arange(300), [160, 220])
-    )
+    train, holdout, unseen = _shared_out(panel)
     context = example_context(tmp_path, train)
     result = leak_list(Reference(train, holdout), unseen, LeakListParams(), context)
     flagged = result.measurements["flagged"]
