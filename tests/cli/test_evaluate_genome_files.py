@@ -194,6 +194,6 @@ def test_other_people_on_a_contig_are_named(files: Path, monkeypatch: pytest.Mon
     with pytest.raises(BenchError) as refusal:
         evaluate("all_chr{contig}.vcf.gz", "mine_chr{contig}.vcf.gz", contigs="1..3")
     assert str(refusal.value).startswith(
-        "synthetic: contig 2: its people aren't those of contig 1, the first: 1 people aren't "
-        "there (synthetic3); 1 people are new (stranger)"
+        "synthetic: contig 2: its people aren't those of contig 1, the first: 1 person isn't "
+        "there (synthetic3); 1 person is new (stranger)"
     )

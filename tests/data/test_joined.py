@@ -41,20 +41,24 @@ def test_contigs_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_contig_of_no_known_build_is_of_the_others(tmp_path: Path) -> None:
-    assert join_panels([panel("chr1"), panel("chr2", build="GRCh38")], tmp_path).build == "GRCh38"
+    known, unknown = panel("chr1", build="GRCh38"), panel("chr2")
+    for parts in ([known, unknown], [unknown, known]):
+        assert join_panels(parts, tmp_path).build == "GRCh38"
+    with pytest.raises(PanelError, match="contig chr3: build 'GRCh37', expected 'GRCh38'"):
+        join_panels([unknown, known, panel("chr3", build="GRCh37")], tmp_path)
 
 
 @pytest.mark.parametrize(
     ("other", "why"),
     [
         (panel("1"), "two contigs are one: chr1 and 1"),
-        (panel("chr2", build="GRCh38"), "chr2: build 'GRCh38', but 'GRCh37' on contig chr1"),
-        (panel("chr2").as_haploid(), "chr2: ploidy 1, but 2 on contig chr1"),
+        (panel("chr2", build="GRCh38"), "contig chr2: build 'GRCh38', expected 'GRCh37'"),
+        (panel("chr2").as_haploid(), "contig chr2: ploidy 1, expected 2"),
         (panel("chr2", samples=np.array(["a", "b", "c", "e"])),
-         "1 people aren't there (d); 1 people are new (e)"),
-        (panel("chr2", samples=np.array(["b", "a", "c", "d"])), "samples of person 1 is 'b'"),
+         "1 person isn't there (d); 1 person is new (e)"),
+        (panel("chr2").select_samples([1, 0, 2, 3]), "person 1 is b, but a on contig chr1, the first"),
         (panel("chr2", population=np.array(["FIN", "FIN", "FIN", "GBR"])),
-         "population of person 2 is 'FIN', but 'GBR'"),
+         "population of b is 'FIN', but 'GBR' on contig chr1, the first"),
     ],
 )  # fmt: skip
 def test_what_is_not_of_one_genome_is_refused(tmp_path: Path, other: Panel, why: str) -> None:

@@ -19,6 +19,7 @@ from haplobench.data.contigs import same_contig
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared, digests
 from haplobench.errors import PanelError
+from haplobench.units import counted
 
 STEP = 10**10
 """bp from one contig's origin to the next one's; longer than any known chromosome."""
@@ -109,22 +110,18 @@ def join_prepared(parts: Sequence[Prepared], scratch: Path) -> Prepared:
 
 
 def _same_people(first: Panel, panel: Panel) -> None:
+    """Raise PanelError where a contig isn't of the first's people in their order, or its build."""
     for name in ("ploidy", "build"):
         one, other = getattr(first, name), getattr(panel, name)
         if one != other and other != "":
-            raise PanelError(
-                f"{panel.contig}: {name} {other!r}, but {one!r} on contig {first.contig}"
-            )
-    if different := other_people(first.samples, panel.samples):
-        raise PanelError(f"{panel.contig}: against contig {first.contig}, {different}")
-    for name in ("samples", "population", "superpopulation"):
-        one, other = getattr(first, name), getattr(panel, name)
-        if (differ := np.flatnonzero(one != other)).size:
-            here, there = (str(values[differ[0]]) for values in (other, one))
-            raise PanelError(
-                f"{panel.contig}: {name} of person {differ[0] + 1} is {here!r}, but {there!r} on "
-                f"contig {first.contig}"
-            )
+            raise PanelError(f"contig {panel.contig}: {name} {other!r}, expected {one!r}")
+    order = order_of_people(panel, first)
+    if (moved := np.flatnonzero(order != np.arange(order.size))).size:
+        found, expected = (str(one.samples[moved[0]]) for one in (panel, first))
+        raise PanelError(
+            f"contig {panel.contig}: person {moved[0] + 1} is {found}, but {expected} on contig "
+            f"{first.contig}, the first"
+        )
 
 
 def order_of_people(panel: Panel, *parts: Panel) -> NDArray[np.int64]:
@@ -157,12 +154,12 @@ def other_people(known: NDArray[np.str_], found: NDArray[np.str_]) -> str:
     """How people found differ from those known, by name, up to three each; empty if they don't."""
     texts = []
     for text, names in (
-        ("{} people aren't there", np.setdiff1d(known, found)),
-        ("{} people are new", np.setdiff1d(found, known)),
+        (("person isn't there", "people aren't there"), np.setdiff1d(known, found)),
+        (("person is new", "people are new"), np.setdiff1d(found, known)),
     ):
         if names.size:
             shown = ", ".join(names[:3].tolist()) + (", …" if names.size > 3 else "")
-            texts.append(f"{text.format(f'{names.size:,}')} ({shown})")
+            texts.append(f"{counted(names.size, *text)} ({shown})")
     return "; ".join(texts)
 
 
