@@ -77,7 +77,12 @@ def test_eighty_columns_hold_every_number_whole(comparison: Comparison) -> None:
     assert "…" not in narrow
     for row in comparison.rows:
         if row.status in TOLD:
-            for cell in (what(row), number(row.base), number(row.head), *change(row).split(" [")):
+            for cell in (
+                what(row),
+                number(row.base, row.unit),
+                number(row.head, row.unit),
+                *change(row).split(" ["),
+            ):
                 assert " ".join(cell.split()) in " ".join(narrow.split()), row
                 assert cell in wide
 

@@ -67,3 +67,19 @@ def test_decimals_follow_the_floor() -> None:
     assert decimals_for([1.0], None) is None
     assert decimals_for([50_000.0, 3.0], (1.0, 2.0, 3.0)) is None
     assert decimals_for([0.0], (0.0, 0.0, 0.0)) is None
+
+
+@given(st.integers(0, 999_999), st.integers(2, 9))
+def test_counts_of_people_are_whole_and_their_means_have_one_decimal(count: int, n: int) -> None:
+    assert format_value(count, unit="people") == f"{count:,}"
+    assert format_value(-count, unit="people").lstrip("−") == f"{count:,}"
+    assert decimals_for([240.0, count], (0.0, 0.0, 1.0), "people") == 0
+    mean = count + 1 / n
+    assert format_value(mean, unit="people").partition(".")[2].isdigit() == (count < 10_000)
+    assert decimals_for([240.0, mean], (0.0, 0.0, 0.0), "people") == 1
+
+
+def test_other_numbers_that_happen_to_be_whole_keep_their_digits() -> None:
+    assert format_value(1.0) == "1.00"
+    assert format_value(3.0, unit="s") == "3.00"
+    assert decimals_for([1.0, 2.0], (0.0, 1.0, 1.0), "sites") == 2

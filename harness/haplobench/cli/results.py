@@ -173,7 +173,7 @@ def show_baseline(
             "" if place == before else place,
             key.metric,
             f"{title} ({labels})" if labels else title,
-            format_value(mean),
+            format_value(mean, unit=definition.unit if definition else ""),
             "" if spread is None else format_spread(spread, mean),
             str(len(means)),
         )

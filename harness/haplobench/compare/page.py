@@ -59,8 +59,8 @@ def comparison_svg(comparison: Comparison) -> str | None:
             "number": row.title or row.submetric or row.metric,
             "status": row.status,
             "mark": _MARKS[row.status],
-            "base": "–" if row.base is None else format_value(row.base),
-            "head": "–" if row.head is None else format_value(row.head),
+            "base": "–" if row.base is None else format_value(row.base, unit=row.unit),
+            "head": "–" if row.head is None else format_value(row.head, unit=row.unit),
         }
         rows.append(entry)
     if not rows:
@@ -259,11 +259,11 @@ def show_row(row: Row) -> ShownRow:
     relative = row.relative_threshold and row.relative is not None and row.difference is not None
     difference, interval = "", ""
     if row.difference is not None:
-        difference = signed(row.difference)
+        difference = signed(row.difference, row.unit)
         if relative and row.relative is not None:
             difference = f"{100 * row.relative:+.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
         if row.low is not None and row.high is not None:
-            interval = f"{signed(row.low)} to {signed(row.high)}"
+            interval = f"{signed(row.low, row.unit)} to {signed(row.high, row.unit)}"
     p = row.q_value if row.q_value is not None else row.p_value
     return ShownRow(
         dataset=row.dataset,
@@ -275,8 +275,8 @@ def show_row(row: Row) -> ShownRow:
         arrow=ARROWS.get(row.direction, ""),
         status=row.status,
         fails=row.fails,
-        base="–" if row.base is None else format_value(row.base),
-        head="–" if row.head is None else format_value(row.head),
+        base="–" if row.base is None else format_value(row.base, unit=row.unit),
+        head="–" if row.head is None else format_value(row.head, unit=row.unit),
         difference=difference or "–",
         interval=interval,
         p="–" if p is None else ("<0.0001" if p < 1e-4 else f"{p:.4f}"),
@@ -295,7 +295,7 @@ def _detectable(row: Row) -> str:
         return ""
     if row.relative_threshold:
         return f" (could have: {100 * row.detectable:.3g}\N{NO-BREAK SPACE}%)"
-    return f" (could have: {format_value(row.detectable)})"
+    return f" (could have: {format_value(row.detectable, unit=row.unit)})"
 
 
 def _bar(row: Row) -> tuple[float, float, float, float] | None:

@@ -93,7 +93,7 @@ def _print_narrow(rows: list[Row], console: Console) -> None:
 
 
 def _narrow(row: Row) -> tuple[str, str, str]:
-    values = f"{number(row.base)} → {number(row.head)}"
+    values = f"{number(row.base, row.unit)} → {number(row.head, row.unit)}"
     return values, change(row).replace(" [", "\n["), evidence(row).replace(", ", "\n")
 
 
@@ -120,8 +120,8 @@ def _terminal_table(rows: list[Row]) -> Table:
             "" if place == before else place,
             what(row),
             arrow(row),
-            number(row.base),
-            number(row.head),
+            number(row.base, row.unit),
+            number(row.head, row.unit),
             change(row),
             evidence(row),
             style=_STYLES[row.status] if row.gated else "dim",
@@ -200,8 +200,8 @@ def _markdown_table(rows: list[Row], room: int = LIMIT // 4) -> str:
             f"{row.dataset} · {row.generator}",
             what(row),
             arrow(row),
-            number(row.base),
-            number(row.head),
+            number(row.base, row.unit),
+            number(row.head, row.unit),
             change(row),
             evidence(row),
         ]
@@ -313,9 +313,9 @@ def describe_side(side: Side) -> str:
     return ", ".join(parts)
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, unit: str) -> str:
     """A value for a table; empty where there is none."""
-    return "" if value is None else format_value(value)
+    return "" if value is None else format_value(value, unit=unit)
 
 
 def change(row: Row) -> str:
@@ -324,15 +324,16 @@ def change(row: Row) -> str:
         return ""
     if row.relative_threshold and row.relative is not None:
         return f"{_signed_percent(row.relative)}"
-    text = signed(row.difference)
+    text = signed(row.difference, row.unit)
     if row.low is not None and row.high is not None and row.low != row.high:
-        text += f" [{format_value(row.low)}, {format_value(row.high)}]"
+        low, high = (format_value(value, unit=row.unit) for value in (row.low, row.high))
+        text += f" [{low}, {high}]"
     return text
 
 
-def signed(value: float) -> str:
+def signed(value: float, unit: str) -> str:
     """A difference with its sign."""
-    text = format_value(value)
+    text = format_value(value, unit=unit)
     return text if value <= 0 else f"+{text}"
 
 
@@ -366,7 +367,7 @@ def evidence(row: Row) -> str:
     elif row.p_value is not None:
         parts.append(f"p {_small(row.p_value)}")
     if row.test in ("paired", "identical") and row.n_pairs:
-        parts.append(f"{row.n_pairs} pairs")
+        parts.append(counted(row.n_pairs, "pair"))
     elif row.base_n and row.head_n:
         parts.append(f"{row.base_n} / {row.head_n}")
     return ", ".join(parts)

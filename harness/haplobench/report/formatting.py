@@ -9,13 +9,22 @@ ARROWS = {"lower": "↓", "higher": "↑", "closer": "→", "info": ""}
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
-def decimals_for(values: Sequence[float], floor: tuple[float, float, float] | None) -> int | None:
+COUNTED = "people"
+"""Unit of numbers that are whole in every cohort."""
+
+
+def decimals_for(
+    values: Sequence[float], floor: tuple[float, float, float] | None, unit: str = ""
+) -> int | None:
     """Digits after the point for a column, or None to give each value three significant digits.
 
     `floor` is the floor's low, median and high: enough digits that its width is three units or
     more of the last, and its median has two, since a smaller difference is noise. Columns of
     very large or very small values, or without a floor, have no common number of digits.
+    Counts have none, or one where some are means.
     """
+    if unit == COUNTED:
+        return 0 if all(value == round(value) for value in (*values, *(floor or ()))) else 1
     sizes = [abs(value) for value in values if value]
     if floor is None or not sizes or not 1e-3 <= max(sizes) < 1e4:
         return None
@@ -29,12 +38,14 @@ def _places(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value))))
 
 
-def format_value(value: float, decimals: int | None = None) -> str:
+def format_value(value: float, decimals: int | None = None, unit: str = "") -> str:
     """A number for a table: `0.0013`, `12.4`, `3.80 M`; a true minus sign.
 
     With `decimals`, so many digits after the point unless that claims more than five
-    significant digits; else three significant digits.
+    significant digits; else three significant digits, unless its `unit` says that it is a count.
     """
+    if decimals is None and unit == COUNTED:
+        decimals = decimals_for([value], None, unit)
     text = _format(abs(value), decimals)
     return f"−{text}" if value < 0 and text.strip("0.") else text
 

@@ -43,7 +43,7 @@ class Exposure:
         Attacks that can't tell, of how many.
     sure : bool
         Whether no leak was seen, and every headline attack would have seen one that matters.
-    title, value : str, float
+    title, value, unit : str, float, str
         The strongest attack that finds a leak, and what it finds.
     excess : float
         Of that: the share of the way from chance (0) to everybody (1).
@@ -55,6 +55,7 @@ class Exposure:
     sure: bool = False
     title: str = ""
     value: float = 0.0
+    unit: str = ""
     excess: float = 0.0
 
     @property
@@ -253,7 +254,15 @@ def expose(dataset: DatasetSummary, label: str) -> Exposure:
         share = material is not None and material < 1
         excess = min(1.0, (cell.value - chance) / (1 - chance)) if share else 0.0
         if excess > strongest.excess:
-            strongest = replace(strongest, title=column.title, value=cell.value, excess=excess)
+            strongest = Exposure(
+                "leak",
+                unclear,
+                attacks,
+                title=column.title,
+                value=cell.value,
+                unit=column.submetric.unit,
+                excess=excess,
+            )
     if strongest.title:
         return strongest
     weak = any(

@@ -91,7 +91,7 @@ def leak_words(exposure: Exposure) -> str:
     """What attacks found: `yes: AUC (distance) 0.85`, `not seen by 11 of 13`, `can't tell`."""
     if exposure.finding == "leak":
         much = "total" if exposure.gate == 2 else "yes"
-        return f"{much}: {exposure.title} {format_value(exposure.value)}"
+        return f"{much}: {exposure.title} {format_value(exposure.value, unit=exposure.unit)}"
     if exposure.finding == "unclear":
         return "can’t tell" if exposure.attacks else "can’t tell: no attack"
     able = exposure.attacks - exposure.unclear

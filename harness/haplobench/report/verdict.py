@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from haplobench.report.evidence import Attack
-from haplobench.report.formatting import format_value
+from haplobench.report.formatting import COUNTED, format_value
 from haplobench.report.leaderboard import Leaderboard
 from haplobench.report.leaks import Exposed, exposed_people
 from haplobench.report.model import Column, DatasetSummary, Summary
@@ -418,14 +418,18 @@ def _named(leaks: Leaks) -> str:
 
 
 def _strength(one: Attempt) -> str:
-    unit = f" {one.attack.info.unit}" if one.attack.info.unit else ""
-    return f"{one.title} {format_value(one.value)}{unit}"
+    unit = one.attack.info.unit
+    return f"{one.title} {format_value(one.value, unit=unit)} {unit}".rstrip()
 
 
 def _shows(one: Attempt) -> str:
     """From what value on an attack would have shown a leak."""
     bound = one.attack.detectable if one.attack.detectable is not None else one.attack.high
-    return one.title if bound is None else f"{one.title} ≥ {bound:.2g}"
+    if bound is None:
+        return one.title
+    unit = one.attack.info.unit
+    least = format_value(bound, unit=unit) if unit == COUNTED else f"{bound:.2g}"
+    return f"{one.title} ≥ {least}"
 
 
 def _least(leaks: Leaks) -> str:

@@ -14,6 +14,7 @@ from haplobench.report.leaderboard_texts import about_row
 from haplobench.report.model import Cell, Column, DatasetSummary, Floor, Summary
 from haplobench.results.description import CohortInfo, SubmetricInfo
 from haplobench.results.records import FAILED
+from haplobench.units import counted
 
 _FLOOR_MARKS = {"better": "◆", "within": "●", "outside": "○", "far": "×"}
 MARKS = _FLOOR_MARKS | {"clear": "●", "unclear": "?", "unseen": "·", "leak": "×"}
@@ -142,6 +143,7 @@ def column_decimals(dataset: DatasetSummary, column: Column) -> int | None:
     return decimals_for(
         [value for value in values if value is not None],
         None if floor is None else (floor.low, floor.median, floor.high),
+        column.submetric.unit,
     )
 
 
@@ -181,9 +183,9 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
         parts.append(f"{cell.mark_note}{at}")
     if cell.score is not None:
         parts.append(f"{cell.score:.2f} times the floor's distance from the ideal")
-    parts.append(f"{cell.n_seeds} seeds, {cell.n_values} draws")
+    parts.append(f"{counted(cell.n_seeds, 'seed')}, {counted(cell.n_values, 'draw')}")
     if cell.failed_seeds:
-        parts.append(f"{cell.failed_seeds} seeds failed: {cell.reason}")
+        parts.append(f"{counted(cell.failed_seeds, 'seed')} failed: {cell.reason}")
     note = f"rests on fewer seeds: {cell.reason}" if cell.failed_seeds else cell.mark_note
     return Shown(
         format_value(cell.value, decimals),
@@ -204,8 +206,9 @@ def attack_text(attack: Attack) -> str:
         parts.append(f"95 % interval {attack.low:.3g}–{attack.high:.3g}")
     parts.append(f"p {attack.p:.2g}, {attack.adjusted:.2g} adjusted for all attacks")
     if attack.detectable is not None:
-        unit = f" {attack.info.unit}" if attack.info.unit else ""
-        parts.append(f"so many people can show {attack.detectable:.3g}{unit} or more")
+        unit = attack.info.unit
+        least = f"{format_value(attack.detectable, unit=unit)} {unit}".rstrip()
+        parts.append(f"so many people can show {least} or more")
     return "; ".join(parts)
 
 
