@@ -13,6 +13,7 @@ from pathlib import Path
 
 from haplobench.errors import FormatError
 from haplobench.files import require_file
+from haplobench.units import format_size
 
 # For readers that stream: a byte order mark at the start is no part of the text.
 ENCODING = "utf-8-sig"
@@ -25,19 +26,33 @@ _MARKS = (
 )
 
 
+LIMIT = 1 << 30
+"""Bytes that a compressed table may unpack to; a score's ten million variants are half of it."""
+
+
 def read_text(path: Path) -> str:
     """A file's text: UTF-8, or UTF-16 or UTF-32 with its byte order mark; `.gz` is unpacked.
 
-    Raises FormatError if there is no such file, or it isn't text.
+    Raises FormatError if there is no such file, it isn't text, or unpacks to more than `LIMIT`.
     """
     require_file(path)
     try:
-        return decode(gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes())
+        return decode(_unpacked(path) if path.suffix == ".gz" else path.read_bytes())
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise FormatError(f"{path}: can't be read: {error}") from None
 
 
-def decode(data: bytes) -> str:
+def _unpacked(path: Path) -> bytearray:
+    data = bytearray()
+    with gzip.open(path) as stream:
+        while block := stream.read(1 << 20):
+            data += block
+            if len(data) > LIMIT:
+                raise ValueError(f"expected a table, but it unpacks to over {format_size(LIMIT)}")
+    return data
+
+
+def decode(data: bytes | bytearray) -> str:
     """Text of bytes as for `read_text`; ValueError if it isn't any."""
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), ENCODING)
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from haplobench import FormatError
+from haplobench import FormatError, user_text
 from haplobench.data.formats import ReadOptions, read_panel, write_panel
 from haplobench.data.labels import (
     Label,
@@ -143,3 +144,15 @@ def test_labels_by_iid_for_samples_by_fid_and_iid() -> None:
     with pytest.raises(FormatError, match="sample 'A' may be 'F1_A' or 'F2_A'"):
         match_labels(["A"], twice, where)
     assert match_labels(["A", "X_A"], {"A": Label("GBR")}, where) == {"A": "A"}
+
+
+def test_a_compressed_table_is_read_and_one_that_unpacks_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "panel.txt.gz"
+    path.write_bytes(gzip.compress(PANEL.encode()))
+    assert list(read_labels(path)) == ["HG00403"]
+    monkeypatch.setattr(user_text, "LIMIT", 1 << 21)
+    path.write_bytes(gzip.compress(PANEL.encode() + bytes(1 << 24)))
+    with pytest.raises(FormatError, match=r"expected a table, but it unpacks to over 2.0 MiB"):
+        read_labels(path)
