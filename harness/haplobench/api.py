@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -167,46 +168,32 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="haplobench-") as folder:
         scratch = Path(folder)
         whole = Reading(region, snps_only, skip_unphased, scratch / "read", reporter.message)
+        given = Given(
+            real,
+            train,
+            cohorts,
+            panel_file,
+            tables,
+            surroundings,
+            (split, seed),
+            withdrawn,
+            allow_unknown,
+            reporter.message,
+        )
+        scored = partial(
+            Evaluation,
+            trained_on_all=trained_on_everybody,
+            metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
+            dataset=dataset or _name_of(real),
+            sites=SiteSettings(min_maf, max_missing, absent_sites, own_sites),
+            floor_draws=floor_draws,
+            seed=seed,
+        )
         first: list[Evaluation] = []
 
-        def read(contig: str = "") -> Evaluation:
-            reading = whole.of(contig) if contig else whole
-            people = reading.people(
-                real, train, panel_file, withdrawn=withdrawn, allow_unknown=allow_unknown
-            )
-            if first:
-                people = people.like(first[0].real, first[0].train)
-            elif split:
-                people = people.split(split, seed, reporter.message)
-            given = []
-            for at, (label, source) in enumerate(cohorts.items()):
-                name = "synthetic" if len(cohorts) == 1 else f"synthetic {at + 1}"
-                table = tables[at % len(tables)] if tables else None
-                panel, skipped = reading.read(name, source, table)
-                if not panel.contig and panel.n_sites:
-                    panel = replace(panel, contig=people.real.contig)
-                if first:
-                    (panel,) = _as_on_first(label, panel, first[0].cohorts[at].panel)
-                given.append(GivenCohort(label, panel, sum(skipped.values())))
-            genetic, sequence = read_surroundings(
-                people.real, *(text.replace(CONTIG, contig) for text in surroundings.values())
-            )
-            evaluation = Evaluation(
-                people.real,
-                tuple(given),
-                people.train,
-                trained_on_everybody,
-                (metrics,) if isinstance(metrics, str) else tuple(metrics),
-                dataset=dataset or _name_of(real),
-                sites=SiteSettings(min_maf, max_missing, absent_sites, own_sites),
-                floor_draws=floor_draws,
-                seed=seed,
-                recombination_map=genetic,
-                sequence=sequence,
-                origin=reading.files | ({"split": str(split)} if split else {}),
-                withdrawn=people.withdrawn,
-            )
-            if contig and not first:
+        def read(contig: str) -> Evaluation:
+            evaluation = given.read(whole.of(contig), scored, *first)
+            if not first:
                 first.append(evaluation.without_sites())
             return evaluation
 
@@ -215,7 +202,7 @@ def evaluate(
         if names:
             outcome = evaluate_contigs(names, read, registry, Path(out), scratch, **how)
         else:
-            outcome = score(read(), registry, out, **how)
+            outcome = score(given.read(whole, scored), registry, out, **how)
     return Result(read_run(outcome.run_folder))
 
 
@@ -393,6 +380,81 @@ class Reading:
             read = list(kept)
             self.tell(withdrawal_text(counts))
         return RealPeople(read[0], read[1] if train is not None else None, everybody, counts)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `evaluate` is given to read its panels from, of one contig or of each.
+
+    Attributes
+    ----------
+    real, train, cohorts
+        Real people, and synthetic cohorts by label.
+    panel_file, tables
+        Population labels of real people, and of cohorts: none, one for all, or one for each.
+    surroundings : mapping
+        Paths of the recombination map and the FASTA file, as `read_surroundings` takes them.
+    split : tuple
+        Whom of `real` to hold out (a share, a list of names, or nobody), and the seed.
+    withdrawn, allow_unknown
+        See `Reading.people`.
+    tell : callable
+        Takes a line on the split.
+    """
+
+    real: PanelSource
+    train: PanelSource | None
+    cohorts: Mapping[str, PanelSource]
+    panel_file: Path | str | None
+    tables: Sequence[Path | str]
+    surroundings: Mapping[str, str]
+    split: tuple[float | str, int]
+    withdrawn: str
+    allow_unknown: bool
+    tell: Callable[[str], None]
+
+    def read(
+        self,
+        reading: Reading,
+        scored: Callable[..., Evaluation],
+        first: Evaluation | None = None,
+    ) -> Evaluation:
+        """What is scored, of one contig; of a further one the `first`'s people in their order.
+
+        `scored` has the settings. Raises BenchError if panels can't be read, or people are others.
+        """
+        people = reading.people(
+            self.real,
+            self.train,
+            self.panel_file,
+            withdrawn=self.withdrawn,
+            allow_unknown=self.allow_unknown,
+        )
+        if first is not None:
+            people = people.like(first.real, first.train)
+        elif self.split[0]:
+            people = people.split(*self.split, self.tell)
+        cohorts = []
+        for at, (label, source) in enumerate(self.cohorts.items()):
+            name = "synthetic" if len(self.cohorts) == 1 else f"synthetic {at + 1}"
+            table = self.tables[at % len(self.tables)] if self.tables else None
+            panel, skipped = reading.read(name, source, table)
+            if not panel.contig and panel.n_sites:
+                panel = replace(panel, contig=people.real.contig)
+            if first is not None:
+                (panel,) = _as_on_first(label, panel, first.cohorts[at].panel)
+            cohorts.append(GivenCohort(label, panel, sum(skipped.values())))
+        places = (text.replace(CONTIG, reading.contig) for text in self.surroundings.values())
+        genetic, sequence = read_surroundings(people.real, *places)
+        return scored(
+            people.real,
+            tuple(cohorts),
+            people.train,
+            recombination_map=genetic,
+            sequence=sequence,
+            origin=reading.files | ({"split": str(self.split[0])} if self.split[0] else {}),
+            withdrawn=people.withdrawn,
+        )
 
 
 def check_contigs(
