@@ -32,7 +32,7 @@ from haplobench.runner.evaluate import evaluate as score
 from haplobench.runner.given_panels import AbsentSites, GivenCohort, SiteSettings
 from haplobench.runner.given_people import hold_out
 from haplobench.runner.progress import ProgressReporter, stage_line
-from haplobench.suite.schema import contig_names
+from haplobench.suite.values import contig_names
 
 CONTIG = "{contig}"
 """In a path: the name of each contig."""

@@ -21,7 +21,8 @@ from haplobench.report.write import write_report
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import plan_cells
 from haplobench.runner.run import run_suite
-from haplobench.suite.load import load_suite, shipped_suites
+from haplobench.suite.load import load_suite
+from haplobench.suite.source import shipped_suites
 
 SUITE = """
 name: toy

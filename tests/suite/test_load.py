@@ -13,7 +13,8 @@ from haplobench import (
     SuiteError,
 )
 from haplobench.registry import Registry
-from haplobench.suite.load import load_suite, shipped_suites
+from haplobench.suite.load import load_suite
+from haplobench.suite.source import shipped_suites
 
 
 def test_a_good_suite_is_resolved(tmp_path: Path, registry: Registry) -> None:

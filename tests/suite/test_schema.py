@@ -14,9 +14,9 @@ from suite_plugin import DATE, GOOD, LIST, load
 
 from haplobench.registry import Registry, load_registry
 from haplobench.runner.plan import plan_cells
-from haplobench.suite.load import find_suite, load_suite, shipped_suites
+from haplobench.suite.load import load_suite
 from haplobench.suite.schema import Suite
-from haplobench.suite.source import write_yaml
+from haplobench.suite.source import find_suite, shipped_suites, write_yaml
 
 
 def test_what_was_resolved_loads_again_as_the_same_suite(

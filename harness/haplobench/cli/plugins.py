@@ -77,7 +77,7 @@ def _print_specs(console: Console, registry: Registry, kind: Section) -> None:
 def _print_suites(console: Console, registry: Registry) -> None:
     from rich.markup import escape
 
-    from haplobench.suite.load import shipped_suites
+    from haplobench.suite.source import shipped_suites
 
     table = _table("suites", "name", "status", "title")
     for name in shipped_suites():

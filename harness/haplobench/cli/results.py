@@ -58,7 +58,7 @@ def save(
     from haplobench.compare.baseline import lacking, render_baseline
     from haplobench.compare.sources import open_side
     from haplobench.files import write_whole
-    from haplobench.suite.schema import NAME
+    from haplobench.suite.values import NAME
 
     measured = open_side(run, out=out, baselines=baselines, prefer="run")
     chosen = name or measured.side.suite

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-import haplobench
 from haplobench.data.consent import PeopleList
 from haplobench.errors import FormatError, PluginError, SuiteError
 from haplobench.files import expand_path, expand_variables, near_names, printable
@@ -26,7 +24,6 @@ from haplobench.suite.schema import (
     GeneratorEntry,
     Limits,
     MetricEntry,
-    Seeds,
     SplitSettings,
     Suite,
     SuiteFile,
@@ -36,12 +33,15 @@ from haplobench.suite.source import (
     MarkedTree,
     apply_override,
     explain,
+    find_suite,
     key_text,
     leaves,
     map_texts,
     read_marked,
     structural_problems,
+    texts,
 )
+from haplobench.suite.values import Seeds
 
 _CONTIG = re.compile(r"(?<!\$)\{contig\}")
 Section = TypeVar("Section", bound=BaseModel)
@@ -80,18 +80,16 @@ def load_suite(
             problems += _override(tree, override)
     expand_shorthands(tree.root)
     problems += check_profiles(tree)
-    profile = tree.root.get("profile")
-    if isinstance(profile, str) and isinstance(tree.root.get("profiles"), dict):
-        if isinstance(tree.root["profiles"].get(profile), dict):
-            try:
-                tree.merge(("profiles", profile))
-            except LookupError as error:
-                problems.append(tree.problem(("profiles", profile), str(error.args[0])))
-        else:
-            near = near_names(profile, tree.root["profiles"])
-            problems.append(tree.problem(("profile",), f"no profile is named {profile!r}{near}"))
+    profile, profiles = tree.root.get("profile"), tree.root.get("profiles")
+    known = profiles if isinstance(profiles, dict) else {}
+    if isinstance(profile, str) and isinstance(known.get(profile), dict):
+        try:
+            tree.merge(("profiles", profile))
+        except LookupError as error:
+            problems.append(tree.problem(("profiles", profile), str(error.args[0])))
     elif profile is not None:
-        problems.append(tree.problem(("profile",), f"no profile is named {profile!r}"))
+        near = near_names(str(profile), map(str, known))
+        problems.append(tree.problem(("profile",), f"no profile is named {profile!r}{near}"))
     for override in overrides:
         if override.partition("=")[0].strip() != "profile":
             problems += _override(tree, override)
@@ -108,40 +106,6 @@ def _line(problem: str) -> int:
     """The line that a problem names, to list problems in the order of the file."""
     match = re.match(r"[^\s]*?:(\d+): ", problem)
     return int(match[1]) if match else 0
-
-
-def find_suite(path_or_name: str | Path) -> tuple[Path, str]:
-    """The file of a suite, and its name for errors; SuiteError, with near names, if none is."""
-    text = str(path_or_name)
-    path = Path(text)
-    if path.is_file():
-        return path, text
-    shipped = _shipped_files()
-    if text in shipped:
-        file = shipped[text]
-        return file, f"suites/{file.name}"
-    near = near_names(path.stem if path.suffix else text, shipped)
-    if path.is_dir():
-        raise SuiteError([f"{text}: a folder; expected a suite's YAML file{near}"])
-    if path.suffix in (".yaml", ".yml") or os.sep in text:
-        raise SuiteError([f"{text}: no such file{near}"])
-    listed = "" if near else f"; shipped: {', '.join(shipped) or 'none'}"
-    raise SuiteError([f"{text}: neither a file nor a shipped suite{near}{listed}"])
-
-
-def shipped_suites() -> tuple[str, ...]:
-    """Names of the suites that come with haplobench."""
-    return tuple(_shipped_files())
-
-
-def _shipped_files() -> dict[str, Path]:
-    package = Path(haplobench.__file__).parent
-    # In a wheel the suites lie in the package; in a checkout at its root.
-    for folder in (package / "suites", package.parent.parent / "suites"):
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-        if found:
-            return found
-    return {}
 
 
 def _override(tree: MarkedTree, override: str) -> list[str]:
@@ -221,19 +185,6 @@ def _of_contig(params: dict[str, Any], contig: str) -> dict[str, Any]:
     return chosen
 
 
-def _texts(value: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
-    """Every text in a value, names of keys included, with its key."""
-    if isinstance(value, dict):
-        for part, inner in value.items():
-            yield key, str(part)
-            yield from _texts(inner, (*key, str(part)))
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            yield from _texts(inner, (*key, i))
-    elif isinstance(value, str):
-        yield key, value
-
-
 def _revived(model: type[Params], values: Mapping[str, Any]) -> Params | None:
     """Parameters as validated before; None if they were refused."""
     try:
@@ -276,7 +227,7 @@ class SuiteChecker:
 
     def suite(self) -> Suite | None:
         """The suite, or None (then there are problems)."""
-        for key, text in _texts(self.tree.root):
+        for key, text in texts(self.tree.root):
             if printable(text) != text:
                 self.problem(key, f"{printable(text)!r} has a control character in it")
         if self.problems:
@@ -614,19 +565,18 @@ class SuiteChecker:
         if "metrics" not in self.tree.root:
             given = [(0, {"name": "all"})]
         if any(item.get("name") == "all" for _, item in given):
-            for name, spec in self.registry.metrics.items():
+            for each, spec in self.registry.metrics.items():
                 params = self._params(("metrics",), spec.params, {})
                 missing = tuple(missing_needs(spec.needs))
-                entries[name] = MetricEntry(
-                    name=name, params=params, missing=missing, optional=True
+                entries[each] = MetricEntry(
+                    name=each, params=params, missing=missing, optional=True
                 )
         named: set[str] = set()
         for i, item in given:
             key: Key = ("metrics", i)
-            named_as = item.get("name")
-            if not isinstance(named_as, str) or named_as == "all":
+            name = item.get("name")
+            if not isinstance(name, str) or name == "all":
                 continue
-            name = named_as
             try:
                 spec = self.registry.metric(name)
             except PluginError as error:
@@ -635,8 +585,7 @@ class SuiteChecker:
             if name in named:
                 self.problem(key, f"{name} is named twice")
             named.add(name)
-            values: Mapping[str, Any] = item.get("params") or {}
-            params = self._params((*key, "params"), spec.params, values)
+            params = self._params((*key, "params"), spec.params, item.get("params") or {})
             chosen = _revived(spec.params, params)
             optional = item.get("optional") is True
             missing = self._needs(key, name, spec.needs, optional)

@@ -7,13 +7,9 @@ machine: they are never written, so that a suite written out is asked the same w
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,115 +22,26 @@ from pydantic import (
 )
 
 from haplobench.data.consent import PeopleList, WithdrawnSetting
-from haplobench.data.contigs import plain_name
 from haplobench.files import digest_of
 from haplobench.results.records import current_name
 from haplobench.suite.source import write_yaml
-from haplobench.units import format_duration, format_size, parse_duration, parse_size
+from haplobench.suite.values import (
+    Duration,
+    Haplotypes,
+    Name,
+    Part,
+    Seed,
+    Seeds,
+    Size,
+    Strict,
+    WorldSizes,
+    contig_names,
+    one_or_more,
+    series,
+)
+from haplobench.units import format_duration, format_size
 
-_MOST_CONTIGS = 10_000
 _FOLDS_TOLD = 10  # more of a dataset are told by the first and the last
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-# A cell's files are named by its dataset's and its generator's label.
-Name = Annotated[str, Field(pattern=NAME, max_length=80)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
-
-
-def _share(value: object) -> object:
-    """A share below 1, or a count of people of 1 and more."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected a share (0.2) or a count of people (60), found {value!r}")
-    if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
-        raise ValueError(f"expected a share below 1 or a whole count of people, found {value!r}")
-    return value
-
-
-def _part(value: object) -> object:
-    """A share, or a file or list of people."""
-    if not isinstance(value, str | list):
-        return _share(value)
-    names = value if isinstance(value, list) else [value]
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f"expected a share, a file or a list of names, found {value!r}")
-    return value
-
-
-def _haplotypes(value: object) -> object:
-    if value == "holdout" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise ValueError(f"expected holdout or a positive number of haplotypes, found {value!r}")
-
-
-def _series(value: object) -> object:
-    """YAML's lists as what can't be changed."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _one_or_more(value: object) -> object:
-    if value == []:
-        raise ValueError("list should have at least 1 item, found none")
-    return _series(value)
-
-
-def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"expected one or more different seeds, found {list(seeds)}")
-    return seeds
-
-
-def _world_sizes(value: object) -> object:
-    sizes = value if isinstance(value, list | tuple) else [value]
-    whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
-    if not sizes or len(set(whole)) < len(sizes) or min(whole) < 1:
-        raise ValueError(f"expected a number of ranks, or a list of different ones, found {value}")
-    return tuple(sizes)
-
-
-_RANGE = re.compile(r"(?P<lead>\D*)(?P<first>\d+)\.\.(?P=lead)?(?P<last>\d+)")
-
-
-def contig_names(value: object) -> tuple[str, ...]:
-    """Contigs of a list of names, in which `1..22` and `chr1..chr22` are ranges.
-
-    Raises ValueError for what is no name, for a contig given twice, and for fewer than two.
-    """
-    names: list[str] = []
-    for item in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(item, bool) or not isinstance(item, int | str):
-            raise ValueError(f"expected names of contigs, or a range such as 1..22, found {item!r}")
-        span = _RANGE.fullmatch(str(item))
-        if span is None:
-            names.append(str(item))
-            continue
-        first, last = int(span["first"]), int(span["last"])
-        if not first < last < first + _MOST_CONTIGS:
-            raise ValueError(f"{item!r} is no range of contigs; expected one such as 1..22")
-        names += [f"{span['lead']}{number}" for number in range(first, last + 1)]
-    plain = [plain_name(name) for name in names]
-    for at, name in enumerate(names):
-        if re.fullmatch(NAME, name) is None:
-            raise ValueError(f"{name!r} is no name of a contig: letters, digits and ._+- are")
-        if plain[at] in plain[:at]:
-            other = names[plain.index(plain[at])]
-            raise ValueError(f"{name!r} is given twice" + f", as {other!r}" * (other != name))
-    if len(names) == 1:
-        raise ValueError(f"expected two or more contigs, found {names[0]!r} alone")
-    return tuple(names)
-
-
-Part = Annotated[float | str | list[str], BeforeValidator(_part)]
-WorldSizes = Annotated[tuple[int, ...], BeforeValidator(_world_sizes)]
-Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_series), AfterValidator(_distinct)]
-
-
-class Strict(BaseModel):
-    """Frozen, unknown keys forbidden, types as YAML gives them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Filters(Strict):
@@ -263,7 +170,7 @@ class SampleSettings(Strict):
     `draws`: cohorts drawn from one fitted generator. `batch_size`: haplotypes at a time.
     """
 
-    haplotypes: Annotated[int | Literal["holdout"], BeforeValidator(_haplotypes)] = "holdout"
+    haplotypes: Haplotypes = "holdout"
     draws: int = Field(default=1, ge=1)
     batch_size: int = Field(default=1024, ge=2)
 
@@ -570,9 +477,9 @@ class SuiteFile(Strict):
     name: Name
     title: str = ""
     seeds: Seeds = (1,)
-    datasets: Annotated[tuple[DatasetItem, ...], BeforeValidator(_one_or_more)]
-    generators: Annotated[tuple[GeneratorItem, ...], BeforeValidator(_series)] = ()
-    metrics: Annotated[tuple[MetricItem, ...], BeforeValidator(_series)] = (MetricItem(name="all"),)
+    datasets: Annotated[tuple[DatasetItem, ...], BeforeValidator(one_or_more)]
+    generators: Annotated[tuple[GeneratorItem, ...], BeforeValidator(series)] = ()
+    metrics: Annotated[tuple[MetricItem, ...], BeforeValidator(series)] = (MetricItem(name="all"),)
     sample: SampleSettings = SampleSettings()
     floor: FloorSettings = FloorSettings()
     shadows: int = Field(default=0, ge=0, multiple_of=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+import haplobench
 from haplobench.errors import SuiteError, shortened
 from haplobench.files import near_names, read_regular
 from haplobench.user_text import decode
@@ -137,6 +139,19 @@ def map_texts(value: Any, change: Callable[[Key, str], Any], key: Key = ()) -> A
     if isinstance(value, list):
         return [map_texts(item, change, (*key, i)) for i, item in enumerate(value)]
     return change(key, value) if isinstance(value, str) else value
+
+
+def texts(value: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
+    """Every text in a value, names of keys included, with its key."""
+    if isinstance(value, dict):
+        for part, inner in value.items():
+            yield key, str(part)
+            yield from texts(inner, (*key, str(part)))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from texts(inner, (*key, i))
+    elif isinstance(value, str):
+        yield key, value
 
 
 class _Loader(yaml.SafeLoader):
@@ -365,3 +380,40 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+# --- where suites lie -----------------------------------------------------------------------
+
+
+def find_suite(path_or_name: str | Path) -> tuple[Path, str]:
+    """The file of a suite, and its name for errors; SuiteError, with near names, if none is."""
+    text = str(path_or_name)
+    path = Path(text)
+    if path.is_file():
+        return path, text
+    shipped = _shipped_files()
+    if text in shipped:
+        file = shipped[text]
+        return file, f"suites/{file.name}"
+    near = near_names(path.stem if path.suffix else text, shipped)
+    if path.is_dir():
+        raise SuiteError([f"{text}: a folder; expected a suite's YAML file{near}"])
+    if path.suffix in (".yaml", ".yml") or os.sep in text:
+        raise SuiteError([f"{text}: no such file{near}"])
+    listed = "" if near else f"; shipped: {', '.join(shipped) or 'none'}"
+    raise SuiteError([f"{text}: neither a file nor a shipped suite{near}{listed}"])
+
+
+def shipped_suites() -> tuple[str, ...]:
+    """Names of the suites that come with haplobench."""
+    return tuple(_shipped_files())
+
+
+def _shipped_files() -> dict[str, Path]:
+    package = Path(haplobench.__file__).parent
+    # In a wheel the suites lie in the package; in a checkout at its root.
+    for folder in (package / "suites", package.parent.parent / "suites"):
+        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        if found:
+            return found
+    return {}
