@@ -29,8 +29,8 @@ from haplobench.results.run_folder import resolve_run
 from haplobench.results.table import load_run as read_run
 from haplobench.runner.evaluate import Evaluation, evaluate_contigs
 from haplobench.runner.evaluate import evaluate as score
-from haplobench.runner.given_panels import AbsentSites, GivenCohort, SiteSettings
 from haplobench.runner.given_people import hold_out
+from haplobench.runner.given_sites import AbsentSites, GivenCohort, SiteSettings
 from haplobench.runner.progress import ProgressReporter, stage_line
 from haplobench.suite.values import contig_names
 
@@ -136,7 +136,7 @@ def evaluate(
     recombination_map, fasta : path
         Of the region.
     min_maf, max_missing, absent_sites, own_sites
-        See `runner.given_panels.SiteSettings`.
+        See `runner.given_sites.SiteSettings`.
     skip_unphased, snps_only
         See `ReadOptions`.
     withdrawn : str

@@ -263,7 +263,7 @@ def test_an_evaluation_refuses_labels_that_mislead(label: str, tmp_path: Path) -
 
     from haplobench import Panel
     from haplobench.runner.evaluate import Evaluation, evaluate
-    from haplobench.runner.given_panels import GivenCohort
+    from haplobench.runner.given_sites import GivenCohort
 
     rows = np.random.default_rng(1).integers(0, 2, (20, 30), dtype=np.int8)
     people = np.array([f"p{i}" for i in range(10)])

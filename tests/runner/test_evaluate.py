@@ -26,7 +26,7 @@ from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
 from haplobench.runner.evaluate import NEEDS_TRAIN, NOBODY_HELD_OUT, Evaluation, evaluate
-from haplobench.runner.given_panels import GivenCohort, SiteSettings
+from haplobench.runner.given_sites import GivenCohort, SiteSettings
 
 
 def given(

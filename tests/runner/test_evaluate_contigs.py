@@ -19,7 +19,7 @@ from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
 from haplobench.runner.evaluate import Evaluation, evaluate, evaluate_contigs
-from haplobench.runner.given_panels import GivenCohort
+from haplobench.runner.given_sites import GivenCohort
 
 CONTIGS = ("1", "2", "X")
 

@@ -11,7 +11,8 @@ import pytest
 from panel_cases import REAL, SYNTHETIC, TRAIN, case
 
 from haplobench import BenchError, Panel, RunContext
-from haplobench.runner.given_panels import GivenCohort, Panels, SiteSettings, fit_together
+from haplobench.runner.given_panels import Panels, fit_together
+from haplobench.runner.given_sites import GivenCohort, SiteSettings
 
 
 def mine(panel: Panel, unread: int = 0) -> GivenCohort:

@@ -29,14 +29,8 @@ from haplobench.runner.cell import (
 from haplobench.runner.executors.local import LocalExecutor
 from haplobench.runner.floor import most_people
 from haplobench.runner.genome import join_cohorts
-from haplobench.runner.given_panels import (
-    GivenCohort,
-    Panels,
-    PlacedCohort,
-    SiteSettings,
-    fit_together,
-    join_together,
-)
+from haplobench.runner.given_panels import Panels, PlacedCohort, fit_together, join_together
+from haplobench.runner.given_sites import GivenCohort, SiteSettings
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.run import RunOutcome, drive
