@@ -1,12 +1,16 @@
 """Controls stand in their place on the leaderboards of shipped suites, made small.
 
-Privacy numbers are coloured right in every suite; `test_no_suite_is_left_out` says by which run.
+Privacy numbers are coloured right in every suite, of controls, a generator with ε = 1 and planted
+copies; `test_no_suite_is_left_out` says by which run.
 `1kg-chr22` needs a network; `chromosome` and `scaling` have one draw of a floor, and rank nobody.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,19 +63,47 @@ def test_controls_stand_in_their_place(
         _in_their_colours(dataset)
 
 
+PLANTS = """
+import sys
+
+import numpy as np
+
+train, output, n, seed, label = sys.argv[1:]
+people = np.loadtxt(train, np.int8)
+rng = np.random.default_rng(int(seed))
+cohort = (rng.random((int(n), people.shape[1])) < people.mean(axis=0)).astype(np.int8)
+chosen = rng.permutation(len(people) // 2)[: len(cohort) // {"whole": 20, "apart": 4}[label]]
+copies = (2 * chosen[:, None] + [0, 1]).ravel()
+cohort[np.arange(copies.size) * {"whole": 1, "apart": 2}[label]] = people[copies]
+np.savetxt(output, cohort, "%d", "\\t")
+"""
+"""Independent sites, but that a tenth of the people are training people, or that every person has
+one haplotype of a training person, whose other one is in somebody else."""
+
+
+def _plant(label: str, script: Path) -> dict[str, Any]:
+    line = [sys.executable, str(script), "{train}", "{output}", "{n_haplotypes}", "{seed}", label]
+    params = {"input_format": "matrix", "output_format": "matrix", "sample": line}
+    return {"name": "command", "label": label, "params": params}
+
+
 PRIVACY = (
     "seeds=[1]",
-    "generators=[markov]",
     "metrics=[nearest-neighbours, membership-inference, copied-tracts, kinship, rare-alleles, "
     "membership-density, linkability, singling-out, attribute-inference, leak-list]",
     "sample={haplotypes: holdout, draws: 1}",
     "floor.draws=2",
 )
-FEW = "{model: OutOfAfrica_3G09, samples: {YRI: 100, CEU: 100, CHB: 100}, length: 300_000}"
+FEW = "{model: OutOfAfrica_3G09, samples: {YRI: 100, CEU: 100, CHB: 100}, length: 1_500_000}"
 COLOURED = {
-    "1kg": ("chr20-eur", "datasets[0].params={region: '20:1000000-1400000'}"),
-    "flagship": ("chr20-split2", "datasets[5].params={region: '20:2000000-2400000'}"),
-    "genome": ("genome", "profile=quick", "datasets[0].contigs=[1, 2]"),
+    "1kg": ("chr20-eur", "datasets[0].params={region: '20:1000000-2000000'}"),
+    "flagship": ("chr20-split2", "datasets[5].params={region: '20:2000000-3000000'}"),
+    "genome": (
+        "genome",
+        "profile=quick",
+        "datasets[0].contigs=[1, 2]",
+        "datasets[0].params.region='{contig}:20000001-21500000'",
+    ),
     "chromosome": ("ooa-30Mb", f"datasets[0].params={FEW}"),
     "scaling": ("ooa-5000", f"datasets[0].params={FEW}"),
 }
@@ -87,12 +119,16 @@ def test_privacy_is_coloured_by_leaks_alone(
     monkeypatch.setenv("HAPLOBENCH_DATA", str(data_dir))
     registry = load_registry()
     label, *small = COLOURED[suite]
-    settings = [*small, *PRIVACY]
+    script = tmp_path / "plants.py"
+    script.write_text(PLANTS)
+    private = {"name": "dp-marginals", "params": {"epsilon": 1}}
+    generators = [private, *(_plant(name, script) for name in ("whole", "apart"))]
+    settings = [*small, *PRIVACY, f"generators={json.dumps(generators)}"]
     loaded = load_suite(str(ROOT / "suites" / f"{suite}.yaml"), settings, registry)
     chosen = tuple(dataset for dataset in loaded.datasets if dataset.label == label)
     outcome = run_suite(loaded.model_copy(update={"datasets": chosen}), registry, tmp_path)
     (dataset,) = summarise(load_run(outcome.run_folder)).datasets.values()
-    _in_their_colours(dataset)
+    _in_their_colours(dataset, leaky=("copycat", "whole", "apart"), clean=("dp-marginals",))
 
 
 def test_no_suite_is_left_out(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
@@ -112,16 +148,21 @@ def test_no_suite_is_left_out(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -
     assert missing == {("1kg-chr22", "chr22")}
 
 
-def _in_their_colours(dataset: DatasetSummary) -> None:
+def _in_their_colours(
+    dataset: DatasetSummary, leaky: tuple[str, ...] = ("copycat",), clean: tuple[str, ...] = ()
+) -> None:
     """No privacy number of who leaks by construction is green, none of who can't leak is red."""
     columns = [column for column in dataset.columns if column.family == "privacy"]
     bands = {
         label: [dataset.cell(label, column).band for column in columns]
-        for label in ("copycat", "independent", "floor")
+        for label in (*leaky, *clean, "independent", "floor")
     }
     assert bands["copycat"].count("leak") >= 8, bands
-    assert not {"clear", "within", "better"} & set(bands["copycat"]), bands
-    assert not {"leak", "far", "outside"} & {*bands["independent"], *bands["floor"]}, bands
+    for label in leaky:
+        assert "leak" in bands[label], bands
+        assert not {"clear", "within", "better"} & set(bands[label]), (label, bands)
+    for label in (*clean, "independent", "floor"):
+        assert not {"leak", "far", "outside"} & set(bands[label]), (label, bands)
     assert "clear" in bands["independent"], bands
 
 
