@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from haplobench_vae.codebooks import Codebooks
@@ -10,12 +12,13 @@ from haplobench_vae.prior import PriorShape, WindowPrior
 SITES, CODES, N = 6, 5, 7
 
 
-def prior(n_windows: int = 40, reach: int = 4, layers: int = 2) -> WindowPrior:
+def prior(n_windows: int = 40, reach: int = 4, layers: int = 2, **sizes: int) -> WindowPrior:
     """A prior with random weights everywhere, where training starts at zero, too."""
     generator = torch.Generator().manual_seed(0)
     shape = PriorShape(n_windows, SITES, CODES, 3, (0, 0, 1), 8, layers, 2, 2, reach, 4)
+    shape = replace(shape, **sizes)
     codebooks = Codebooks(
-        torch.randn(n_windows, CODES, SITES, generator=generator),
+        torch.randn(n_windows, CODES, shape.sites, generator=generator),
         torch.randn(n_windows, CODES, generator=generator).log_softmax(-1),
     )
     model = WindowPrior(shape, codebooks, generator)

@@ -1,23 +1,22 @@
-"""Sampling from a window prior on the CPU: BLAS products, and compiled code between them.
+"""Sampling from a window prior on the CPU: a prior's weights and states as integers of 16 bits.
 
-Haplotypes are the last axis wherever the transformer is concerned, so that a loop over them is
-one of vector instructions. Arrays of compiled functions are float32 and contiguous where nothing
-else is said. All these functions live in this one module, because numba's disk cache notices a
-change of the file that a function is in, but not of a function it calls elsewhere.
+How large a number can become is known beforehand, whatever is sampled: a state in its normal form
+has a norm of sqrt(dimension), and what weights make of it can't exceed the weights' norm times
+that (Cauchy and Schwarz). So scales are set once, and no sum can exceed 31 bits. Steps of a state
+are 1 / 5,700 of its standard deviation at 32 dimensions: probabilities are those of float32 to
+some 1e-4.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haplobench.kernels import compiled
 from haplobench_vae.codebooks import Codebooks
 from haplobench_vae.prior import Block, PriorShape, WindowPrior
 from haplobench_vae.sampling import (
@@ -28,48 +27,53 @@ from haplobench_vae.sampling import (
     PartMarker,
     part_marker,
 )
+from haplobench_vae.sampling_kernels import (
+    LANES,
+    ROWS,
+    Pairs,
+    Reals,
+    attention,
+    draw_alleles,
+    draw_codes,
+    feed_forward,
+    normalise,
+    tokens,
+    weigh_codes,
+)
 
-Reals = NDArray[np.float32]
-Codes = NDArray[np.int64]
-# Sums may be taken in any order, always the same on one machine.
-_jit = partial(compiled, fastmath=True)
+# A hundredth below what 16 and 32 bits hold: room for what rounding adds to bounds.
+_MOST, _MOST_SUM = 32_500.0, 0.98 * 2**31
 
 
 class CompiledSampler(BlockSampler):
-    """A sampler on the CPU: all that changes from window to window is in buffers made once.
-
-    Products are written where they are needed, transposed where that is so.
-    """
+    """A sampler on the CPU: all that changes from window to window is in buffers made once."""
 
     def __init__(self, model: WindowPrior, size: int, temperature: float) -> None:
         super().__init__(model, size, temperature)
-        shape = model.shape
-        d, ring = shape.dimension, self._ring
+        shape, n = model.shape, _up(size, LANES)
         with torch.no_grad():
-            self._layers = [_Layer.of(block, d, ring, size) for block in model.layers()]
             self._weights = _Weights.of(model)
-        self._hidden, self._normal, self._query, self._attended = (
-            torch.zeros(d, size) for _ in range(4)
-        )
-        scores, softened = torch.empty(2, ring, shape.heads, size)
-        self._units = torch.empty(shape.feed_forward * d, size)
-        self._code_scores = torch.empty(shape.codes, size)
-        self._inner = torch.empty(size, shape.residual)
-        self._alleles = torch.empty(size, shape.sites)
-        self._code_level = torch.empty(size)
-        self._allele_level = torch.empty(size, shape.sites)
-        self._code = np.zeros(size, np.int64)
-        # Views, made once: to make one takes as long as some of the products.
-        by_head = shape.heads, d // shape.heads, size
-        self._by_head = [values.view(by_head).numpy() for values in (self._query, self._attended)]
-        self._scores = [
-            (scores[:n], softened[:n], scores[:n].numpy(), softened[:n].numpy())
-            for n in range(1, ring + 1)
-        ]
-        self._alleles_first = self._alleles.t()
-        self._normal_last = self._normal.t()
+            self._layers = [_Layer.of(block, self._ring, n) for block in model.layers()]
+        d, units = shape.dimension, max(layer.narrow.shape[1] for layer in self._layers)
+        wide = max(n, _up(shape.sites, LANES), _up(shape.residual, LANES), _up(d, LANES))
+        self._hidden = np.zeros((d, n), np.float32)
+        self._normal, self._state = np.zeros((2, _up(d, 2) // 2 * n), np.int32)
+        self._normal = self._normal.reshape(-1, n)
+        self._state = self._state.reshape(n, -1)
+        self._query = np.zeros((self._layers[0].query.shape[0] // 2, n), np.int32)
+        self._attended = np.zeros((_up(d, ROWS) // 2, n), np.int32)
+        self._units = np.zeros((units, n), np.int32)
+        self._scores = np.zeros((self._ring + 1, n), np.float32)
+        self._softened = np.zeros(((self._ring + 1) // 2, n), np.int32)
+        self._sums = np.zeros((ROWS, n), np.int32)
+        self._wide_sums = np.zeros((ROWS, wide), np.int32)
+        self._code_weights = np.zeros((shape.codes, n), np.float32)
+        self._residual = np.zeros((n, _up(shape.residual, LANES)), np.int16)
+        self._drawn = np.zeros((n, _up(shape.sites, LANES)), np.int16)
+        self._code = np.zeros(n, np.int64)
+        self._code_level = np.zeros(n, np.float32)
+        self._allele_level = np.zeros((n, shape.sites), np.float32)
 
-    @torch.inference_mode()
     def draw(
         self,
         population: NDArray[np.int64],
@@ -80,168 +84,349 @@ class CompiledSampler(BlockSampler):
         probabilities: bool = False,
     ) -> Drawn:
         """One block of haplotypes: see `BlockSampler`."""
-        model, shape, part = self._model, self._model.shape, part_marker()
-        weights = self._weights
-        condition = model.condition(torch.from_numpy(population)).t().contiguous().numpy()
-        alleles = np.empty((self._size, n_sites), np.int8)
-        probability = np.empty((self._size if probabilities else 0, n_sites), np.float32)
-        hidden, code, level = self._hidden.numpy(), self._code, self._allele_level.numpy()
-        drawn, inner = self._alleles.numpy(), self._inner.numpy()
-        code_level, code_scores = self._code_level.numpy(), self._code_scores.numpy()
-        nothing = np.zeros((1, shape.dimension), np.float32)
+        model, shape, part, size = self._model, self._model.shape, part_marker(), self._size
+        weights, code, drawn = self._weights, self._code, self._drawn
+        people = np.zeros(code.size, np.int64)
+        people[:size] = population
+        with torch.no_grad():
+            condition = model.condition(torch.from_numpy(people)).t().contiguous().numpy()
+        alleles = np.empty((size, n_sites), np.int8)
+        probability = np.empty((size if probabilities else 0, n_sites), np.float32)
+        code_level, allele_level = (
+            torch.from_numpy(level[:size]) for level in (self._code_level, self._allele_level)
+        )
+        drawn[:] = 0
+        told = np.zeros((1, shape.dimension), np.float32), 0, np.zeros_like(code)
         for window in range(shape.n_windows):
-            before = window * shape.codes
+            first, earlier = window * shape.codes, max(0, window - 1)
             with part("tokens"):
-                if window:
-                    earlier = weights.allele_embedding[window - 1]
-                    torch.mm(earlier, self._alleles_first, out=self._hidden)
-                    source = weights.code_embedding, before - shape.codes, code
-                else:
-                    hidden[:] = 0
-                    source = nothing, 0, np.zeros_like(code)
-                add_known(hidden, *source, weights.windows[window], condition)
-            self._advance(hidden, window, part)
+                tokens(
+                    drawn.view(np.int32),
+                    weights.token[earlier],
+                    weights.token_by[earlier],
+                    *told,
+                    weights.windows[window],
+                    condition,
+                    self._hidden,
+                    self._wide_sums,
+                )
+                told = weights.code_embedding, first, code
+            self._advance(window, part)
             with part("levels"):
-                levels.fill(self._code_level, self._allele_level)
+                levels.fill(code_level, allele_level)
             with part("codes"):
                 if codes is None:
-                    torch.mm(weights.head[window], self._normal, out=self._code_scores)
-                    below_highest(code_scores, weights.head_bias[window])
-                    self._code_scores.exp_()
-                    draw_codes(code_scores, code_level, code)
+                    weigh_codes(
+                        weights.head[window],
+                        weights.head_by[window],
+                        weights.head_bias[window],
+                        self._normal,
+                        self._code_weights,
+                        self._sums,
+                    )
+                    draw_codes(self._code_weights, self._code_level, code)
                 else:
-                    code[:] = codes[window]
+                    code[:size] = codes[window]
             with part("alleles"):
-                torch.mm(self._normal_last, weights.residual_state, out=self._inner)
-                rectify_with_code(inner, weights.residual_bias, weights.residual_code, before, code)
-                torch.mm(self._inner, weights.residual_out[window], out=self._alleles)
-                add_tables(drawn, weights.tables[window], code, self._inverse)
-                self._alleles.sigmoid_()
                 sites = slice(window * shape.sites, min((window + 1) * shape.sites, n_sites))
-                if probabilities:
-                    probability[:, sites] = drawn[:, : sites.stop - sites.start]
-                base = weights.difference_base[window]
-                draw_alleles(drawn, level, base, code, alleles[:, sites])
+                draw_alleles(
+                    self._normal,
+                    self._state,
+                    weights.residual_state,
+                    weights.residual_by,
+                    weights.residual_bias,
+                    weights.unit_by,
+                    weights.residual_code,
+                    first,
+                    code,
+                    weights.out[window],
+                    weights.out_by[window],
+                    weights.tables[window],
+                    self._inverse,
+                    self._allele_level,
+                    self._residual,
+                    self._residual.view(np.int32),
+                    self._wide_sums,
+                    drawn,
+                    alleles[:, sites],
+                    probability[:, sites],
+                )
         return Drawn(alleles, probability)
 
-    def _advance(self, hidden: Reals, window: int, part: PartMarker) -> None:
+    def _advance(self, window: int, part: PartMarker) -> None:
         """The state of a window into `_normal`; keys and values of it go into the rings."""
-        latest = window % self._ring
-        normal, units = self._normal.numpy(), self._units.numpy()
-        query, attended = self._by_head
-        scores, softened, scored, weights = self._scores[min(window + 1, self._ring) - 1]
+        latest, count = window % self._ring, min(window + 1, self._ring)
+        hidden, normal, scale = self._hidden, self._normal, self._weights.scale
         added = self._weights.nothing
         for i, layer in enumerate(self._layers):
             with part(f"blocks.{i}.attention"):
-                normalise(hidden, added, *layer.attention_norm, normal)
-                torch.mm(layer.query, self._normal, out=self._query)
-                torch.mm(layer.key_value, self._normal, out=layer.slots[latest])
-                score(query, layer.query_bias, layer.ring, latest, layer.far, scored)
-                torch.softmax(scores, 0, out=softened)
-                attend(weights, layer.ring, latest, attended)
-                self._hidden.addmm_(layer.merge, self._attended)
+                attention(
+                    hidden,
+                    added,
+                    scale,
+                    normal,
+                    layer.query,
+                    layer.query_by,
+                    layer.query_shift,
+                    layer.key,
+                    layer.key_by,
+                    layer.value,
+                    layer.value_by,
+                    layer.merge,
+                    layer.merge_by,
+                    layer.far,
+                    layer.score_by,
+                    layer.keys,
+                    layer.values,
+                    latest,
+                    count,
+                    self._query,
+                    self._attended,
+                    self._scores,
+                    self._softened,
+                    self._sums,
+                )
             with part(f"blocks.{i}.feed_forward"):
-                normalise(hidden, layer.merge_bias, *layer.feed_norm, normal)
-                torch.mm(layer.widen, self._normal, out=self._units)
-                rectify(units, layer.widen_bias)
-                self._hidden.addmm_(layer.narrow, self._units)
+                feed_forward(
+                    hidden,
+                    layer.merge_bias,
+                    scale,
+                    normal,
+                    layer.widen,
+                    layer.widen_by,
+                    layer.widen_shift,
+                    layer.narrow,
+                    layer.narrow_by,
+                    self._units,
+                    self._sums,
+                )
                 added = layer.narrow_bias
-        normalise(hidden, added, *self._weights.norm, normal)
+        normalise(hidden, added, scale, normal)
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """A prior's weights outside its layers, as products and compiled code take them.
+class _Weights(NamedTuple):
+    """A prior's weights outside its layers, as compiled code takes them.
 
-    Tuples have an item for each window.
+    The first axis of arrays of three is the windows'; `…_by` are what integers are multiplied by.
     """
 
-    allele_embedding: tuple[Tensor, ...]
+    token: Pairs
+    token_by: Reals
     code_embedding: Reals
     windows: Reals
-    head: tuple[Tensor, ...]
+    head: Pairs
+    head_by: Reals
     head_bias: Reals
-    residual_state: Tensor
+    residual_state: Pairs
+    residual_by: Reals
     residual_bias: Reals
     residual_code: Reals
-    residual_out: tuple[Tensor, ...]
+    unit_by: Reals
+    out: Pairs
+    out_by: Reals
     tables: Reals
-    difference_base: Reals
-    norm: tuple[Reals, Reals]
     nothing: Reals
+    scale: float
 
     @classmethod
     def of(cls, model: WindowPrior) -> _Weights:
+        shape = model.shape
+        normal = _Normal(shape.dimension)
+        embedding = _array(model.allele_embedding)
+        token, token_by = fixed(embedding.swapaxes(1, 2), math.sqrt(shape.sites))
+        # Alleles differ from what the code's table says: the table's part goes with the code.
+        known = _array(model.code_embedding).reshape(shape.n_windows, shape.codes, -1).copy()
+        for window, table in enumerate(model.logits):
+            known[window] -= _array(torch.sigmoid(table)) @ embedding[window]
+        gain, shift = _array(model.norm.weight), _array(model.norm.bias)
+        head = _array(model.head).swapaxes(1, 2)
+        heads, head_by = fixed(head * gain, normal.norm)
+        state = _array(model.residual_state.weight)
+        bias = _array(model.residual_state.bias) + state @ shift
+        states, state_by = fixed(state * gain, normal.norm)
+        code = _array(model.residual_code)
+        most = normal.most(state * gain) + np.maximum(code.max(axis=0) + bias, 0)
+        unit_by = _per(_MOST, most)
+        out, out_by = fixed(
+            _array(model.residual_out).swapaxes(1, 2) / unit_by, _MOST * math.sqrt(shape.residual)
+        )
         return cls(
-            allele_embedding=model.allele_embedding.detach().transpose(1, 2).unbind(),
-            code_embedding=_shared(model.code_embedding),
-            windows=_shared(model.window_embedding),
-            head=model.head.detach().transpose(1, 2).unbind(),
-            head_bias=_shared(model.head_bias),
-            residual_state=model.residual_state.weight.detach().t(),
-            residual_bias=_shared(model.residual_state.bias),
-            residual_code=_shared(model.residual_code),
-            residual_out=model.residual_out.detach().unbind(),
-            tables=model.logits.numpy(),
-            difference_base=torch.sigmoid(model.logits).numpy(),
-            norm=(_shared(model.norm.weight), _shared(model.norm.bias)),
-            nothing=np.zeros(model.shape.dimension, np.float32),
+            token=as_lanes(token),
+            token_by=token_by,
+            code_embedding=known.reshape(-1, shape.dimension),
+            windows=_array(model.window_embedding),
+            head=as_rows(heads),
+            head_by=head_by / normal.scale,
+            head_bias=_array(model.head_bias) + head @ shift,
+            residual_state=as_lanes(states),
+            residual_by=state_by / normal.scale,
+            residual_bias=bias,
+            residual_code=code,
+            unit_by=unit_by,
+            out=as_lanes(out, _up(shape.residual, LANES)),
+            out_by=out_by,
+            tables=_array(model.logits),
+            nothing=np.zeros(shape.dimension, np.float32),
+            scale=normal.scale,
         )
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A transformer layer's weights as its products take them, and its ring of keys and values.
+class _Layer(NamedTuple):
+    """A transformer layer's weights as compiled code takes them, and its ring of keys and values.
 
     Keys have no bias: it adds the same to a query's every score. That of values, whose weights
     sum to 1, is part of `merge_bias`.
     """
 
-    attention_norm: tuple[NDArray[np.float32], NDArray[np.float32]]
-    feed_norm: tuple[NDArray[np.float32], NDArray[np.float32]]
-    query: Tensor
-    query_bias: NDArray[np.float32]
-    key_value: Tensor
-    far: NDArray[np.float32]
-    merge: Tensor
-    merge_bias: NDArray[np.float32]
-    widen: Tensor
-    widen_bias: NDArray[np.float32]
-    narrow: Tensor
-    narrow_bias: NDArray[np.float32]
-    ring: NDArray[np.float32]
-    slots: tuple[Tensor, ...]
+    query: Pairs
+    query_by: Reals
+    query_shift: Reals
+    key: Pairs
+    key_by: Reals
+    value: Pairs
+    value_by: Reals
+    merge: Pairs
+    merge_by: Reals
+    merge_bias: Reals
+    far: Reals
+    score_by: Reals
+    widen: Pairs
+    widen_by: Reals
+    widen_shift: Reals
+    narrow: Pairs
+    narrow_by: Reals
+    narrow_bias: Reals
+    keys: Pairs
+    values: Pairs
 
     @classmethod
-    def of(cls, block: Block, d: int, ring: int, size: int) -> _Layer:
-        width = d // block.heads
-        weight, bias = block.qkv.weight, block.qkv.bias
-        small = 1 / math.sqrt(width)
-        cache = torch.empty(ring, 2, block.heads, width, size)
+    def of(cls, block: Block, ring: int, n: int) -> _Layer:
+        weight, bias = _array(block.qkv.weight), _array(block.qkv.bias)
+        d, heads = weight.shape[1], block.heads
+        normal = _Normal(d)
+        bias = bias + weight @ _array(block.attention_norm.bias)
+        weight = weight * _array(block.attention_norm.weight)
+        width = d // heads
+        # Heads are filled up to whole groups of rows.
+        full = (0, 0), (0, _up(width, ROWS) - width), (0, 0)
+        by_head = heads, width, d
+        small = np.float32(1 / math.sqrt(width))
+        query, key = (
+            np.pad(part.reshape(by_head), full).reshape(-1, d)
+            for part in (weight[:d] * small, weight[d : 2 * d])
+        )
+        query_bias = np.pad((bias[:d] * small).reshape(heads, width, 1), full).reshape(-1)
+        most_query = (normal.most(query) + np.abs(query_bias)).reshape(heads, -1)
+        most_key = normal.most(key).reshape(heads, -1)
+        query_scale, key_scale = (
+            np.minimum(
+                _per(_MOST, most.max(axis=1)),
+                _per(math.sqrt(_MOST_SUM), np.linalg.norm(most, axis=1)),
+            )
+            for most in (most_query, most_key)
+        )
+        rows = query.shape[0] // heads
+        queries, query_by = fixed(query, normal.norm)
+        keys, key_by = fixed(key, normal.norm)
+        value_scale = _per(_MOST, normal.most(weight[2 * d :]))
+        values, value_by = fixed(weight[2 * d :], normal.norm)
+        merge, merge_by = fixed(_array(block.merge.weight) / value_scale, _MOST * math.sqrt(d))
+        widen_weight, widen_bias = _array(block.widen.weight), _array(block.widen.bias)
+        widen_bias = widen_bias + widen_weight @ _array(block.feed_norm.bias)
+        widen_weight = widen_weight * _array(block.feed_norm.weight)
+        unit_scale = _per(_MOST, normal.most(widen_weight) + np.maximum(widen_bias, 0))
+        widen, widen_by = fixed(widen_weight, normal.norm)
+        together = np.linalg.norm(widen_weight * unit_scale[:, None], 2) * math.sqrt(d)
+        together += np.linalg.norm(np.maximum(widen_bias, 0) * unit_scale)
+        narrow, narrow_by = fixed(_array(block.narrow.weight) / unit_scale, float(together))
+        merge_bias = _array(block.merge.bias) + _array(block.merge.weight) @ bias[2 * d :]
         return cls(
-            attention_norm=(
-                _shared(block.attention_norm.weight),
-                _shared(block.attention_norm.bias),
-            ),
-            feed_norm=(_shared(block.feed_norm.weight), _shared(block.feed_norm.bias)),
-            query=weight[:d] * small,
-            query_bias=(bias[:d] * small).view(block.heads, width).numpy(),
-            key_value=weight[d:].clone(),
-            far=_shared(block.distance_bias),
-            merge=block.merge.weight,
-            merge_bias=(block.merge.bias + block.merge.weight @ bias[2 * d :]).numpy(),
-            widen=block.widen.weight,
-            widen_bias=_shared(block.widen.bias),
-            narrow=block.narrow.weight,
-            narrow_bias=_shared(block.narrow.bias),
-            ring=cache.numpy(),
-            slots=cache.flatten(1, 3).unbind(),
+            query=as_rows(queries),
+            query_by=query_by / normal.scale * np.repeat(query_scale, rows),
+            query_shift=query_bias * np.repeat(query_scale, rows),
+            key=as_rows(keys),
+            key_by=key_by / normal.scale * np.repeat(key_scale, rows),
+            value=as_rows(values),
+            value_by=_padded(value_by / normal.scale * value_scale),
+            merge=as_rows(merge, _up(d, ROWS)),
+            merge_by=merge_by,
+            merge_bias=merge_bias,
+            far=_array(block.distance_bias),
+            score_by=np.reciprocal(query_scale * key_scale),
+            widen=as_rows(widen),
+            widen_by=_padded(widen_by / normal.scale * unit_scale),
+            widen_shift=_padded(widen_bias * unit_scale),
+            narrow=as_rows(narrow, _up(widen.shape[0], ROWS)),
+            narrow_by=narrow_by,
+            narrow_bias=_array(block.narrow.bias),
+            keys=np.zeros((ring * query.shape[0] // 2, n), np.int32),
+            values=np.zeros((_up(ring, 2) // 2 * _up(d, ROWS), n), np.int32),
         )
 
 
-def _shared(values: Tensor) -> NDArray[np.float32]:
+class _Normal:
+    """A state in its normal form: what it is multiplied by, and how large that can be.
+
+    `norm`: of the integers, rounding included.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._root = np.float32(math.sqrt(dimension))
+        self.scale = float(_MOST / self._root)
+        self.norm = _MOST + float(self._root)
+
+    def most(self, weights: Reals) -> Reals:
+        """The most that products of each row (rows, dimension) with a state can be: (rows,)."""
+        most: Reals = np.linalg.norm(weights, axis=-1) * self._root
+        return most
+
+
+def _per(most: float, values: Reals) -> Reals:
+    """`most` by each of the values; 1 where there is next to nothing, which rounds to 0."""
+    here = values > most * np.finfo(np.float32).tiny
+    return np.divide(most, values, out=np.ones_like(values), where=here)
+
+
+def fixed(weights: Reals, norm: float) -> tuple[NDArray[np.int16], Reals]:
+    """Weights (…, rows, k) as integers of 16 bits, and what gives them back, (…, rows).
+
+    As large as can be for products with integers of a norm up to `norm` to fit in 32 bits.
+    """
+    scale = np.minimum(
+        _per(_MOST, np.abs(weights).max(axis=-1)),
+        _per(_MOST_SUM / norm, np.linalg.norm(weights, axis=-1)),
+    )
+    return np.rint(weights * scale[..., None]).astype(np.int16), np.reciprocal(scale)
+
+
+def _up(size: int, to: int) -> int:
+    """The next multiple."""
+    return -(-size // to) * to
+
+
+def _padded(values: Reals) -> Reals:
+    """Filled up with zeros to whole groups of rows."""
+    return np.pad(values, (0, -values.size % ROWS))
+
+
+def as_rows(values: NDArray[np.int16], k: int = 2) -> Pairs:
+    """Rows (…, rows, k) as the first factor of products: filled up, along k to at least `k`."""
+    *front, rows, depth = values.shape
+    full = np.zeros((*front, _up(rows, ROWS), max(_up(depth, 2), k)), np.int16)
+    full[..., :rows, :depth] = values
+    return full.view(np.int32)
+
+
+def as_lanes(values: NDArray[np.int16], k: int = 2) -> Pairs:
+    """Rows (…, rows, k) as the second factor of products, whose lanes they become."""
+    pairs = np.swapaxes(as_rows(values, k), -1, -2)
+    missing = -pairs.shape[-1] % LANES
+    return np.ascontiguousarray(np.pad(pairs, [*[(0, 0)] * (pairs.ndim - 1), (0, missing)]))
+
+
+def _array(values: Tensor) -> Reals:
     """The tensor's memory as an array."""
-    shared: NDArray[np.float32] = values.detach().numpy()
+    shared: Reals = values.detach().numpy()
     return shared
 
 
@@ -263,164 +448,3 @@ def load_kernels() -> None:
     codebooks = Codebooks(torch.zeros(2, 2, 2), torch.zeros(2, 2))
     model = WindowPrior(shape, codebooks, torch.Generator().manual_seed(0))
     CompiledSampler(model, 1, 1.0).draw(np.zeros(1, np.int64), ArgmaxLevels(), 4)
-
-
-@_jit
-def add_known(
-    token: Reals, embedding: Reals, first: int, code: Codes, window: Reals, condition: Reals
-) -> None:
-    """Add to `token` (dimension, n) what else the next position is told.
-
-    The row `first` + `code` (n,) of `embedding`, the `window`'s own (dimension,) and the
-    `condition` (dimension, n).
-    """
-    dimension, n = token.shape
-    for c in range(dimension):
-        here = window[c]
-        for i in range(n):
-            token[c, i] += embedding[first + code[i], c] + here + condition[c, i]
-
-
-@_jit
-def normalise(hidden: Reals, bias: Reals, gain: Reals, shift: Reals, out: Reals) -> None:
-    """Add `bias` (dimension,) to `hidden` (dimension, n), and its layer norm into `out`."""
-    dimension, n = hidden.shape
-    mean, scale = np.zeros(n, np.float32), np.zeros(n, np.float32)
-    for c in range(dimension):
-        constant = bias[c]
-        for i in range(n):
-            hidden[c, i] += constant
-            mean[i] += hidden[c, i]
-    share = np.float32(1 / dimension)
-    for i in range(n):
-        mean[i] *= share
-    for c in range(dimension):
-        for i in range(n):
-            scale[i] += (hidden[c, i] - mean[i]) ** 2
-    for i in range(n):
-        scale[i] = np.float32(1) / np.sqrt(scale[i] * share + np.float32(1e-5))
-    for c in range(dimension):
-        up, by = shift[c], gain[c]
-        for i in range(n):
-            out[c, i] = (hidden[c, i] - mean[i]) * scale[i] * by + up
-
-
-@_jit
-def score(query: Reals, bias: Reals, cache: Reals, latest: int, far: Reals, out: Reals) -> None:
-    """Scores (count, heads, n) of the latest `count` positions, by their distance from 0 on.
-
-    `query` is (heads, width, n) and lacks its `bias` (heads, width); `cache`
-    (reach, 2, heads, width, n) is a ring of keys and values with the latest at `latest`; `far`
-    (heads, reach) are the biases of distances.
-    """
-    count = out.shape[0]
-    heads, width, n = query.shape
-    for h in range(heads):
-        for c in range(width):
-            constant = bias[h, c]
-            for i in range(n):
-                query[h, c, i] += constant
-        for distance in range(count):
-            key, row = cache[(latest - distance) % cache.shape[0], 0, h], out[distance, h]
-            row[:] = far[h, distance]
-            for c in range(width):
-                for i in range(n):
-                    row[i] += key[c, i] * query[h, c, i]
-
-
-@_jit
-def attend(weights: Reals, cache: Reals, latest: int, out: Reals) -> None:
-    """Mean (heads, width, n) of the values in `cache` by `weights` (count, heads, n).
-
-    The cache and the order are those of `score`.
-    """
-    count = weights.shape[0]
-    heads, width, n = out.shape
-    for h in range(heads):
-        out[h] = 0
-        for distance in range(count):
-            value, weight = cache[(latest - distance) % cache.shape[0], 1, h], weights[distance, h]
-            for c in range(width):
-                for i in range(n):
-                    out[h, c, i] += weight[i] * value[c, i]
-
-
-@_jit
-def rectify(units: Reals, bias: Reals) -> None:
-    """Add `bias` (m,) to `units` (m, n) and replace what is negative by 0."""
-    for c in range(units.shape[0]):
-        constant = bias[c]
-        for i in range(units.shape[1]):
-            units[c, i] = max(units[c, i] + constant, np.float32(0))
-
-
-@_jit
-def below_highest(scores: Reals, bias: Reals) -> None:
-    """Add `bias` (codes,) to `scores` (codes, n) and take each haplotype's highest off."""
-    codes, n = scores.shape
-    # Not -inf: `fastmath` knows no infinities.
-    highest = scores[0] + bias[0]
-    for k in range(codes):
-        constant = bias[k]
-        for i in range(n):
-            scores[k, i] += constant
-            highest[i] = max(highest[i], scores[k, i])
-    for k in range(codes):
-        for i in range(n):
-            scores[k, i] -= highest[i]
-
-
-@_jit
-def draw_codes(weights: Reals, level: Reals, code: Codes) -> None:
-    """Codes (n,) drawn ∝ `weights` (codes, n), which are summed up, at uniform `level` (n,)."""
-    codes, n = weights.shape
-    for k in range(1, codes):
-        for i in range(n):
-            weights[k, i] += weights[k - 1, i]
-    threshold = level * weights[codes - 1]
-    passed = np.zeros(n, np.int32)
-    # The last one is never passed by: a level may round up to 1.
-    for k in range(codes - 1):
-        for i in range(n):
-            passed[i] += np.int32(weights[k, i] <= threshold[i])
-    for i in range(n):
-        code[i] = passed[i]
-
-
-@_jit
-def rectify_with_code(units: Reals, bias: Reals, table: Reals, first: int, code: Codes) -> None:
-    """Add `bias` (m,) and row `first` + `code` of `table` to `units` (n, m); negative: 0."""
-    for i in range(units.shape[0]):
-        row = table[first + code[i]]
-        for c in range(units.shape[1]):
-            units[i, c] = max(units[i, c] + bias[c] + row[c], np.float32(0))
-
-
-@_jit
-def add_tables(logits: Reals, tables: Reals, code: Codes, factor: float) -> None:
-    """Add rows `code` of `tables` (codes, sites) to `logits` (n, sites); multiply by `factor`."""
-    by = np.float32(factor)
-    for i in range(logits.shape[0]):
-        row = tables[code[i]]
-        for s in range(logits.shape[1]):
-            logits[i, s] = (logits[i, s] + row[s]) * by
-
-
-@_jit
-def draw_alleles(
-    probability: Reals, level: Reals, tables: Reals, code: Codes, out: NDArray[np.int8]
-) -> None:
-    """Alleles at uniform `level` (n, sites) into `out`, n rows of as many sites or fewer.
-
-    `probability` (n, sites) becomes the difference of the alleles from what the `tables`
-    (codes, sites) of probabilities say.
-    """
-    width = out.shape[1]
-    for i in range(probability.shape[0]):
-        row = tables[code[i]]
-        for s in range(width):
-            # Strictly below: probability 0 never gives the allele.
-            out[i, s] = level[i, s] < probability[i, s]
-        for s in range(probability.shape[1]):
-            drawn = np.float32(level[i, s] < probability[i, s])
-            probability[i, s] = drawn - row[s]

@@ -173,7 +173,7 @@ class VAEParams(Params):
 SPECS = (
     GeneratorSpec(
         name="vae",
-        version="5",
+        version="6",
         target="haplobench_vae.vae:VAE",
         summary=(
             "Windowed VAE with discrete codes, a causal transformer with local attention as their "
