@@ -73,6 +73,7 @@ def test_pieces_of_suites_validate(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "withdrawn.txt").write_text("NA12878\n")  # as a piece names it
+    (tmp_path / "expression.tsv").write_text("sample\tGENE1\nNA12878\t1\n")
     (tmp_path / "examples").symlink_to(ROOT / "examples")  # pieces name its files
     pieces = [text for language, name, text in blocks(page) if language == "yaml" and not name]
     for number, piece in enumerate(pieces):

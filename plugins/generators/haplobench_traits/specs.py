@@ -1,0 +1,97 @@
+"""The generator `with-traits`: its parameters and its description."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from haplobench import FormatError, GeneratorSpec, Module, Params
+from haplobench.files import expand_path, file_digest
+from haplobench.plugin import Need
+
+Value = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class TraitsParams(Params):
+    """Parameters of with-traits.
+
+    `table`: TSV or CSV (`.gz` too) of the people: a column `sample`, and one of numbers for each
+    trait (a trait, a gene's expression, a site's methylation); of the folder in which `bench` is
+    started, if it is relative. Rows of others than the training people are passed over.
+    `generator`, `params`: whose haplotypes these are, a generator that takes populations and has
+    the panel's sites; and its parameters.
+    `most_sites`: that have an effect on one trait.
+    `given`: values of traits that everybody in the cohort has: haplotypes and other traits are
+    drawn as of such people.
+    `candidates`: people drawn for each that is kept, where `given` names any trait.
+    """
+
+    table: str = Field(min_length=1, max_length=4096)
+    generator: str = "vae"
+    params: dict[str, Any] = Field(default_factory=dict)
+    most_sites: int = Field(10, ge=0, le=100)
+    given: dict[str, Value] = Field(default_factory=dict)
+    candidates: int = Field(64, ge=2, le=10_000)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Refuse a generator, its parameters, a table or a trait that can't be, before a run."""
+        from haplobench_traits.table import read_table
+
+        self.inner_params()
+        try:
+            known = read_table(expand_path(self.table)).names
+        except FormatError as error:
+            raise ValueError(str(error)) from None
+        for name in self.given:
+            if name not in known:
+                raise ValueError(
+                    f"given: {name!r} is no column of {self.table} (there are: {', '.join(known)})"
+                )
+        return self
+
+    def inner(self) -> GeneratorSpec:
+        """The generator of the haplotypes; ValueError if there is none such."""
+        from haplobench.registry import load_registry
+
+        specs = load_registry().generators
+        spec = specs.get(self.generator)
+        fit = sorted(name for name, one in specs.items() if one.site_matched and one.conditional)
+        if spec is None or self.generator not in fit or spec.name == SPEC.name:
+            raise ValueError(
+                f"generator: {self.generator!r} isn't one that takes populations and has the "
+                f"panel's sites (there are: {', '.join(name for name in fit if name != SPEC.name)})"
+            )
+        return spec
+
+    def inner_params(self) -> Params:
+        """The parameters of the generator of the haplotypes; ValueError as `inner`."""
+        return self.inner().params.model_validate(self.params)
+
+    def needed(self) -> tuple[Need, ...]:
+        """What the generator of the haplotypes needs."""
+        return (*self.inner().needs, *self.inner_params().needed())
+
+    def fingerprint(self) -> str:
+        """Of the table, and of what the other generator's parameters name."""
+        return file_digest(expand_path(self.table)) + self.inner_params().fingerprint()
+
+    def unrepeatable(self) -> str:
+        """As of the generator of the haplotypes."""
+        return self.inner_params().unrepeatable()
+
+
+SPEC = GeneratorSpec(
+    name="with-traits",
+    version="1",
+    target="haplobench_traits.generator:WithTraits",
+    summary=(
+        "Another generator's haplotypes, jointly with traits of their people (expression, "
+        "methylation, phenotypes) from a table; each can be drawn given the other."
+    ),
+    params=TraitsParams,
+    needs=(Module("sklearn", "scikit-learn"), Module("scipy", "scipy")),
+    conditional=True,
+    citations=("chen2008", "ledoit2004", "smith1992"),
+)
