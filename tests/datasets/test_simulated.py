@@ -126,6 +126,28 @@ def test_region_without_a_map_takes_the_chromosomes_rate(ctx: RunContext) -> Non
     assert loaded.panel.positions[0] > 5_000_000
 
 
+def test_a_generic_contig_recombines_as_asked(ctx: RunContext) -> None:
+    """What is kept back is the same panel's: alleles don't change."""
+    loaded = Simulated().load(SimulatedParams(people=40, length=200_000, cm_per_mb=10), ctx)
+    assert loaded.recombination_map is not None
+    assert np.diff(loaded.recombination_map.at([1, 100_001]))[0] == pytest.approx(1.0)
+    assert "1e-07 per bp" in loaded.provenance["recombination"]
+    params = SimulatedParams(people=40, length=200_000, cm_per_mb=10, told=())
+    untold = Simulated().load(params, ctx)
+    assert untold.recombination_map is None
+    assert not untold.panel.labelled
+    np.testing.assert_array_equal(untold.panel.haplotypes, loaded.panel.haplotypes)
+
+    def decay(rate: float) -> float:
+        panel = Simulated().load(SimulatedParams(people=40, length=200_000, cm_per_mb=rate), ctx)
+        common = panel.panel.select_sites(panel.panel.maf > 0.1)
+        gaps = np.subtract.outer(common.positions, common.positions)
+        far = (gaps > 20_000) & (gaps < 60_000)
+        return float((np.corrcoef(common.haplotypes.T.astype(float))[far] ** 2).mean())
+
+    assert decay(0.1) > 2 * decay(10)
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
@@ -150,7 +172,10 @@ def test_what_the_catalogue_has_not(
 
 @pytest.mark.parametrize(
     "params",
-    [{"samples": {"CEU": -1}}, {"samples": {"CEU": 0}}, {"map": "a"}, {"people": 0}, {"x": 1}],
+    [
+        *({"samples": {"CEU": -1}}, {"samples": {"CEU": 0}}, {"map": "a"}, {"people": 0}, {"x": 1}),
+        *({"cm_per_mb": 0}, {"cm_per_mb": 1, "contig": "20"}, {"told": ["ancestry"]}),
+    ],
 )
 def test_params_are_checked(params: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

