@@ -304,7 +304,7 @@ class _Driver:
             if self.contigs is not None:
                 records = ContigRecords(self.contigs.folder)
                 work = [
-                    partial(self.genome_cell, cell, prepared[cell.dataset.label], records)
+                    partial(self.cell, cell, prepared[cell.dataset.label], records)
                     for cell in cells
                     if cell.dataset.contigs
                 ]
@@ -405,10 +405,6 @@ class _Driver:
                 self.sampled[cell.name] = cohorts
         return cohorts
 
-    def genome_cell(self, cell: Cell, dataset: DatasetStage, records: ContigRecords) -> None:
-        """Run a genome's cell, of which its contigs' cells are done."""
-        self.cell(cell, dataset, records.of(cell))
-
     def joined(
         self, cell: Cell, dataset: DatasetStage, records: Mapping[str, Sequence[Record]]
     ) -> Cohorts:
@@ -418,17 +414,13 @@ class _Driver:
         contigs = [self.sampled[name] for name in names]
         return self.source.joined(self.run, cell, dataset, contigs)
 
-    def cell(
-        self,
-        cell: Cell,
-        dataset: DatasetStage,
-        contigs: Mapping[str, Sequence[Record]] | None = None,
-    ) -> None:
+    def cell(self, cell: Cell, dataset: DatasetStage, records: ContigRecords | None = None) -> None:
         """Run a cell to its end; its failures become records.
 
-        `contigs`: of a genome's cell, the records of its contigs' cells.
+        `records`: of a genome's cell, those of its contigs' cells, which are done.
         """
         run = self.run_of(cell)
+        contigs = None if records is None else records.of(cell)
         recorder = self.recorder(cell, dataset)
         start = time.monotonic()
         try:

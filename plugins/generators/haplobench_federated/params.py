@@ -547,9 +547,7 @@ class FederatedParams(_Section):
 
     def changed(self, **sections: Mapping[str, Any]) -> Self:
         """A copy with other values in some sections, which aren't checked."""
-        copies = {
-            key: getattr(self, key).model_copy(update=dict(of)) for key, of in sections.items()
-        }
+        copies = {key: getattr(self, key).model_copy(update=of) for key, of in sections.items()}
         return self.model_copy(update=copies)
 
     def client_rate(self, round_number: int) -> float:
