@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
 import pytest
+import vl_convert
 
 from haplobench.report.figures import render_chart
-from haplobench.report.style import FigureStyle
-from haplobench.report.svg import annotate, clean, pairs
+from haplobench.report.style import FigureStyle, theme
+from haplobench.report.svg import annotate, clean, pairs, size
 
 LABELS = ("vae", "markov", "not drawn")
 STYLE = FigureStyle(order=LABELS)
@@ -86,17 +88,36 @@ def test_files_of_their_own_carry_none_of_it() -> None:
     assert "data-" not in clean(svg)
 
 
-def test_a_scene_that_does_not_fit_says_less_not_wrong() -> None:
+def test_points_that_do_not_fit_their_line_say_less_not_wrong() -> None:
+    points = ("x: 1; g: vae", "x: 2; g: vae", "x: 3; g: vae")
+    told = "".join(f'<path aria-label="{text}" d="M0,0"/>' for text in points)
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg"><g class="mark-line role-mark">'
-        '<path aria-label="x: 1; g: vae" d="M0,0L1,1"/></g></svg>'
+        '<path d="M0,0L1,1"/></g>'
+        f'<g class="mark-symbol role-mark told-of-points-0">{told}</g></svg>'
     )
-    items = [{"description": "x: 1; g: vae"}, {"description": "x: 2; g: vae"}, {"description": "x"}]
-    scene = {"marktype": "group", "items": [{"items": [{"marktype": "line", "items": items}]}]}
-    root = ElementTree.fromstring(annotate(svg, scene, LABELS))
-    path = next(e for e in root.iter() if e.tag.endswith("path"))
+    (path,) = (e for e in ElementTree.fromstring(annotate(svg, LABELS)).iter() if "d" in e.attrib)
     assert path.get("data-v") is None
-    assert ElementTree.fromstring(annotate(svg, {}, LABELS)) is not None
+    assert (path.get("data-s"), path.get("data-t")) == ("0", "g: vae")
+
+
+def test_points_of_a_line_are_those_that_vega_draws_in_its_order() -> None:
+    rows = [{"x": x, "y": y, "g": "vae"} for x, y in ((3, 9), (1, 1), (6, None), (2, 4), (5, 25))]
+    plot = alt.Chart(alt.Data(values=rows)).encode(x="x:Q", y="y:Q", detail="g:N")  # type: ignore[no-untyped-call]
+    for chart in (plot.mark_line(), plot.mark_area(), plot.mark_line().facet("g:N")):
+        spec = chart.to_dict() | {"config": theme(STYLE)}
+        (line,) = marks(chart)
+        scene = vl_convert.vegalite_to_scenegraph(spec)["scenegraph"]
+        (drawn,) = (one for one in groups(scene) if one.get("marktype") in ("line", "area"))
+        points = [dict(pairs(item["description"])) for item in drawn["items"] if item["defined"]]
+        assert line.get("data-v") == ";".join(f"{point['x']}|{point['y']}" for point in points)
+        # What the points say takes no room.
+        assert size(render_chart(chart, STYLE)) == size(vl_convert.vegalite_to_svg(spec))
+
+
+def groups(scene: Any) -> list[Any]:
+    """All of a scene graph's marks."""
+    return [scene, *(one for item in scene.get("items", ()) for one in groups(item))]
 
 
 @pytest.mark.parametrize("n", [24, 60])

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
-from haplobench.report.svg import annotate
+from haplobench.report.svg import annotate, tell_points
 
 _MOST = 3
 
@@ -25,14 +25,12 @@ def render_spec(spec: dict[str, Any], labels: Sequence[str]) -> str:
     """SVG of a chart as Vega-Lite, its marks annotated (see `svg.annotate`)."""
     import vl_convert
 
-    # Compiled once; what the chart names by address is refused, so that a page loads nothing.
     vega = vl_convert.vegalite_to_vega(spec)
-    svg: str = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
-    scene = {}
-    if "mark-line" in svg or "mark-area" in svg:  # their points stand nowhere else
-        scene = vl_convert.vega_to_scenegraph(vega, allowed_base_urls=[])
+    tell_points(vega)
+    # What the chart names by address is refused, so that a page loads nothing.
+    svg = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
     table = (spec.get("usermeta") or {}).get("csv", "")
-    return annotate(svg, scene.get("scenegraph", scene), labels, table)
+    return annotate(svg, labels, table)
 
 
 class Renderer:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import math
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ _LOOKS = ("d", "fill", "opacity", "fill-opacity")
 _DOT = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0$")
 _PLACE = re.compile(r"translate\((-?[\d.]+(?:e-?\d+)?),\s*(-?[\d.]+(?:e-?\d+)?)\)")
 _PATHS = {"line", "area"}
+_TOLD = "told-of-points"  # their names in a chart
 _STRAIGHT = re.compile(r"[MLZ\d.,eE\s+-]*")
 _NUMBER = re.compile(r"-?\d*\.?\d+(?:e[-+]?\d+)?")
 
@@ -41,15 +43,45 @@ def pack(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
-def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str], table: str = "") -> str:
+def tell_points(group: dict[str, Any], count: Iterator[int] | None = None) -> None:
+    """Have a Vega chart draw what the points of its lines say, for `annotate`, as dots of no size.
+
+    A line is described by its first point alone; its own description moves to its points'.
+    """
+    count = count or itertools.count()
+    marks = []
+    for mark in group.get("marks", ()):
+        tell_points(mark, count)
+        marks.append(mark)
+        look = mark.get("encode", {}).get("update", {})
+        if mark["type"] not in _PATHS or "description" not in look:
+            continue
+        dot = {key: look[key] for key in ("description", "x", "y") if key in look}
+        del look["description"]
+        if defined := look.get("defined"):
+            absent = {"test": f"!({defined['signal']})", "value": None}
+            dot = {key: [absent, *_rules(value)] for key, value in dot.items()}
+        marks.append(
+            {key: mark[key] for key in ("from", "sort", "clip") if key in mark}
+            | {"type": "symbol", "name": f"{_TOLD}-{next(count)}"}
+            | {"encode": {"update": dot | {"size": {"value": 0}}}}
+        )
+    if marks:
+        group["marks"] = marks
+
+
+def _rules(value: Any) -> list[Any]:
+    """What a property of a mark is, case by case."""
+    return value if isinstance(value, list) else [value]
+
+
+def annotate(svg: str, labels: Sequence[str], table: str = "") -> str:
     """Write into an SVG what its marks say; clouds of points become one mark each.
 
     Parameters
     ----------
     svg : str
-        As Vega writes it.
-    scene : mapping
-        The scene graph of the same chart, for the points of its lines.
+        As Vega writes it, of a chart that `tell_points` has seen.
     labels : sequence of str
         Generators: a mark that names one gets its index as `data-s`, as does a text that is one.
     table : str
@@ -59,22 +91,24 @@ def annotate(svg: str, scene: Mapping[str, Any], labels: Sequence[str], table: s
     if table:
         root.set(TABLE, pack(table))
     places = {label: i for i, label in enumerate(labels)}
-    lines: dict[tuple[str, str], deque[list[Pairs]]] = defaultdict(deque)
-    for kind, items in _scene_marks(scene):
-        if kind in _PATHS and items:
-            lines[kind, items[0]].append([pairs(text) for text in items])
-    for group in root.iter():
-        classes = group.get("class", "").split()
-        if "role-mark" in classes:
-            kind = classes[0].removeprefix("mark-")
-            for mark in group:
-                _describe(mark, kind, lines, places)
-            if kind == "symbol" and len(group) >= _CLOUD:
-                _gather(group)
-        elif group.text in places and group.tag.endswith("text"):
-            group.set(SERIES, str(places[group.text]))
-    for group in root.iter():
-        _lift_axes(group)
+    for parent in root.iter():
+        if parent.text in places and parent.tag.endswith("text"):
+            parent.set(SERIES, str(places[parent.text]))
+        before: ElementTree.Element | None = None
+        for group in list(parent):
+            classes = group.get("class", "").split()
+            if "role-mark" in classes:
+                kind = classes[0].removeprefix("mark-")
+                if before is not None and classes[-1].startswith(_TOLD):
+                    _describe_path(before, group, places)
+                    parent.remove(group)
+                elif kind not in _PATHS:
+                    for mark in group:
+                        _describe(mark, places)
+                    if kind == "symbol" and len(group) >= _CLOUD:
+                        _gather(group)
+            before = group
+        _lift_axes(parent)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -157,53 +191,41 @@ def _short_number(value: str) -> str:
     return value if len(value) <= len(text) or abs(number) >= 1e4 else text
 
 
-def _describe(
-    mark: ElementTree.Element,
-    kind: str,
-    lines: Mapping[tuple[str, str], deque[list[Pairs]]],
-    places: Mapping[str, int],
-) -> None:
-    description = mark.get("aria-label")
-    if not description:
-        return
-    said = pairs(description)
-    waiting = lines.get((kind, description))
-    points = waiting.popleft() if waiting else []
-    same: Pairs = said
-    if kind in _PATHS:
-        same = tuple(pair for pair in said if all(pair in point for point in points))
-    series = next((places[value] for _, value in same if value in places), None)
+def _describe(mark: ElementTree.Element, places: Mapping[str, int]) -> None:
+    """What a mark says, and whose it is."""
+    said = pairs(mark.get("aria-label", ""))
+    if said:
+        _tell(mark, said, places)
+
+
+def _tell(mark: ElementTree.Element, said: Pairs, places: Mapping[str, int]) -> None:
+    series = next((places[value] for _, value in said if value in places), None)
     if series is not None:
         mark.set(SERIES, str(series))
-    if kind in _PATHS:
-        _add_points(mark, kind, points, same)
-    elif not said:
+    mark.set(TEXT, "\n".join(f"{name}: {value}" for name, value in said))
+
+
+def _describe_path(
+    line: ElementTree.Element, told: ElementTree.Element, places: Mapping[str, int]
+) -> None:
+    """What all points of a line (or area) say, and names and values that differ along it.
+
+    The latter are left out where the path is curved or broken: nothing says which are points.
+    """
+    points = [pairs(text) for item in told if (text := item.get("aria-label"))]
+    if not points:
         return
-    mark.set(TEXT, "\n".join(f"{name}: {value}" for name, value in same))
-
-
-def _add_points(mark: ElementTree.Element, kind: str, points: Sequence[Pairs], same: Pairs) -> None:
-    """Names and values that differ along a line; nothing where the path is curved or broken."""
-    keys = [name for name, _ in points[0] if name not in dict(same)] if points else []
-    path = mark.get("d", "")
-    drawn = len(_NUMBER.findall(path)) // 2
-    expected = len(points) * (2 if kind == "area" else 1)
-    if not keys or drawn != expected or not _STRAIGHT.fullmatch(path) or path.count("M") > 1:
-        return
-    mark.set(KEYS, "|".join(keys))
-    mark.set(POINTS, ";".join("|".join(dict(p).get(k, "") for k in keys) for p in points))
-
-
-def _scene_marks(scene: Any) -> Iterator[tuple[str, list[str]]]:
-    """(kind, descriptions of its items) of all marks of a scene graph, outermost first."""
-    if not isinstance(scene, Mapping):
-        return
-    items = scene.get("items") or []
-    if "marktype" in scene and scene["marktype"] != "group":
-        texts = [str(item.get("description", "")) for item in items if item.get("defined", True)]
-        yield str(scene["marktype"]), texts
-    for item in items:
-        yield from _scene_marks(item)
+    same = tuple(pair for pair in points[0] if all(pair in point for point in points))
+    keys = [name for name, _ in points[0] if name not in dict(same)]
+    values = ";".join("|".join(dict(point).get(key, "") for key in keys) for point in points)
+    expected = len(points) * (2 if line.get("class", "").startswith("mark-area") else 1)
+    for mark in line:
+        path = mark.get("d", "")
+        straight = _STRAIGHT.fullmatch(path) and path.count("M") <= 1
+        _tell(mark, same, places)
+        if keys and straight and len(_NUMBER.findall(path)) // 2 == expected:
+            mark.set(KEYS, "|".join(keys))
+            mark.set(POINTS, values)
 
 
 _SVG = "http://www.w3.org/2000/svg"
