@@ -10,7 +10,7 @@ from haplobench.compare.show import powerless, signed
 from haplobench.report import html
 from haplobench.report.figures import render_chart
 from haplobench.report.formatting import ARROWS, format_count, format_value
-from haplobench.report.style import FigureStyle
+from haplobench.report.style import FigureStyle, inline
 
 if TYPE_CHECKING:
     from haplobench.compare.model import Comparison, Row
@@ -68,7 +68,7 @@ def comparison_svg(comparison: Comparison) -> str | None:
     generators = list(dict.fromkeys(row["generator"] for row in rows))
     numbers = list(dict.fromkeys(row["number"] for row in rows))
     style = FigureStyle(order=tuple(generators))
-    base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline(rows)).encode(
         x=alt.X(
             "number:N",
             sort=numbers,

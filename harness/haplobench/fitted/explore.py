@@ -59,7 +59,7 @@ def draw_path(train: Panel, background: Scores, people: Panel, ends: Scores, pat
     """SVG: training people by group, the real people asked for, and the steps between them."""
     import altair as alt
 
-    from haplobench.report.style import FLOOR_COLOUR, INK, PALETTE, FigureStyle, theme
+    from haplobench.report.style import FLOOR_COLOUR, INK, PALETTE, FigureStyle, inline, theme
     from haplobench.report.svg import clean
 
     rows = np.unique(np.linspace(0, train.n_samples - 1, _MOST_PEOPLE).astype(np.int64))
@@ -69,8 +69,8 @@ def draw_path(train: Panel, background: Scores, people: Panel, ends: Scores, pat
     groups = sorted({str(label) or "training people" for label in labels})
     colours = [_GREY] if len(groups) == 1 else list(PALETTE)
     shown = alt.Chart(
-        alt.InlineData(
-            values=[
+        inline(
+            [
                 {"x": float(x), "y": float(y), "group": str(label) or "training people"}
                 for (x, y), label in zip(background.round(3), labels, strict=True)
             ]
@@ -85,8 +85,8 @@ def draw_path(train: Panel, background: Scores, people: Panel, ends: Scores, pat
         alt.Color("group:N", title=None, scale=scale, legend=alt.Legend(symbolOpacity=1)),
     )
     steps = alt.Chart(
-        alt.InlineData(
-            values=[
+        inline(
+            [
                 {"x": float(a), "y": float(b), "step": i + 1}
                 for i, (a, b) in enumerate(path.round(3))
             ]
@@ -95,8 +95,8 @@ def draw_path(train: Panel, background: Scores, people: Panel, ends: Scores, pat
     line = steps.mark_line(color=INK, strokeWidth=1.2).encode(x, y, alt.Order("step:Q"))
     dots = steps.mark_circle(color=INK, size=42, opacity=1).encode(x, y)
     names = alt.Chart(
-        alt.InlineData(
-            values=[
+        inline(
+            [
                 {"x": float(a), "y": float(b), "name": str(name)}
                 for name, (a, b) in zip(people.samples, ends.round(3), strict=True)
             ]

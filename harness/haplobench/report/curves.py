@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.plugin import CohortSeries
-from haplobench.report.style import FLOOR_COLOUR, FigureStyle
+from haplobench.report.style import FLOOR_COLOUR, FigureStyle, inline
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 # Panels side by side, and their size.
@@ -69,7 +69,7 @@ def curve_multiples(
         .mark_line(strokeWidth=1.2, strokeDash=[4, 3], color="black")
         .encode(x=x, y=y)
     )
-    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
+    data = inline(rows)
     return alt.layer(band, faint, mean, real, data=data).facet(
         facet=alt.Facet("generator:N", sort=labels, title=None), columns=_COLUMNS
     )

@@ -205,7 +205,7 @@ def draw_board(
     """The chart of distances, one row per generator; None where nothing is ranked."""
     import altair as alt
 
-    from haplobench.report.style import TICKS
+    from haplobench.report.style import TICKS, inline
 
     if not board.rows:
         return None
@@ -220,7 +220,7 @@ def draw_board(
         for row in board.rows
     ]
     labels = [row.label for row in board.rows]
-    base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline(rows)).encode(
         y=alt.Y("generator:N", sort=labels, title=None),
         color=alt.Color("generator:N", scale=style.scale(style.sorted(labels)), legend=None),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from haplobench.errors import FormatError, PluginError
 from haplobench.report.model import Cell, Column, DatasetSummary, Summary, possible
-from haplobench.report.style import FLOOR_COLOUR, TICKS, FigureStyle
+from haplobench.report.style import FLOOR_COLOUR, TICKS, FigureStyle, inline
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.table import Run, row_label
 
@@ -522,7 +522,7 @@ def _panel(
 ) -> altair.LayerChart | altair.FacetChart:
     import altair as alt
 
-    base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline(rows))
     labels = list(style.order)
     floor = dataset.floors.get(column.key)
     infinite = any(row["epsilon"] == "none" for row in rows)
@@ -555,7 +555,7 @@ def _panel(
     )
     layers: list[Any] = []
     if floor is not None:
-        band = alt.Data(values=[{"low": floor.low, "high": floor.high}])  # type: ignore[no-untyped-call]
+        band = inline([{"low": floor.low, "high": floor.high}])
         band_chart = alt.Chart(band)
         layers.append(
             band_chart.mark_rect(color=FLOOR_COLOUR, opacity=0.22, aria=False).encode(

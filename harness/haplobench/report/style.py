@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,6 +130,29 @@ class FigureStyle:
         if label in coloured:
             return coloured.index(label)
         return zlib.crc32(label.encode())
+
+
+class _Rows:
+    """Rows that altair takes whole: of a list it visits every value, and copies it with a chart."""
+
+    _schema: Mapping[str, Any] = {"type": "array"}
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.rows = tuple(rows)
+
+    def to_dict(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        """As plain values, of numpy's numbers, too."""
+        return [
+            {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
+            for row in self.rows
+        ]
+
+
+def inline(rows: Iterable[Mapping[str, Any]]) -> altair.Data:
+    """A chart's data of rows: numbers and texts by field."""
+    import altair
+
+    return altair.Data(values=_Rows(rows))  # type: ignore[no-untyped-call]
 
 
 def theme(style: FigureStyle) -> Mapping[str, Any]:

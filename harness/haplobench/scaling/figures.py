@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from haplobench.distributed.training import PARTS
 from haplobench.report.figures import Figure, figure_style, render_chart, slug
-from haplobench.report.style import TICKS
+from haplobench.report.style import TICKS, inline
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, load_run
@@ -88,7 +88,7 @@ def draw_lines(
              "value": ideal(ranks), "low": 0.0, "high": 0.0}
             for ranks in ticks
         ]  # fmt: skip
-    base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline(rows))
     domain = [*labels, _IDEAL]
     x = alt.X(
         "ranks:Q",
@@ -161,7 +161,7 @@ def _region(first: int, last: int, height: int) -> list[Chart]:
     import altair as alt
 
     start = first / 2**0.5 if last > first else first / 2**0.25
-    base = alt.Chart(alt.Data(values=[{"start": start, "end": last}]))  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline([{"start": start, "end": last}]))
     return [
         base.mark_rect(color=_GREY, opacity=0.08, aria=False).encode(x="start:Q", x2="end:Q"),
         base.mark_text(
@@ -224,7 +224,7 @@ def draw_shares(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
             continue
         names = [name.replace("_", "-") for name in PARTS]
         sizes = [_ranks(curve, i) for i in range(len(curve.points))]
-        base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+        base = alt.Chart(inline(rows))
         panels.append(
             base.mark_bar()
             .encode(
@@ -284,7 +284,7 @@ def draw_memory(points: Sequence[MemoryPoint], style: FigureStyle) -> Chart | No
     ]  # fmt: skip
     if not rows:
         return None
-    base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline(rows))
     ticks = sorted({point.batch for point in points})
     x = alt.X(
         "batch:Q",
@@ -316,7 +316,7 @@ def _losses(rows: list[dict[str, object]], lines: list[str], title: str) -> Char
 def _differences(rows: list[dict[str, object]], lines: list[str], title: str) -> Chart:
     import altair as alt
 
-    limit = alt.Chart(alt.Data(values=[{"far": TOLERANCE}]))  # type: ignore[no-untyped-call]
+    limit = alt.Chart(inline([{"far": TOLERANCE}]))
     y = alt.Y(
         "far:Q",
         title="Relative difference",
@@ -342,7 +342,7 @@ def _overlaid(rows: list[dict[str, object]], y: Chart, lines: list[str]) -> list
 
     from haplobench.report.style import PALETTE
 
-    base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+    base = alt.Chart(inline(rows))
     scale = alt.Scale(domain=lines, range=[PALETTE[i % len(PALETTE)] for i in range(len(lines))])
     colour = alt.Color(
         "line:N", scale=scale, title=None, legend=alt.Legend(orient="bottom", columns=3)

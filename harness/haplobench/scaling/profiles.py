@@ -79,6 +79,8 @@ def draw_use(profiles: Sequence[CellProfile]) -> Any:
 def _draw(profiles: Sequence[CellProfile], value: Any, title: str, format_: str | None) -> Any:
     import altair as alt
 
+    from haplobench.report.style import inline
+
     panels = []
     places = _PLACES if any(profile.on_gpu for profile in profiles) else _PLACES[:1]
     names_of = [name for name, _ in places]
@@ -93,7 +95,7 @@ def _draw(profiles: Sequence[CellProfile], value: Any, title: str, format_: str 
         if not rows:
             continue
         names = list(dict.fromkeys(row["name"] for row in rows))
-        base = alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+        base = alt.Chart(inline(rows))
         panels.append(
             base.mark_bar()
             .encode(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haplobench import CohortSeries
 from haplobench.report.curves import Curve, curve_multiples
-from haplobench.report.style import TICKS, FigureStyle
+from haplobench.report.style import TICKS, FigureStyle, inline
 from haplobench_fidelity.small_multiples import (
     SIDE,
     Layer,
@@ -121,14 +121,13 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         value = _steps(table["real_r2"], table["synthetic_r2"])
         sites = np.asarray(table.get("position", np.arange(len(value))))
         # The value only spans the colour legend; its point is not visible.
-        rows += [
-            {"generator": label, "picture": _heat_map(value), "r2": end, "place": 0.5}
-            for end in (0.0, 1.0)
-        ]
+        shown = {"generator": label, "picture": _heat_map(value), "place": 0.5}
+        rows += [shown | {"r2": end} for end in (0.0, 1.0)]
         lines += [",".join(["generator", "position", *map(str, sites)])]
+        texts = np.array([f"{step / 10:g}" for step in range(11)])[(10 * value).round().astype(int)]
         lines += [
-            ",".join([label, str(position), *(f"{r2:g}" for r2 in line)])
-            for position, line in zip(sites, value, strict=True)
+            ",".join([label, str(position), *line])
+            for position, line in zip(sites, texts.tolist(), strict=True)
         ]
     scale = alt.Scale(domain=[0, 1], nice=False)
     base = alt.Chart().properties(width=SIDE, height=SIDE)
@@ -157,7 +156,7 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
             legend=alt.Legend(title="r²", gradientLength=SIDE),
         ),
     )
-    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
+    data = inline(rows)
     chart: alt.TopLevelMixin = (
         alt.layer(picture, legend, data=data)
         .facet(facet=alt.Facet("generator:N", sort=list(chosen), title=None), columns=5)
@@ -256,11 +255,7 @@ def draw_pairwise(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
     }
     real = next(iter(tables.values()))
     held_out = _points(_HELD_OUT, real["differences_per_kb"], real["real_density"])
-    area = (
-        alt.Chart(alt.InlineData(values=held_out))
-        .mark_area(color=_GREY, opacity=0.45)
-        .encode(x=x, y=y)
-    )
+    area = alt.Chart(inline(held_out)).mark_area(color=_GREY, opacity=0.45).encode(x=x, y=y)
     return alt.layer(area, _lines(lines, style, x, y)).properties(
         width=2 * style.width, height=style.height
     )
@@ -276,7 +271,7 @@ def _lines(
     labels = list(lines)
     values = [point for label in labels for point in _points(label, *lines[label])]
     chart: alt.Chart = (
-        alt.Chart(alt.InlineData(values=tuple(values)))
+        alt.Chart(inline(values))
         .mark_line(strokeWidth=1.5)
         .encode(
             x=x,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from haplobench import CohortSeries
-from haplobench.report.style import FigureStyle
+from haplobench.report.style import FigureStyle, inline
 
 # x, y and the group of each point (or of all): (n,) float, (n,) float, (n,) str or one str.
 Layer = tuple[NDArray[np.floating], NDArray[np.floating], Sequence[str] | str]
@@ -118,11 +118,9 @@ def _facets(
     rule = alt.Chart().transform_filter("datum.layer == -1")
     rule = rule.mark_rule(strokeDash=[3, 3], opacity=1 if diagonal else 0, aria=False)
     layers = [rule.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"), *layers]
-    chart: alt.TopLevelMixin = (
-        alt.layer(*layers, data=alt.InlineData(values=(*corners, *rows)))
-        .properties(width=SIDE, height=SIDE)
-        .facet(alt.Facet("panel:N", title=None, sort=list(panels)), columns=_COLUMNS)
-    )
+    chart: alt.TopLevelMixin = alt.layer(
+        *layers, data=inline([*corners, *rows]), width=SIDE, height=SIDE
+    ).facet(alt.Facet("panel:N", title=None, sort=list(panels)), columns=_COLUMNS)
     return chart
 
 
@@ -143,9 +141,10 @@ def densities(
     for label, table in cells.items():
         urls[label] = _density(table, style.colour(label))
         width = (domain[1] - domain[0]) / len(table)
-        for y, x in np.argwhere(table):
-            middle = (f"{domain[0] + (at + 0.5) * width:.4g}" for at in (x, y))
-            lines.append(",".join([label, *middle, str(int(table[y, x]))]))
+        middle = [f"{domain[0] + (at + 0.5) * width:.4g}" for at in range(len(table))]
+        places, counts = np.argwhere(table).tolist(), table[table != 0].astype(int).tolist()
+        for (y, x), count in zip(places, counts, strict=True):
+            lines.append(f"{label},{middle[x]},{middle[y]},{count}")
     chart = _pictures(urls, titles=titles, domains=(domain, domain))
     return chart.properties(usermeta={"csv": "\n".join(lines)})
 

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from haplobench import CohortSeries
-from haplobench.report.style import TICKS
+from haplobench.report.style import TICKS, inline
 
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
@@ -40,7 +40,7 @@ def draw_time(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Chart 
     scale = alt.Scale(type="log")
     axis = alt.Axis(labelExpr=TICKS, tickCount=4)
     chart: alt.Chart = (
-        alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
+        alt.Chart(inline(rows))
         .mark_point(filled=True, opacity=0.85)
         .encode(
             x=alt.X("fit:Q", title="fitting (s)", scale=scale, axis=axis),
@@ -78,10 +78,8 @@ def draw_throughput(
     )
     y = alt.Y("generator:N", sort=labels, title=None)
     color = alt.Color("generator:N", scale=style.scale(labels), legend=None)
-    middle = alt.Chart(
-        alt.Data(values=[{"generator": label, "rate": medians[label]} for label in labels])  # type: ignore[no-untyped-call]
-    )
-    points = alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
+    middle = alt.Chart(inline([{"generator": label, "rate": medians[label]} for label in labels]))
+    points = alt.Chart(inline(rows))
     return alt.layer(
         points.mark_point(filled=True, opacity=0.5).encode(x=x, y=y, color=color),
         middle.mark_tick(thickness=2.5, size=_ROW * 0.8).encode(x=x, y=y, color=color),
@@ -120,7 +118,7 @@ def draw_peak_memory(
             base.mark_rule(strokeWidth=2).encode(x=x, x2="base:Q", y=y, color=color),
             base.mark_point(filled=False).encode(x=alt.X("base:Q"), y=y, color=color),
             base.mark_point(filled=True, opacity=1).encode(x=x, y=y, color=color),
-            data=alt.Data(values=tuple(rows)),  # type: ignore[no-untyped-call]
+            data=inline(rows),
         )
         .properties(width=style.width * 3 // 4, height=_ROW * len(labels) + 4)
         .facet(column=alt.Column("stage:N", title=None))
@@ -149,7 +147,7 @@ def draw_steps(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Chart
         return None
     labels = list(dict.fromkeys(str(row["rank"]) for row in rows))
     chart: alt.Chart = (
-        alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
+        alt.Chart(inline(rows))
         .mark_bar()
         .encode(
             x=alt.X("seconds:Q", title="seconds"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import CohortSeries
-from haplobench.report.style import TICKS
+from haplobench.report.style import TICKS, inline
 
 if TYPE_CHECKING:
     from haplobench.report.style import FigureStyle
@@ -24,11 +24,6 @@ _FALSE_DISCOVERIES = 0.05
 _LOWEST = 1e-3
 _ROC = 220
 _TICKS = [0.001, 0.01, 0.1, 1]
-
-
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    # A tuple isn't copied with every layer.
-    return alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
 
 
 def draw_adversarial_accuracy(
@@ -48,9 +43,9 @@ def draw_adversarial_accuracy(
         return None
     labels = style.sorted([str(row["generator"]) for row in rows])
     unit = alt.Scale(domain=[0, 1], nice=False)
-    ideal = alt.Chart(_data([{"at": 0.5}]))
+    ideal = alt.Chart(inline([{"at": 0.5}]))
     points = (
-        alt.Chart(_data(rows))
+        alt.Chart(inline(rows))
         .mark_point(filled=True, opacity=0.85, clip=False)
         .encode(
             x=alt.X("truth:Q", title="AA truth", scale=unit),
@@ -169,7 +164,7 @@ def _cumulative(
             y=y,
             color=alt.Color("generator:N", scale=style.scale(labels), legend=None),
         ),
-        data=_data(rows),
+        data=inline(rows),
     )
     return _by_generator(layers, labels)
 
@@ -220,7 +215,7 @@ def draw_leak_list(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.F
         base.transform_filter("datum.flagged")
         .mark_point(filled=True, size=16)
         .encode(x=x, y=y, color=colour),
-        data=_data(rows),
+        data=inline(rows),
     )
     return _by_generator(layers, labels)
 
@@ -262,10 +257,10 @@ def draw_roc(
     x = alt.X("false:Q", title="false positive rate", scale=scale, axis=axis)
     y = alt.Y("true:Q", title="true positive rate", scale=scale, axis=axis)
     grey = style.colour(style.floor[0])
-    chance = _data([{"false": at, "true": at} for at in (_LOWEST, 1.0)])
+    chance = inline([{"false": at, "true": at} for at in (_LOWEST, 1.0)])
     layers = [
         alt.Chart(chance).mark_line(color=grey, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y),
-        alt.Chart(_data(lines))
+        alt.Chart(inline(lines))
         .mark_line()
         .encode(
             x=x,
@@ -278,7 +273,7 @@ def draw_roc(
     if floor:
         low, high = rates(floor, np.min), rates(floor, np.max)
         at = zip(false[above].tolist(), low.tolist(), high.tolist(), strict=True)
-        band = _data([{"false": x, "low": least, "high": most} for x, least, most in at])
+        band = inline([{"false": x, "low": least, "high": most} for x, least, most in at])
         area = alt.Chart(band).mark_area(color=grey, opacity=0.3)
         layers.insert(0, area.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
     return alt.layer(*layers).properties(width=_ROC, height=_ROC)

@@ -10,7 +10,7 @@ import numpy as np
 
 from haplobench import CohortSeries
 from haplobench.report.curves import Curve, curve_multiples
-from haplobench.report.style import FLOOR_COLOUR, PALETTE, TICKS, FigureStyle
+from haplobench.report.style import FLOOR_COLOUR, PALETTE, TICKS, FigureStyle, inline
 
 
 def draw_imputation(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetChart | None:
@@ -86,7 +86,7 @@ def draw_effects(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fac
         .mark_point(size=8, filled=True, opacity=0.6)
         .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
     )
-    data = alt.Data(values=(*corners, *rows))  # type: ignore[no-untyped-call]
+    data = inline([*corners, *rows])
     return (
         alt.layer(line.encode(x=x, y=y, x2="end:Q", y2="end:Q"), points, data=data)
         .properties(width=_SIDE, height=_SIDE)
@@ -122,7 +122,7 @@ def draw_accuracy(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Fa
     points = base.mark_point(filled=True, size=40).encode(
         x="synthetic:Q", color=alt.Color("cohort:N", scale=style.scale(labels), legend=None)
     )
-    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
+    data = inline(rows)
     return (
         alt.layer(ticks, points, data=data)
         .properties(width=_SIDE, height=14 * len(labels))
@@ -173,7 +173,7 @@ def draw_confusion(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.F
         text=alt.Text("percent:Q", format=".0f"),
         color=alt.condition(alt.datum.percent > 55, alt.value("white"), alt.value("black")),
     )
-    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
+    data = inline(rows)
     return (
         alt.layer(tiles, text, data=data)
         .properties(width=side, height=side)
@@ -215,7 +215,7 @@ def draw_scan(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.FacetC
         .mark_line(strokeWidth=1.2)
         .encode(x=x, y=y, color=alt.Color("cohort:N", scale=style.scale(labels), legend=None))
     )
-    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
+    data = inline(rows)
     return alt.layer(real, own, data=data).facet(
         facet=alt.Facet("cohort:N", sort=labels, title=None), columns=3
     )
@@ -253,7 +253,7 @@ def draw_sizes(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.Facet
         .mark_line(strokeDash=[4, 3], strokeWidth=1.2, color="black")
         .encode(x=x, y=y)
     )
-    data = alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
+    data = inline(rows)
     return alt.layer(own, real, data=data).facet(
         facet=alt.Facet("cohort:N", sort=labels, title=None), columns=_COLUMNS
     )
