@@ -28,7 +28,7 @@ from haplobench.references import references
 from haplobench.registry import load_registry
 from haplobench.report import facts
 from haplobench.report.exchange import tidy_rows
-from haplobench.report.figures import Figure, draw_all
+from haplobench.report.figures import Figure, begin_figures
 from haplobench.report.formatting import ARROWS, format_value
 from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.markdown import render_markdown, text
@@ -131,7 +131,7 @@ def impersonal(page: str) -> str:
 def _figures(summary: Summary, boards: Sequence[Leaderboard]) -> list[Figure]:
     """The few figures of a page, see `FIGURES`."""
     with renderer() as processes:
-        drawn, _ = draw_all(summary.run, boards, processes)
+        drawn, _ = begin_figures(summary.run, boards, processes)()
     drawn = [*draw_claims(summary), *draw_scaling(summary.run), *drawn]
     kinds = [[f for f in drawn if kind in (f.metric, f"{f.metric}/{f.name}")] for kind in FIGURES]
     in_turn = (figure for turn in zip_longest(*kinds) for figure in turn if figure)

@@ -85,10 +85,12 @@ def print_style(run: Run, width: float) -> FigureStyle:
     return replace(figure_style(run), legend="bottom", columns=max(2, round(width / 160)))
 
 
-def draw_all(
-    run: Run, boards: Sequence[Leaderboard], processes: Renderer
-) -> tuple[list[Figure], list[FigureProblem]]:
-    """The chart of each leaderboard, then every metric's figures, see `draw_figures`."""
+Drawing = Callable[[], tuple[list[Figure], list[FigureProblem]]]
+"""Waits for figures in the making."""
+
+
+def begin_figures(run: Run, boards: Sequence[Leaderboard], processes: Renderer) -> Drawing:
+    """Begin the chart of each leaderboard, then every metric's figures, see `draw_figures`."""
     style = figure_style(run)
     charts = [(board, draw_board(board, style)) for board in boards]
     begun = [
@@ -96,8 +98,14 @@ def draw_all(
         for board, chart in charts
         if chart is not None
     ]
-    figures, problems = _draw_figures(run, style, 0, processes)
-    return [*(_board_figure(board, work.result()) for board, work in begun), *figures], problems
+    drawing = _begin_figures(run, style, 0, processes)
+
+    def wait() -> tuple[list[Figure], list[FigureProblem]]:
+        first = [_board_figure(board, work.result()) for board, work in begun]
+        figures, problems = drawing()
+        return [*first, *figures], problems
+
+    return wait
 
 
 def draw_figures(
@@ -116,12 +124,10 @@ def draw_figures(
         If altair or vl-convert are not installed.
     """
     with renderer() as processes:
-        return _draw_figures(run, style or figure_style(run), width, processes)
+        return _begin_figures(run, style or figure_style(run), width, processes)()
 
 
-def _draw_figures(
-    run: Run, style: FigureStyle, width: float, processes: Renderer
-) -> tuple[list[Figure], list[FigureProblem]]:
+def _begin_figures(run: Run, style: FigureStyle, width: float, processes: Renderer) -> Drawing:
     altair, _ = _libraries()
     installed, current = installed_targets(), current_figures()
     rows: dict[tuple[str, str], dict[str, Record]] = {}
@@ -129,9 +135,7 @@ def _draw_figures(
         if record.series:
             here = rows.setdefault((record.dataset, record.metric), {})
             here.setdefault(record.series, record)
-    figures: list[Figure] = []
     problems: list[FigureProblem] = []
-    files: set[str] = set()
     made: list[tuple[str, str, FigureInfo, Future[str | None] | Future[str]]] = []
     # Charts of installed metrics are checked by their tests, not again at every report.
     with altair.utils.schemapi.debug_mode(False):
@@ -158,6 +162,10 @@ def _draw_figures(
                         continue
                     if work is not None:
                         made.append((dataset, metric.name, info, work))
+
+    def wait() -> tuple[list[Figure], list[FigureProblem]]:
+        figures: list[Figure] = []
+        files: set[str] = set()
         for dataset, name, info, work in made:
             try:
                 svg = work.result()
@@ -169,7 +177,9 @@ def _draw_figures(
                 figures.append(
                     Figure(dataset, name, info.name, info.title, info.caption, svg, file)
                 )
-    return figures, problems
+        return figures, problems
+
+    return wait
 
 
 def _begin(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -28,7 +29,14 @@ from haplobench.report.privacy_claims import (
     read_claims,
 )
 from haplobench.report.svg import clean, pack, size
-from haplobench.report.verdict import UNASSESSED, explain, lead, reach_verdicts, show
+from haplobench.report.verdict import (
+    UNASSESSED,
+    DatasetVerdicts,
+    explain,
+    lead,
+    reach_verdicts,
+    show,
+)
 from haplobench.report.view import MARKS, generator_views
 
 _URL = re.compile(r"(?:https?://|doi:(?=10\.))[^\s<>\"']*[^\s<>\"'.,;:)]")
@@ -48,41 +56,49 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         If jinja2 is not installed.
     """
     try:
-        import jinja2
         from markupsafe import Markup
     except ImportError as error:
         raise BenchError(
             f"the HTML report needs {error.name}", hint="pip install 'haplobench[report]'"
         ) from None
     from haplobench import __version__
-    from haplobench.report.view import aim
 
-    folder = resources.files("haplobench.report") / "templates"
+    script = "\n".join(_read(name) for name in _SCRIPTS)
+    page: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            {
+                **context,
+                "css": Markup(_read("report.css")),
+                "js": Markup(script),
+                "script_hash": _hash(script),
+                "version": __version__,
+            }
+        )
+    )
+    return page
 
-    def read(name: str) -> str:
-        return (folder / name).read_text(encoding="utf-8")
+
+def _read(name: str) -> str:
+    return (resources.files("haplobench.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Any:
+    """Where templates are compiled, once."""
+    import jinja2
 
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(read),
+        loader=jinja2.FunctionLoader(_read),
         finalize=lambda value: shareable(value) if type(value) is str else value,
     )
-    environment.filters["links"] = links
-    environment.filters["aim"] = aim
-    script = "\n".join(read(name) for name in _SCRIPTS)
-    page: str = environment.get_template(template).render(
-        {
-            **context,
-            "css": Markup(read("report.css")),
-            "js": Markup(script),
-            "script_hash": _hash(script),
-            "version": __version__,
-        }
-    )
-    return page
+    environment.filters |= {"links": links, "aim": view.aim}
+    return environment
 
 
 def shareable(text: str) -> str:
@@ -127,12 +143,25 @@ def render_html(
     the heaviest figures to their files, then all numbers but the headline ones; the page says
     so each time.
     """
+    boards = leaderboards(summary) if boards is None else boards
+    summary = by_rank(summary, boards)
+    page = make_page(summary, boards, reach_verdicts(summary, boards))
+    return render_page(page, summary, figures, problems, limit)
+
+
+def render_page(
+    context: dict[str, Any],
+    summary: Summary,
+    figures: Sequence[Figure],
+    problems: Sequence[FigureProblem],
+    limit: int = LIMIT,
+) -> str:
+    """A page that `make_page` made, as text with its figures: see `render_html`."""
     from markupsafe import Markup
 
     shown = [_inline(figure, number) for number, figure in enumerate(figures)]
-    boards = leaderboards(summary) if boards is None else boards
-    summary = by_rank(summary, boards)
-    context = _context(summary, problems, boards)
+    for dataset in context["datasets"]:
+        dataset["figure_problems"] = [one for one in problems if one.dataset == dataset["label"]]
 
     def page() -> tuple[str, int]:
         for dataset in context["datasets"]:
@@ -146,9 +175,11 @@ def render_html(
             if excess <= 0:
                 break
             packed = Markup(pack(item["svg"]))
-            excess -= len(item["svg"]) - len(packed)
+            excess -= len(item["svg"].encode()) - len(packed)
             item.update(svg="", packed=packed)
-        text, excess = page()
+        # Packed figures take a few bytes more than is counted here, never fewer.
+        if excess <= 0:
+            text, excess = page()
     if excess > 0:
         context["labelled"] = False
         text, excess = page()
@@ -208,9 +239,10 @@ def _place_figures(
     )
 
 
-def _context(
-    summary: Summary, problems: Sequence[FigureProblem], boards: Sequence[Leaderboard]
+def make_page(
+    summary: Summary, boards: Sequence[Leaderboard], verdicts: Sequence[DatasetVerdicts]
 ) -> dict[str, Any]:
+    """What the page's template shows but for figures, of a summary by rank (`by_rank`)."""
     run = summary.run
     info = run.info
     anchors = slugs(summary.datasets)
@@ -253,13 +285,13 @@ def _context(
                 "absent": view.absent(summary.datasets[one.dataset]),
                 "useful": any(row.useful.judged for row in one.rows),
             }
-            for one in reach_verdicts(summary, boards)
+            for one in verdicts
         ],
         "unassessed": UNASSESSED,
         "labelled": True,
         "full": True,
         "datasets": [
-            _dataset(summary, dataset, f"dataset-{anchors[label]}", problems, boards)
+            _dataset(summary, dataset, f"dataset-{anchors[label]}", boards)
             for label, dataset in summary.datasets.items()
         ],
         "metrics": list(run.metrics.values()),
@@ -310,7 +342,6 @@ def _dataset(
     summary: Summary,
     dataset: DatasetSummary,
     anchor: str,
-    problems: Sequence[FigureProblem],
     boards: Sequence[Leaderboard],
 ) -> dict[str, Any]:
     scorecard, notes = view.scorecard(dataset)
@@ -348,7 +379,6 @@ def _dataset(
         ],
         "figures": [],
         "board_figures": [],
-        "figure_problems": [item for item in problems if item.dataset == dataset.label],
     }
 
 

@@ -11,7 +11,15 @@ from haplobench.report.figures import Figure, FigureProblem
 from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import CLAIM_HEADS, claim_cells, claim_rows, claim_sentences
-from haplobench.report.verdict import UNASSESSED, Answer, explain, lead, reach_verdicts, show
+from haplobench.report.verdict import (
+    UNASSESSED,
+    Answer,
+    DatasetVerdicts,
+    explain,
+    lead,
+    reach_verdicts,
+    show,
+)
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]>#])")
 # Python-Markdown, which MkDocs reads pages with, has no backslash before these.
@@ -24,6 +32,7 @@ def render_markdown(
     problems: Sequence[FigureProblem] = (),
     boards: Sequence[Leaderboard] | None = None,
     links: Mapping[str, str] | None = None,
+    verdicts: Sequence[DatasetVerdicts] | None = None,
 ) -> str:
     """The report as Markdown text, which CommonMark and Python-Markdown read alike.
 
@@ -49,7 +58,7 @@ def render_markdown(
     ]
     if links is not None:
         lines += _provenance(summary)
-    lines += _verdicts(summary, found)
+    lines += _verdicts(summary, reach_verdicts(summary, found) if verdicts is None else verdicts)
     for label, dataset in summary.datasets.items():
         lines += [f"## {text(label)}", ""]
         warnings = summary.run.datasets[label].get("warnings") or ()
@@ -130,10 +139,10 @@ def _provenance(summary: Summary) -> list[str]:
     return [*lines, ""]
 
 
-def _verdicts(summary: Summary, boards: Sequence[Leaderboard]) -> list[str]:
+def _verdicts(summary: Summary, found: Sequence[DatasetVerdicts]) -> list[str]:
     """Who is best and who leaks, then two lines for each generator and control."""
     lines = ["## Verdict", ""]
-    for verdicts in reach_verdicts(summary, boards):
+    for verdicts in found:
         lines += [f"### Verdict on {text(verdicts.dataset)}", "", text(lead(verdicts)), ""]
         for row, (faithful, useful, leaks) in show(verdicts):
             control = " *(control)*" if row.role == "control" else ""

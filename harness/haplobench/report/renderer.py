@@ -79,8 +79,8 @@ class Renderer:
 
 @contextlib.contextmanager
 def renderer(*, early: bool = False) -> Iterator[Renderer]:
-    """As many processes as there are cores, three at most; `early`: begun before they're needed."""
-    count = min(_MOST, os.cpu_count() or 1)
+    """A process for each core but the caller's, three at most; `early`: begun before any chart."""
+    count = max(1, min(_MOST, (os.cpu_count() or 1) - 1))
     made = Renderer(count)
     for _ in range(count if early else 0):
         made.idle.put(made._start())

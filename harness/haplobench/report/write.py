@@ -15,9 +15,17 @@ from haplobench.errors import BenchError
 from haplobench.files import write_whole
 from haplobench.report import html
 from haplobench.report.exchange import render_claims, render_multiqc, render_tidy, render_wide
-from haplobench.report.figures import Figure, draw_all, draw_boards, draw_figures, print_style, slug
-from haplobench.report.html import render_html
-from haplobench.report.leaderboard import BoardRow, Leaderboard, leaderboards
+from haplobench.report.figures import (
+    Figure,
+    FigureProblem,
+    begin_figures,
+    draw_boards,
+    draw_figures,
+    print_style,
+    slug,
+)
+from haplobench.report.html import make_page, render_page
+from haplobench.report.leaderboard import BoardRow, Leaderboard, by_rank, leaderboards
 from haplobench.report.leaderboard_texts import ShownRow, leak_words, render_csv, show_rows
 from haplobench.report.markdown import render_markdown
 from haplobench.report.model import Summary
@@ -178,22 +186,11 @@ def write_summary(
             return write_summary(summary, boards, out, formats, own)
     run = summary.run
     folder = out or run.folder / "report"
-    shown = _DRAWN & set(formats)
-    figures, problems = draw_all(run, boards, processes) if shown else ([], [])
-    if shown:
-        figures = [*draw_claims(summary), *draw_scaling(run), *figures]
+    drawing = begin_figures(run, boards, processes) if _DRAWN & set(formats) else None
     html = markdown = None
     tables: list[Path] = []
     files: list[Path] = []
-    # Markdown shows the figures by their files.
-    if {"svg", "md"} & set(formats):
-        for figure in figures:
-            text = clean(figure.svg, label=figure.title)
-            files.append(_write(folder / "figures" / f"{figure.file}.svg", text))
-    if "png" in formats:
-        for figure in figures:
-            png = to_png(clean(figure.svg))
-            files.append(_write(folder / "figures" / f"{figure.file}.png", png))
+    # What needs no figures is done while they are rendered.
     if "csv" in formats:
         tables.append(_write(folder / "summary.csv", render_tidy(summary)))
         tables.append(_write(folder / "summary-wide.csv", render_wide(summary)))
@@ -203,11 +200,30 @@ def write_summary(
     if "multiqc" in formats:
         for name, text in render_multiqc(summary, boards).items():
             tables.append(_write(folder / "multiqc" / name, text))
-    if "md" in formats:
-        text = render_markdown(summary, figures, problems, boards)
-        markdown = _write(folder / "report.md", text)
+    ranked, page = by_rank(summary, boards), None
+    verdicts = reach_verdicts(ranked, boards) if {"md", "html"} & set(formats) else []
     if "html" in formats:
-        html = _write(folder / "report.html", render_html(summary, figures, problems, boards))
+        page = make_page(ranked, boards, verdicts)
+    figures: list[Figure] = []
+    problems: list[FigureProblem] = []
+    if drawing is not None:
+        more = [*draw_claims(summary), *draw_scaling(run)]
+        figures, problems = drawing()
+        figures = [*more, *figures]
+    # Markdown shows the figures by their files.
+    if {"svg", "md"} & set(formats):
+        for figure in figures:
+            text = clean(figure.svg, label=figure.title)
+            files.append(_write(folder / "figures" / f"{figure.file}.svg", text))
+    if "png" in formats:
+        for figure in figures:
+            png = to_png(clean(figure.svg))
+            files.append(_write(folder / "figures" / f"{figure.file}.png", png))
+    if "md" in formats:
+        text = render_markdown(summary, figures, problems, boards, verdicts=verdicts)
+        markdown = _write(folder / "report.md", text)
+    if page is not None:
+        html = _write(folder / "report.html", render_page(page, ranked, figures, problems))
     return ReportPaths(
         folder=folder,
         html=html,
