@@ -29,6 +29,7 @@ QUICK: dict[str, dict[str, Any]] = {
     },
     "hclt": {"states": 4, "iterations": 3},
     "pca-copula": {"window": 16, "overlap": 16},
+    "tsinfer": {},
     # Without noise, what it draws is known.
     "dp-marginals": {"epsilon": math.inf, "given": 3, "drawn": 2},
     "admixture": {},

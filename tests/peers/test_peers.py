@@ -10,10 +10,18 @@ import pytest
 from peer_cases import QUICK, REGISTRY, context, fitted, panel, sampled
 
 from haplobench import PanelError, PluginError
-from haplobench.registry import resolve
+from haplobench.registry import missing_needs, resolve
 from haplobench.testing import check_generator, example_panel
 
-NAMES = tuple(REGISTRY.generators)
+NAMES = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            bool(missing := missing_needs(spec.needs)), reason=f"it needs {', '.join(missing)}"
+        ),
+    )
+    for name, spec in REGISTRY.generators.items()
+]
 TRAIN = example_panel(n_samples=12, n_sites=40, populations=("YRI", "CEU"))
 
 

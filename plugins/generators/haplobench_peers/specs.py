@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from haplobench import GeneratorSpec, Module, Params
+from haplobench import Binary, GeneratorSpec, Module, Params
 
 Within = Literal["population", "superpopulation", "all"]
 _NUMBA = Module("numba", "haplobench[peers]")
+# Of another environment: it wants an older zarr than the extra formats.
+PROGRAM = Binary("tsinfer", "make tsinfer, or pipx install tsinfer")
 
 
 class RBMParams(Params):
@@ -102,6 +104,26 @@ class CopulaParams(Params):
     overlap: int = Field(256, ge=0, le=16_384)
     components: int = Field(128, ge=1)
     within: Within = "superpopulation"
+
+
+class ARGParams(Params):
+    """Parameters of lineages threaded through inferred trees.
+
+    `youngest`: generations. A new lineage that meets a branch which is younger has the alleles of
+    that branch's ancestor of this age: nobody has a closer relative among the training people.
+    `ne`: effective size, diploid, of each stratum's population; the ages of the trees' nodes are in
+    proportion to it.
+    `mismatch`: tsinfer's mismatch ratio: how likely it is that a site mutated twice, beside
+    recombination.
+    `within`: among whom a new lineage coalesces: its superpopulation, its population, or all.
+    `cm_per_mb`: recombination rate where the dataset has no map, cM/Mb.
+    """
+
+    youngest: float = Field(100.0, ge=0)
+    ne: float = Field(10_000, gt=0)
+    mismatch: float = Field(1.0, gt=0)
+    within: Within = "superpopulation"
+    cm_per_mb: float = Field(1.0, gt=0)
 
 
 class DescentParams(Params):
@@ -237,6 +259,19 @@ SPECS = (
         needs=(Module("scipy", "haplobench[peers]"),),
         conditional=True,
         citations=("emrich1991", "sheppard1899", "montana2005"),
+    ),
+    GeneratorSpec(
+        name="tsinfer",
+        version="1",
+        target="haplobench_peers.arg:ARG",
+        summary=(
+            "New lineages threaded through the training haplotypes' trees by tsinfer: coalescence, "
+            "recombination along the map, alleles of the branches; by superpopulation."
+        ),
+        params=ARGParams,
+        needs=(_NUMBA, PROGRAM),
+        conditional=True,
+        citations=("kelleher2019", "wohns2022", "wiuf1999", "mcvean2005", "rasmussen2014"),
     ),
     GeneratorSpec(
         name="dp-marginals",
