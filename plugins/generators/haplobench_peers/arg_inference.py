@@ -19,16 +19,18 @@ node, allele, by site, older ones first.
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import tsinfer
-import tskit
-import zarr
 
 
 def infer(haplotypes: Any, at: Any, per_morgan: float, mismatch: float) -> Any:
     """The tree sequence of haplotypes; the commoner allele of a site is taken as the ancestral."""
+    import tsinfer
+    import tskit
+    import zarr
+
     ancestral = (2 * haplotypes.sum(axis=0, dtype=np.int64) > len(haplotypes)).astype(int)
     length = int(at[-1]) + 1
     if len(haplotypes) < 2:  # tsinfer wants two
@@ -76,7 +78,7 @@ def main() -> None:
         trees = infer(
             given["haplotypes"], given["at"], float(given["per_morgan"]), float(given["mismatch"])
         )
-        out: dict[str, Any] = {"version": np.array(tsinfer.__version__)}
+        out: dict[str, Any] = {"version": np.array(version("tsinfer"))}
         for group in range(int(given["stratum"].max()) + 1):
             rows = np.flatnonzero(given["stratum"] == group)
             for name, values in described(trees, rows, given["at"]).items():
