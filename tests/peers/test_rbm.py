@@ -11,7 +11,8 @@ from scipy import special, stats
 
 from haplobench.testing import example_panel
 from haplobench_peers import rbm
-from haplobench_peers.rbm import FittedRBM, Machines, Tiling, fire
+from haplobench_peers.common import Tiling
+from haplobench_peers.rbm import FittedRBM, Machines, fire
 
 TRAIN = example_panel(n_samples=40, n_sites=40, populations=("YRI", "CEU"))
 

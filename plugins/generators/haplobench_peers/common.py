@@ -93,6 +93,50 @@ def sample_blocks(
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """Windows of `width` sites along `n_sites`, each with the `overlap` sites before it.
+
+    Sites that aren't there, before the first and past the last, have allele 0.
+    """
+
+    n_sites: int
+    width: int
+    overlap: int
+
+    @classmethod
+    def of(cls, n_sites: int, window: int | None, overlap: int) -> Self:
+        """One window where `window` is None, or more sites than there are."""
+        width = min(window or n_sites, n_sites)
+        return cls(n_sites, width, overlap if width < n_sites else 0)
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows there are."""
+        return -(-self.n_sites // self.width)
+
+    @property
+    def padded(self) -> int:
+        """Columns of padded haplotypes."""
+        return self.overlap + self.n_windows * self.width
+
+    def pad(self, haplotypes: NDArray[np.int8]) -> NDArray[np.int8]:
+        """(n, n_sites) to (n, padded) int8."""
+        padded = np.zeros((haplotypes.shape[0], self.padded), np.int8)
+        padded[:, self.overlap : self.overlap + self.n_sites] = haplotypes
+        return padded
+
+    def given(self, padded: NDArray[Any], window: int) -> NDArray[Any]:
+        """The sites before a window: (n, overlap)."""
+        start = window * self.width
+        return padded[:, start : start + self.overlap]
+
+    def inside(self, padded: NDArray[Any], window: int) -> NDArray[Any]:
+        """The sites of a window, as a view: (n, width)."""
+        start = window * self.width + self.overlap
+        return padded[:, start : start + self.width]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Arrays of a fit in progress: files of `folder`, nowhere if None; `identity`: of which fit."""
 

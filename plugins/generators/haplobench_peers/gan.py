@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.model_state import load_state, save_state
 from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
+from haplobench_peers.networks import Learner, torch_threads
 from haplobench_peers.specs import WGANParams
 
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ _FILE = "networks.npz"  # of a fit in progress
 _SLOPE = 0.01  # of a leaky unit below 0
 _BLUR = 0.1  # by which real alleles, 1 and -1, are moved towards 0 at most
 _RAREST = 1e-3  # allele frequency that the maker starts from, at least
-_FIRST_MOMENT, _SECOND_MOMENT = 0.5, 0.9  # Adam's
+_MOMENTS = (0.5, 0.9)  # Adam's
 _LEAST_RATE = 0.05
 _CHECKPOINT = 50  # updates
 
@@ -65,7 +65,8 @@ class WGAN:
                     checkpoint.write(_FILE, match.arrays())
                 ctx.progress(match.done / params.updates, f"distance {distance:.2f}")
         fixed = np.where(train.maf == 0, train.frequencies, -1).astype(np.int8)
-        weights = {f"layer-{at}": part.numpy() for at, part in enumerate(match.average)}
+        average = match.making.average
+        weights = {f"layer-{at}": part.numpy() for at, part in enumerate(average)}
         return FittedWGAN(weights, strata, train.ploidy, fixed)
 
     def load(self, directory: Path, ctx: RunContext) -> FittedWGAN:
@@ -73,17 +74,6 @@ class WGAN:
         arrays, facts = load_state(directory, _NAME)
         fixed = arrays.pop("fixed")
         return FittedWGAN(arrays, Strata.from_facts(facts["strata"]), facts["ploidy"], fixed)
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads of PyTorch's, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def dense(widths: Sequence[int], rng: np.random.Generator) -> nn.Sequential:
@@ -101,12 +91,12 @@ def dense(widths: Sequence[int], rng: np.random.Generator) -> nn.Sequential:
 
 @dataclass(eq=False)
 class _Match:
-    """Maker, critic, their optimisers, the maker's average weights, and updates done."""
+    """Maker and critic, what moves them, and updates done."""
 
     maker: nn.Sequential
     critic: nn.Sequential
-    optimisers: tuple[torch.optim.Adam, torch.optim.Adam]
-    average: list[Tensor]
+    making: Learner
+    judging: Learner
     done: int = 0
 
     @classmethod
@@ -118,14 +108,11 @@ class _Match:
         # Where tanh of it is the mean allele.
         last: Any = maker[-1]
         last.bias.data = torch.from_numpy(np.arctanh(2 * frequency - 1).astype(np.float32))
-        optimisers = [
-            torch.optim.Adam(
-                network.parameters(), params.learning_rate, (_FIRST_MOMENT, _SECOND_MOMENT)
-            )
+        making, judging = (
+            Learner(network.parameters(), params.learning_rate, _MOMENTS)
             for network in (maker, critic)
-        ]
-        average = [part.detach().clone() for part in maker.parameters()]
-        return cls(maker, critic, (optimisers[0], optimisers[1]), average)
+        )
+        return cls(maker, critic, making, judging)
 
     def update(
         self,
@@ -136,8 +123,8 @@ class _Match:
     ) -> float:
         """Some updates of the critic, one of the maker; the Wasserstein distance as seen last."""
         left = 2 * (1 - self.done / params.updates)
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = params.learning_rate * min(1, max(_LEAST_RATE, left))
+        for learner in (self.making, self.judging):
+            learner.set_rate(params.learning_rate * min(1, max(_LEAST_RATE, left)))
         size = params.batch_size
         distance = 0.0
         for _ in range(params.critic_updates):
@@ -153,16 +140,13 @@ class _Match:
             (slope,) = torch.autograd.grad(score, between, create_graph=True)
             penalty = ((slope.norm(dim=1) - 1) ** 2).mean()
             gap = self._score(real, label) - self._score(made, label)
-            self._descend(1, params.penalty * penalty - gap)
+            self.judging.descend(params.penalty * penalty - gap)
             distance = float(gap.detach())
         rows = rng.integers(0, len(haplotypes), size)
         label = torch.from_numpy(labels[rows])
-        self._descend(0, -self._score(self._make(label, params.latents, rng), label))
+        self.making.descend(-self._score(self._make(label, params.latents, rng), label))
         self.done += 1
-        keep = min(params.averaging, self.done / (self.done + 9))
-        with torch.no_grad():
-            for kept, part in zip(self.average, self.maker.parameters(), strict=True):
-                kept.lerp_(part, 1 - keep)
+        self.making.follow(min(params.averaging, self.done / (self.done + 9)))
         return distance
 
     def _make(self, label: Tensor, latents: int, rng: np.random.Generator) -> Tensor:
@@ -174,40 +158,18 @@ class _Match:
         score: Tensor = self.critic(torch.cat([alleles, label], 1)).mean()
         return score
 
-    def _descend(self, which: int, loss: Tensor) -> None:
-        self.optimisers[which].zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimisers[which].step()
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """All that a fit in progress is made of, by name; the optimisers' own, too."""
-        tensors = {f"average-{at}": part for at, part in enumerate(self.average)}
-        networks = zip("mc", (self.maker, self.critic), self.optimisers, strict=True)
-        for name, network, optimiser in networks:
-            for at, part in enumerate(network.parameters()):
-                tensors[f"{name}-{at}"] = part.data
-                tensors |= {f"{name}-{at}-{k}": v for k, v in optimiser.state[part].items()}
-        return tensors
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that a fit in progress is made of, and updates done."""
         return {
             "done": np.array(self.done),
-            **{name: part.numpy() for name, part in self._tensors().items()},
+            **self.making.arrays("maker"),
+            **self.judging.arrays("critic"),
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take up what `arrays` gave."""
-        for network, optimiser in zip((self.maker, self.critic), self.optimisers, strict=True):
-            for part in network.parameters():
-                # What Adam makes at its first step.
-                optimiser.state[part] = {
-                    "step": torch.zeros(()),
-                    "exp_avg": torch.zeros_like(part.data),
-                    "exp_avg_sq": torch.zeros_like(part.data),
-                }
-        for name, tensor in self._tensors().items():
-            tensor.copy_(torch.from_numpy(arrays[name]))
+        self.making.restore(arrays, "maker")
+        self.judging.restore(arrays, "critic")
         self.done = int(arrays["done"])
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.kernels import compiled
 from haplobench.model_state import load_state, save_state
-from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
+from haplobench_peers.common import Checkpoint, Strata, Tiling, refuse_unfit, sample_blocks
 from haplobench_peers.specs import RBMParams
 
 Floats = NDArray[np.float32]
@@ -56,7 +56,7 @@ class RBM:
         """
         refuse_unfit(train, _NAME)
         strata = Strata.of(train, params.within)
-        tiling = Tiling.of(train.n_sites, params)
+        tiling = Tiling.of(train.n_sites, params.window, params.overlap)
         updates = params.updates or min(max(_ALL_UPDATES // tiling.n_windows, _FEWEST), _MOST)
         params = params.model_copy(update={"updates": updates})
         alleles = tiling.pad(np.asarray(train.haplotypes))
@@ -101,50 +101,6 @@ class RBM:
             facts["ploidy"],
             fixed,
         )
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Windows of `width` sites along `n_sites`, each with the `overlap` sites before it.
-
-    Sites that aren't there, before the first and past the last, have allele 0.
-    """
-
-    n_sites: int
-    width: int
-    overlap: int
-
-    @classmethod
-    def of(cls, n_sites: int, params: RBMParams) -> Self:
-        """As `params` say; one window where they name none, or more sites than there are."""
-        width = min(params.window or n_sites, n_sites)
-        return cls(n_sites, width, params.overlap if width < n_sites else 0)
-
-    @property
-    def n_windows(self) -> int:
-        """How many windows there are."""
-        return -(-self.n_sites // self.width)
-
-    @property
-    def padded(self) -> int:
-        """Columns of padded haplotypes."""
-        return self.overlap + self.n_windows * self.width
-
-    def pad(self, haplotypes: NDArray[np.int8]) -> NDArray[np.int8]:
-        """(n, n_sites) to (n, padded) int8."""
-        padded = np.zeros((haplotypes.shape[0], self.padded), np.int8)
-        padded[:, self.overlap : self.overlap + self.n_sites] = haplotypes
-        return padded
-
-    def given(self, padded: NDArray[Any], window: int) -> NDArray[Any]:
-        """The sites before a window: (n, overlap)."""
-        start = window * self.width
-        return padded[:, start : start + self.overlap]
-
-    def inside(self, padded: NDArray[Any], window: int) -> NDArray[Any]:
-        """The sites of a window, as a view: (n, width)."""
-        start = window * self.width + self.overlap
-        return padded[:, start : start + self.width]
 
 
 @dataclass(frozen=True, eq=False)
