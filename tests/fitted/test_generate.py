@@ -71,7 +71,7 @@ def test_memory_does_not_grow_with_the_cohort(
     run: Path, tmp_path: Path, generator: str, ending: str, more: float
 ) -> None:
     peaks = []
-    for n in (40_000, 160_000):
+    for n in (80_000, 200_000):
         command = [sys.executable, "-c", PROGRAM, "generate", str(run), "-g", generator]
         command += ["-n", str(n), "--to", str(tmp_path / f"x{n}.{ending}")]
         done = subprocess.run(command, capture_output=True, text=True)

