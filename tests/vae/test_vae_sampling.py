@@ -206,12 +206,27 @@ def test_no_sum_of_16_bit_products_overflows() -> None:
         np.testing.assert_array_equal(out[: part.shape[0], : worst.shape[0]], part)
 
 
-def test_the_compiled_exponential_is_numpys() -> None:
-    x = np.linspace(-87, 88, 100_001).astype(np.float32)
-    found = np.array([kernels.exp(value) for value in x])
-    np.testing.assert_allclose(found, np.exp(x.astype(np.float64)), rtol=2e-7)
-    assert kernels.exp(np.float32(-1000)) < 1e-37
-    assert kernels.exp(np.float32(1000)) == np.inf
+def test_the_compiled_powers_of_two_are_numpys() -> None:
+    x = np.linspace(-126, 127, 100_001).astype(np.float32)
+    found = np.array([kernels.exp2(value) for value in x])
+    np.testing.assert_allclose(found, np.exp2(x.astype(np.float64)), rtol=3e-7)
+    assert kernels.exp2(np.float32(-1000)) < 1e-37
+    assert kernels.exp2(np.float32(1000)) == np.inf
+
+
+@pytest.mark.parametrize("n", [2, 7, 1000])
+def test_levels_are_those_of_numpys_generator(n: int) -> None:
+    levels, expected = SeededLevels(3, torch.device("cpu")), np.random.SFC64(3)
+    for _ in range(3):
+        code, allele = torch.empty(n), torch.empty(n, 6)
+        levels.fill(code, allele)
+        for drawn in (code, allele):
+            # A generator of each, as an odd number leaves half a word.
+            state = expected.state
+            floats = np.random.Generator(expected).random(drawn.numel(), dtype=np.float32)
+            np.testing.assert_array_equal(drawn.numpy().reshape(-1), floats)
+            expected.state = state
+            expected.random_raw(-(-drawn.numel() // 2))
 
 
 def test_keys_and_values_of_half_precision_are_precise_enough() -> None:

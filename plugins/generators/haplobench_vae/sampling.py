@@ -47,19 +47,16 @@ class SeededLevels:
     """Levels that depend on `seed` and the kind of device alone, drawn on that device."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self._host = np.random.SFC64(seed)
+        self._state = np.random.SFC64(seed).state["state"]["state"].copy()
         self._device = torch.Generator(device).manual_seed(seed)
 
     def fill(self, code: Tensor, allele: Tensor) -> None:
         """Fill both; see `Levels`."""
         for levels in (code, allele):
             if levels.device.type == "cpu":
-                # What the generator's `random` gives, in two thirds of its time.
-                flat = levels.numpy().reshape(-1)
-                flat[:] = (
-                    self._host.random_raw(-(-flat.size // 2)).view(np.uint32)[: flat.size] >> 8
-                )
-                flat *= np.float32(2**-24)
+                from haplobench_vae.sampling_kernels import fill_levels
+
+                fill_levels(self._state, levels.numpy().reshape(-1))
             else:
                 levels.uniform_(generator=self._device)
 

@@ -33,16 +33,17 @@ from haplobench_vae.sampling_kernels import (
     Pairs,
     Reals,
     attention,
+    choose_codes,
     draw_alleles,
-    draw_codes,
     feed_forward,
     normalise,
     tokens,
-    weigh_codes,
 )
 
 # A hundredth below what 16 and 32 bits hold: room for what rounding adds to bounds.
 _MOST, _MOST_SUM = 32_500.0, 0.98 * 2**31
+# Exponentials are powers of 2: of what is multiplied by this beforehand.
+_LOG2_E = math.log2(math.e)
 
 
 class CompiledSampler(BlockSampler):
@@ -69,6 +70,7 @@ class CompiledSampler(BlockSampler):
         self._wide_sums = np.zeros((ROWS, wide), np.int32)
         self._code_weights = np.zeros((shape.codes, n), np.float32)
         self._residual = np.zeros((n, _up(shape.residual, LANES)), np.int16)
+        self._told = np.zeros((n, d), np.float32)
         self._drawn = np.zeros((n, _up(shape.sites, LANES)), np.int16)
         self._code = np.zeros(n, np.int64)
         self._code_level = np.zeros(n, np.float32)
@@ -96,7 +98,7 @@ class CompiledSampler(BlockSampler):
             torch.from_numpy(level[:size]) for level in (self._code_level, self._allele_level)
         )
         drawn[:] = 0
-        told = np.zeros((1, shape.dimension), np.float32), 0, np.zeros_like(code)
+        known = np.zeros((1, shape.dimension), np.float32), 0, np.zeros_like(code)
         for window in range(shape.n_windows):
             first, earlier = window * shape.codes, max(0, window - 1)
             with part("tokens"):
@@ -104,27 +106,29 @@ class CompiledSampler(BlockSampler):
                     drawn.view(np.int32),
                     weights.token[earlier],
                     weights.token_by[earlier],
-                    *told,
+                    *known,
                     weights.windows[window],
                     condition,
                     self._hidden,
+                    self._told,
                     self._wide_sums,
                 )
-                told = weights.code_embedding, first, code
+                known = weights.code_embedding, first, code
             self._advance(window, part)
             with part("levels"):
                 levels.fill(code_level, allele_level)
             with part("codes"):
                 if codes is None:
-                    weigh_codes(
+                    choose_codes(
                         weights.head[window],
                         weights.head_by[window],
                         weights.head_bias[window],
                         self._normal,
+                        self._code_level,
+                        code,
                         self._code_weights,
                         self._sums,
                     )
-                    draw_codes(self._code_weights, self._code_level, code)
                 else:
                     code[:size] = codes[window]
             with part("alleles"):
@@ -142,7 +146,7 @@ class CompiledSampler(BlockSampler):
                     weights.out[window],
                     weights.out_by[window],
                     weights.tables[window],
-                    self._inverse,
+                    self._inverse * _LOG2_E,
                     self._allele_level,
                     self._residual,
                     self._residual.view(np.int32),
@@ -256,8 +260,8 @@ class _Weights(NamedTuple):
             code_embedding=known.reshape(-1, shape.dimension),
             windows=_array(model.window_embedding),
             head=as_rows(heads),
-            head_by=head_by / normal.scale,
-            head_bias=_array(model.head_bias) + head @ shift,
+            head_by=head_by / normal.scale * _LOG2_E,
+            head_bias=(_array(model.head_bias) + head @ shift) * np.float32(_LOG2_E),
             residual_state=as_lanes(states),
             residual_by=state_by / normal.scale,
             residual_bias=bias,
@@ -351,8 +355,8 @@ class _Layer(NamedTuple):
             merge=as_rows(merge, _up(d, ROWS)),
             merge_by=merge_by,
             merge_bias=merge_bias,
-            far=_array(block.distance_bias),
-            score_by=np.reciprocal(query_scale * key_scale),
+            far=_array(block.distance_bias) * _LOG2_E,
+            score_by=np.reciprocal(query_scale * key_scale) * _LOG2_E,
             widen=as_rows(widen),
             widen_by=_padded(widen_by / normal.scale * unit_scale),
             widen_shift=_padded(widen_bias * unit_scale),

@@ -45,10 +45,10 @@ _INSTRUCTIONS = {
 _MOST = np.float32(32_500)
 _LEAST = -32_767.0
 _ONE, _HALF = np.float32(1), np.float32(0.5)
-_LOG2_E = np.float32(1.44269504)
-# ln 2 in two parts: a multiple of the first is exact.
-_LN2, _LN2_REST = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_LOWEST, _HIGHEST = np.float32(-87), np.float32(89)
+_LOWEST, _HIGHEST = np.float32(-126), np.float32(128.4)
+# Of numpy's SFC64, and to make floats of the upper 24 of 32 bits.
+_11, _3, _24, _40 = (np.uint64(bits) for bits in (11, 3, 24, 40))
+_8, _SMALL = np.uint32(8), np.float32(2**-24)
 
 
 def _vector(of: Any, length: int = _VECTOR) -> Any:
@@ -246,18 +246,39 @@ def _power_of_two(typing: Any, exponent: Any) -> Any:
 
 
 @_jit
-def exp(x: Any) -> Any:
-    """e^x to 1e-7 of itself, by a polynomial of Cephes (Moshier 1992); e^-87 below -87."""
+def exp2(x: Any) -> Any:
+    """2^x to 3e-7 of itself; 2^-126 below -126, infinity from 127.5 on."""
     x = min(max(x, _LOWEST), _HIGHEST)
-    k = np.floor(x * _LOG2_E + _HALF)
-    r = x - k * _LN2 - k * _LN2_REST
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    return (p * r * r + r + _ONE) * _power_of_two(k)
+    k = np.floor(x + _HALF)
+    r = x - k
+    # 2^r at Chebyshev's nodes in [-1/2, 1/2].
+    p = np.float32(1.339086336e-3)
+    p = p * r + np.float32(9.676031918e-3)
+    p = p * r + np.float32(5.550357114e-2)
+    p = p * r + np.float32(2.402210749e-1)
+    p = p * r + np.float32(6.931471880e-1)
+    return (p * r + _ONE) * _power_of_two(k)
+
+
+@_jit
+def fill_levels(state: NDArray[np.uint64], out: Reals) -> None:
+    """Uniform levels in [0, 1) as numpy's SFC64 (Doty-Humphrey 2013) of this state (4,) gives them.
+
+    `out` is of one axis; of an odd number, the last 32 bits are lost.
+    """
+    a, b, c, counter = state[0], state[1], state[2], state[3]
+    words = np.empty((out.size + 1) // 2, np.uint64)
+    for i in range(words.size):
+        word = a + b + counter
+        counter += np.uint64(1)
+        a = b ^ (b >> _11)
+        b = c + (c << _3)
+        c = ((c << _24) | (c >> _40)) + word
+        words[i] = word
+    state[0], state[1], state[2], state[3] = a, b, c, counter
+    halves = words.view(np.uint32)
+    for i in range(out.size):
+        out[i] = np.float32(np.int32(halves[i] >> _8)) * _SMALL
 
 
 @_jit
@@ -411,7 +432,7 @@ def attention(
         total[:] = 0
         for place in range(count):
             for i in range(n):
-                scores[place, i] = exp(scores[place, i] - highest[i])
+                scores[place, i] = exp2(scores[place, i] - highest[i])
                 total[i] += scores[place, i]
         # As many as can be summed up; rounded, they have a sum of their own.
         for i in range(n):
@@ -462,22 +483,34 @@ def feed_forward(
 
 
 @_jit
-def weigh_codes(
-    rows: Pairs, by: Reals, bias: Reals, normal: Pairs, out: Reals, sums: Pairs
+def choose_codes(
+    rows: Pairs,
+    by: Reals,
+    bias: Reals,
+    normal: Pairs,
+    level: Reals,
+    code: Codes,
+    weights: Reals,
+    sums: Pairs,
 ) -> None:
-    """Weights (codes, n) of the codes, 1 of the likeliest, into `out`."""
-    codes, n = out.shape
+    """Codes (n,) of states at uniform `level` (n,); `weights` (codes, n) and `sums` are scratch.
+
+    Scores are products of `rows` with the states, times `by` and with `bias` added: logarithms
+    to base 2.
+    """
+    codes, n = weights.shape
     highest = np.full(n, -np.inf, np.float32)
     for row in range(0, rows.shape[0], ROWS):
         multiply(rows, row, normal, sums)
         for k in range(min(ROWS, codes - row)):
             factor, constant = by[row + k], bias[row + k]
             for i in range(n):
-                out[row + k, i] = np.float32(sums[k, i]) * factor + constant
-                highest[i] = max(highest[i], out[row + k, i])
+                weights[row + k, i] = np.float32(sums[k, i]) * factor + constant
+                highest[i] = max(highest[i], weights[row + k, i])
     for k in range(codes):
         for i in range(n):
-            out[k, i] = exp(out[k, i] - highest[i])
+            weights[k, i] = exp2(weights[k, i] - highest[i])
+    draw_codes(weights, level, code)
 
 
 @_jit
@@ -529,7 +562,7 @@ def draw_alleles(
     """
     size, width = alleles.shape
     sites, hidden = tables.shape[1], unit_table.shape[1]
-    factor = np.float32(inverse)
+    factor = np.float32(-inverse)
     for i in range(normal.shape[1]):
         for c in range(normal.shape[0]):
             state[i, c] = normal[c, i]
@@ -547,7 +580,7 @@ def draw_alleles(
             row = tables[code[i]]
             for s in range(sites):
                 logit = (np.float32(sums[k, s]) * out_by[s] + row[s]) * factor
-                probability = _ONE / (_ONE + exp(-logit))
+                probability = _ONE / (_ONE + exp2(logit))
                 # Strictly below: probability 0 never gives the allele.
                 drawn[i, s] = level[i, s] < probability
                 level[i, s] = probability
@@ -570,19 +603,23 @@ def tokens(
     window: Reals,
     condition: Reals,
     hidden: Reals,
+    told: Reals,
     sums: Pairs,
 ) -> None:
     """What the next position is told, into `hidden` (dimension, n).
 
     The alleles `drawn`, times `lanes` and `by`; row `first` + `code` of `table`; the `window`'s
-    own (dimension,) and the `condition` (dimension, n).
+    own (dimension,) and the `condition` (dimension, n). `told` (n, dimension) is scratch.
     """
     dimension, n = hidden.shape
     for start in range(0, n, ROWS):
         multiply(drawn, start, lanes, sums)
+        for k in range(ROWS):
+            row, mine = table[first + code[start + k]], told[start + k]
+            for c in range(dimension):
+                mine[c] = np.float32(sums[k, c]) * by[c] + (row[c] + window[c])
+    # A few at a time, whose rows stay in the first-level cache.
+    for start in range(0, n, _VECTOR):
         for c in range(dimension):
-            factor, constant = by[c], window[c]
-            for k in range(ROWS):
-                i = start + k
-                known = table[first + code[i], c] + constant + condition[c, i]
-                hidden[c, i] = np.float32(sums[k, c]) * factor + known
+            for i in range(start, start + _VECTOR):
+                hidden[c, i] = told[i, c] + condition[c, i]
