@@ -68,6 +68,35 @@ class WGANParams(Params):
     within: Within = "superpopulation"
 
 
+class DiffusionParams(Params):
+    """Parameters of latent diffusion.
+
+    `window`: sites drawn together, by one network, given the sites before.
+    `overlap`: sites before a window that its network is given.
+    `latents`: principal components of a window.
+    `hidden`, `layers`: units of each network's hidden layers, and how many follow the first.
+    `steps`: from noise to a sample.
+    `updates`: of the weights. None: 30,000 shared out among the windows, 300 to 3,000 to each.
+    `batch_size`: haplotypes in each update; never more than there are.
+    `learning_rate`: Adam's; it falls to a fiftieth over the second half of the updates.
+    `averaging`: decay of the moving average of the weights, which is what is kept.
+    `within`: whose label a network is given: the haplotype's superpopulation, its population, or
+    none (`all`).
+    """
+
+    window: int = Field(64, ge=1, le=4096)
+    overlap: int = Field(64, ge=0, le=4096)
+    latents: int = Field(32, ge=1, le=4096)
+    hidden: int = Field(256, ge=1, le=8192)
+    layers: int = Field(2, ge=0, le=32)
+    steps: int = Field(20, ge=2, le=10_000)
+    updates: int | None = Field(None, ge=1)
+    batch_size: int = Field(256, ge=1)
+    learning_rate: float = Field(0.004, gt=0, le=1)
+    averaging: float = Field(0.998, ge=0, lt=1)
+    within: Within = "superpopulation"
+
+
 class HCLTParams(Params):
     """Parameters of the hidden Chow-Liu tree.
 
@@ -234,6 +263,19 @@ SPECS = (
         needs=(Module("torch", "haplobench[peers]"),),
         conditional=True,
         citations=("yelmen2023", "yelmen2021", "gulrajani2017"),
+    ),
+    GeneratorSpec(
+        name="latent-diffusion",
+        version="1",
+        target="haplobench_peers.diffusion:LatentDiffusion",
+        summary=(
+            "Latent diffusion: principal components of windows of sites, made from noise by small "
+            "networks, each given the sites before and the superpopulation."
+        ),
+        params=DiffusionParams,
+        needs=(Module("torch", "haplobench[peers]"),),
+        conditional=True,
+        citations=("kenneweg2025", "lampis2026", "song2021", "karras2022"),
     ),
     GeneratorSpec(
         name="hclt",
