@@ -360,7 +360,7 @@ def _info(datasets: list[str], rename: dict[str, str], hostile: bool) -> dict[st
         "started": "2026-11-21T10:00:00Z",
         "finished": "2026-11-21T10:21:40Z",
         "status": "partial",
-        "command": "bench run suites/demo.yaml --seeds 1,2,3",
+        "command": "bench run suites/demo.yaml --seeds 1,2,3 --set sample.draws=3 --jobs 2",
         "versions": {"haplobench": "0.1.0", "python": "3.11.7", "numpy": "2.4.1"},
         "hardware": {
             "cpu": "Xeon",

@@ -447,6 +447,9 @@ def test_fits_a_narrow_screen(kind: str, driver: Any, pages: dict[str, Path]) ->
     try:
         visit(driver, pages[kind])
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+        open_all(driver)
+        wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
+        assert driver.execute_script(f"return {wide}.length") == 0
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

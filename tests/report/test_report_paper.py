@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from haplobench.references import references
 from haplobench.report.figures import _cap_columns, print_style
 from haplobench.report.latex import Grid, breakable, escape, pages, tables, wrap
 from haplobench.report.model import Summary
-from haplobench.report.paper import Bibliography, Selection, render_bibtex
+from haplobench.report.paper import Bibliography, Selection, render_bibtex, render_methods
+from haplobench.report.summary import summarise
 from haplobench.report.write import write_report
+from haplobench.results.table import load_run
 from haplobench.units import parse_width
 
 latex = pytest.mark.skipif(
@@ -187,3 +190,18 @@ def test_widths_of_paper() -> None:
     for wrong in ("85", "mm", "5mm", "1e3mm", "-85mm", "500mm"):
         with pytest.raises(BenchError, match="expected 40mm to 400mm"):
             parse_width(wrong)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "draws", "words"),
+    [
+        ([1], 1, "Every fit was of the seed 1 and gave 1 cohort;"),
+        ([1, 2, 3], 3, "Every fit was repeated with the seeds 1, 2 and 3 and gave 3 cohorts;"),
+    ],
+)
+def test_methods_say_how_often(demo_run: Path, seeds: list[int], draws: int, words: str) -> None:
+    run = load_run(demo_run)
+    run = replace(run, info={**run.info, "seeds": seeds, "draws": draws})
+    text, _ = render_methods(summarise(run), (), Selection())
+    assert words in text
+    assert "the the" not in text

@@ -29,6 +29,7 @@ from haplobench.report.summary import select
 from haplobench.report.verdict import Inside, brief_leaks, explain, reach_verdicts
 from haplobench.results.records import FLOOR
 from haplobench.results.table import Run
+from haplobench.units import counted
 
 _LEGEND = (
     "Mean; beneath it ± the {spread}, or in brackets an attack's 95 % interval. Floor: median of "
@@ -285,12 +286,12 @@ def render_methods(
         lines.append(f"{escape(family.capitalize())} was measured by {', '.join(names)}.")
     seeds = [str(seed) for seed in info.get("seeds") or ()]
     if seeds:
-        lines.append(
-            escape(
-                f"Every fit was repeated with the seeds {', '.join(seeds)} and drawn from "
-                f"{info.get('draws') or 1} times; ± is the {view.spread_words(info)}."
-            )
+        fits = (
+            f"repeated with the seeds {listed(seeds)}" if seeds[1:] else f"of the seed {seeds[0]}"
         )
+        draws = counted(int(info.get("draws") or 1), "cohort")
+        spread = view.spread_words(info).removeprefix("the ")
+        lines.append(escape(f"Every fit was {fits} and gave {draws}; ± is the {spread}."))
     if info.get("floor_draws"):
         lines.append(
             escape(
