@@ -46,6 +46,13 @@ QUICK: dict[str, dict[str, Any]] = {
     "admixture": {},
     "families": {},
     "dp-hmm": {"epsilon": math.inf, "states": 3, "iterations": 3, "window": 4},
+    "dp-founders": {
+        "epsilon": math.inf,
+        "reach": 8,
+        "founders": 4,
+        "members": 2,
+        "iterations": 20,
+    },
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Self
 
@@ -58,6 +58,10 @@ class Budget:
         """Whether there is noise."""
         return self.multiplier > 0
 
+    def part(self, share: float) -> Self:
+        """The budget of one of several sums, whose shares come to 1: less of it, more noise."""
+        return replace(self, multiplier=self.multiplier / math.sqrt(share))
+
     def noised(self, total: NDArray[np.int64], sensitivity: float) -> NDArray[np.int64]:
         """One of the sums, integers that a person moves by `sensitivity` at most, in L2."""
         if not self.private:
@@ -65,8 +69,14 @@ class Budget:
         flat = noised(total.ravel(), self.multiplier, sensitivity, NoiseSource())
         return flat.reshape(total.shape)
 
-    def statement(self, what: str, choices: Mapping[str, str]) -> PrivacyStatement:
-        """What is claimed; `what` the noise is on, `choices` beside sites, filter and people."""
+    def statement(
+        self, what: str, choices: Mapping[str, str], shares: tuple[float, ...] = (1.0,)
+    ) -> PrivacyStatement:
+        """What is claimed; `what` the noise is on, `choices` beside sites, filter and people.
+
+        `shares`: of the sums that differ in their part of the budget.
+        """
+        parts = [self.part(share).multiplier for share in shares]
         return PrivacyStatement(
             epsilon=self.epsilon,
             delta=self.delta if self.private else 0.0,
@@ -74,12 +84,17 @@ class Budget:
             accountant=f"analytic Gaussian (dp-accounting {version('dp-accounting')})"
             if self.private
             else "none: no noise",
-            sampling="all people, once" if self.steps == 1 else "all people, in every step",
-            mechanism=f"discrete Gaussian noise, multiplier {self.multiplier:.4g}, on {what}"
+            sampling="all people, once"
+            if self.steps * len(parts) == 1
+            else "all people, in every step",
+            mechanism="discrete Gaussian noise, multiplier "
+            f"{' and '.join(f'{multiplier:.4g}' for multiplier in parts)}, on {what}"
             if self.private
             else "none",
             n_records=self.people,
             choices={**_PUBLIC, **choices},
             noise_source="entropy" if self.private else "none",
-            charges=(PrivacyCharge(self.multiplier, 1.0, self.steps),) if self.private else (),
+            charges=tuple(PrivacyCharge(multiplier, 1.0, self.steps) for multiplier in parts)
+            if self.private
+            else (),
         )

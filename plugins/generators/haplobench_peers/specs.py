@@ -237,6 +237,23 @@ class HMMParams(PrivateParams):
     clip: float | None = Field(None, gt=0)
 
 
+class FoundersParams(PrivateParams):
+    """Parameters of the private founders.
+
+    `epsilon`, `delta`: the budget of a person, with all haplotypes; infinite ε: no noise. δ None:
+    1e-6, or 1 / n² for more than a thousand people.
+    `reach`: sites up to which pairs are summed.
+    `founders`: of a set. None: 16 to 64, the fewer the more noise there is.
+    `members`: sets of founders, each fitted to the same noisy sums from another start.
+    `iterations`: of the fit of each. Neither they nor `members` cost budget.
+    """
+
+    reach: int = Field(64, ge=2, le=512)
+    founders: int | None = Field(None, ge=2, le=256)
+    members: int = Field(4, ge=1)
+    iterations: int = Field(600, ge=1)
+
+
 SPECS = (
     GeneratorSpec(
         name="rbm",
@@ -347,6 +364,23 @@ SPECS = (
             Module("scipy", "haplobench[peers]"),
         ),
         citations=("rahimian2025", "balle2018", "held1974", "scheet2006"),
+    ),
+    GeneratorSpec(
+        name="dp-founders",
+        version="1",
+        target="haplobench_peers.private_founders:DPFounders",
+        summary=(
+            "Mosaics of founders fitted to differentially private moments of pairs of sites, "
+            "ε = 8 a person; for few people, too; populations pooled."
+        ),
+        params=FoundersParams,
+        needs=(
+            _NUMBA,
+            Module("torch", "haplobench[peers]"),
+            Module("dp_accounting", "haplobench[peers]"),
+            Module("cryptography", "haplobench[peers]"),
+        ),
+        citations=("li2003", "balle2018", "scheet2006"),
     ),
     GeneratorSpec(
         name="admixture",
