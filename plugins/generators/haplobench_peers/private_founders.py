@@ -25,7 +25,7 @@ from haplobench.model_state import load_state, save_state
 from haplobench.noise import cut, fine_step
 from haplobench_peers.budget import Budget
 from haplobench_peers.common import BLOCK, refuse_unfit
-from haplobench_peers.gan import torch_threads
+from haplobench_peers.networks import torch_threads
 from haplobench_peers.specs import FoundersParams
 
 Reals = NDArray[np.float64]
