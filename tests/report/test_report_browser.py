@@ -24,6 +24,7 @@ from haplobench.report.write import write_site
 from haplobench.results.table import load_run
 
 pytestmark = pytest.mark.xdist_group("browser")
+PACKED_TABLE = re.compile(r'class="scroll"[^>]* data-packed="')
 KINDS = ("run", "packed", "hostile", "comparison", "hostile-comparison", "site")
 
 
@@ -40,9 +41,11 @@ def pages(demo: Summary, drawn: Drawn, tmp_path_factory: pytest.TempPathFactory)
     boards = leaderboards(demo)
     figures = [*draw_boards(demo.run, boards), *drawn[0]]
     whole = render_html(demo, figures, drawn[1], boards)
+    limits = range(len(whole.encode()) - 60_000, 60_000, -10_000)
+    smaller = (render_html(demo, figures, drawn[1], boards, limit=limit) for limit in limits)
     texts = {
         "run": whole,
-        "packed": render_html(demo, figures, drawn[1], boards, limit=len(whole.encode()) - 60_000),
+        "packed": next(text for text in smaller if PACKED_TABLE.search(text)),
         "hostile": render_html(hostile, *draw_figures(hostile.run)),
         "comparison": render_comparison(build_comparison(copies=5)),
         "hostile-comparison": render_comparison(build_comparison(hostile=True)),
@@ -479,3 +482,25 @@ def test_axe_finds_nothing_serious(
     )
     emulate(driver, features=[])
     assert found == []
+
+
+def test_a_packed_page_shows_what_the_whole_one_does(driver: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    told = []
+    for kind in ("run", "packed"):
+        visit(driver, pages[kind])
+        WebDriverWait(driver, 30).until(
+            lambda browser: (
+                not browser.execute_script(
+                    "return document.querySelectorAll('[data-packed]').length"
+                )
+            )
+        )
+        told.append(
+            driver.execute_script(
+                "return [[...document.querySelectorAll('table')].map(t => t.textContent.trim()),"
+                " document.querySelectorAll('figure svg').length]"
+            )
+        )
+    assert told[0] == told[1]

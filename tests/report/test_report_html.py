@@ -198,6 +198,14 @@ def test_hostile_strings_are_text(hostile: str) -> None:
     assert any(HOSTILE in a.get("aria-label", "") for a in parsed.all("div"))
 
 
+def packed_tables(parsed: Page) -> list[str]:
+    return [
+        gzip.decompress(base64.b64decode(region["data-packed"])).decode()
+        for region in parsed.all("div")
+        if region.get("class") == "scroll" and "data-packed" in region
+    ]
+
+
 def test_too_large_a_page_is_made_smaller_step_by_step(
     demo: Summary, drawn: Drawn, page: str
 ) -> None:
@@ -213,6 +221,12 @@ def test_too_large_a_page_is_made_smaller_step_by_step(
         assert b"<svg" in gzip.decompress(base64.b64decode(text))
     assert "Packed to keep this page small: see figures/" in parsed.text
     assert "AF r (EUR)" in parsed.text
+    # Tables in closed parts come next, whole; then labelled numbers, and figures.
+    limits = range(whole - 20_000, 100_000, -10_000)
+    pages = (Page(render_html(demo, *drawn, limit=limit)) for limit in limits)
+    tables = next(texts for parsed in pages if (texts := packed_tables(parsed)))
+    assert all(text.startswith("<table>") for text in tables)
+    assert any("AF r (EUR)" in text for text in tables)
     least = Page(render_html(demo, *drawn, limit=100_000))
     assert "Too large for this page: see figures/" in least.text
     assert "All other numbers are too many for this page: see summary.csv" in least.text

@@ -97,7 +97,7 @@ def _environment() -> Any:
         loader=jinja2.FunctionLoader(_read),
         finalize=lambda value: shareable(value) if type(value) is str else value,
     )
-    environment.filters |= {"links": links, "aim": view.aim}
+    environment.filters |= {"links": links, "aim": view.aim, "packed": _packed}
     return environment
 
 
@@ -138,10 +138,10 @@ def render_html(
 ) -> str:
     """The page as text.
 
-    Over `limit` bytes, the heaviest figures are compressed one by one (the page's script unpacks
-    them; without it the page names their files), then labelled numbers are left to the CSV, then
-    the heaviest figures to their files, then all numbers but the headline ones; the page says
-    so each time.
+    Over `limit` bytes, the heaviest figures are compressed one by one, then the tables of all
+    numbers (the page's script unpacks them; without it the page names their files), then labelled
+    numbers are left to the CSV, then the heaviest figures to their files, then all numbers but the
+    headline ones; the page says so each time.
     """
     boards = leaderboards(summary) if boards is None else boards
     summary = by_rank(summary, boards)
@@ -157,8 +157,6 @@ def render_page(
     limit: int = LIMIT,
 ) -> str:
     """A page that `make_page` made, as text with its figures: see `render_html`."""
-    from markupsafe import Markup
-
     shown = [_inline(figure, number) for number, figure in enumerate(figures)]
     for dataset in context["datasets"]:
         dataset["figure_problems"] = [one for one in problems if one.dataset == dataset["label"]]
@@ -174,15 +172,16 @@ def render_page(
         for item in sorted(shown, key=lambda item: -len(item["svg"])):
             if excess <= 0:
                 break
-            packed = Markup(pack(item["svg"]))
+            packed = _packed(item["svg"])
             excess -= len(item["svg"].encode()) - len(packed)
             item.update(svg="", packed=packed)
         # Packed figures take a few bytes more than is counted here, never fewer.
         if excess <= 0:
             text, excess = page()
-    if excess > 0:
-        context["labelled"] = False
-        text, excess = page()
+    for key, value in (("packed", True), ("labelled", False)):
+        if excess > 0:
+            context[key] = value
+            text, excess = page()
     if excess > 0:
         for item in sorted(shown, key=lambda item: -len(item["svg"]) - len(item["packed"])):
             if excess <= 0:
@@ -194,6 +193,13 @@ def render_page(
         context["full"] = False
         text, excess = page()
     return text
+
+
+def _packed(text: str) -> Any:
+    """A part of the page that its script unpacks."""
+    from markupsafe import Markup
+
+    return Markup(pack(text))
 
 
 def _inline(figure: Figure, number: int) -> dict[str, Any]:
@@ -288,6 +294,7 @@ def make_page(
             for one in verdicts
         ],
         "unassessed": UNASSESSED,
+        "packed": False,
         "labelled": True,
         "full": True,
         "datasets": [

@@ -40,7 +40,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 def pack(text: str) -> str:
     """A text compressed (gzip, base64), as the page's script unpacks it."""
-    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def tell_points(group: dict[str, Any], count: Iterator[int] | None = None) -> None:

@@ -115,6 +115,7 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         return None
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
+    told: list[str] = []
     sites = np.empty(0)
     for label, cohort in chosen.items():
         table = cohort.tables["heat_map"]
@@ -125,10 +126,13 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         rows += [shown | {"r2": end} for end in (0.0, 1.0)]
         lines += [",".join(["generator", "position", *map(str, sites)])]
         texts = np.array([f"{step / 10:g}" for step in range(11)])[(10 * value).round().astype(int)]
-        lines += [
-            ",".join([label, str(position), *line])
-            for position, line in zip(sites, texts.tolist(), strict=True)
-        ]
+        half = np.tri(len(texts), dtype=bool)
+        head = ",".join(["generator", "position", *map(str, sites)])
+        held_out = [head, *_matrix_lines(_HELD_OUT, sites, np.where(half, texts.T, ""))]
+        if held_out != told:  # of all generators the same, as a rule
+            told = held_out
+            lines += told
+        lines += _matrix_lines(label, sites, np.where(half, texts, ""))
     scale = alt.Scale(domain=[0, 1], nice=False)
     base = alt.Chart().properties(width=SIDE, height=SIDE)
     # The first and the last site; those between lie unevenly.
@@ -163,6 +167,14 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         .properties(usermeta={"csv": "\n".join(lines)})
     )
     return chart
+
+
+def _matrix_lines(label: str, sites: NDArray[Any], half: NDArray[np.str_]) -> list[str]:
+    """r² of pairs of sites as lines of CSV, below the diagonal: (n, n) str."""
+    return [
+        ",".join([label, str(position), *line])
+        for position, line in zip(sites, half.tolist(), strict=True)
+    ]
 
 
 def _decay(cohort: CohortSeries) -> Curve | None:

@@ -4,6 +4,13 @@ const unpacked = async (packed) => {
   const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 };
+const unpackTable = async (region) => {
+  const packed = region.dataset.packed;
+  if (!packed) return;
+  delete region.dataset.packed;
+  region.innerHTML = await unpacked(packed);
+  applyTools(region);
+};
 const names = new Map(); // what a generator is called now, by what it is called in the run
 let applyTools = () => {};
 {
@@ -230,9 +237,10 @@ let applyTools = () => {};
     }));
   }
   for (const region of document.querySelectorAll(".scroll")) {
-    const table = region.querySelector("table");
     const title = region.getAttribute("aria-label");
-    region.after(bar(title, [], (kind) => {
+    region.after(bar(title, [], async (kind) => {
+      await unpackTable(region);
+      const table = region.querySelector("table");
       const name = `${slug(title)}.${kind}`;
       region.scrollLeft = 0;
       if (kind === "csv") save(name, tableCsv(table), "text/csv");
@@ -240,4 +248,8 @@ let applyTools = () => {};
       else savePng(name, tableSvg(table));
     }));
   }
+  // Packed tables lie in closed parts: they are unpacked once the page stands.
+  const tables = [...document.querySelectorAll(".scroll[data-packed]")];
+  addEventListener("load", () => (window.requestIdleCallback || setTimeout)(() => tables.forEach(unpackTable)));
+  addEventListener("beforeprint", () => tables.forEach(unpackTable));
 }
