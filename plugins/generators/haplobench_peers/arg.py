@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
+from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.model_state import load_state, save_state
-from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
+from haplobench_peers.common import Checkpoint, Strata, morgans, refuse_unfit, sample_blocks
 from haplobench_peers.genealogy import Genealogy
 from haplobench_peers.specs import PROGRAM, ARGParams
 
@@ -53,18 +53,12 @@ class ARG:
         refuse_unfit(train, _NAME)
         strata = Strata.of(train, params.within)
         stratum = strata.index(train)
-        found = ctx.recombination_map
-        ends = int(train.positions[0]), int(train.positions[-1])
-        if found is None:
-            found = RecombinationMap.uniform(*ends, params.cm_per_mb)
-            ctx.log.info("%s: no recombination map: %g cM/Mb", _NAME, params.cm_per_mb)
-        centimorgans = found.at(train.positions)
-        morgans = (centimorgans - centimorgans[0]) / 100
+        places = morgans(train, params.cm_per_mb, ctx)
         checkpoint = Checkpoint.of(_NAME, train, params, ctx)
         trees = checkpoint.read(_FILE)
         if trees is None:
             ctx.progress(0.0, "tsinfer")
-            trees = _inferred(np.asarray(train.haplotypes), morgans, stratum, params, ctx)
+            trees = _inferred(np.asarray(train.haplotypes), places, stratum, params, ctx)
             checkpoint.write(_FILE, trees)
         ctx.log.info("trees by tsinfer %s", trees["version"])
         sizes = np.bincount(stratum, minlength=strata.n)
@@ -84,7 +78,7 @@ class ARG:
             )
             ctx.progress((group + 1) / strata.n, f"stratum {group + 1} of {strata.n}")
         return FittedARG(
-            tuple(genealogies), morgans, strata, 2 * params.ne, params.youngest, train.ploidy
+            tuple(genealogies), places, strata, 2 * params.ne, params.youngest, train.ploidy
         )
 
     def load(self, directory: Path, ctx: RunContext) -> FittedARG:
@@ -107,7 +101,7 @@ class ARG:
 
 def _inferred(
     haplotypes: NDArray[np.int8],
-    morgans: NDArray[np.float64],
+    places: NDArray[np.float64],
     stratum: NDArray[np.int64],
     params: ARGParams,
     ctx: RunContext,
@@ -121,7 +115,7 @@ def _inferred(
     np.savez(
         source,
         haplotypes=haplotypes,
-        at=np.round(morgans * _PER_MORGAN).astype(np.int64) + np.arange(morgans.size) + 1,
+        at=np.round(places * _PER_MORGAN).astype(np.int64) + np.arange(places.size) + 1,
         per_morgan=_PER_MORGAN,
         mismatch=params.mismatch,
         stratum=stratum,

@@ -11,7 +11,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PanelError, Params, Populations, RunContext, SampleRequest
+from haplobench import (
+    Panel,
+    PanelError,
+    Params,
+    Populations,
+    RecombinationMap,
+    RunContext,
+    SampleRequest,
+)
 from haplobench.files import digest_of, write_whole
 from haplobench_peers.specs import Within
 
@@ -171,6 +179,20 @@ class Checkpoint:
                 return {name: table[name] for name in wanted if name != "identity"}
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
+
+
+def morgans(train: Panel, cm_per_mb: float, ctx: RunContext) -> NDArray[np.float64]:
+    """Genetic positions of the sites from the first, (n_sites,), by the dataset's map.
+
+    Where it has none, of one of `cm_per_mb`, which is logged.
+    """
+    found = ctx.recombination_map
+    if found is None:
+        ends = int(train.positions[0]), int(train.positions[-1])
+        found = RecombinationMap.uniform(*ends, cm_per_mb)
+        ctx.log.info("no recombination map: %g cM/Mb", cm_per_mb)
+    centimorgans = found.at(train.positions)
+    return np.asarray((centimorgans - centimorgans[0]) / 100, np.float64)
 
 
 def refuse_unfit(train: Panel, name: str) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
+from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.model_state import load_state, save_state
-from haplobench_peers.common import refuse_unfit
+from haplobench_peers.common import morgans, refuse_unfit
 from haplobench_peers.specs import AdmixtureParams, DescentParams, FamiliesParams
 
 Indices = NDArray[np.int64]
@@ -35,18 +35,12 @@ class Ancestors:
     @classmethod
     def of(cls, train: Panel, group: Indices, params: DescentParams, ctx: RunContext) -> Self:
         """Of haplotypes in groups (n,), with the dataset's map or one of a constant rate."""
-        found = ctx.recombination_map
-        if found is None:
-            ends = int(train.positions[0]), int(train.positions[-1])
-            found = RecombinationMap.uniform(*ends, params.cm_per_mb)
-            ctx.log.info("no recombination map: %g cM/Mb", params.cm_per_mb)
-        centimorgans = found.at(train.positions)
         counts = np.bincount(group)
         return cls(
             np.asarray(train.haplotypes)[np.argsort(group, kind="stable")],
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             np.asarray(train.positions, np.int64),
-            (centimorgans - centimorgans[0]) / 100,
+            morgans(train, params.cm_per_mb, ctx),
         )
 
     @classmethod
