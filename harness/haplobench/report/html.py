@@ -57,6 +57,8 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     """
     try:
         from markupsafe import Markup
+
+        environment = _environment()
     except ImportError as error:
         raise BenchError(
             f"the HTML report needs {error.name}", hint="pip install 'haplobench[report]'"
@@ -64,18 +66,14 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     from haplobench import __version__
 
     script = "\n".join(_read(name) for name in _SCRIPTS)
-    page: str = (
-        _environment()
-        .get_template(template)
-        .render(
-            {
-                **context,
-                "css": Markup(_read("report.css")),
-                "js": Markup(script),
-                "script_hash": _hash(script),
-                "version": __version__,
-            }
-        )
+    page: str = environment.get_template(template).render(
+        {
+            **context,
+            "css": Markup(_read("report.css")),
+            "js": Markup(script),
+            "script_hash": _hash(script),
+            "version": __version__,
+        }
     )
     return page
 
