@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -64,6 +65,37 @@ def test_heat_map_has_the_real_half_above(founders: Reference, measure: Measure)
     assert above[0] > 200  # yellow
     assert above[1] > 200
     assert below[1] < 40  # dark violet
+
+
+def test_the_csv_of_a_heat_map_has_every_half_once() -> None:
+    from haplobench_fidelity.figures import draw_heat_map
+
+    rng = np.random.default_rng(1)
+    halves = [rng.random((4, 4)) for _ in range(3)]
+    real, *synthetic = ((255 * (one + one.T) / 2).round().astype(np.uint8) for one in halves)
+    sites = np.array([10, 20, 40, 80])
+    cohorts = [
+        CohortSeries(
+            label,
+            "generator",
+            1,
+            0,
+            {"heat_map": {"real_r2": real, "synthetic_r2": own, "position": sites}},
+        )
+        for label, own in zip(("one", "two"), synthetic, strict=True)
+    ]
+    chart = draw_heat_map(cohorts, FigureStyle(order=("one", "two")))
+    assert chart is not None
+    head, *lines = csv.reader(chart.to_dict()["usermeta"]["csv"].splitlines())
+    assert head == ["generator", "position", "10", "20", "40", "80"]
+    assert [line[0] for line in lines] == ["held-out"] * 4 + ["one"] * 4 + ["two"] * 4
+    for block, table in zip(range(0, 12, 4), (real, *synthetic), strict=True):
+        for i, (_, position, *texts) in enumerate(lines[block : block + 4]):
+            assert position == str(sites[i])
+            assert texts[i + 1 :] == [""] * (3 - i)
+            assert list(map(float, texts[: i + 1])) == pytest.approx(
+                table[i, : i + 1] / 255, abs=0.051
+            )
 
 
 def test_specs_import_nothing_heavy() -> None:

@@ -124,15 +124,14 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
         # The value only spans the colour legend; its point is not visible.
         shown = {"generator": label, "picture": _heat_map(value), "place": 0.5}
         rows += [shown | {"r2": end} for end in (0.0, 1.0)]
-        lines += [",".join(["generator", "position", *map(str, sites)])]
-        texts = np.array([f"{step / 10:g}" for step in range(11)])[(10 * value).round().astype(int)]
-        half = np.tri(len(texts), dtype=bool)
-        head = ",".join(["generator", "position", *map(str, sites)])
-        held_out = [head, *_matrix_lines(_HELD_OUT, sites, np.where(half, texts.T, ""))]
+        held_out = [
+            ",".join(["generator", "position", *map(str, sites)]),
+            *_matrix_lines(_HELD_OUT, sites, table["real_r2"]),
+        ]
         if held_out != told:  # of all generators the same, as a rule
             told = held_out
             lines += told
-        lines += _matrix_lines(label, sites, np.where(half, texts, ""))
+        lines += _matrix_lines(label, sites, table["synthetic_r2"])
     scale = alt.Scale(domain=[0, 1], nice=False)
     base = alt.Chart().properties(width=SIDE, height=SIDE)
     # The first and the last site; those between lie unevenly.
@@ -169,11 +168,14 @@ def draw_heat_map(cohorts: Sequence[CohortSeries], style: FigureStyle) -> alt.To
     return chart
 
 
-def _matrix_lines(label: str, sites: NDArray[Any], half: NDArray[np.str_]) -> list[str]:
-    """r² of pairs of sites as lines of CSV, below the diagonal: (n, n) str."""
+def _matrix_lines(label: str, sites: NDArray[Any], r2: NDArray[np.uint8]) -> list[str]:
+    """r² (n, n) of 255 parts below the diagonal as lines of CSV, in the picture's steps."""
+    texts = np.array([f"{step / 10:g}" for step in range(11)])[
+        (10 * _steps(r2, r2)).round().astype(int)
+    ]
+    half = np.where(np.tri(len(r2), dtype=bool), texts, "").tolist()
     return [
-        ",".join([label, str(position), *line])
-        for position, line in zip(sites, half.tolist(), strict=True)
+        ",".join([label, str(position), *line]) for position, line in zip(sites, half, strict=True)
     ]
 
 
