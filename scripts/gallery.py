@@ -50,7 +50,7 @@ MAIN = "1kg"
 FIGURES = ("leaderboard/distance", "scaling", "claims", "ld-decay/decay", "copied-tracts",
            "imputation/imputation-by-maf")  # fmt: skip
 """Kinds of figures of a page, as METRIC or METRIC/NAME: the first of each, then the second."""
-MOST_FIGURES, LARGEST = 6, 60_000
+MOST_FIGURES, LARGEST = 6, 80_000
 """Figures of a page, and the bytes of one."""
 COLUMNS = ("dataset", "generator", "role", "metric", "submetric", "labels", "value", "spread",
            "low", "high", "place")  # fmt: skip
