@@ -11,6 +11,8 @@ PROFILE ?= quick
 
 # The oldest and the newest Python that README names, and what lies between.
 PYTHONS := 3.11.2 3.12 3.13
+# Programs of the environment, tsinfer's say, are found as in an activated one.
+TESTED := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # Wheels only: a fresh machine has no compilers.
 COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --only-binary :all: --extra dev pyproject.toml
 
@@ -23,16 +25,16 @@ bench: $(VENV)/.all ## Install, then run the main job: generators side by side o
 	$(BIN)/bench run suites/1kg.yaml --jobs 2
 
 test: $(VENV)/.test ## Install, then run the tests
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+	$(TESTED) $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.test ## Run the tests that take minutes
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
+	$(TESTED) $(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.dev ## Change files at random, 20,000 of each kind, and hold their readers to it: FUZZ_INPUTS, FUZZ_SEED
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) $(BIN)/python -m pytest -n 2 -k fuzz --timeout 0 tests/robustness $(PYTEST_ARGS)
+	$(TESTED) FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) $(BIN)/python -m pytest -n 2 -k fuzz --timeout 0 tests/robustness $(PYTEST_ARGS)
 
 kill: $(VENV)/.dev ## Kill runs 200 times, at any moment, and hold their records to it: KILLS, FUZZ_SEED
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -k kills tests/robustness $(PYTEST_ARGS)
+	$(TESTED) KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -k kills tests/robustness $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff format and check, mypy --strict
 	$(BIN)/ruff format --check .
