@@ -124,7 +124,7 @@ def test_a_cohort_of_real_people_on_one_contig_is_in_doubt_on_all(
     ("change", "why"),
     [
         ({"contig": "chr1"}, "two contigs are one: 1 and chr1"),
-        ({"build": "GRCh38"}, "X: build 'GRCh38', but 'GRCh37' on contig 1"),
+        ({"build": "GRCh38"}, "contig X: build 'GRCh38', expected 'GRCh37'"),
     ],
 )
 def test_contigs_that_do_not_belong_together_are_one_line(

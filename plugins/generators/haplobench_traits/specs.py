@@ -74,8 +74,12 @@ class TraitsParams(Params):
         return (*self.inner().needs, *self.inner_params().needed())
 
     def fingerprint(self) -> str:
-        """Of the table, and of what the other generator's parameters name."""
-        return file_digest(expand_path(self.table)) + self.inner_params().fingerprint()
+        """Of the table, and of the other generator: its code, and what its parameters name."""
+        from haplobench.runner.fingerprints import plugin_code
+
+        spec = self.inner()
+        code = plugin_code(spec.target, spec.needs).digest
+        return file_digest(expand_path(self.table)) + code + self.inner_params().fingerprint()
 
     def unrepeatable(self) -> str:
         """As of the generator of the haplotypes."""
