@@ -379,6 +379,7 @@ SPECS = (
             Module("torch", "haplobench[peers]"),
             Module("dp_accounting", "haplobench[peers]"),
             Module("cryptography", "haplobench[peers]"),
+            Module("scipy", "haplobench[peers]"),
         ),
         citations=("li2003", "balle2018", "scheet2006"),
     ),
