@@ -183,13 +183,13 @@ def test_a_person_is_the_same_however_the_cohort_is_cut(
     tmp_path: Path, given: dict[str, float]
 ) -> None:
     model = fitted(tmp_path, people(200), given=given, candidates=4)
-    dosages, values = sampled(model, tmp_path, 150)
-    later, told = sampled(model, tmp_path, 50, start=2 * 90, batch_size=7)
-    np.testing.assert_array_equal(later, dosages[90:140])
-    np.testing.assert_array_equal(told, values[90:140])
+    dosages, values = sampled(model, tmp_path, 300)
+    later, told = sampled(model, tmp_path, 50, start=2 * 230, batch_size=7)
+    np.testing.assert_array_equal(later, dosages[230:280])
+    np.testing.assert_array_equal(told, values[230:280])
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
-    again, same = sampled(WithTraits().load(tmp_path / "saved", context(tmp_path)), tmp_path, 150)
+    again, same = sampled(WithTraits().load(tmp_path / "saved", context(tmp_path)), tmp_path, 300)
     np.testing.assert_array_equal(again, dosages)
     np.testing.assert_array_equal(same, values)
 
@@ -209,6 +209,8 @@ def test_traits_of_given_people(tmp_path: Path) -> None:
     other = replace(others, alt=np.full(N_SITES, "T"))
     with pytest.raises(PanelError, match=r"site 1:5001 N/N, .* is N/T in the panel"):
         model.traits(other, context(tmp_path))
+    with pytest.raises(PanelError, match="contig: '2', expected '1' as in training"):
+        model.traits(replace(others, contig="2"), context(tmp_path))
     with pytest.raises(PanelError, match="ploidy: 1, expected 2"):
         model.traits(others.as_haploid(), context(tmp_path))
 

@@ -18,6 +18,7 @@ from haplobench import (
     RunContext,
     SampleRequest,
 )
+from haplobench.data.contigs import same_contig
 from haplobench.data.panel import summed_strands
 from haplobench.files import expand_path
 from haplobench.model_state import load_state, save_state
@@ -26,7 +27,9 @@ from haplobench_traits.model import Floats, TraitModel
 from haplobench_traits.specs import TraitsParams
 from haplobench_traits.table import read_table
 
-_PEOPLE = 64  # drawn together
+# Drawn together: other generators draw blocks whole, of 256 haplotypes mostly, so that fewer would
+# have each drawn twice. With candidates there are many more for each person.
+_PEOPLE, _PEOPLE_GIVEN = 256, 64
 _FEWEST = 20
 _FEWEST_EFFECTIVE = 10.0
 
@@ -91,7 +94,7 @@ class WithTraits:
         inner = resolve(params.inner().target)().fit(train, params.inner_params(), ctx)
         return FittedTraits(
             *(inner, params.generator, model, table.names, populations),
-            *(train.ploidy, at, params.candidates),
+            *(train.contig, train.ploidy, at, params.candidates),
         )
 
     def load(self, directory: Path, ctx: RunContext) -> FittedTraits:
@@ -104,6 +107,7 @@ class WithTraits:
             TraitModel.read(arrays),
             tuple(facts["names"]),
             Populations(**{name: tuple(of) for name, of in facts["populations"].items()}),
+            facts["contig"],
             facts["ploidy"],
             {int(trait): value for trait, value in facts["given"].items()},
             facts["candidates"],
@@ -132,9 +136,15 @@ class FittedTraits:
     model: TraitModel
     names: tuple[str, ...]
     populations: Populations
+    contig: str
     ploidy: int
     given: dict[int, float]
     candidates: int
+
+    @property
+    def people(self) -> int:
+        """People of a block, to which randomness is keyed."""
+        return _PEOPLE_GIVEN if self.given else _PEOPLE
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8, and write everybody's traits to the artifacts.
@@ -146,15 +156,17 @@ class FittedTraits:
         effective = []
         with path.open("w", encoding="utf-8") as table:
             table.write("\t".join(("person", *self.names)) + "\n")
-            for block, wanted, into in request.blocks(_PEOPLE * self.ploidy):
+            for block, wanted, into in request.blocks(self.people * self.ploidy):
                 asked = None if request.populations is None else request.populations[into]
                 rows = slice(wanted.start // self.ploidy, wanted.stop // self.ploidy)
                 drawn, population, n = self._people(block, rows, asked, ctx)
                 effective.append(n)
-                noise = ctx.rng("traits", "noise", block).normal(size=(_PEOPLE, len(self.names)))
+                noise = ctx.rng("traits", "noise", block).normal(
+                    size=(self.people, len(self.names))
+                )
                 expected = self._expected(drawn, population)
                 values = self.model.draw(expected, noise[rows], self.given)
-                for person, row in enumerate(values, block * _PEOPLE + rows.start):
+                for person, row in enumerate(values, block * self.people + rows.start):
                     table.write("\t".join([str(person), *(f"{v:.6g}" for v in row)]) + "\n")
                 for first in range(0, len(drawn), request.batch_size):
                     yield drawn[first : first + request.batch_size]
@@ -168,9 +180,11 @@ class FittedTraits:
     def traits(self, panel: Panel, ctx: RunContext) -> Floats:
         """Traits drawn for the people of `panel`, which has the effects' sites: (n, n_traits).
 
-        Raises PanelError if it hasn't, or people of another ploidy; PluginError for a population
-        that nobody in training has.
+        Raises PanelError if it hasn't, or is of another contig or ploidy; PluginError for a
+        population that nobody in training has.
         """
+        if not same_contig(panel.contig, self.contig):
+            raise PanelError(f"contig: {panel.contig!r}, expected {self.contig!r} as in training")
         if panel.ploidy != self.ploidy:
             raise PanelError(f"ploidy: {panel.ploidy}, expected {self.ploidy} as in training")
         rng = ctx.rng("traits", "of", panel.digest)
@@ -196,13 +210,13 @@ class FittedTraits:
         """
         each = self.candidates if self.given else 1
         n = rows.stop - rows.start
-        level = ctx.rng("traits", "population", block).random((_PEOPLE, each))[rows].ravel()
+        level = ctx.rng("traits", "population", block).random((self.people, each))[rows].ravel()
         labels = None if asked is None else np.repeat(asked[:: self.ploidy], each)
         population = self.populations.draw(labels, level)
         names = np.repeat(np.array(self.populations.names)[population], self.ploidy)
         request = SampleRequest(
             names.size,
-            (block * _PEOPLE + rows.start) * each * self.ploidy,
+            (block * self.people + rows.start) * each * self.ploidy,
             populations=names if self.populations.names != ("",) else None,
         )
         drawn = np.concatenate(list(self.inner.sample(request, ctx)))
@@ -212,7 +226,7 @@ class FittedTraits:
         log = self.model.log_likelihood(expected, self.given).reshape(n, each)
         weight = np.exp(log - log.max(axis=1, keepdims=True))
         weight /= weight.sum(axis=1, keepdims=True)
-        level = ctx.rng("traits", "kept", block).random(_PEOPLE)[rows]
+        level = ctx.rng("traits", "kept", block).random(self.people)[rows]
         kept = np.minimum((weight.cumsum(axis=1) < level[:, None]).sum(axis=1), each - 1)
         people = drawn.reshape(n, each, self.ploidy, -1)[np.arange(n), kept]
         effective = float((1 / (weight**2).sum(axis=1)).mean())
@@ -233,6 +247,7 @@ class FittedTraits:
             generator=self.generator,
             names=self.names,
             populations=vars(self.populations),
+            contig=self.contig,
             ploidy=self.ploidy,
             given=self.given,
             candidates=self.candidates,
