@@ -12,7 +12,7 @@ from haplobench import Panel, RecombinationMap
 from haplobench.data.formats import read_panel, write_panel
 from haplobench.datasets.file import read_sequence
 from haplobench.testing import example_panel
-from haplobench_command.formats import read_matrix
+from haplobench_command.generator import read_matrix
 from haplobench_federated.client_panels import SiteList
 from haplobench_federated.federation import read_frequencies
 

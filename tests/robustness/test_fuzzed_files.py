@@ -26,7 +26,7 @@ from haplobench.results.costs import read_costs
 from haplobench.results.run_folder import RunFolder, find_runs, resolve_run
 from haplobench.runner.run import run_suite
 from haplobench.suite.load import load_suite
-from haplobench_command.formats import read_own_sites, read_rows
+from haplobench_command.generator import read_own_sites, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
