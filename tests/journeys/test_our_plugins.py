@@ -46,6 +46,7 @@ QUICK: dict[str, dict[str, Any]] = {
         "sample": [*AWK, OF_POPULATION, "{train_labels}", "{train}", "{populations}"],
         **MATRIX,
     },
+    "gan": {"updates": 60, "maker": [64], "critic": [64]},
     "latent-diffusion": {"updates": 60, "hidden": 32, "batch_size": 64, "steps": 6},
     "vae": {"epochs": 3, "window": 32, "codes": 12, "dimension": 16, "reach": 3},
     "vae-federated": {

@@ -27,6 +27,15 @@ QUICK: dict[str, dict[str, Any]] = {
         "maker": (64,),
         "critic": (64,),
     },
+    "gan": {
+        "updates": 100,
+        "learning_rate": 0.003,
+        "critic_learning_rate": 0.003,
+        "averaging": 0.8,
+        "latents": 8,
+        "maker": (64,),
+        "critic": (64,),
+    },
     "latent-diffusion": {
         "window": 16,
         "overlap": 8,

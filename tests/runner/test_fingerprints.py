@@ -91,7 +91,7 @@ def test_what_another_module_of_the_package_imports_is_not_the_targets(packages:
 def test_generators_without_torch_do_not_load_it() -> None:
     registry = load_registry()
     with_torch = {"vae", "vae-paper", "vae-federated", "wgan"}
-    with_torch |= {"latent-diffusion", "dp-founders"}
+    with_torch |= {"gan", "latent-diffusion", "dp-founders"}
     for name, spec in registry.generators.items():
         assert ("torch" in fingerprints.imported(spec.target)) == (name in with_torch), name
 

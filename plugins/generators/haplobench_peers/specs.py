@@ -68,6 +68,32 @@ class WGANParams(Params):
     within: Within = "superpopulation"
 
 
+class GANParams(Params):
+    """Parameters of the GAN.
+
+    `latents`: dimensions of the maker's noise.
+    `maker`, `critic`: units of the hidden layers. None: as many as sites, divided by 1.2 and 1.1,
+    and by 2 and 3.
+    `updates`: of the maker; the critic has two for each, by real haplotypes and by made ones.
+    `batch_size`: haplotypes in each update.
+    `shrinkage`: of the weights of hidden layers, towards 0: times the sum of their squares, in the
+    loss.
+    `learning_rate`, `critic_learning_rate`: Adam's.
+    `averaging`: decay of the moving average of the maker's weights, which is what is kept; 0: the
+    last ones.
+    """
+
+    latents: int = Field(600, ge=1, le=4096)
+    maker: tuple[Annotated[int, Field(ge=1, le=8192)], ...] | None = None
+    critic: tuple[Annotated[int, Field(ge=1, le=8192)], ...] | None = None
+    updates: int = Field(8000, ge=1)
+    batch_size: int = Field(32, ge=1)
+    shrinkage: float = Field(1e-4, ge=0)
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    critic_learning_rate: float = Field(8e-4, gt=0, le=1)
+    averaging: float = Field(0.999, ge=0, lt=1)
+
+
 class DiffusionParams(Params):
     """Parameters of latent diffusion.
 
@@ -280,6 +306,18 @@ SPECS = (
         needs=(Module("torch", "haplobench[peers]"),),
         conditional=True,
         citations=("yelmen2023", "yelmen2021", "gulrajani2017"),
+    ),
+    GeneratorSpec(
+        name="gan",
+        version="1",
+        target="haplobench_peers.gan:GAN",
+        summary=(
+            "GAN as it was published in 2021, dense networks with its layers and rates, trained "
+            "for minutes of a CPU where it was for days of GPUs: a low bar; populations pooled."
+        ),
+        params=GANParams,
+        needs=(Module("torch", "haplobench[peers]"),),
+        citations=("yelmen2021",),
     ),
     GeneratorSpec(
         name="latent-diffusion",
