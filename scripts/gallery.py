@@ -34,9 +34,8 @@ from haplobench.report.leaderboard import Leaderboard, by_rank, leaderboards
 from haplobench.report.markdown import render_markdown, text
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import draw_claims
-from haplobench.report.renderer import renderer
 from haplobench.report.summary import select, summarise
-from haplobench.report.svg import clean, to_png
+from haplobench.report.svg import clean, renderer, to_png
 from haplobench.results.records import FLOOR
 from haplobench.results.run_folder import resolve_run
 from haplobench.results.table import load_run

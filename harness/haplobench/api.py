@@ -29,7 +29,7 @@ from haplobench.results.run_folder import resolve_run
 from haplobench.results.table import load_run as read_run
 from haplobench.runner.evaluate import Evaluation, evaluate_contigs
 from haplobench.runner.evaluate import evaluate as score
-from haplobench.runner.given_people import hold_out
+from haplobench.runner.given_panels import hold_out
 from haplobench.runner.given_sites import AbsentSites, GivenCohort, SiteSettings
 from haplobench.runner.progress import ProgressReporter, stage_line
 from haplobench.suite.values import contig_names

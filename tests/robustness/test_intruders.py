@@ -14,7 +14,7 @@ from toy_runs import Events, records_of, values
 from haplobench import BenchError
 from haplobench.results.description import isolation_text
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner.executors.sandbox import find_sandbox
+from haplobench.runner.isolation import find_sandbox
 from haplobench.runner.run import RunOutcome, run_suite
 from haplobench.suite.load import load_suite
 

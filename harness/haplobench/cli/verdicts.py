@@ -133,7 +133,7 @@ def leaks(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from haplobench.report.leaks import find_leaks, render_csv, render_json
+    from haplobench.report.evidence import find_leaks, render_csv, render_json
     from haplobench.results.run_folder import resolve_run
     from haplobench.results.table import load_run
 

@@ -15,9 +15,8 @@ from haplobench.plugin import CohortSeries
 from haplobench.registry import load_registry, resolve
 from haplobench.report.leaderboard import Leaderboard
 from haplobench.report.leaderboard_texts import CAPTION, TITLE, draw_board
-from haplobench.report.renderer import Renderer, render_spec, renderer
 from haplobench.report.style import FigureStyle, theme
-from haplobench.report.svg import size
+from haplobench.report.svg import Renderer, render_spec, renderer, size
 from haplobench.results.description import FigureInfo
 from haplobench.results.records import SUBSAMPLE, Record
 from haplobench.results.table import Run, row_label, why

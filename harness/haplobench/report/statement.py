@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 
 from haplobench.errors import BenchError
 from haplobench.files import jsonable, printable, write_whole
+from haplobench.report.evidence import Exposed
 from haplobench.report.facts import dataset_facts, sites_by_family
-from haplobench.report.leaks import Exposed
 from haplobench.report.model import Summary
 from haplobench.report.privacy_claims import PrivacyClaim, read_claims
 from haplobench.report.style import FONT

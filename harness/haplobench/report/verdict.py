@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from haplobench.report.evidence import Attack
+from haplobench.report.evidence import Attack, Exposed, exposed_people
 from haplobench.report.formatting import COUNTED, format_value
 from haplobench.report.leaderboard import Leaderboard
-from haplobench.report.leaks import Exposed, exposed_people
 from haplobench.report.model import Column, DatasetSummary, Summary
 from haplobench.results.description import CohortInfo
 from haplobench.suite.schema import VerdictSettings

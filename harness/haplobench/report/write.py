@@ -37,9 +37,8 @@ from haplobench.report.paper import (
     render_tables,
 )
 from haplobench.report.privacy_claims import claim_rows, draw_claims
-from haplobench.report.renderer import Renderer, renderer
 from haplobench.report.summary import select, summarise
-from haplobench.report.svg import clean, to_pdf, to_png
+from haplobench.report.svg import Renderer, clean, renderer, to_pdf, to_png
 from haplobench.report.verdict import Verdict, reach_verdicts
 from haplobench.results.records import FLOOR
 from haplobench.results.run_folder import DESCRIPTION, RECORDS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
-from haplobench.data.recombination import estimate_map
+from haplobench.data.genome import estimate_map
 from haplobench.model_state import load_state, save_state
 from haplobench_baselines.common import Groups, block_size, cut, refuse_missing
 from haplobench_baselines.specs import LiStephensParams

@@ -27,7 +27,7 @@ from haplobench import (
     RunContext,
     SampleRequest,
 )
-from haplobench.data.recombination import estimate_map
+from haplobench.data.genome import estimate_map
 from haplobench.data.split import take_families
 from haplobench.distributed import shard
 from haplobench_vae.codebooks import (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haplobench import Panel
-from haplobench.data.sites import common_shift, match_sites
+from haplobench.runner.given_sites import common_shift, match_sites
 
 
 def people(n: int, seed: int = 0, **more: Any) -> Panel:

@@ -12,7 +12,7 @@ from toy_runs import records_of, run, values
 
 from haplobench import BenchError
 from haplobench.results.run_folder import RunFolder
-from haplobench.runner.executors.sandbox import Sandbox, find_sandbox
+from haplobench.runner.isolation import Sandbox, find_sandbox
 from haplobench.runner.worker.job import Job
 from haplobench.suite.load import load_suite
 

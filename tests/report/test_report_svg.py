@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("vl_convert")
 
-from haplobench.report.renderer import Renderer, render_spec, renderer
+from haplobench.report.svg import Renderer, render_spec, renderer
 
 LABELS = ("chain", "network")
 
