@@ -11,12 +11,14 @@ PROFILE ?= quick
 
 # The oldest and the newest Python that README names, and what lies between.
 PYTHONS := 3.11.2 3.12 3.13
+# Programs with pins of their own, by `dependency-groups` of pyproject.toml and packaging/*.txt.
+PROGRAMS := hadolint multiqc snakemake trackers tsinfer
 # Programs of the environment, tsinfer's say, are found as in an activated one.
 TESTED := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # Wheels only: a fresh machine has no compilers.
 COMPILE = $(BIN)/uv pip compile --quiet --python $(BIN)/python --only-binary :all: --extra dev pyproject.toml
 
-.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs gallery notebook schema ci-example lock resolve oracles horovod tsinfer clean help
+.PHONY: bench test test-slow fuzz kill lint format benchmarks benchmarks-against findings docs gallery notebook schema ci-example lock resolve oracles horovod programs $(PROGRAMS) clean help
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-19s %s\n", $$1, $$2}'
@@ -77,8 +79,10 @@ ci-example: $(VENV)/.test ## The steps of .github/workflows/haplobench.yml, here
 lock: $(BIN)/uv ## Pin what pyproject.toml asks for (UV_ARGS=--upgrade: by its newest releases)
 	$(COMPILE) --universal --python-version $(firstword $(PYTHONS)) --no-annotate $(UV_ARGS) \
 	    --custom-compile-command "make lock" --output-file constraints.txt
-	echo tsinfer | $(BIN)/uv pip compile --quiet --only-binary :all: --universal --python-version $(firstword $(PYTHONS)) \
-	    --no-annotate $(UV_ARGS) --custom-compile-command "make lock" --output-file packaging/tsinfer.txt -
+	for program in $(PROGRAMS); do \
+	    sources="--group $$program"; test $$program != trackers || sources="$$sources pyproject.toml"; \
+	    $(BIN)/uv pip compile --quiet --universal --python-version $(firstword $(PYTHONS)) --no-annotate \
+	        $(UV_ARGS) --custom-compile-command "make lock" --output-file packaging/$$program.txt $$sources || exit 1; done
 
 resolve: $(BIN)/uv ## Try the pins on every Python of README, by the packages' metadata alone
 	@for version in $(PYTHONS); do \
@@ -93,11 +97,14 @@ oracles: ## Install the programs that tests compare with (Debian or Ubuntu, as r
 horovod: $(VENV)/.all ## Build and install Horovod, the second back end of distributed training
 	scripts/build_horovod.sh $(BIN)/python
 
-# tsinfer wants zarr below 3, what reads VCF one above, so that it has its own environment and pins.
-tsinfer: $(VENV)/bin/python ## Install tsinfer in .venv/tsinfer, and its program into .venv/bin
-	$(PYTHON) -m venv $(VENV)/tsinfer
-	PIP_CONSTRAINT= $(VENV)/tsinfer/bin/pip install --quiet --only-binary :all: --requirement packaging/tsinfer.txt
-	ln -sf ../tsinfer/bin/tsinfer $(BIN)/tsinfer
+programs: $(PROGRAMS) ## Install each of $(PROGRAMS) in an environment of its own, .venv/NAME
+
+# What can't be installed beside haplobench, or would bring a hundred packages: tsinfer wants zarr
+# below 3, say, what reads VCF one above. trackers is TensorBoard, MLflow and what the core needs.
+$(PROGRAMS): $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/$@
+	PIP_CONSTRAINT= $(VENV)/$@/bin/pip install --quiet --prefer-binary --requirement packaging/$@.txt
+	test ! -e $(VENV)/$@/bin/$@ || ln -sf ../$@/bin/$@ $(BIN)/$@
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist build

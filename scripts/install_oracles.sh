@@ -2,11 +2,12 @@
 # Install the programs that tests compare our figures with. Best effort: a test whose program
 # is absent is skipped and says so.
 set -u
-packages="plink1.9 plink2 mash bubblewrap bcftools tabix samtools art-nextgen-simulation-tools dwgsim chromium chromium-driver npm scrm beagle minimac4 texlive-latex-recommended"
+packages="plink1.9 plink2 mash bubblewrap bcftools tabix samtools art-nextgen-simulation-tools dwgsim chromium chromium-driver npm scrm beagle minimac4 texlive-latex-recommended groovy default-jre-headless"
 missing=""
 for pair in plink1.9:plink1.9 plink2:plink2 mash:mash bwrap:bubblewrap bcftools:bcftools tabix:tabix \
     art_illumina:art-nextgen-simulation-tools dwgsim:dwgsim chromium:chromium chromedriver:chromium-driver npm:npm scrm:scrm \
-    beagle:beagle minimac4:minimac4 pdflatex:texlive-latex-recommended; do
+    beagle:beagle minimac4:minimac4 pdflatex:texlive-latex-recommended groovy:groovy \
+    /usr/lib/jvm/default-java/bin/java:default-jre-headless; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 # The accessibility checker that runs inside the browser; a package of the npm registry.

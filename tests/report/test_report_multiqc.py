@@ -1,4 +1,4 @@
-"""MultiQC's custom content, read by MultiQC itself (1.35) where it is installed."""
+"""MultiQC's custom content, read by MultiQC itself where it is installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_numbers_stand_beside_the_floor(demo: Summary, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(
     not shutil.which("multiqc"),
-    reason="no multiqc on the path: pip install multiqc==1.35, in an environment of its own",
+    reason="no multiqc: make multiqc",
 )
 @pytest.mark.slow
 def test_multiqc_shows_every_table_and_runs_no_text(tmp_path: Path) -> None:
