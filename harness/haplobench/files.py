@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -39,6 +41,15 @@ _CONTROL_IN_JSON = re.compile(
 
 
 # --- texts ----------------------------------------------------------------------------------
+
+
+def csv_text(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV under a head of column names; what a row lacks is left empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def printable(text: str) -> str:

@@ -19,8 +19,9 @@ from haplobench.results.table import load_run
 from haplobench.runner.run import run_suite
 from haplobench.suite.load import load_suite
 from haplobench.testing.panels import haploid
+from haplobench_utility.score_tables import read_table
 from haplobench_utility.specs.structure import USER_TABLE, UserTableParams
-from haplobench_utility.user_tables import call_haplotypes, locate, read_table, scores, user_table
+from haplobench_utility.user_tables import call_haplotypes, locate, scores, user_table
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "tables"

@@ -31,7 +31,11 @@ RunArgument = Annotated[
     ),
 ]
 RunsOption = Annotated[Path, typer.Option("--out", help="Look for runs in this folder.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Write runs into this folder.")]
 RUNS = Path("results")
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
+]
 BaselinesOption = Annotated[
     Path, typer.Option("--baselines", help="Keep baselines in this folder.")
 ]

@@ -174,8 +174,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema of suites, parameters of all installed plugins included.
 
-    Editors complete and check a suite whose first line is, for a schema written beside it,
-    `# yaml-language-server: $schema=suite.schema.json`.
+    Editors complete and check a suite whose first line is, for a schema written
+    beside it, `# yaml-language-server: $schema=suite.schema.json`.
     """
     import json
 

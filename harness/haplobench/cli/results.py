@@ -11,6 +11,7 @@ import typer
 from haplobench.cli.output import (
     BASELINES,
     RUNS,
+    AllOption,
     BaselinesOption,
     RunArgument,
     RunsOption,
@@ -136,9 +137,7 @@ def show_baseline(
     name: Annotated[
         str, typer.Argument(help="Show the baseline of this name, or REF:NAME of a git reference.")
     ],
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
-    ] = False,
+    everything: AllOption = False,
     baselines: BaselinesOption = BASELINES,
 ) -> None:
     """Print a baseline's numbers: the mean over seeds, and their standard deviation."""
@@ -231,9 +230,10 @@ def compare(
 ) -> None:
     """Compare two runs, number by number, with tests and thresholds.
 
-    Exits with 0 if nothing regressed, 1 if something did, newly fails or is missing from HEAD, 2
-    on a mistake in the call, 3 if nothing could be compared, or if the runs have too little power
-    to find anything in a generator's gated fidelity, privacy or utility.
+    Exits with 0 if nothing regressed, 1 if something did, newly fails or is missing
+    from HEAD, 2 on a mistake in the call, 3 if nothing could be compared, or if the
+    runs have too little power to find anything in a generator's gated fidelity,
+    privacy or utility.
     """
     from haplobench.compare.compare import compare as compare_sides
     from haplobench.compare.exchange import render, write_comparison
@@ -290,9 +290,7 @@ def history(
     last: Annotated[
         int | None, typer.Option("--last", min=1, help="Take the newest N runs only.")
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
-    ] = False,
+    everything: AllOption = False,
     to: Annotated[
         list[Path] | None,
         typer.Option(
@@ -365,9 +363,7 @@ def show(
             "--sort", help="Order generators by rank, by name, or by a number: name/number."
         ),
     ] = "rank",
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show all numbers, not only those of the main table.")
-    ] = False,
+    everything: AllOption = False,
     out: RunsOption = RUNS,
 ) -> None:
     """Print a run's tables."""
@@ -439,7 +435,8 @@ def report(
 ) -> None:
     """Write a run's report: Markdown, CSV, figures, and one self-contained HTML page.
 
-    For a paper, `-f latex,bib,pdf` writes tables, a methods paragraph, references and figures.
+    For a paper, `-f latex,bib,pdf` writes tables, a methods paragraph, references
+    and figures.
     """
     from haplobench.report.paper import Selection
     from haplobench.report.write import FORMATS, write_report

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from haplobench.cli.output import echo, make_console
+from haplobench.cli.output import RUNS, OutOption, echo, make_console
 from haplobench.errors import BenchError, FormatError
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def run(
     constraint: Annotated[
         str | None, typer.Option("--constraint", help="Ask Slurm for nodes with these features.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Write runs into this folder.")] = Path(
-        "results"
-    ),
+    out: OutOption = RUNS,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -332,9 +330,7 @@ def evaluate(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed splits and subsamples with this number.")
     ] = 1,
-    out: Annotated[Path, typer.Option("--out", help="Write runs into this folder.")] = Path(
-        "results"
-    ),
+    out: OutOption = RUNS,
 ) -> None:
     """Score synthetic cohorts against real people, from files; no plugin needed."""
     import tempfile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from haplobench.compare.baseline import FOLDER, is_baseline, parse_baseline
@@ -34,7 +34,6 @@ def read_folder(folder: Path, side: Side) -> SideData:
 
 
 _LONGEST = 64 << 20
-KINDS = ("run", "baseline", "git")
 
 
 def open_side(
@@ -67,9 +66,14 @@ def open_side(
     BenchError
         If nothing is called so.
     """
+    openers: dict[str, Callable[[str], SideData | None]] = {
+        "run": lambda name: _run(name, text, out),
+        "baseline": lambda name: _baseline(name, text, baselines),
+        "git": lambda name: _git(name, text, baselines, suite),
+    }
     kind, _, rest = text.partition(":")
-    if kind in KINDS and rest:
-        found = _OPENERS[kind](rest, text, out, baselines, suite)
+    if kind in openers and rest:
+        found = openers[kind](rest)
         if found is None:
             raise BenchError(f"{text}: there is no such {kind}", hint=_hint(rest, out, baselines))
         return found
@@ -78,7 +82,7 @@ def open_side(
         return found
     order = ["run", "baseline", "git"] if prefer == "run" else ["baseline", "run", "git"]
     for kind in order:
-        found = _OPENERS[kind](text, text, out, baselines, suite)
+        found = openers[kind](text)
         if found is not None:
             return found
     raise BenchError(
@@ -146,7 +150,7 @@ def define_installed(data: SideData) -> None:
 # --- names ----------------------------------------------------------------------------------
 
 
-def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
+def _run(text: str, shown: str, out: Path) -> SideData | None:
     try:
         folder = resolve_run(text, out)
     except BenchError as error:
@@ -156,7 +160,7 @@ def _run(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideD
     return read_folder(folder, Side(shown, str(folder)))
 
 
-def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
+def _baseline(text: str, shown: str, baselines: Path) -> SideData | None:
     path = baselines / f"{text}.jsonl"
     if "/" in text or not path.is_file():
         return None
@@ -166,7 +170,7 @@ def _baseline(text: str, shown: str, out: Path, baselines: Path, suite: str) -> 
 # --- git ------------------------------------------------------------------------------------
 
 
-def _git(text: str, shown: str, out: Path, baselines: Path, suite: str) -> SideData | None:
+def _git(text: str, shown: str, baselines: Path, suite: str) -> SideData | None:
     reference, _, name = text.partition(":")
     if _ask("rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}") is None:
         return None
@@ -228,6 +232,3 @@ def _ask(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
-
-
-_OPENERS = {"run": _run, "baseline": _baseline, "git": _git}

@@ -5,15 +5,13 @@ And whom cohorts give away, by name: what metrics leave in their series' `people
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from haplobench.errors import BenchError
-from haplobench.files import jsonable
+from haplobench.files import csv_text, jsonable
 from haplobench.plugin import Measurement
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FLOOR, SUBSAMPLE, Record
@@ -323,11 +321,7 @@ def render_csv(people: Sequence[Exposed]) -> str:
     rows = [_plain(person) for person in people]
     heads = dict.fromkeys(key for row in rows for key in row)
     names = list(heads) or [key for key in Exposed.__dataclass_fields__ if key != "details"]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(names, rows)
 
 
 def render_json(people: Sequence[Exposed]) -> str:

@@ -6,12 +6,11 @@ https://docs.seqera.io/multiqc/custom_content, `*_mqc.json`, stand among other t
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from haplobench.files import csv_text
 from haplobench.report import view
 from haplobench.report.figures import slug
 from haplobench.report.leaderboard import Leaderboard
@@ -45,7 +44,7 @@ def tidy_rows(summary: Summary) -> list[dict[str, Any]]:
 
 def render_tidy(summary: Summary) -> str:
     """The tidy table as CSV text: full precision, empty fields for what is unknown."""
-    return _render(TIDY, tidy_rows(summary))
+    return csv_text(TIDY, tidy_rows(summary))
 
 
 def render_wide(summary: Summary) -> str:
@@ -63,7 +62,7 @@ def render_wide(summary: Summary) -> str:
             }
             row |= {name: dataset.cell(cohort.label, column).value for column, name in keyed}
             rows.append(row)
-    return _render(("dataset", "generator", "role", *names), rows)
+    return csv_text(("dataset", "generator", "role", *names), rows)
 
 
 def render_claims(summary: Summary) -> str:
@@ -82,7 +81,7 @@ def render_claims(summary: Summary) -> str:
         {"dataset": ";".join(total.datasets), "generator": ""} | _total(total)
         for total in claim_totals(summary.run)
     ]
-    return _render(CLAIMS, rows)
+    return csv_text(CLAIMS, rows)
 
 
 def _total(total: Total) -> dict[str, Any]:
@@ -148,14 +147,6 @@ def _row(
         "phase": cell.phase,
         "reason": cell.reason,
     }
-
-
-def _render(names: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 _ABOUT = (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from haplobench.files import csv_text
 from haplobench.report.formatting import format_value, listed
 from haplobench.report.leaderboard import BoardRow, Exposure, Leaderboard, Scope
 from haplobench.results.records import FLOOR
@@ -163,9 +162,7 @@ COLUMNS = (
 
 def render_csv(boards: Sequence[Leaderboard]) -> str:
     """All leaderboards as CSV, full precision; one line per row, ranked or not."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    lines: list[dict[str, object]] = []
     for board in boards:
         same = {"dataset": board.dataset, "board": board.scope, "numbers": len(board.columns)}
         for row in board.rows:
@@ -193,10 +190,10 @@ def render_csv(boards: Sequence[Leaderboard]) -> str:
                     line |= {"strongest_attack": exposure.title}
                     line |= {"strongest_value": exposure.value}
                     line |= {"strongest_excess": exposure.excess}
-            writer.writerow(line)
+            lines.append(line)
         for label, reason in board.unranked:
-            writer.writerow({**same, "generator": label, "reason": reason})
-    return stream.getvalue()
+            lines.append({**same, "generator": label, "reason": reason})
+    return csv_text(COLUMNS, lines)
 
 
 def draw_board(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +18,11 @@ class SubmetricInfo:
     """One number that a metric reports, as run.json or a baseline describes it (`SubmetricSpec`).
 
     `family` and `site_matched` (whether it needs the panel's own sites) are its metric's, if it
-    has none of its own.
+    has none of its own; its `title` is its name.
     """
 
     name: str
-    title: str
+    title: str = ""
     definition: str = ""
     unit: str = ""
     direction: str = "info"
@@ -35,23 +35,30 @@ class SubmetricInfo:
     material: float | None = None
     site_matched: bool = True
 
+    def __post_init__(self) -> None:
+        vars(self)["title"] = self.title or self.name
+
 
 @dataclass(frozen=True)
 class FigureInfo:
-    """A figure of a metric, as run.json describes it (see `FigureSpec`)."""
+    """A figure of a metric, as run.json describes it (see `FigureSpec`), or else by its name."""
 
     name: str
-    title: str
-    caption: str
-    target: str
+    title: str = ""
+    caption: str = ""
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("title", "caption", "target"):
+            vars(self)[key] = vars(self)[key] or self.name
 
 
 @dataclass(frozen=True)
 class MetricInfo:
     """A metric, as run.json describes it (see `MetricSpec`)."""
 
-    name: str
-    family: str
+    name: str = ""
+    family: str = ""
     version: str = ""
     distribution: str = ""
     summary: str = ""
@@ -59,6 +66,7 @@ class MetricInfo:
     submetrics: tuple[SubmetricInfo, ...] = ()
     figures: tuple[FigureInfo, ...] = ()
     floor: str = ""
+    site_matched: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,8 @@ class CohortInfo:
     `datasets`: those that it was fitted to; none: to all.
     """
 
-    label: str
-    role: str
+    label: str = ""
+    role: str = "generator"
     name: str = ""
     version: str = ""
     distribution: str = ""
@@ -87,27 +95,14 @@ class CohortInfo:
 
 def metrics_of(info: Mapping[str, Any]) -> dict[str, MetricInfo]:
     """The metrics that a run.json describes, by name; what is null or left out has its default."""
-    return {
-        name: _build(
-            MetricInfo,
-            entry,
-            name=name,
-            family=entry.get("family") or "other",
-            citations=tuple(entry.get("citations") or ()),
-            submetrics=tuple(
-                _build(SubmetricInfo, _inherited(entry, item))
-                for item in entry.get("submetrics") or ()
-            ),
-            figures=tuple(_build(FigureInfo, item) for item in entry.get("figures") or ()),
-        )
-        for name, entry in (info.get("metrics") or {}).items()
-    }
-
-
-def _inherited(metric: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """A submetric's entry, with its metric's family and site_matched where it has none."""
-    own = {key: value for key, value in item.items() if value is not None}
-    return {key: metric[key] for key in ("family", "site_matched") if key in metric} | own
+    metrics = {}
+    for name, entry in (info.get("metrics") or {}).items():
+        metric = _without_nulls(entry)
+        inherited = {key: metric[key] for key in ("family", "site_matched") if key in metric}
+        numbers = [inherited | number for number in metric.get("submetrics") or ()]
+        metric |= {"name": name, "submetrics": numbers, "family": metric.get("family") or "other"}
+        metrics[name] = msgspec.convert(metric, MetricInfo)
+    return metrics
 
 
 def submetrics_of(info: Mapping[str, Any]) -> dict[tuple[str, str], SubmetricInfo]:
@@ -117,14 +112,6 @@ def submetrics_of(info: Mapping[str, Any]) -> dict[tuple[str, str], SubmetricInf
         for metric in metrics_of(info).values()
         for item in metric.submetrics
     }
-
-
-def _build(kind: type[Any], entry: Mapping[str, Any], **more: Any) -> Any:
-    names = {item.name for item in fields(kind)}
-    values = {key: value for key, value in entry.items() if key in names and value is not None}
-    for name in names & {"title", "caption", "target"}:
-        values.setdefault(name, values.get("name", ""))
-    return kind(**values | more)
 
 
 def machine_text(hardware: Mapping[str, Any]) -> str:
@@ -182,18 +169,11 @@ class _Git(_Part, kw_only=True):
     dirty: bool | None = None
 
 
-class _Plugin(_Part, kw_only=True):
-    version: str | None = None
-    distribution: str | None = None
-    summary: str | None = None
-    citations: list[str] | None = None
-
-
 class _Evidence(_Part, kw_only=True):
     kind: str
     told: bool
     pairs: int
-    chance: float | None
+    chance: float | None = None
 
 
 class _Relatives(_Part, kw_only=True):
@@ -206,8 +186,12 @@ class _Relatives(_Part, kw_only=True):
     evidence: list[_Evidence]
 
 
-class _Dataset(_Plugin, kw_only=True):
+class _Dataset(_Part, kw_only=True):
     name: str | None = None
+    version: str | None = None
+    distribution: str | None = None
+    summary: str | None = None
+    citations: list[str] | None = None
     digest: str | None = None
     contig: str | None = None
     contigs: list[str] | None = None
@@ -232,47 +216,6 @@ class _Dataset(_Plugin, kw_only=True):
     cohort_marks: dict[str, dict[str, str]] | None = None
     cohort_doubts: dict[str, str] | None = None
     provenance: dict[str, Any] | None = None
-
-
-class _Generator(_Plugin, kw_only=True):
-    name: str | None = None
-    role: str | None = None
-    params: dict[str, Any] | None = None
-    control: str | None = None
-    site_matched: bool | None = None
-    conditional: bool | None = None
-    missing: list[str] | None = None
-
-
-class _Submetric(_Part, kw_only=True):
-    name: str
-    title: str | None = None
-    definition: str | None = None
-    unit: str | None = None
-    direction: str | None = None
-    ideal: float | None = None
-    min_effect: float | None = None
-    headline: bool | None = None
-    evidence: bool | None = None
-    names: bool | None = None
-    material: float | None = None
-    family: str | None = None
-    site_matched: bool | None = None
-
-
-class _Figure(_Part, kw_only=True):
-    name: str
-    title: str | None = None
-    caption: str | None = None
-    target: str | None = None
-
-
-class _Metric(_Plugin, kw_only=True):
-    family: str | None = None
-    floor: str | None = None
-    site_matched: bool | None = None
-    submetrics: list[_Submetric] | None = None
-    figures: list[_Figure] | None = None
 
 
 class _Isolation(_Part, kw_only=True):
@@ -332,8 +275,8 @@ class _Description(_Part, kw_only=True):
     hardware: _Hardware | None = None
     git: _Git | None = None
     datasets: dict[str, _Dataset] | None = None
-    generators: dict[str, _Generator] | None = None
-    metrics: dict[str, _Metric] | None = None
+    generators: dict[str, CohortInfo] | None = None
+    metrics: dict[str, MetricInfo] | None = None
     claims: list[_Claim] | None = None
     privacy_totals: list[_PrivacyTotal] | None = None
     cohorts: list[_Cohort] | None = None
@@ -384,7 +327,7 @@ class _Row(_Part, kw_only=True):
     name: str
     calls: float
     seconds: float
-    device_seconds: float | None
+    device_seconds: float | None = None
 
 
 class _Profile(_Part, kw_only=True):
@@ -504,7 +447,7 @@ def _checked(model: type[_Part], value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"{place}: expected an object, found {type(value).__name__}")
     try:
-        known = msgspec.convert(value, model)
+        known = msgspec.convert(_without_nulls(value), model)
     except msgspec.ValidationError as error:
         # "Expected `str`, got `int` - at `$.hardware.cpu`"
         what, _, key = str(error).replace("`", "").partition(" - at ")
@@ -515,16 +458,23 @@ def _checked(model: type[_Part], value: object, place: str) -> dict[str, Any]:
     return value
 
 
+def _without_nulls(value: Any) -> Any:
+    """A JSON value whose objects have no null, which stands for what is left out."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def _infinite(value: object, key: str = "") -> str | None:
     """The key of the first number that isn't finite, or that no float can hold."""
     if isinstance(value, float):
         return None if math.isfinite(value) else key
-    if isinstance(value, msgspec.Struct):
-        value = msgspec.structs.asdict(value)
+    if isinstance(value, msgspec.Struct) or is_dataclass(value):
+        value = vars(value) if is_dataclass(value) else msgspec.structs.asdict(value)
         for name, item in value.items():
             if isinstance(item, int) and abs(item) >= 1 << 63:
                 return f"{key}.{name}"
     items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
+    items = enumerate(value) if isinstance(value, list | tuple) else items
     keys = (_infinite(item, f"{key}.{name}") for name, item in items)
     return next((found for found in keys if found is not None), None)

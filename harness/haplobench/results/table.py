@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from haplobench.errors import BenchError
 from haplobench.files import has_controls, near_names, parse_json, printable_values
@@ -337,7 +339,6 @@ def load_run(folder: Path) -> Run:
 
 def _cohorts(info: Mapping[str, Any], records: Sequence[Record]) -> dict[str, CohortInfo]:
     described: dict[str, Mapping[str, Any]] = dict(info.get("generators") or {})
-    known = {item.name for item in fields(CohortInfo)} - {"label", "role"}
     roles: dict[tuple[str, int], str] = {}
     for record in records:
         roles.setdefault((record.generator, record.world_size), record.role)
@@ -349,10 +350,10 @@ def _cohorts(info: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Co
     cohorts = []
     for generator, world_size in rows:
         entry = described.get(generator) or {}
-        role = roles.get((generator, world_size)) or entry.get("role") or "generator"
-        values = {key: value for key, value in entry.items() if key in known}
-        values |= {key: tuple(entry.get(key) or ()) for key in ("citations", "missing", "datasets")}
-        cohorts.append(CohortInfo(label=row_label(generator, world_size), role=role, **values))
+        told = {key: value for key, value in entry.items() if value is not None}
+        told["label"] = row_label(generator, world_size)
+        told["role"] = roles.get((generator, world_size)) or told.get("role") or "generator"
+        cohorts.append(msgspec.convert(told, CohortInfo))
     cohorts.sort(key=lambda cohort: role_order(cohort.role))
     return {cohort.label: cohort for cohort in cohorts}
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from haplobench.distributed.training import PARTS
+from haplobench.files import csv_text
 from haplobench.scaling.curves import CORE, HOLDS, Curve, MemoryPoint, Point, Projected
 from haplobench.scaling.losses import TOLERANCE, Trained
 from haplobench.units import format_size
@@ -101,12 +100,8 @@ def render_losses(groups: Sequence[Sequence[Trained]]) -> str:
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    return text.getvalue()
+    shown = ({name: _cell(value) for name, value in row.items()} for row in rows)
+    return csv_text(names, shown)
 
 
 def _cell(value: Any) -> Any:

@@ -439,7 +439,7 @@ class UserTableParams(Params):
         if table:
             from haplobench import FormatError
             from haplobench.files import expand_path
-            from haplobench_utility.user_tables import read_table
+            from haplobench_utility.score_tables import read_table
 
             try:
                 read_table(expand_path(table))
