@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
-from haplobench.data.genome import BASES
+from haplobench.data.genome import BASES, ReferenceSequence
 from haplobench.registry import load_registry, missing_needs
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_reads import haplobench_generators
@@ -423,13 +423,15 @@ def test_reads_depend_on_the_person_alone(panel: Panel, tmp_path: Path) -> None:
         return {path.name: path.read_bytes() for path in ctx.artifacts.iterdir()}
 
     whole = files([SampleRequest(600)], "whole")
-    assert sorted(whole) == [f"synthetic{i}_{m}.fastq.gz" for i in (1, 2, 3) for m in (1, 2)]
+    kinds = "_1.fastq.gz", "_2.fastq.gz", ".coverage.tsv"
+    assert set(whole) == {f"synthetic{i}{kind}" for i in (1, 2, 3) for kind in kinds}
     cut = [SampleRequest(3), SampleRequest(1, 3), SampleRequest(500, 4, batch_size=7)]
     assert files(cut, "cut") == whole
     assert files([SampleRequest(600, 600)], "later") == {}
     other = files([SampleRequest(600)], "other", seed=1)
-    assert not set(other.values()) & set(whole.values())
-    assert len(set(whole.values())) == 6
+    reads = [{data for name, data in x.items() if "fastq" in name} for x in (whole, other)]
+    assert not reads[0] & reads[1]
+    assert len(reads[0]) == 6
 
 
 def test_no_reads_are_written_if_none_are_asked_for(panel: Panel, tmp_path: Path) -> None:
@@ -438,6 +440,36 @@ def test_no_reads_are_written_if_none_are_asked_for(panel: Panel, tmp_path: Path
     rows = np.concatenate(list(generator.sample(SampleRequest(40), ctx)))
     assert rows.shape == (40, panel.n_sites)
     assert not list(ctx.artifacts.iterdir())
+
+
+def test_coverage_is_told_beside_what_was_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ART has a contig made of whole reads: 199 bp have room for one of 100."""
+    require("reads-art")
+    positions = np.array([1, 60, 120, 199])
+    people = Panel(
+        haplotypes=np.eye(4, dtype=np.int8),
+        positions=positions,
+        contig="7",
+        samples=np.array(["a", "b"]),
+    )
+    bases = np.frombuffer(b"ACGT", np.uint8)[np.random.default_rng(0).integers(0, 4, 199)]
+    ctx = example_context(tmp_path, people, sequence=ReferenceSequence(bases, 1, True))
+    asked = {"coverage": 200, "read_length": 100, "paired": False}
+    with caplog.at_level("WARNING", "haplobench"):
+        fitted(people, ArtReadsParams.model_validate(asked), ctx).sequence(0, ctx)
+    reads = reads_of(ctx.artifacts / "synthetic1.fastq.gz")
+    table = (ctx.artifacts / "synthetic1.coverage.tsv").read_text().splitlines()
+    rows = [dict(zip(table[0].split("\t"), line.split("\t"), strict=True)) for line in table[1:]]
+    assert [(row["contig"], row["length"], row["asked"]) for row in rows] == [
+        ("7", "199", "100")
+    ] * 2
+    assert sum(int(row["reads"]) for row in rows) == len(reads)
+    for row in rows:
+        assert float(row["got"]) == pytest.approx(int(row["reads"]) * 100 / 199, rel=1e-3)
+        assert float(row["got"]) < 60
+    assert "199 bp of contig 7: art_illumina gave a coverage of 50" in caplog.text
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -460,6 +492,10 @@ def test_programs_sequence_the_same_person(
     }
     bases = sum(len(read.sequence) for found in reads.values() for read in found)
     assert bases / len(sequences[0]) == pytest.approx(4, rel=0.1)
+    table = (ctx.artifacts / "synthetic1.coverage.tsv").read_text().splitlines()[1:]
+    assert sum(float(line.split("\t")[-1]) for line in table) == pytest.approx(
+        bases / len(sequences[0]), rel=1e-3
+    )
 
     places = [index(sequence) for sequence in sequences]
     placed = 0

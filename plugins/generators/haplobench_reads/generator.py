@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
+from haplobench.files import write_whole
 from haplobench_reads.genome import BLOCK, Genomes, Sites, reference_under, write_fasta
 from haplobench_reads.specs import PROGRAMS, ArtReadsParams, BuiltinReadsParams, DwgsimReadsParams
 
@@ -320,6 +321,8 @@ _PARAMS: TypeAdapter[AnyReadsParams] = TypeAdapter(
 _SITES = "sites.npz"
 _PARAMETERS = "params.json"
 _LARGEST_SEED = 2**31 - 1
+_COVERAGE_OFF = 0.1  # of the coverage asked for, that is worth a warning
+_LINES = 4  # of a read in FASTQ
 
 
 class ReadSimulator:
@@ -379,7 +382,9 @@ class FittedReadSimulator:
         """Write one person's reads to `ctx.artifacts`.
 
         `syntheticN_1.fastq.gz` and `syntheticN_2.fastq.gz`, or `syntheticN.fastq.gz` for
-        single reads, N = `person` + 1.
+        single reads, N = `person` + 1; and `syntheticN.coverage.tsv`, a haplotype a row: its
+        contig and length, reads, the coverage asked for, and what was got. Where these differ by
+        more than a tenth, that is logged, too.
 
         Raises BenchError if the sequence is too short, or if a program is missing or fails.
         """
@@ -391,6 +396,7 @@ class FittedReadSimulator:
         name, coverage = f"synthetic{person + 1}", params.coverage / ploidy
         suffixes = ("_1", "_2") if params.paired else ("",)
         paths = [ctx.artifacts / f"{name}{suffix}.fastq.gz" for suffix in suffixes]
+        table = ["haplotype\tcontig\tlength\treads\tasked\tgot"]
         with gzipped(paths) as files:
             for haplotype, alleles in enumerate(np.concatenate(haplotypes)):
                 prefix, bases = f"{name}_h{haplotype + 1}", genomes.haplotype(alleles)
@@ -398,14 +404,26 @@ class FittedReadSimulator:
                     # A 31-bit seed; 0 and below mean the clock to some.
                     key = ctx.seed_for("reads", "program", person, haplotype)
                     seed = 1 + key % _LARGEST_SEED
-                    run_program(prefix, bases, coverage, seed, params, ctx.scratch, files)
-                    continue
-                number, rng = 1, ctx.rng("reads", "builtin", person, haplotype)
-                for fragments, mates in simulate(bases, coverage, params, rng):
-                    for mate, (file, reads) in enumerate(zip(files, mates, strict=True), 1):
-                        suffix = f"/{mate}" if params.paired else ""
-                        file.write(records(prefix, genomes.start, number, fragments, reads, suffix))
-                    number += fragments.start.size
+                    n = run_program(prefix, bases, coverage, seed, params, ctx.scratch, files)
+                else:
+                    number, rng = 1, ctx.rng("reads", "builtin", person, haplotype)
+                    for fragments, mates in simulate(bases, coverage, params, rng):
+                        for mate, (file, reads) in enumerate(zip(files, mates, strict=True), 1):
+                            suffix = f"/{mate}" if params.paired else ""
+                            file.write(
+                                records(prefix, genomes.start, number, fragments, reads, suffix)
+                            )
+                        number += fragments.start.size
+                    n = (number - 1) * len(files)
+                got = n * params.read_length / bases.size
+                asked = f"{self.sites.contig}\t{bases.size}\t{n}\t{coverage:g}\t{got:.4g}"
+                table.append(f"{prefix}\t{asked}")
+                if abs(got - coverage) > _COVERAGE_OFF * coverage:
+                    ctx.log.warning(
+                        "%s, %d bp of contig %s: %s gave a coverage of %.3g instead of %g",
+                        *(prefix, bases.size, self.sites.contig, params.backend, got, coverage),
+                    )
+        write_whole(ctx.artifacts / f"{name}.coverage.tsv", "\n".join(table) + "\n")
         return paths
 
     def save(self, directory: Path) -> None:
@@ -425,10 +443,11 @@ def run_program(
     params: ArtReadsParams | DwgsimReadsParams,
     scratch: Path,
     files: Sequence[gzip.GzipFile],
-) -> None:
+) -> int:
     """Sequence a haplotype's `bases` with a program; append its reads to `files`, one per mate.
 
-    Intermediate files are in `scratch`. Raises BenchError if the program is missing or fails.
+    Returns how many. Intermediate files are in `scratch`. Raises BenchError if the program is
+    missing or fails.
     """
     program = PROGRAMS[params.backend]
     if shutil.which(program.name) is None:
@@ -441,8 +460,8 @@ def run_program(
         else:
             arguments, outputs = dwgsim_command(fasta, coverage, seed, params)
         _run(arguments)
-        for output, file in zip(outputs, files, strict=True):
-            _append(output, file, program.name)
+        pairs = zip(outputs, files, strict=True)
+        return sum(_append(output, file, program.name) for output, file in pairs)
 
 
 def art_command(
@@ -488,15 +507,15 @@ def _run(arguments: Sequence[str]) -> None:
         )
 
 
-def _append(output: Path, file: gzip.GzipFile, program: str) -> None:
-    """Append a FASTQ file to an open one; newer DWGSIM gzips its own."""
+def _append(output: Path, file: gzip.GzipFile, program: str) -> int:
+    """Append a FASTQ file to an open one, and count its reads; newer DWGSIM gzips its own."""
     packed = output.with_name(f"{output.name}.gz")
-    if packed.exists():
-        with gzip.open(packed) as source:
-            shutil.copyfileobj(source, file, 1 << 20)
-    elif output.exists():
-        with output.open("rb") as source:
-            shutil.copyfileobj(source, file, 1 << 20)
-    else:
+    if not (packed.exists() or output.exists()):
         # ART exits with status 0 when it can't read its input.
         raise BenchError(f"{program} wrote no {output.name}")
+    lines = 0
+    with gzip.open(packed) if packed.exists() else output.open("rb") as source:
+        while part := source.read(1 << 20):
+            lines += part.count(b"\n")
+            file.write(part)
+    return lines // _LINES
