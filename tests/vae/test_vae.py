@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -28,7 +28,7 @@ from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
 from haplobench.testing import check_generator, example_context, example_panel
 from haplobench_vae.specs import VAEParams
-from haplobench_vae.vae import VAE, FittedVAE, calibrated, r2_by_lag
+from haplobench_vae.vae import VAE, FittedVAE, calibrated
 
 QUICK = {
     "window": 32,
@@ -241,26 +241,6 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
         VAE().load(tmp_path, ctx)
 
 
-@given(n=st.integers(3, 40), sites=st.integers(2, 30), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
-def test_r2_by_lag_is_numpys(n: int, sites: int, seed: int) -> None:
-    haplotypes = np.random.default_rng(seed).integers(0, 2, (n, sites)).astype(np.int8)
-    haplotypes[:2] = [[0], [1]]  # every site varies
-    r2 = np.corrcoef(haplotypes.T) ** 2
-    expected = [np.diagonal(r2, k).mean() for k in 2 ** np.arange(9) if k < sites]
-    assert r2_by_lag(haplotypes) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-
-def test_fixed_and_missing_alleles_give_no_ld() -> None:
-    rng = np.random.default_rng(0)
-    haplotypes = np.repeat(rng.integers(0, 2, (50, 1)), 3, axis=1).astype(np.int8)
-    assert r2_by_lag(haplotypes) == pytest.approx([1, 1])
-    haplotypes[:, 1] = 0
-    assert r2_by_lag(haplotypes) == pytest.approx([0, 1])
-    haplotypes[:, 1] = -1
-    assert r2_by_lag(haplotypes) == pytest.approx([0, 1])
-
-
 def test_the_temperature_of_a_models_own_samples_is_found_again(tmp_path: Path) -> None:
     panel = example_panel(n_samples=250, n_sites=200, seed=3)
     ctx = example_context(tmp_path, panel)
@@ -268,7 +248,10 @@ def test_the_temperature_of_a_models_own_samples_is_found_again(tmp_path: Path) 
     fitted = VAE().fit(panel, VAEParams.model_validate(params), ctx)
     chosen = fitted.params.temperature
     assert chosen is not None
-    assert json.loads((ctx.artifacts / "training.json").read_text())["temperature"] == chosen
+    told = json.loads((ctx.artifacts / "training.json").read_text())
+    assert told["temperature"] == chosen
+    assert abs(told["ld_excess"]) < 0.5
+    assert abs(told["distinct_excess"]) < 0.5
     fitted.save(tmp_path)
     assert VAE().load(tmp_path, ctx).params.temperature == chosen
     found = []
@@ -276,9 +259,29 @@ def test_the_temperature_of_a_models_own_samples_is_found_again(tmp_path: Path) 
         own = replace(fitted, params=fitted.params.model_copy(update={"temperature": wanted}))
         labels = np.repeat(np.sort(panel.population), 2)
         made = np.concatenate(list(own.sample(SampleRequest(500, populations=labels), ctx)))
-        again = calibrated(fitted, made, fitted.populations.index(labels), ctx)
+        again, _ = calibrated(fitted, made, fitted.populations.index(labels), ctx)
         found.append(again.params.temperature)
     assert found == pytest.approx([0.5, 0.9], abs=0.15)
+
+
+def test_the_last_temperature_that_is_tried_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel = example_panel(n_samples=150, n_sites=60, seed=3)
+    ctx = example_context(tmp_path, panel)
+    params = {"window": 20, "codes": 16, "dimension": 16, "epochs": 1, "temperature": 1}
+    fitted = VAE().fit(panel, VAEParams.model_validate(params), ctx)
+    one = np.random.default_rng(0).integers(0, 2, (300, 1)).astype(np.int8)
+    population = np.zeros(300, np.int64)
+    again, excess = calibrated(fitted, np.repeat(one, 60, axis=1), population, ctx)
+    assert again.params.temperature == 0.4
+    assert excess["ld_excess"] < -0.1
+    assert "temperature 0.40 is the last that is tried" in caplog.text
+    caplog.clear()
+    rare = np.zeros((300, 60), np.int8)
+    again, excess = calibrated(fitted, rare, population, ctx)
+    assert (again.params.temperature, excess) == (0.7, {})
+    assert not caplog.text
 
 
 def test_a_temperature_that_is_given_is_kept(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ class VAEParams(Params):
     `clusters`: into how many clusters people without labels fall, in the place of populations; 1:
     none. None: one for every 100 people, 8 at the most.
     `temperature`: divides the logits of alleles when sampling: below 1 fewer rare alleles and more
-    LD. None: found after training, so that samples have the training haplotypes' LD.
+    LD. None: found after training, so that samples have the training haplotypes' LD and as many
+    distinct haplotypes.
     `validation`: share of the training people on whom the likelihood is validated, where the
     suite's split sets none apart; they train nothing.
     `compression`, `overlap`: how several ranks train together, see
@@ -173,7 +174,7 @@ class VAEParams(Params):
 SPECS = (
     GeneratorSpec(
         name="vae",
-        version="6",
+        version="7",
         target="haplobench_vae.vae:VAE",
         summary=(
             "Windowed VAE with discrete codes, a causal transformer with local attention as their "

@@ -30,6 +30,7 @@ from haplobench import (
 from haplobench.data.genome import estimate_map
 from haplobench.data.split import take_families
 from haplobench.distributed import shard
+from haplobench_vae.calibration import USUAL, calibrate
 from haplobench_vae.codebooks import (
     Codebooks,
     CodebookSettings,
@@ -121,12 +122,7 @@ _CODEBOOK_SHARE = 0.05
 _HALF = 0.5
 _GOLDEN = (5**0.5 - 1) / 2
 _SPREAD = 3.0
-_LOWEST, _HIGHEST = 0.5, 1.0
-_HALVINGS = 5
 _MOST_HAPLOTYPES = 512
-_MIN_MAF = 0.05
-_LAGS = 2 ** np.arange(9)  # LD sites
-_UNKNOWN = 0.7
 
 
 class VAE:
@@ -192,12 +188,14 @@ class VAE:
             )
             model.to(ctx.device)
         fitted = FittedVAE(params, tiling, populations, train.ploidy, model, on_cpu)
+        excess: dict[str, float] = {}
         if params.temperature is None:
-            fitted = calibrated(fitted, fitting, groups, ctx)
+            fitted, excess = calibrated(fitted, fitting, groups, ctx)
         if ctx.group.rank == 0:
             record = {
                 **history,
                 "temperature": fitted.params.temperature,
+                **excess,
                 "populations": dict(zip(populations.names, populations.people, strict=True)),
                 "recombination_map": "given" if ctx.recombination_map else "estimated",
                 "centimorgans": float(np.ptp(known.at(train.positions))),
@@ -273,25 +271,14 @@ def _checkpoint(train: Panel, params: VAEParams, ctx: RunContext) -> CheckpointF
 
 def calibrated(
     fitted: FittedVAE, haplotypes: NDArray[np.int8], population: NDArray[np.int64], ctx: RunContext
-) -> FittedVAE:
-    """The model with the temperature at which samples have the LD of `haplotypes`.
+) -> tuple[FittedVAE, dict[str, float]]:
+    """The model with the temperature at which samples are most like `haplotypes`: see `calibrate`.
 
-    By bisection over 0.5-1.0, always with the same random numbers: haplotypes of the same
-    number and populations as up to 512 of the training haplotypes (n, n_sites) int8, whose
-    populations (n,) int64 are given. Distances weigh by their r²: a prior that recombines too
-    much lacks LD where there is little, which no temperature mends, and alleles made too sure
-    for its sake would have too much LD where there is most. 0.7 where fewer than two sites
-    have a MAF over 5 %. Ranks share the haplotypes of a sample among them.
+    Samples have the number and populations of up to 512 of the training haplotypes (n, n_sites)
+    int8, whose populations (n,) int64 are given; ranks share them among them. A warning says where
+    the end of what is tried is taken. Returned with it are facts of what samples have in excess.
     """
-    rows = np.arange(haplotypes.shape[0])
-    if rows.size > _MOST_HAPLOTYPES:
-        rows = np.sort(ctx.rng("vae", "calibration").permutation(rows)[:_MOST_HAPLOTYPES])
-    real = haplotypes[rows]
-    frequencies = (real == 1).sum(0) / np.maximum((real >= 0).sum(0), 1)
-    sites = np.flatnonzero(np.minimum(frequencies, 1 - frequencies) > _MIN_MAF)
-    if sites.size < 2:
-        return _at(fitted, _UNKNOWN)
-    target = r2_by_lag(real[:, sites])
+    rows = ctx.rng("vae", "calibration").permutation(haplotypes.shape[0])[:_MOST_HAPLOTYPES]
     labels = np.array(fitted.populations.names)[population[rows]]
     # Even, as requests are; other random numbers than those of samples.
     even = rows.size + rows.size % 2
@@ -303,39 +290,27 @@ def calibrated(
     quiet = replace(
         ctx, seed=ctx.seed_for("vae", "calibration"), progress=lambda fraction, message: None
     )
-    low, high = _LOWEST, _HIGHEST
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        sampled = np.zeros((even, sites.size), np.int8)
+
+    def cohort(temperature: float) -> NDArray[np.int8]:
+        sampled = np.zeros((even, haplotypes.shape[1]), np.int8)
         if request.n_haplotypes:
-            batches = _at(fitted, middle).sample(request, quiet)
-            sampled[part] = np.concatenate([batch[:, sites] for batch in batches])
-        sampled = group.all_reduce(sampled)
-        if target @ (r2_by_lag(sampled[: rows.size]) - target) > 0:
-            low = middle
-        else:
-            high = middle
-    return _at(fitted, round((low + high) / 2, 4))
+            sampled[part] = np.concatenate(list(_at(fitted, temperature).sample(request, quiet)))
+        return group.all_reduce(sampled)[: rows.size]
 
-
-def r2_by_lag(haplotypes: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Mean r² of sites 1, 2, 4, … 256 columns apart, as far as there are: (n_lags,) float64.
-
-    `haplotypes` is (n, n_sites) int8, negative where missing (taken as average). A column
-    that doesn't vary has r² 0 with every other.
-    """
-    called = haplotypes >= 0
-    counts = np.maximum(called.sum(0), 1)
-    means = (haplotypes == 1).sum(0) / counts
-    centred = np.where(called, haplotypes - means, 0).astype(np.float32)
-    deviation = np.sqrt((centred**2).mean(0))
-    standard = centred / np.where(deviation > 0, deviation, 1)
-    lags = [int(k) for k in _LAGS if k < standard.shape[1]]
-    n = standard.shape[0]
-    r2 = [
-        np.mean((np.einsum("ns,ns->s", standard[:, :-k], standard[:, k:]) / n) ** 2) for k in lags
-    ]
-    return np.array(r2, np.float64)
+    found = calibrate(haplotypes[rows], cohort)
+    if found is None:
+        return _at(fitted, USUAL), {}
+    if found.at_end and group.rank == 0:
+        ctx.log.warning(
+            "vae: temperature %.2f is the last that is tried, and samples have %+.1f %% LD and "
+            "%+.1f %% distinct haplotypes beside training haplotypes: train longer, or give a "
+            "temperature",
+            found.temperature,
+            100 * found.ld_excess,
+            100 * found.distinct_excess,
+        )
+    facts = {"ld_excess": found.ld_excess, "distinct_excess": found.distinct_excess}
+    return _at(fitted, found.temperature), facts
 
 
 def _at(fitted: FittedVAE, temperature: float) -> FittedVAE:
