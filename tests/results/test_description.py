@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from haplobench import FormatError
-from haplobench.results.description import check_cost, check_description
+from haplobench.results.description import check_cost, check_description, metrics_of
 
 WORK = {"cpu": 1.0, "peak_rss": 10, "communication": {}}
 STAGE = {"wall": 1.0, "cpu": 1.0, "peak_rss": 10, "ranks": [WORK]}
@@ -46,3 +46,13 @@ def test_numbers_that_no_float_holds_are_refused_by_their_key(number: float) -> 
 def test_claims_of_other_types_are_refused_by_their_key(key: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match=rf"a.json: {key}\[0\]"):
         check_description({key: [wrong]}, Path("a.json"))
+
+
+def test_what_a_run_leaves_out_has_its_default() -> None:
+    """In `vars`, too, by which pages show it."""
+    told = {"family": None, "submetrics": [{"name": "x", "unit": None}], "figures": [{"name": "f"}]}
+    metric = metrics_of({"metrics": {"m": told}})["m"]
+    assert (metric.family, vars(metric)["summary"], metric.citations) == ("other", "", ())
+    number, figure = vars(metric.submetrics[0]), vars(metric.figures[0])
+    assert (number["title"], number["unit"], number["direction"]) == ("x", "", "info")
+    assert figure == dict.fromkeys(("name", "title", "caption", "target"), "f")

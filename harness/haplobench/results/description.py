@@ -13,8 +13,15 @@ import msgspec
 from haplobench.errors import FormatError
 
 
+class _Told:
+    """What is read of a file: every field is in `vars`, where msgspec leaves defaults out."""
+
+    def __post_init__(self) -> None:
+        vars(self).update({key: getattr(self, key) for key in self.__annotations__})
+
+
 @dataclass(frozen=True)
-class SubmetricInfo:
+class SubmetricInfo(_Told):
     """One number that a metric reports, as run.json or a baseline describes it (`SubmetricSpec`).
 
     `family` and `site_matched` (whether it needs the panel's own sites) are its metric's, if it
@@ -36,11 +43,12 @@ class SubmetricInfo:
     site_matched: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         vars(self)["title"] = self.title or self.name
 
 
 @dataclass(frozen=True)
-class FigureInfo:
+class FigureInfo(_Told):
     """A figure of a metric, as run.json describes it (see `FigureSpec`), or else by its name."""
 
     name: str
@@ -49,12 +57,14 @@ class FigureInfo:
     target: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("title", "caption", "target"):
-            vars(self)[key] = vars(self)[key] or self.name
+        vars(self).update(
+            {key: getattr(self, key) or self.name for key in ("title", "caption", "target")}
+        )
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class MetricInfo:
+class MetricInfo(_Told):
     """A metric, as run.json describes it (see `MetricSpec`)."""
 
     name: str = ""
@@ -70,7 +80,7 @@ class MetricInfo:
 
 
 @dataclass(frozen=True)
-class CohortInfo:
+class CohortInfo(_Told):
     """A row of the tables: a generator, a control, or the floor.
 
     `label` is the suite's label, with the number of ranks where it ran on more than one;
