@@ -6,7 +6,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Suites with a page in docs/results/, and their profile where `make gallery` runs them.
-GALLERY := 1kg privacy scaling flagship
+GALLERY := 1kg peers privacy scaling flagship
 PROFILE ?= quick
 
 # The oldest and the newest Python that README names, and what lies between.

@@ -15,7 +15,7 @@ from haplobench.suite.load import load_suite
 ROOT = Path(__file__).parents[2]
 PEERS = load_registry(["haplobench_peers"]).generators
 RUN = [name for name, spec in PEERS.items() if not missing_needs(spec.needs)]
-POOR = {"gan"}  # has no LD to speak of before an hour of a CPU
+POOR = {"gan"}  # minutes of a CPU are too few for it
 COPIERS = {"admixture", "families"}  # of whole pieces: as near as real people are
 
 
