@@ -101,7 +101,7 @@ programs: $(PROGRAMS) ## Install each of $(PROGRAMS) in an environment of its ow
 
 # What can't be installed beside haplobench, or would bring a hundred packages: tsinfer wants zarr
 # below 3, say, what reads VCF one above. trackers is TensorBoard, MLflow and what the core needs.
-$(PROGRAMS): $(VENV)/bin/python
+hadolint multiqc snakemake trackers tsinfer: $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/$@
 	PIP_CONSTRAINT= $(VENV)/$@/bin/pip install --quiet --prefer-binary --requirement packaging/$@.txt
 	test ! -e $(VENV)/$@/bin/$@ || ln -sf ../$@/bin/$@ $(BIN)/$@

@@ -49,6 +49,15 @@ def test_a_wrong_region_is_one_line(region: str) -> None:
         command(["evaluate", *arguments], standalone_mode=False)
 
 
+def test_a_shell_that_says_it_has_no_columns_is_shown_tables(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from haplobench.cli import main; main()", "list", "suites"],
+        cwd=tmp_path, env={**os.environ, "COLUMNS": "0"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "smoke" in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["show", "nothing"]])
 def test_output_that_nobody_reads_ends_quietly(arguments: list[str], tmp_path: Path) -> None:
     read, write = os.pipe()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
+from itertools import takewhile
 from pathlib import Path
 
+import click
 import pytest
 
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
+from haplobench.suite.source import shipped_suites
 from haplobench.testing import check_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +61,8 @@ def test_every_command_shown_exists(page: str) -> None:
     from haplobench.cli.main import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    rules = re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = set(" ".join(rules).split())
     for language, _, text in blocks(page):
         if language == "sh":
             assert set(re.findall(r"^bench ([\w-]+)", text, re.MULTILINE)) <= set(commands)
@@ -65,6 +70,40 @@ def test_every_command_shown_exists(page: str) -> None:
     prose = (DOCS / page).read_text()
     assert set(re.findall(r"`bench ([a-z]+)", prose)) <= set(commands)
     assert set(re.findall(r"`make ([a-z-]+)", prose)) <= targets
+
+
+def typed(page: str) -> list[list[str]]:
+    """The words of every `bench` command in a page's shell blocks, up to a pipe."""
+    text = "\n".join(text for language, _, text in blocks(page) if language == "sh")
+    lines = re.findall(r"^(?:exec )?(bench .*)", text.replace("\\\n", " "), re.MULTILINE)
+    commands = [shlex.split(line, comments=True) for line in lines]
+    return [list(takewhile(lambda word: word not in "|&&;", words)) for words in commands]
+
+
+@pytest.mark.parametrize("page", ["../README.md", *PAGES])
+def test_every_command_shown_is_one_that_bench_takes(page: str) -> None:
+    from typer.main import get_command
+
+    from haplobench.cli.main import app
+
+    for words in typed(page):
+        command, names = get_command(app), words[1:]
+        while isinstance(command, click.Group):
+            command, names = command.commands[names[0]], names[1:]
+        command.make_context(" ".join(words), names)  # an option that it hasn't raises
+
+
+@pytest.mark.parametrize("page", ["../README.md", *PAGES])
+def test_commands_about_one_model_name_one(page: str) -> None:
+    registry = load_registry()
+    for words in typed(page):
+        if words[1] in ("generate", "explore") and words[2] in shipped_suites():
+            suite = load_suite(words[2], [], registry)
+            generator = next(words[n + 1] for n, word in enumerate(words) if word == "-g")
+            (entry,) = [entry for entry in suite.generators if entry.label == generator]
+            fitted = [dataset.label for dataset in suite.datasets if entry.fits(dataset.label)]
+            named = [words[n + 1] for n, word in enumerate(words) if word == "-d"]
+            assert named == fitted[:1] or (not named and len(fitted) == 1), " ".join(words)
 
 
 @pytest.mark.parametrize("page", PAGES)

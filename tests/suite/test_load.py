@@ -158,6 +158,23 @@ def test_all_problems_at_once_with_file_line_key_and_near_names(
     assert not any("\n" in problem for problem in found)
 
 
+@pytest.mark.parametrize(
+    ("change", "most"),
+    [
+        ("sample.haplotypes=999999999999999999999", "a positive number of haplotypes of at most"),
+        ("sample.draws=1000000000000", "less than or equal to 1000000"),
+        ("sample.batch_size=1000000000000", "less than or equal to 1000000000"),
+        ("floor.draws=1000000000000", "less than or equal to 1000000"),
+        ("shadows=1000000000000", "less than or equal to 1000000"),
+    ],
+)
+def test_counts_that_no_run_would_reach_are_refused(
+    tmp_path: Path, registry: Registry, change: str, most: str
+) -> None:
+    (found,) = problems(tmp_path, registry, GOOD, change)
+    assert most in found
+
+
 def test_rules_of_the_verdict_speak_of_evidence(tmp_path: Path, registry: Registry) -> None:
     loaded = load(tmp_path, registry, GOOD, "verdict.material={k-mers.auc: 0.6}")
     assert loaded.verdict.material == {"k-mers.auc": 0.6}

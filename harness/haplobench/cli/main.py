@@ -74,6 +74,9 @@ def main(arguments: list[str] | None = None) -> None:
         # A terminal that can't show a character (LANG=C) is shown its escape.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Some shells without a terminal say that it has no columns: nothing would be printed.
+    if not os.environ.get("COLUMNS", "80").strip("0 "):
+        del os.environ["COLUMNS"]
     for sign in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(sign) is signal.SIG_DFL:
             signal.signal(sign, _terminate)

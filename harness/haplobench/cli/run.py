@@ -312,7 +312,8 @@ def evaluate(
         ),
     ] = True,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="Measure this metric only (repeatable).")
+        list[str] | None,
+        typer.Option("--metric", "-m", help="Measure this metric only (repeatable)."),
     ] = None,
     withdrawn: Annotated[
         str,

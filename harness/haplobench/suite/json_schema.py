@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from haplobench.registry import Registry
 from haplobench.suite.schema import SuiteFile
+from haplobench.suite.values import MOST_HAPLOTYPES
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"  # which YAML language servers speak
 _SECTIONS = {"datasets": "DatasetItem", "generators": "GeneratorItem", "metrics": "MetricItem"}
@@ -160,7 +161,10 @@ def _loosen(schema: dict[str, Any]) -> None:
         "description": "Names of a genome's contigs, or ranges of them: [1..22, X].",
     }
     schema["definitions"]["SampleSettings"]["properties"]["haplotypes"] = {
-        "anyOf": [{"type": "integer", "minimum": 1}, {"const": "holdout"}],
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MOST_HAPLOTYPES},
+            {"const": "holdout"},
+        ],
         "default": "holdout",
         "description": "How many haplotypes to sample, or as many as are held out.",
     }

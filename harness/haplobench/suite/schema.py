@@ -26,6 +26,8 @@ from haplobench.files import digest_of
 from haplobench.results.records import current_name
 from haplobench.suite.source import write_yaml
 from haplobench.suite.values import (
+    MOST_DRAWS,
+    MOST_HAPLOTYPES,
     Duration,
     Haplotypes,
     Name,
@@ -171,14 +173,14 @@ class SampleSettings(Strict):
     """
 
     haplotypes: Haplotypes = "holdout"
-    draws: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=1024, ge=2)
+    draws: int = Field(default=1, ge=1, le=MOST_DRAWS)
+    batch_size: int = Field(default=1024, ge=2, le=MOST_HAPLOTYPES)
 
 
 class FloorSettings(Strict):
     """The floor: `draws` random samples of real people, scored as if synthetic."""
 
-    draws: int = Field(default=10, ge=1)
+    draws: int = Field(default=10, ge=1, le=MOST_DRAWS)
 
 
 class ExecutorSettings(Strict):
@@ -482,7 +484,7 @@ class SuiteFile(Strict):
     metrics: Annotated[tuple[MetricItem, ...], BeforeValidator(series)] = (MetricItem(name="all"),)
     sample: SampleSettings = SampleSettings()
     floor: FloorSettings = FloorSettings()
-    shadows: int = Field(default=0, ge=0, multiple_of=2)
+    shadows: int = Field(default=0, ge=0, le=MOST_DRAWS, multiple_of=2)
     threads: int = Field(default=1, ge=1)
     limits: Limits = Limits()
     executor: ExecutorSettings = ExecutorSettings()

@@ -19,6 +19,9 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 # A cell's files are named by its dataset's and its generator's label.
 Name = Annotated[str, Field(pattern=NAME, max_length=80)]
+# Beyond these a number is a slip of the pen; no run would come to its end.
+MOST_HAPLOTYPES = 1_000_000_000
+MOST_DRAWS = 1_000_000
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
@@ -42,9 +45,13 @@ def _part(value: object) -> object:
 
 
 def _haplotypes(value: object) -> object:
-    if value == "holdout" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+    number = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if value == "holdout" or 0 < number <= MOST_HAPLOTYPES:
         return value
-    raise ValueError(f"expected holdout or a positive number of haplotypes, found {value!r}")
+    raise ValueError(
+        f"expected holdout or a positive number of haplotypes of at most {MOST_HAPLOTYPES:,}, "
+        f"found {value!r}"
+    )
 
 
 def series(value: object) -> object:
