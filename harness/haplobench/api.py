@@ -310,7 +310,7 @@ class Reading:
         """A panel with its labels, and what was left out of it, which is told."""
         settings: dict[str, Any] = {}
         held, source = source, self._part(name, source)
-        region = self.contig if held is source else self.region
+        region = self.contig if self.contig and held is source else self.region
         if not isinstance(source, (Panel, tuple, np.ndarray)):
             settings = {
                 "region": region,

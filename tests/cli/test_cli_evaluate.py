@@ -11,6 +11,7 @@ import pytest
 from cli_checks import Bench, assert_one_clear_error
 
 from haplobench import Panel
+from haplobench.api import Reading
 from haplobench.data.formats import read_panel, write_panel
 from haplobench.data.formats.sources import read_any
 from haplobench.testing import example_panel
@@ -62,6 +63,14 @@ def everybody(tmp_path: Path) -> Panel:
     panel = example_panel(60, n_sites=80)
     write_panel(panel, tmp_path / "all.vcf.gz")
     return panel
+
+
+def test_of_files_only_the_region_is_read(everybody: Panel, tmp_path: Path) -> None:
+    first, last = everybody.positions[[10, 19]]
+    region = f"{everybody.contig}:{first}-{last}"
+    reading = Reading(region, True, False, tmp_path / "scratch", print)
+    panel, _ = reading.read("real", tmp_path / "all.vcf.gz", None)
+    assert panel.positions.tolist() == everybody.positions[10:20].tolist()
 
 
 def cohort(panel: Panel, path: Path, seed: int) -> None:
