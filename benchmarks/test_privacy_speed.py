@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from haplobench.data.bits import pack_bits
 from haplobench.data.kinship import closest_people
-from haplobench.data.panel import pack_bits
 from haplobench_privacy import distances
 from haplobench_privacy.attributes import Hidden
 from haplobench_privacy.audit import lower_bound

@@ -72,11 +72,11 @@ def read_panel(source: PanelSource, **settings: Any) -> Panel:
         with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
             ctx = RunContext(seed=1, artifacts=Path(scratch), scratch=Path(scratch))
             loaded = Embedded().load(settings_of(EmbeddedParams, settings), ctx)
-        return replace(loaded.panel, left_out=loaded.skipped)
+        return loaded.panel.changed(left_out=loaded.skipped)
     arrays = isinstance(source, (tuple, np.ndarray, Panel))
     more = {} if arrays else {"max_missing": 1.0}
     panel, skipped = read_any(source, more | settings, tell=_warn)
-    return replace(panel, left_out=skipped)
+    return panel.changed(left_out=skipped)
 
 
 def evaluate(
@@ -327,7 +327,7 @@ class Reading:
             )
         panel, skipped = read_any(source, settings, scratch=self.scratch / name, tell=self.tell)
         if self.contig and held is source:
-            digest = f"{name} {replace(panel, contig='', build='').digest}"
+            digest = f"{name} {panel.changed(contig='', build='').digest}"
             if (other := self.seen.setdefault(digest, self.contig)) != self.contig:
                 raise BenchError(
                     f"{name}: {source}: holds no contigs that can be told apart: {other} and "
@@ -335,7 +335,7 @@ class Reading:
                     hint="give one file a contig, with {contig} in its path",
                 )
         if self.contig and not panel.contig:
-            panel = replace(panel, contig=self.contig)
+            panel = panel.changed(contig=self.contig)
         if isinstance(source, (str, Path)):
             self.files[name] = str(source)
         left_out = ", ".join(f"{n:,} {reason}" for reason, n in skipped.items())
@@ -440,7 +440,7 @@ class Given:
             table = self.tables[at % len(self.tables)] if self.tables else None
             panel, skipped = reading.read(name, source, table)
             if not panel.contig and panel.n_sites:
-                panel = replace(panel, contig=people.real.contig)
+                panel = panel.changed(contig=people.real.contig)
             if first is not None:
                 (panel,) = _as_on_first(label, panel, first.cohorts[at].panel)
             cohorts.append(GivenCohort(label, panel, sum(skipped.values())))
@@ -503,10 +503,10 @@ def _as_on_first(name: str, panel: Panel, *parts: Panel) -> list[Panel]:
     except PanelError as error:
         raise BenchError(f"{name}: {error.args[0]}", hint=error.hint) from None
     if np.array_equal(order, np.arange(panel.n_samples)) and len(parts) == 1:
-        return [replace(panel, family=parts[0].family)]
+        return [panel.changed(family=parts[0].family)]
     bounds = np.cumsum([part.n_samples for part in parts])[:-1]
     return [
-        replace(panel.select_samples(chosen), family=part.family)
+        panel.select_samples(chosen).changed(family=part.family)
         for part, chosen in zip(parts, np.split(order, bounds), strict=True)
     ]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from haplobench import Panel, PanelError
-from haplobench.data.panel import pack_bits
+from haplobench.data.bits import pack_bits
 
 
 def panel(haplotypes: np.ndarray, ploidy: int = 2, **changes: object) -> Panel:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference
-from haplobench.data.panel import pack_bits
+from haplobench.data.bits import pack_bits
 from haplobench.registry import resolve
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.criteria import _matched, _unique

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import hypergeom
 
-from haplobench.data.panel import pack_bits
+from haplobench.data.bits import pack_bits
 from haplobench.hamming import difference_counts, nearest_within
 from haplobench_privacy import distances
 

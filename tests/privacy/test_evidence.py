@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from haplobench.data.panel import pack_bits
+from haplobench.data.bits import pack_bits
 from haplobench.testing import example_panel
 from haplobench_privacy.evidence import (
     centred,

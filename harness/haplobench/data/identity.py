@@ -112,14 +112,14 @@ def exact_copies(cohort: Panel, real: Panel, others: Panel | None = None) -> Exa
     haplotypes are: twice it where haplotypes pair at random, and more where populations
     differ. Panels are of the same sites; whoever lacks an allele equals nobody.
     """
-    mine, theirs = _digests(cohort.dosages()), _digests(real.dosages())
+    mine, theirs = _people_digests(cohort), _people_digests(real)
     places = {digest: i for i, digest in enumerate(theirs) if digest}
     found = [(i, places[digest]) for i, digest in enumerate(mine) if digest in places]
-    alike = _chance_alike(theirs, None if others is None else _digests(others.dosages()))
+    alike = _chance_alike(theirs, None if others is None else _people_digests(others))
     copied, by_chance = 0, True
     if cohort.phased and real.phased:
-        rows, known = _digests(cohort.haplotypes), _digests(real.haplotypes)
-        beside = None if others is None else _digests(others.haplotypes)
+        rows, known = _row_digests(cohort), _row_digests(real)
+        beside = None if others is None else _row_digests(others)
         there = set(known) - {b""}
         copied = sum(digest in there for digest in rows)
         # Of a cohort's different ones: that it repeats itself is another fault.
@@ -131,6 +131,16 @@ def exact_copies(cohort: Panel, real: Panel, others: Panel | None = None) -> Exa
     n, expected = len({mine[i] for i, _ in found}), len(set(mine)) * len(set(theirs)) * alike
     no_wonder = n == 0 or _at_least(n, max(1e-12, expected)) >= _RARE
     return ExactCopies(pairs, copied, no_wonder, by_chance)
+
+
+def _people_digests(panel: Panel) -> list[bytes]:
+    """A digest of each person's dosages; empty where an allele is missing."""
+    return [digest for _, block in panel.dosage_blocks() for digest in _digests(block)]
+
+
+def _row_digests(panel: Panel) -> list[bytes]:
+    """A digest of each haplotype; empty where an allele is missing."""
+    return [digest for _, block in panel.haplotype_blocks() for digest in _digests(block)]
 
 
 def _digests(rows: NDArray[np.int8]) -> list[bytes]:

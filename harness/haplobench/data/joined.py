@@ -40,7 +40,7 @@ def join_panels(panels: Sequence[Panel], scratch: Path) -> Panel:
         names the first that is.
     """
     first = next((panel for panel in panels if panel.build), panels[0])
-    first = replace(panels[0], build=first.build)
+    first = panels[0].changed(build=first.build)
     for at, panel in enumerate(panels):
         for other in panels[:at]:
             if same_contig(panel.contig, other.contig):

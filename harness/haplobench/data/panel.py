@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from haplobench.errors import PanelError, PluginError
+from haplobench.data.bits import Bits, pack_bits
+from haplobench.errors import PanelError
 from haplobench.files import new_folder, parse_json, read_regular
 
 MISSING = -1
@@ -30,6 +31,8 @@ UNREADABLE = (
 _FORMAT = 1
 _BLOCK_BYTES = 1 << 26
 _CACHED_ROWS = 64
+# Alleles of a panel that is kept as bits, if none is missing.
+PACKED_FROM = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,9 @@ class Panel:
     haplotypes : (n_haplotypes, n_sites) int8
         0 reference, 1 alternate, -1 missing. May be a read-only `numpy.memmap`, so that
         a chromosome never has to fit in memory. Rows `ploidy * i` to
-        `ploidy * (i + 1) - 1` belong to `samples[i]`.
+        `ploidy * (i + 1) - 1` belong to `samples[i]`. Of a panel made from `Bits` they are
+        unpacked, eight times as large, when they are first asked for; `alleles`,
+        `haplotype_blocks`, `site_rows` and what gives bits do without.
     positions : (n_sites,) int64
         bp, 1-based, strictly increasing.
     contig : str
@@ -85,12 +90,15 @@ class Panel:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        haplotypes = self.haplotypes
-        if not isinstance(haplotypes, np.ndarray) or haplotypes.ndim != 2:
+        held: object = self.haplotypes
+        if isinstance(held, Bits):
+            self.__dict__["bits"] = held
+            del self.__dict__["haplotypes"]
+        elif not isinstance(held, np.ndarray) or held.ndim != 2:
             raise PanelError("haplotypes: expected a 2-D array (n_haplotypes, n_sites)")
-        if haplotypes.dtype != np.int8:
-            raise PanelError(f"haplotypes: expected int8, found {haplotypes.dtype}")
-        n_haplotypes, n_sites = haplotypes.shape
+        elif held.dtype != np.int8:
+            raise PanelError(f"haplotypes: expected int8, found {held.dtype}")
+        n_haplotypes, n_sites = held.shape
         if self.ploidy < 1 or n_haplotypes % self.ploidy:
             raise PanelError(
                 f"ploidy: {n_haplotypes} haplotypes can't be shared out as {self.ploidy} per person"
@@ -127,11 +135,41 @@ class Panel:
         if names.size != n_samples:
             raise PanelError(f"samples: {str(names[counts > 1][0])!r} occurs more than once")
         # A memory-mapped panel was validated when it was written.
-        if not isinstance(haplotypes, np.memmap) and haplotypes.size:
-            low, high = int(haplotypes.min()), int(haplotypes.max())
+        if isinstance(held, np.ndarray) and not isinstance(held, np.memmap) and held.size:
+            low, high = int(held.min()), int(held.max())
             if low < MISSING or high > 1:
                 bad = low if low < MISSING else high
                 raise PanelError(f"haplotypes: alleles are 0, 1 or -1 (missing), found {bad}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "haplotypes" and (bits := self.bits) is not None:
+            haplotypes = bits.unpacked()
+            haplotypes.flags.writeable = False
+            self.__dict__[name] = haplotypes
+            return haplotypes
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def bits(self) -> Bits | None:
+        """The haplotypes as bits, where the panel is kept so."""
+        return cast("Bits | None", self.__dict__.get("bits"))
+
+    @property
+    def held(self) -> NDArray[np.int8]:
+        """What the panel is kept as, for `dataclasses.replace`: its bits, or its haplotypes."""
+        held: NDArray[np.int8] = self.__dict__["haplotypes" if self.bits is None else "bits"]
+        return held
+
+    def changed(self, **fields: Any) -> Panel:
+        """The panel with some fields changed; haplotypes that are kept as bits stay so."""
+        return replace(self, **({"haplotypes": self.held} | fields))
+
+    def alleles(self, rows: Any = slice(None), columns: slice = slice(None)) -> NDArray[np.int8]:
+        """Some haplotypes, by slice or indices, at adjacent sites: int8, not to be written to."""
+        if self.bits is not None:
+            return self.bits.unpacked(rows, columns)
+        alleles: NDArray[np.int8] = self.haplotypes[:, columns][rows]
+        return alleles
 
     def __repr__(self) -> str:
         return f"<Panel: {'; '.join(f'{name} {value}' for name, value in self._facts().items())}>"
@@ -167,12 +205,12 @@ class Panel:
     @property
     def n_haplotypes(self) -> int:
         """Number of haplotypes (rows)."""
-        return int(self.haplotypes.shape[0])
+        return int(self.samples.shape[0]) * self.ploidy
 
     @property
     def n_sites(self) -> int:
         """Number of variant sites (columns)."""
-        return int(self.haplotypes.shape[1])
+        return int(self.positions.shape[0])
 
     @property
     def n_samples(self) -> int:
@@ -192,11 +230,15 @@ class Panel:
     @cached_property
     def has_missing(self) -> bool:
         """Whether any allele is missing."""
+        if self.bits is not None:
+            return False
         return any(bool((block < 0).any()) for _, block in self.haplotype_blocks())
 
     @cached_property
     def allele_counts(self) -> NDArray[np.int64]:
         """Copies of the alternate allele and haplotypes called: (2, n_sites) int64."""
+        if self.bits is not None:
+            return np.stack([self.bits.counts(), np.full(self.n_sites, self.n_haplotypes)])
         return count_alleles(self.haplotypes)
 
     @cached_property
@@ -226,7 +268,13 @@ class Panel:
     def digest(self) -> str:
         """SHA-256 (hex) of everything in the panel: what two equal panels share."""
         sha = hashlib.sha256()
-        head = [self.contig, self.build, self.ploidy, self.phased, list(self.haplotypes.shape)]
+        head = [
+            self.contig,
+            self.build,
+            self.ploidy,
+            self.phased,
+            [self.n_haplotypes, self.n_sites],
+        ]
         sha.update(json.dumps(head).encode())
         sha.update(self.positions.tobytes())
         for texts in (self.samples, self.ref, self.alt, self.population, self.superpopulation):
@@ -250,11 +298,21 @@ class Panel:
 
     def dosages(self) -> NDArray[np.int8]:
         """Alternate alleles per person: (n_samples, n_sites) int8, -1 where any is missing."""
-        dosage = summed_strands(self.haplotypes, self.ploidy)
-        strands = (self.haplotypes[strand :: self.ploidy] for strand in range(self.ploidy))
-        if self.has_missing:
-            dosage[np.logical_or.reduce([strand < 0 for strand in strands])] = MISSING
+        dosage = np.empty((self.n_samples, self.n_sites), np.int8)
+        for start, block in self.dosage_blocks():
+            dosage[start : start + block.shape[0]] = block
         return dosage
+
+    def dosage_blocks(self) -> Iterator[tuple[int, NDArray[np.int8]]]:
+        """Yield (first person, people's dosages) in blocks of at most 64 MiB of alleles."""
+        step = max(1, _BLOCK_BYTES // max(1, self.ploidy * self.n_sites))
+        for start in range(0, self.n_samples, step):
+            rows = self.alleles(slice(self.ploidy * start, self.ploidy * (start + step)))
+            dosage = summed_strands(rows, self.ploidy)
+            if self.has_missing:
+                strands = (rows[strand :: self.ploidy] for strand in range(self.ploidy))
+                dosage[np.logical_or.reduce([strand < 0 for strand in strands])] = MISSING
+            yield start, dosage
 
     def packed_sites(self) -> NDArray[np.uint64]:
         """Alternate alleles as bits, a row per site: (n_sites, ceil(n_haplotypes / 64)) uint64.
@@ -264,6 +322,8 @@ class Panel:
         Raises PanelError if any allele is missing.
         """
         self._refuse_missing("packed_sites")
+        if self.bits is not None:
+            return self.bits.turned()
         return pack_bits(self.site_rows(np.arange(self.n_sites)))
 
     def packed_haplotypes(self) -> NDArray[np.uint64]:
@@ -274,7 +334,7 @@ class Panel:
         Raises PanelError if any allele is missing.
         """
         self._refuse_missing("packed_haplotypes")
-        return pack_bits(self.haplotypes)
+        return pack_bits(self.haplotypes) if self.bits is None else self.bits.words
 
     def _refuse_missing(self, what: str) -> None:
         if self.has_missing:
@@ -284,7 +344,7 @@ class Panel:
         """Yield (first row, rows) in blocks of at most 64 MiB."""
         step = max(1, _BLOCK_BYTES // max(1, self.n_sites))
         for start in range(0, self.n_haplotypes, step):
-            yield start, self.haplotypes[start : start + step]
+            yield start, self.alleles(slice(start, start + step))
 
     def select_sites(self, index: ArrayLike) -> Panel:
         """The panel at some sites: `index` is a boolean mask or increasing indices.
@@ -294,9 +354,13 @@ class Panel:
         chosen = np.asarray(index)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         everywhere = chosen.size == self.n_sites and bool((np.diff(chosen) == 1).all())
+        held: Any = self.held
+        if not everywhere:
+            bits = self.bits
+            held = columns_of(self.haplotypes, chosen) if bits is None else bits.columns(chosen)
         return replace(
             self,
-            haplotypes=self.haplotypes if everywhere else columns_of(self.haplotypes, chosen),
+            haplotypes=held,
             positions=self.positions[chosen],
             ref=self.ref[chosen],
             alt=self.alt[chosen],
@@ -306,18 +370,24 @@ class Panel:
         """Alleles at some sites, a row per site: (n_chosen, n_haplotypes) int8, contiguous."""
         chosen = np.arange(self.n_sites)[np.asarray(index)]
         rows = np.empty((chosen.size, self.n_haplotypes), np.int8)
+        if not chosen.size:
+            return rows
+        # Of bits, nothing is unpacked but what lies between the first and the last.
+        first = 0 if self.bits is None else int(chosen[0])
+        between = slice(first, int(chosen[-1]) + 1)
         for start in range(0, self.n_haplotypes, _CACHED_ROWS):
             some = slice(start, start + _CACHED_ROWS)
-            rows[:, some] = columns_of(self.haplotypes[some], chosen).T
+            rows[:, some] = columns_of(self.alleles(some, between), chosen - first).T
         return rows
 
     def select_samples(self, index: ArrayLike) -> Panel:
         """The panel of some people, in the order given: `index` is a boolean mask or indices."""
         chosen = np.arange(self.n_samples)[np.asarray(index)]
         rows = (chosen[:, None] * self.ploidy + np.arange(self.ploidy)).ravel()
+        held: Any = self.bits.take(rows) if self.bits is not None else self.haplotypes[rows]
         return replace(
             self,
-            haplotypes=np.ascontiguousarray(self.haplotypes[rows]),
+            haplotypes=held,
             samples=self.samples[chosen],
             population=self.population[chosen],
             superpopulation=self.superpopulation[chosen],
@@ -336,6 +406,7 @@ class Panel:
         names = [f"{name}_{side}" for name in self.samples for side in sides]
         return replace(
             self,
+            haplotypes=self.held,
             samples=self.samples if self.ploidy == 1 else np.array(names, np.str_),
             population=self.haplotype_populations,
             superpopulation=self.haplotype_superpopulations,
@@ -378,13 +449,14 @@ class Panel:
     def save(self, directory: Path | str) -> None:
         """Write the panel as a folder (whole or not at all); `Panel.load` maps it into memory.
 
-        The folder holds `haplotypes.npy`, `sites.npz`, `samples.npz` and `panel.json`.
+        The folder holds `haplotypes.npy`, `sites.npz`, `samples.npz` and `panel.json`. Of 64 Mi
+        alleles or more, none of them missing, haplotypes are kept as bits.
         An existing folder of that name is replaced.
         """
         target = Path(directory)
         scratch = new_folder(target.parent, f".{target.name}.")
         try:
-            np.save(scratch / "haplotypes.npy", self.haplotypes)
+            np.save(scratch / "haplotypes.npy", self._stored())
             np.savez_compressed(
                 scratch / "sites.npz", positions=self.positions, ref=self.ref, alt=self.alt
             )
@@ -413,6 +485,14 @@ class Panel:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def _stored(self) -> NDArray[np.int8] | NDArray[np.uint64]:
+        """Haplotypes as they are written: as bits where they are many and none is missing."""
+        if self.bits is not None:
+            return self.bits.words
+        if self.n_haplotypes * self.n_sites < PACKED_FROM or self.has_missing:
+            return self.haplotypes
+        return Bits.of(self.haplotypes).words
+
     @classmethod
     def load(cls, directory: Path | str) -> Self:
         """Open a folder written by `save`, its haplotypes mapped into memory read-only.
@@ -424,7 +504,7 @@ class Panel:
             head: dict[str, Any] = parse_json(read_regular(source / "panel.json"))
             with np.load(source / "sites.npz") as sites, np.load(source / "samples.npz") as people:
                 arrays = {name: table[name] for table in (sites, people) for name in table.files}
-            haplotypes = np.load(source / "haplotypes.npy", mmap_mode="r")
+            haplotypes: Any = np.load(source / "haplotypes.npy", mmap_mode="r")
             form, digest = head.pop("format", None), str(head.pop("digest", ""))
         except UNREADABLE as error:
             raise PanelError(f"{source}: not a saved panel: {error}") from None
@@ -438,11 +518,21 @@ class Panel:
                     f"{kind.__name__}"
                 )
         try:
+            if haplotypes.dtype == np.uint64:
+                haplotypes = _mapped_bits(source, arrays["positions"].size)
             panel = cls(haplotypes=haplotypes, **arrays, **head)
         except (TypeError, ValueError, AttributeError) as error:
             raise PanelError(f"{source}: not a saved panel: {error}") from None
         panel.__dict__["digest"] = digest
         return panel
+
+
+def _mapped_bits(source: Path, n_sites: int) -> Bits:
+    """The bits of a saved panel. Kernels take no read-only arrays: what is written stays here."""
+    words = np.asarray(np.load(source / "haplotypes.npy", mmap_mode="c"))
+    if words.ndim != 2 or words.shape[1] != -(-n_sites // 64):
+        raise ValueError(f"haplotypes: {words.shape} words of 64 bits for {n_sites} sites")
+    return Bits(words, n_sites)
 
 
 def summed_strands(haplotypes: NDArray[np.int8], ploidy: int) -> NDArray[np.int8]:
@@ -472,86 +562,6 @@ def columns_of(matrix: NDArray[np.int8], index: NDArray[Any]) -> NDArray[np.int8
     return np.take(np.asarray(matrix), chosen, axis=1)
 
 
-def pack_bits(matrix: NDArray[np.int8]) -> NDArray[np.uint64]:
-    """Pack 0/1 rows into little-endian 64-bit words: (rows, ceil(columns / 64)) uint64."""
-    packed = np.packbits(matrix.view(np.uint8), axis=1, bitorder="little")
-    words = np.zeros((matrix.shape[0], -(-matrix.shape[1] // 64) * 8), np.uint8)
-    words[:, : packed.shape[1]] = packed
-    return words.view("<u8").astype(np.uint64, copy=False)
-
-
 def synthetic_names(n: int, start: int = 0) -> NDArray[np.str_]:
     """Names for people who have none: `synthetic{start + 1}` … `synthetic{start + n}`."""
     return np.char.add("synthetic", np.arange(start + 1, start + n + 1).astype(np.str_))
-
-
-@dataclass(frozen=True)
-class Populations:
-    """The populations of a training panel, for conditional generators.
-
-    Attributes
-    ----------
-    names : tuple[str, ...]
-        Sorted; one empty name where people have no label.
-    superpopulations : tuple[str, ...]
-        Of each population; its own name where it has none.
-    people : tuple[int, ...]
-        Training people of each.
-    """
-
-    names: tuple[str, ...]
-    superpopulations: tuple[str, ...]
-    people: tuple[int, ...]
-
-    @classmethod
-    def of(cls, panel: Panel) -> Populations:
-        """The populations of `panel`."""
-        names, first, counts = np.unique(panel.population, return_index=True, return_counts=True)
-        above = (str(panel.superpopulation[i]) for i in first)
-        return cls(
-            tuple(map(str, names)),
-            tuple(label or str(name) for label, name in zip(above, names, strict=True)),
-            tuple(map(int, counts)),
-        )
-
-    @property
-    def superpopulation_of(self) -> tuple[int, ...]:
-        """Index of each population's superpopulation, in their sorted order."""
-        order = sorted(set(self.superpopulations))
-        return tuple(order.index(name) for name in self.superpopulations)
-
-    def index(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
-        """Index of each label of the training panel: (n,) str to (n,) int64."""
-        return np.searchsorted(np.array(self.names), labels).astype(np.int64)
-
-    def draw(
-        self, labels: NDArray[np.str_] | None, level: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
-        """Populations (n,) int64 for labels asked for, populations or superpopulations.
-
-        Of several that fit, one is drawn by its share of the people at uniform `level` (n,).
-
-        Raises PluginError that names the first label that nobody in the training panel has.
-        """
-        if labels is None:
-            return self._by_share(np.ones(len(self.names), bool), level)
-        drawn = np.empty(labels.size, np.int64)
-        names, above = np.array(self.names), np.array(self.superpopulations)
-        for label in np.unique(labels):
-            fits = names == label
-            if not fits.any():
-                fits = above == label
-            if not fits.any():
-                known = ", ".join(self.names) if any(self.names) else "none: no labels"
-                raise PluginError(
-                    f"population {str(label)!r} is asked for, but nobody in the training panel "
-                    f"has it (there are: {known})"
-                )
-            rows = labels == label
-            drawn[rows] = self._by_share(fits, level[rows])
-        return drawn
-
-    def _by_share(self, fits: NDArray[np.bool_], level: NDArray[np.float64]) -> NDArray[np.int64]:
-        cumulative = np.cumsum(np.array(self.people) * fits)
-        at = np.searchsorted(cumulative, level * cumulative[-1], side="right")
-        return np.asarray(np.minimum(at, np.flatnonzero(fits)[-1]), np.int64)

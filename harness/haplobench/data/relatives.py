@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.data.bits import pack_bits
 from haplobench.data.kinship import DEGREES, GenotypePairs, compare_genotypes
-from haplobench.data.panel import Panel, pack_bits
+from haplobench.data.panel import Panel
 from haplobench.data.split import connected
 from haplobench.units import counted
 

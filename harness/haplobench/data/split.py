@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -64,7 +64,7 @@ def keep_together(panel: Panel, pairs: NDArray[np.int64]) -> Panel:
     links = [(family[0], other) for family in declared.values() for other in family[1:]]
     links += [(names[i], names[j]) for i, j in pairs.tolist()]
     group = connected(links)
-    return replace(panel, family=_labels(names, [group.get(name, "") for name in names]))
+    return panel.changed(family=_labels(names, [group.get(name, "") for name in names]))
 
 
 def family_sizes(panel: Panel) -> NDArray[np.int64]:
@@ -214,7 +214,7 @@ def stratified_sample(
     from.
     """
     if not whole_families:
-        panel = replace(panel, family=np.full(panel.n_samples, ""))
+        panel = panel.changed(family=np.full(panel.n_samples, ""))
     n = min(n, people.size)
     first = _first_of_family(panel)[people]
     strata, weights = _strata(panel, first, n, like)

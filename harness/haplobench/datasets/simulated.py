@@ -10,9 +10,9 @@ import importlib.metadata
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msprime
 import numpy as np
@@ -245,7 +245,7 @@ def _panel(
         )
     labels = np.array(populations, np.str_)
     panel = Panel(
-        haplotypes=matrix.finish(),
+        haplotypes=cast("NDArray[np.int8]", matrix.finish()),
         positions=np.array(positions, np.int64),
         contig=stretch.name,
         samples=_names(populations),
@@ -258,7 +258,7 @@ def _panel(
     )
     if "labels" not in params.told:
         nobody = np.full(panel.n_samples, "")
-        panel = replace(panel, population=nobody, superpopulation=nobody)
+        panel = panel.changed(population=nobody, superpopulation=nobody)
     return panel, dict(sorted(counted.items()))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.data.bits import Bits
 from haplobench.data.panel import Panel, synthetic_names
 from haplobench.data.split import stratified_sample
 from haplobench.plugin import Reference
@@ -97,8 +99,14 @@ def _people(panels: tuple[Panel, ...], chosen: NDArray[np.int64]) -> Panel:
         first += panel.n_samples
     if len(parts) == 1:
         return parts[0]
+    bits = [part.bits for part in parts]
+    held: Any = (
+        np.concatenate([part.haplotypes for part in parts])
+        if None in bits
+        else Bits(np.concatenate([one.words for one in bits if one]), panels[0].n_sites)
+    )
     return panels[0].with_haplotypes(
-        np.concatenate([part.haplotypes for part in parts]),
+        held,
         samples=synthetic_names(chosen.size),
         population=np.concatenate([part.population for part in parts]),
         superpopulation=np.concatenate([part.superpopulation for part in parts]),
@@ -107,6 +115,5 @@ def _people(panels: tuple[Panel, ...], chosen: NDArray[np.int64]) -> Panel:
 
 def _unnamed(panel: Panel) -> Panel:
     """The people without their names, as a generator's would come."""
-    return panel.with_haplotypes(
-        panel.haplotypes, population=panel.population, superpopulation=panel.superpopulation
-    )
+    nobody = np.empty(0, "U1")
+    return panel.changed(samples=synthetic_names(panel.n_samples), family=nobody)

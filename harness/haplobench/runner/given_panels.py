@@ -333,7 +333,7 @@ def join_together(parts: Mapping[str, Panels], scratch: Path, seed: int) -> dict
         folder.mkdir()
         # A cohort with sites of its own may call its contigs anything.
         panels = [
-            replace(one.panel, contig=name)
+            one.panel.changed(contig=name)
             for one, name in zip(cohorts.values(), prepared.facts.contigs or (), strict=True)
         ]
         panel = join_panels(panels, folder)
@@ -377,8 +377,7 @@ def _fitted(
     train, real = prepared.train, prepared.holdout
     if chosen is None:
         return PlacedCohort(cohort.label, within_region(panel, real, cohort.label, notes), False)
-    panel = replace(
-        panel.select_sites(compared[chosen]),
+    panel = panel.select_sites(compared[chosen]).changed(
         ref=train.ref,
         alt=train.alt,
         contig=train.contig,

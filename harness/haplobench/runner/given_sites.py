@@ -419,7 +419,7 @@ def _over(
             f"its sites ({cohort.contig}:{begin}-{end}) lie outside the real region "
             f"({real.contig}:{first}-{last}) and were moved to its start",
         )
-        cohort = replace(cohort, positions=cohort.positions + (first - begin))
+        cohort = cohort.changed(positions=cohort.positions + (first - begin))
         begin, end = first, first + end - begin
     length = last - first + 1
     start, stop = max(first, begin), min(last, end)
@@ -518,5 +518,5 @@ def same_sites(real: Panel, train: Panel, notes: Notes) -> tuple[Panel, Panel]:
         )
     train = matched.second_at(train)
     real = real.select_sites(matched.first)
-    train = replace(train, ref=real.ref, alt=real.alt, contig=real.contig, build=real.build)
+    train = train.changed(ref=real.ref, alt=real.alt, contig=real.contig, build=real.build)
     return real, train

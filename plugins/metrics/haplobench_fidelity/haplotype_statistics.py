@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench.data.panel import pack_bits
+from haplobench.data.bits import pack_bits
 from haplobench.hamming import difference_counts
 from haplobench.kernels import compiled
 from haplobench.memory import remember
@@ -371,7 +371,7 @@ def windowed_homozygosity(
     """
     table = np.empty((len(bounds), 4))
     for window, (low, high) in enumerate(bounds):
-        table[window] = haplotype_homozygosity(panel.haplotypes[:, low:high][rows])
+        table[window] = haplotype_homozygosity(panel.alleles(rows, slice(low, high)))
     return table
 
 
@@ -402,7 +402,8 @@ def homozygous_runs(
     step = max(1, _BLOCK_BYTES // max(1, 2 * (high - low)))
     for first in range(0, panel.n_samples, step):
         # A copy, so that the kernel compiles once and not again for read-only memory maps.
-        block = np.array(panel.haplotypes[2 * first : 2 * (first + step), low:high], order="C")
+        people = slice(2 * first, 2 * (first + step))
+        block = np.array(panel.alleles(people, slice(low, high)), order="C")
         table[:, first : first + step] = _runs(block, positions, start, end, min_run)
     return table[0], table[1], table[2]
 
@@ -474,12 +475,14 @@ def group_counts(
     counts = np.empty((groups.size, panel.n_sites), np.int64)
     for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
         # Counts below 2**24 are exact in float32.
-        counts[:, sites] = member @ panel.haplotypes[:, sites].astype(np.float32)
+        counts[:, sites] = member @ panel.alleles(columns=sites).astype(np.float32)
     return counts, member.sum(axis=1).astype(np.int64)
 
 
 def packed_rows(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Some of a panel's haplotypes, bit-packed: (rows.size, n_words) uint64."""
+    if panel.bits is not None:
+        return panel.bits.take(rows).words
     step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
     parts = [rows[low : low + step] for low in range(0, rows.size, step)]
     return np.concatenate([pack_bits(panel.haplotypes[part]) for part in parts])

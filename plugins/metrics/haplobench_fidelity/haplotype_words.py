@@ -100,7 +100,7 @@ def sorted_words(panel: Panel, length: int, rows: Any = slice(None)) -> NDArray[
     step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
     for first in range(0, chosen.size, step):
         some = chosen[first : first + step]
-        alleles = panel.haplotypes[some, start : start + n_windows * length]
+        alleles = panel.alleles(some, slice(start, start + n_windows * length))
         _fill_words(alleles, length, words[:, first : first + some.size])
     words.sort(axis=1)
     return words
@@ -119,12 +119,19 @@ def _fill_words(alleles: NDArray[np.int8], length: int, words: NDArray[np.uint32
 
 def pooled_divergence(real: NDArray[np.uint32], synthetic: NDArray[np.uint32]) -> float:
     """Jensen-Shannon divergence (bits) of the words of all windows counted together."""
-    tables = []
-    for words in (real, synthetic):
-        keys, counts = np.unique(words, return_counts=True)
-        tables += [keys.astype(np.int64), counts.astype(np.int64)]
-    _, first, second = align(*tables)
-    return float(jensen_shannon(first, second))
+    size = 1 + max(int(words.max(initial=0)) for words in (real, synthetic))
+    first, second = np.zeros((2, size), np.int64)
+    for counts, words in ((first, real), (second, synthetic)):
+        _tally(words, counts)
+    seen = (first > 0) | (second > 0)
+    return float(jensen_shannon(first[seen], second[seen]))
+
+
+@compiled
+def _tally(words: NDArray[np.uint32], counts: NDArray[np.int64]) -> None:
+    for window in range(words.shape[0]):
+        for word in words[window]:
+            counts[word] += 1
 
 
 @compiled

@@ -46,7 +46,10 @@ def pack_sites(
     shape = (chosen.size, _words(panel.n_haplotypes))
     alternate, called = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
     missing = False
-    for word, start in enumerate(range(0, panel.n_haplotypes, 64)):
+    for start, block in panel.bits.turned_blocks() if panel.bits else ():
+        low, high = np.searchsorted(chosen, [start, start + block.shape[0]])
+        alternate[low:high, : block.shape[1]] = block[chosen[low:high] - start]
+    for word, start in enumerate(range(0, 0 if panel.bits else panel.n_haplotypes, 64)):
         # A copy: 64 rows leave a mapped file.
         rows = columns_of(panel.haplotypes[start : start + 64], chosen)
         missing |= ld_kernels.pack(rows, word, alternate, called)

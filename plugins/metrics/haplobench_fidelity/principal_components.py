@@ -165,7 +165,8 @@ def _standardised(
     for part in parts:
         columns = sites[part]
         # A copy, so that the kernel isn't compiled again for read-only memory maps.
-        alleles = np.array(panel.haplotypes[:, columns[0] : columns[-1] + 1], order="C")
+        between = slice(int(columns[0]), int(columns[-1]) + 1)
+        alleles = np.array(panel.alleles(columns=between), order="C")
         block = np.empty((panel.n_samples, columns.size), kind)
         _standardise(alleles, panel.ploidy, columns - columns[0], mean[part], scale[part], block)
         yield part, block

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench.data.panel import pack_bits
+from haplobench.data.bits import pack_bits
 from haplobench.hamming import four_rows
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, Panel, PanelError, Reference, RunContext
+from haplobench.data.bits import pack_bits
 from haplobench.data.joined import contigs_of
-from haplobench.data.panel import columns_of, pack_bits
+from haplobench.data.panel import columns_of
 from haplobench.memory import remember
 
 _T = TypeVar("_T")
@@ -47,6 +48,8 @@ class Cohorts:
 
     def packed(self, panel: Panel) -> NDArray[np.uint64]:
         """Bit-packed haplotypes at the compared sites: (n_haplotypes, n_words) uint64."""
+        if panel.bits is not None and self.sites.all():
+            return panel.packed_haplotypes()
         return self.remember("packed", (panel,), lambda: self._pack(panel))
 
     def contigs(self, panel: Panel) -> list[tuple[Cohorts, Panel]]:

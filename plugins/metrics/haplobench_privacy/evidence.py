@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel
+from haplobench.data.bits import pack_bits
 from haplobench.data.kinship import ClosestPeople, closest_people
-from haplobench.data.panel import pack_bits
 from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts

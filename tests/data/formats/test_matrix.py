@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haplobench import Panel
+from haplobench.data.bits import Bits
 from haplobench.data.formats import matrix, read_panel, write_panel
 
 
@@ -19,12 +20,14 @@ from haplobench.data.formats import matrix, read_panel, write_panel
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    sizes=st.lists(st.integers(0, 25), max_size=8),
+    sizes=st.lists(st.integers(0, 70), max_size=8),
     n_haplotypes=st.integers(1, 9),
     seed=st.integers(0, 99),
     spill=st.booleans(),
     thin=st.booleans(),
     spare=st.none() | st.integers(0, 5),
+    tile=st.sampled_from([7, 64]),
+    missing=st.sampled_from([0, 0.001, 1]),
 )
 def test_blocks_become_rows(
     sizes: list[int],
@@ -33,15 +36,20 @@ def test_blocks_become_rows(
     spill: bool,
     thin: bool,
     spare: int | None,
+    tile: int,
+    missing: float,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(matrix, "_TILE_SITES", 7)
+    # As bits, tiles are whole words.
+    monkeypatch.setattr(matrix, "_TILE_SITES", tile if spare is None else 64)
     monkeypatch.setattr(matrix, "IN_MEMORY_BYTES", 0 if spill else 1 << 30)
     monkeypatch.setattr(matrix, "_ROW_BLOCK_BYTES", 64)
     monkeypatch.setattr(matrix, "_SQUARE", 3)
     rng = np.random.default_rng(seed)
-    blocks = [rng.integers(-1, 2, (size, n_haplotypes)).astype(np.int8) for size in sizes]
+    blocks = [rng.integers(0, 2, (size, n_haplotypes)).astype(np.int8) for size in sizes]
+    for block in blocks:
+        block[rng.random(block.shape) < missing / 3] = -1
     whole = np.concatenate([np.empty((0, n_haplotypes), np.int8), *blocks]).T
     keep = rng.random(whole.shape[1]) < 0.7 if thin else None
     at_most = None if spare is None else whole.shape[1] + spare
@@ -49,9 +57,16 @@ def test_blocks_become_rows(
     for block in blocks:
         growing.append(block)
     found = growing.finish(keep)
+    if isinstance(found, Bits):
+        found = found.unpacked()
+    else:
+        assert not (spill and spare is not None and missing == 0 and whole.size)
     np.testing.assert_array_equal(found, whole if keep is None else whole[:, keep])
     assert found.flags.c_contiguous
     assert not list(tmp_path.glob("*.raw"))
+    assert len(list(tmp_path.glob("*.npy"))) <= 1
+    for left in tmp_path.glob("*.npy"):
+        left.unlink()
 
 
 def test_large_panels_are_mapped_from_scratch(
@@ -72,8 +87,9 @@ def test_large_panels_are_mapped_from_scratch(
         write_panel(panel, tmp_path / name)
         scratch = tmp_path / f"scratch-{name}"
         found, _ = read_panel(tmp_path / name, scratch=scratch)
-        assert isinstance(found.haplotypes, np.memmap)
-        assert not found.haplotypes.flags.writeable
-        assert Path(str(found.haplotypes.filename)).parent == scratch
+        kept = found.haplotypes if found.bits is None else found.bits.words
+        assert isinstance(kept, np.memmap)
+        assert not kept.flags.writeable
+        assert Path(str(kept.filename)).parent == scratch
         assert found.digest == panel.digest
         assert not isinstance(read_panel(tmp_path / name)[0].haplotypes, np.memmap)

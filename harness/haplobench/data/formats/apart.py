@@ -13,9 +13,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from haplobench.data.bits import Bits
 from haplobench.data.panel import Panel
 from haplobench.errors import BenchError, FormatError
 
@@ -69,9 +71,11 @@ def read_apart(read: Callable[[], Reading], path: Path, scratch: Path | None) ->
             raise told.error
         facts, skipped, haplotypes = told
         if haplotypes is None:  # the file's pages are this array's memory
-            matrix = np.asarray(np.load(folder / "haplotypes.npy", mmap_mode="c"))
+            matrix: Any = np.asarray(np.load(folder / "haplotypes.npy", mmap_mode="c"))
         else:
             matrix = np.load(haplotypes, mmap_mode="r")
+        if matrix.dtype == np.uint64:
+            matrix = Bits(matrix, facts["positions"].size)
         return Panel(haplotypes=matrix, **facts), skipped
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -89,9 +93,10 @@ def _serve(read: Callable[[], Reading], folder: Path) -> None:
                 for field in fields(panel)
                 if field.name != "haplotypes"
             }
-            kept = getattr(panel.haplotypes, "filename", None)
+            matrix = panel.haplotypes if panel.bits is None else panel.bits.words
+            kept = getattr(matrix, "filename", None)
             if kept is None:
-                np.save(folder / "haplotypes.npy", panel.haplotypes)
+                np.save(folder / "haplotypes.npy", matrix)
             told = (facts, skipped, kept)
         except Exception as error:
             known = isinstance(error, BenchError)

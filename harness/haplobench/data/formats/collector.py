@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from haplobench.data.bits import Bits
 from haplobench.data.contigs import one_copy, plain_name
 from haplobench.data.formats import sites as kinds
 from haplobench.data.formats.matrix import HaplotypeMatrix
@@ -403,9 +404,11 @@ class Collector:
             )
         haplotypes = self._matrix.finish(None if keep.all() else keep)
         if plain_name(contig) == "X" and self._ploidy == 2:
+            if isinstance(haplotypes, Bits):
+                haplotypes = haplotypes.unpacked()
             haplotypes = self._doubled(contig, haplotypes)
         panel = Panel(
-            haplotypes=haplotypes,
+            haplotypes=cast("NDArray[np.int8]", haplotypes),
             positions=positions[keep],
             contig=contig,
             samples=self.people.samples,

@@ -8,9 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from haplobench.data.bits import Bits, pack_bits
 
 IN_MEMORY_BYTES = 1 << 28
 _TILE_SITES = 4096
@@ -39,7 +42,8 @@ class HaplotypeMatrix:
     Sites come in blocks of (n, n_haplotypes); tiles of some thousand sites are transposed
     at once. With a `scratch` folder, a matrix past 256 MiB is kept in files there, and the
     result is a read-only `numpy.memmap`; no more than about 200 MiB are held meanwhile. If it
-    is known beforehand that there are `at_most` so many sites, tiles go where they will stay.
+    is known beforehand that there are `at_most` so many sites, tiles go where they will stay: as
+    bits, until an allele is missing.
     """
 
     def __init__(
@@ -50,9 +54,13 @@ class HaplotypeMatrix:
         self._tiles: list[NDArray[np.int8] | _Spilled] = []
         self._file: Path | None = None
         self._whole: Path | None = None
+        self._packed = False
+        self._at_most = at_most or 0
         if scratch is not None and at_most is not None and n_haplotypes * at_most > IN_MEMORY_BYTES:
             self._whole = self._new_file(scratch, ".npy")
-            np.lib.format.open_memmap(self._whole, "w+", np.int8, (n_haplotypes, at_most))
+            self._packed = True
+            shape = (n_haplotypes, -(-at_most // 64))
+            np.lib.format.open_memmap(self._whole, "w+", np.uint64, shape)
         self._pending = np.empty((_TILE_SITES, n_haplotypes), np.int8)
         self._filled = self._placed = 0
         self.n_sites = 0
@@ -68,9 +76,16 @@ class HaplotypeMatrix:
             if self._filled == _TILE_SITES:
                 self._flush()
 
-    def finish(self, keep: NDArray[np.bool_] | None = None) -> NDArray[np.int8]:
-        """The matrix, (n_haplotypes, n_sites) int8, of the sites that `keep` marks (or of all)."""
+    def finish(self, keep: NDArray[np.bool_] | None = None) -> NDArray[np.int8] | Bits:
+        """The matrix, (n_haplotypes, n_sites) int8, of the sites that `keep` marks (or of all).
+
+        As bits where they went into their place so.
+        """
         self._flush()
+        if self._whole is not None and self._packed:
+            bits = Bits(np.load(self._whole, mmap_mode="r"), self._at_most)
+            chosen = np.arange(self.n_sites) if keep is None else np.flatnonzero(keep)
+            return bits if chosen.size == self._at_most else bits.columns(chosen)
         if self._whole is not None:
             whole: NDArray[np.int8] = np.load(self._whole, mmap_mode="r")
             if whole.shape[1] == self.n_sites and (keep is None or keep.all()):
@@ -122,6 +137,8 @@ class HaplotypeMatrix:
         if not self._filled:
             return
         if self._whole is not None:
+            if self._packed and (self._pending[: self._filled] < 0).any():
+                self._unpack(self._whole)
             self._place(self._whole)
         else:
             tile = np.empty((self._n, self._filled), np.int8)
@@ -158,12 +175,31 @@ class HaplotypeMatrix:
         Not through a mapping: a disk that is full would end the process there.
         """
         whole = np.load(path, mmap_mode="r")
+        width = whole.shape[1] * whole.itemsize
+        column = self._placed // 8 if self._packed else self._placed
         with path.open("r+b", buffering=0) as file:
             for low, band in self._bands():
-                for row, sites in enumerate(band, low):
-                    offset = whole.offset + row * whole.shape[1] + self._placed
-                    if os.pwrite(file.fileno(), sites, offset) < sites.size:
+                rows: NDArray[Any] = pack_bits(band) if self._packed else band
+                for row, sites in enumerate(rows, low):
+                    offset = whole.offset + row * width + column
+                    if os.pwrite(file.fileno(), memoryview(sites), offset) < sites.nbytes:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def _unpack(self, path: Path) -> None:
+        """A byte an allele from now on, in another file: some are missing."""
+        bits = Bits(np.load(path, mmap_mode="r"), self._at_most)
+        self._whole, self._packed = self._new_file(path.parent, ".npy"), False
+        whole = np.lib.format.open_memmap(self._whole, "w+", np.int8, bits.shape)
+        offset, n_sites = whole.offset, whole.shape[1]
+        del whole
+        with self._whole.open("r+b", buffering=0) as file:
+            for low in range(0, self._n, _SQUARE) if self._placed else ():
+                rows = bits.unpacked(slice(low, low + _SQUARE), slice(0, self._placed))
+                for row, sites in enumerate(rows, low):
+                    place = offset + row * n_sites
+                    if os.pwrite(file.fileno(), memoryview(sites), place) < sites.size:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._whole))
+        path.unlink()
 
     @staticmethod
     def _new_file(folder: Path, suffix: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -132,7 +132,7 @@ def _read_file(
     if not panel.build and path.name.endswith(_VCF):
         from haplobench.data.formats.vcf import stated_build
 
-        panel = replace(panel, build=stated_build(path, panel.contig))
+        panel = panel.changed(build=stated_build(path, panel.contig))
     return panel, skipped
 
 

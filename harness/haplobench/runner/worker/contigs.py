@@ -79,7 +79,7 @@ def join_cohorts(
     made = {}
     for name in panels:
         cohorts = [
-            replace(Panel.load(folder / name), contig=contig) for contig, folder in folders.items()
+            Panel.load(folder / name).changed(contig=contig) for contig, folder in folders.items()
         ]
         (scratch / name).mkdir()
         cohort = join_panels(cohorts, scratch / name)

@@ -166,7 +166,7 @@ def _as_first(panel: Panel, first: Prepared) -> tuple[Panel, Split]:
     """
     parts = (first.train, first.holdout)
     panel = panel.select_samples(order_of_people(panel, *parts))
-    panel = replace(panel, family=np.concatenate([part.family for part in parts]))
+    panel = panel.changed(family=np.concatenate([part.family for part in parts]))
     people, n_train = np.arange(panel.n_samples, dtype=np.int64), first.train.n_samples
     return panel, Split(people[:n_train], people[n_train:], first.validation)
 
@@ -186,7 +186,7 @@ def _families(
     """The panel with the families that are to be kept together, pairs of relatives that are in no
     such family by index, (n, 2) int64, and facts for `relatives_text`."""
     if setting == "ignore":
-        panel, relatives = replace(panel, family=np.full(panel.n_samples, "")), Relatives()
+        panel, relatives = panel.changed(family=np.full(panel.n_samples, "")), Relatives()
     else:
         ctx.progress(0.9, "looking for relatives")
         relatives = find_relatives(panel)
