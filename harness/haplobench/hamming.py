@@ -58,6 +58,65 @@ def four_rows(a: Any, first: int, columns: Any, out: Any, begin: int) -> None:
 
 
 @compiled
+def _add_distances(a: Any, b: Any, out: Any, within: bool) -> None:
+    """Distances of all rows of `a` (an even number) to those of `b` (a multiple of four): int32.
+
+    Two rows against four at a time, so that sums stay in registers; words are taken some hundred
+    at a time, so that rows of `b` stay in the cache. `within`: of pairs below the diagonal,
+    those in the blocks along it alone.
+    """
+    n, n_words = a.shape
+    for low in range(0, n_words, _TILE):
+        high = min(low + _TILE, n_words)
+        for begin in range(0, b.shape[0], 64):
+            end = min(begin + 64, b.shape[0])
+            for i in range(0, min(n, end) if within else n, 2):
+                x, y = a[i, low:high], a[i + 1, low:high]
+                for j in range(begin, end, 4):
+                    b0, b1, b2 = b[j, low:high], b[j + 1, low:high], b[j + 2, low:high]
+                    b3 = b[j + 3, low:high]
+                    x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = 0
+                    for w in range(high - low):
+                        x0 += popcount(x[w] ^ b0[w])
+                        x1 += popcount(x[w] ^ b1[w])
+                        x2 += popcount(x[w] ^ b2[w])
+                        x3 += popcount(x[w] ^ b3[w])
+                        y0 += popcount(y[w] ^ b0[w])
+                        y1 += popcount(y[w] ^ b1[w])
+                        y2 += popcount(y[w] ^ b2[w])
+                        y3 += popcount(y[w] ^ b3[w])
+                    out[i, j] += x0
+                    out[i, j + 1] += x1
+                    out[i, j + 2] += x2
+                    out[i, j + 3] += x3
+                    out[i + 1, j] += y0
+                    out[i + 1, j + 1] += y1
+                    out[i + 1, j + 2] += y2
+                    out[i + 1, j + 3] += y3
+
+
+def distance_matrix(
+    a: NDArray[np.uint64], b: NDArray[np.uint64] | None = None
+) -> NDArray[np.int32]:
+    """Hamming distances of all rows of `a` to those of `b`, or of `a`: (n, m) int32."""
+    n, m = a.shape[0], (a if b is None else b).shape[0]
+    rows = _padded(a, 2 if b is not None else 4)
+    columns = rows if b is None else _padded(b, 4)
+    out = np.zeros((rows.shape[0], columns.shape[0]), np.int32)
+    _add_distances(rows, columns, out, b is None)
+    if b is None:
+        for first in range(0, n, 64):
+            out[first + 64 :, first : first + 64] = out[first : first + 64, first + 64 :].T
+    return out[:n, :m]
+
+
+def _padded(rows: NDArray[np.uint64], multiple: int) -> NDArray[np.uint64]:
+    """The rows and as many empty ones as make their number a multiple."""
+    more = -rows.shape[0] % multiple
+    return np.pad(rows, ((0, more), (0, 0))) if more else np.ascontiguousarray(rows)
+
+
+@compiled
 def _nearest_within(a: Any, columns: Any) -> Any:
     n = a.shape[0]
     distances = np.empty((4, n), np.int64)

@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
-_ENTRIES, _BYTES = 256, 1 << 28
+_ENTRIES, _BYTES = 256, 1 << 29
 _kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
 
@@ -17,7 +17,7 @@ def remember(key: Hashable, compute: Callable[[], _T], *, keep: bool = True) -> 
 
     Begin `key` with a name of your own, and keep it to what decides the result (digests,
     parameters and the seed, never the object): the process measures cohorts of several generators
-    and seeds of a dataset. Those used last are kept: 256 of them, and 256 MiB of arrays in them.
+    and seeds of a dataset. Those used last are kept: 256 of them, and 512 MiB of arrays in them.
     With `keep` False a new one is not, as for what belongs to a single draw unless it happens to
     equal the real side's.
     """

@@ -162,7 +162,22 @@ class Panel:
 
     def changed(self, **fields: Any) -> Panel:
         """The panel with some fields changed; haplotypes that are kept as bits stay so."""
-        return replace(self, **({"haplotypes": self.held} | fields))
+        panel = replace(self, **({"haplotypes": self.held} | fields))
+        return panel if "haplotypes" in fields else panel.drawn(self.origin)
+
+    @property
+    def origin(self) -> tuple[tuple[Panel, NDArray[np.int64]], ...]:
+        """Panels of which the haplotypes were drawn, and which of each, in their order.
+
+        The panel itself unless it was drawn of others at the same sites.
+        """
+        itself = ((self, np.arange(self.n_haplotypes)),)
+        return cast("tuple[tuple[Panel, NDArray[np.int64]], ...]", vars(self).get("origin", itself))
+
+    def drawn(self, origin: tuple[tuple[Panel, NDArray[np.int64]], ...]) -> Panel:
+        """The panel itself, with the `origin` of its haplotypes noted."""
+        vars(self)["origin"] = origin
+        return self
 
     def alleles(self, rows: Any = slice(None), columns: slice = slice(None)) -> NDArray[np.int8]:
         """Some haplotypes, by slice or indices, at adjacent sites: int8, not to be written to."""
@@ -385,7 +400,7 @@ class Panel:
         chosen = np.arange(self.n_samples)[np.asarray(index)]
         rows = (chosen[:, None] * self.ploidy + np.arange(self.ploidy)).ravel()
         held: Any = self.bits.take(rows) if self.bits is not None else self.haplotypes[rows]
-        return replace(
+        panel = replace(
             self,
             haplotypes=held,
             samples=self.samples[chosen],
@@ -393,6 +408,11 @@ class Panel:
             superpopulation=self.superpopulation[chosen],
             family=self.family[chosen],
         )
+        # Of a panel joined of several in other orders nobody asks twice.
+        if len(self.origin) > 1:
+            return panel
+        ((of, own),) = self.origin
+        return panel.drawn(((of, own[rows]),))
 
     def as_haploid(self) -> Panel:
         """Each haplotype as a person of its own: HG00096's are HG00096_A and HG00096_B.

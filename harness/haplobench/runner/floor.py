@@ -105,12 +105,13 @@ def _people(panels: tuple[Panel, ...], chosen: NDArray[np.int64]) -> Panel:
         if None in bits
         else Bits(np.concatenate([one.words for one in bits if one]), panels[0].n_sites)
     )
-    return panels[0].with_haplotypes(
+    together = panels[0].with_haplotypes(
         held,
         samples=synthetic_names(chosen.size),
         population=np.concatenate([part.population for part in parts]),
         superpopulation=np.concatenate([part.superpopulation for part in parts]),
     )
+    return together.drawn(tuple(origin for part in parts for origin in part.origin))
 
 
 def _unnamed(panel: Panel) -> Panel:

@@ -12,6 +12,7 @@ from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.bits import pack_bits
+from haplobench.data.distances import distance_blocks, distances_kept
 from haplobench.hamming import difference_counts
 from haplobench.kernels import compiled
 from haplobench.memory import remember
@@ -75,8 +76,10 @@ class CohortStatistics:
     tajimas_d : float
     window_tajimas_d : (n_windows,) float64
         NaN below 3 segregating sites.
-    packed : (n, n_words) uint64
-        The haplotypes whose pairs are counted, bit-packed.
+    panel : Panel
+        The cohort inside the region.
+    rows : (n,) int64
+        Its haplotypes whose pairs are counted.
     differences : (max + 1,) int64
         Pairs of them by number of differences.
     heterozygous, longest_run, total_run : (n_samples,) int64 or None
@@ -87,7 +90,8 @@ class CohortStatistics:
     diversity_by: Mapping[str, tuple[float, int]]
     tajimas_d: float
     window_tajimas_d: NDArray[np.float64]
-    packed: NDArray[np.uint64]
+    panel: Panel
+    rows: NDArray[np.int64]
     differences: NDArray[np.int64]
     heterozygous: NDArray[np.int64] | None
     longest_run: NDArray[np.int64] | None
@@ -120,7 +124,6 @@ def cohort_statistics(
     rows = np.arange(n)
     if n > params.max_haplotypes:
         rows = np.sort(rng.choice(n, params.max_haplotypes, replace=False))
-    packed = packed_rows(panel, rows)
     people: tuple[NDArray[np.int64] | None, ...] = (None, None, None)
     if panel.ploidy == 2:
         people = homozygous_runs(panel, region.start, region.end, params.min_run_bp)
@@ -133,8 +136,9 @@ def cohort_statistics(
             running[bounds[:, 1]] - running[bounds[:, 0]],
             n,
         ),
-        packed,
-        difference_counts(packed),
+        panel,
+        rows,
+        pair_differences(panel, rows),
         *people,
     )
 
@@ -278,14 +282,14 @@ def _distances(
     names = ("distances_within", "distances_between")
     if not holdout.same_sites(cohort):
         return dict.fromkeys(names, Measurement(None, cohort.n_haplotypes, note="sites differ"))
-    between = difference_counts(real.packed, synthetic.packed)
+    between = pair_differences(real.panel, real.rows, synthetic.panel, synthetic.rows)
     values = (
         wasserstein_distance(
             np.arange(real.differences.size), np.arange(counts.size), real.differences, counts
         )
         for counts in (synthetic.differences, between)
     )
-    numbers = zip(values, (synthetic.packed.shape[0], real.packed.shape[0]), strict=True)
+    numbers = zip(values, (synthetic.rows.size, real.rows.size), strict=True)
     measurements = (Measurement(float(value), n) for value, n in numbers)
     return dict(zip(names, measurements, strict=True))
 
@@ -486,6 +490,26 @@ def packed_rows(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
     parts = [rows[low : low + step] for low in range(0, rows.size, step)]
     return np.concatenate([pack_bits(panel.haplotypes[part]) for part in parts])
+
+
+def pair_differences(
+    panel: Panel,
+    rows: NDArray[np.int64],
+    other: Panel | None = None,
+    others: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Pairs of some haplotypes by number of differences, see `difference_counts`."""
+    within = other is None or others is None
+    to, there = (panel, rows) if other is None or others is None else (other, others)
+    if not distances_kept(panel, to, rows, there):
+        packed = packed_rows(panel, rows)
+        return difference_counts(packed, None if within else packed_rows(to, there))
+    counts = np.zeros(panel.n_sites + 1, np.int64)
+    for low, block in distance_blocks(panel, to, rows, there):
+        if within:  # each pair once
+            block = block[np.tri(block.shape[0], block.shape[1], low - 1, dtype=np.bool_)]
+        counts += np.bincount(block.ravel(), minlength=counts.size)
+    return counts[: max(1, np.trim_zeros(counts, "b").size)]
 
 
 def fst_matrix(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:

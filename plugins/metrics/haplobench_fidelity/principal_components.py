@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from scipy.stats import spearmanr, wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.distances import distance_blocks, distances_kept
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import require_complete, site_blocks
@@ -22,6 +24,9 @@ _Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]
 _FIGURE_PEOPLE = 160
 _MANY_PRODUCTS = 1 << 33
 _COUPLED_COMPONENTS = 6
+# From so many rows on, Lanczos' method is faster.
+_LARGE = 400
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,26 +75,43 @@ def principal_axes(panel: Panel, n_components: int, *, scaled: bool = True) -> A
     n_components = min(n_components, n_people - 1, n_sites)
     if n_components < 1:
         return Axes(sites, mean, scale, np.zeros((n_sites, 0)), np.zeros(0))
-    side = min(n_people, n_sites)
-    chosen = (side - n_components, side - 1)
     if n_sites <= n_people:
         matrix = next(_standardised(panel, sites, mean, scale, whole=True))[1]
         gram = matrix.T @ matrix
-        values, loadings = eigh(gram, subset_by_index=chosen)
+        values, loadings = largest_eigenpairs(gram, n_components)
     else:
         gram = np.zeros((n_people, n_people))
         kind = np.float32 if n_people**2 * n_sites > _MANY_PRODUCTS else np.float64
         for _, block in _standardised(panel, sites, mean, scale, kind):
             gram += block @ block.T
-        values, vectors = eigh(gram, subset_by_index=chosen)
+        values, vectors = largest_eigenpairs(gram, n_components)
         vectors = vectors / np.sqrt(np.maximum(values, np.finfo(float).tiny))
         loadings = np.empty((n_sites, n_components))
         for part, block in _standardised(panel, sites, mean, scale):
             loadings[part] = block.T @ vectors
-    loadings = loadings[:, ::-1]
     largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(n_components)]
-    shares = np.maximum(values[::-1], 0) / np.trace(gram)
+    shares = np.maximum(values, 0) / np.trace(gram)
     return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)), shares)
+
+
+def largest_eigenpairs(
+    matrix: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `n` largest eigenvalues (n,) of a symmetric matrix, falling, and their vectors (side, n).
+
+    Of a large matrix by Lanczos' method, restarted until nothing but rounding is left
+    (Lehoucq, Sorensen and Yang 1998), else of the whole.
+    """
+    side = matrix.shape[0]
+    if side >= _LARGE:
+        start = np.random.default_rng(0).standard_normal(side)
+        try:
+            values, vectors = eigsh(matrix, n, v0=start, ncv=min(side, 4 * n + 40))
+            return values[::-1], np.ascontiguousarray(vectors[:, ::-1])
+        except ArpackNoConvergence:
+            pass
+    values, vectors = eigh(matrix, subset_by_index=(side - n, side - 1))
+    return values[::-1], np.ascontiguousarray(vectors[:, ::-1])
 
 
 def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext) -> MetricResult:
@@ -202,22 +224,55 @@ def _coupled(holdout: Panel, cohort: Panel, most: int, ctx: RunContext) -> Measu
     n = cohort.n_haplotypes
     if not (holdout.phased and cohort.phased):
         return Measurement(None, n, note="not phased")
-    sides = [panel.as_haploid() for panel in (holdout, cohort)]
-    sampled = []
-    for name, panel in zip(("holdout", "synthetic"), sides, strict=True):
-        if panel.n_samples > most < panel.n_sites:
-            rows = ctx.rng("coupled pca", name).choice(panel.n_samples, most, replace=False)
-            panel = panel.select_samples(np.sort(rows))
-        sampled.append(panel.haplotypes)
-    both = sides[0].with_haplotypes(np.concatenate(sampled))
-    axes = principal_axes(both, _COUPLED_COMPONENTS, scaled=False)
-    if not axes.loadings.shape[1]:
+    sides: list[tuple[Panel, NDArray[np.int64]]] = []
+    for name, panel in (("holdout", holdout), ("synthetic", cohort)):
+        rows = np.arange(panel.n_haplotypes)
+        if panel.n_haplotypes > most < panel.n_sites:
+            rows = ctx.rng("coupled pca", name).choice(panel.n_haplotypes, most, replace=False)
+        sides.append((panel, np.sort(rows)))
+    total = sum(rows.size for _, rows in sides)
+    if total < holdout.n_sites and all(
+        distances_kept(a, b, rows, others) for a, rows in sides for b, others in sides
+    ):
+        scores = _scores_by_distances(sides)
+    else:
+        alleles = np.concatenate([panel.alleles(rows) for panel, rows in sides])
+        both = holdout.as_haploid().with_haplotypes(alleles)
+        scores = principal_axes(both, _COUPLED_COMPONENTS, scaled=False).project(both)
+    if not scores.shape[1]:
         return Measurement(None, n, note="no site varies")
-    real, synthetic = np.split(axes.project(both), [sampled[0].shape[0]])
+    real, synthetic = np.split(scores, [sides[0][1].size])
     distance = float(_distances(real, synthetic, np.ones(real.shape[1])).sum())
-    counts = " and ".join(str(rows.shape[0]) for rows in sampled)
-    note = f"{counts} haplotypes, {axes.loadings.shape[1]} components"
-    return Measurement(distance, sampled[1].shape[0], note=note)
+    counts = " and ".join(str(rows.size) for _, rows in sides)
+    note = f"{counts} haplotypes, {scores.shape[1]} components"
+    return Measurement(distance, sides[1][1].size, note=note)
+
+
+def _scores_by_distances(
+    sides: Sequence[tuple[Panel, NDArray[np.int64]]],
+) -> NDArray[np.float64]:
+    """Scores of some haplotypes of two panels on the components of them all: (n, n_components).
+
+    The products of centred alleles follow from how many sites differ (Torgerson 1952): minus half
+    the distances, centred by row and column. Exact, as distances are whole numbers.
+    """
+    first = sides[0][1].size
+    total = first + sides[1][1].size
+    products = np.empty((total, total))
+    for at, to in ((0, 0), (0, 1), (1, 1)):
+        (a, rows), (b, others) = sides[at], sides[to]
+        columns = slice(first * to, first * to + others.size)
+        for low, block in distance_blocks(a, b, rows, others):
+            row = first * at + low
+            products[row : row + block.shape[0], columns] = block
+    products[first:, :first] = products[:first, first:].T
+    means = products.mean(axis=0)
+    products -= means[:, None] + means - means.mean()
+    products *= -0.5
+    values, vectors = largest_eigenpairs(products, min(_COUPLED_COMPONENTS, total - 1))
+    varies = values > _ROUNDING * max(1.0, float(np.trace(products)))
+    scores: NDArray[np.float64] = vectors[:, varies] * np.sqrt(values[varies])
+    return scores
 
 
 def _by_superpopulation(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.distances import distance_blocks, distances_kept
 from haplobench.data.kinship import DEGREES, closest_people
 from haplobench.hamming import nearest_within
 from haplobench_privacy import distances
@@ -110,27 +111,30 @@ def adversarial_accuracy(data: Cohorts, real: Panel) -> Accuracy:
     larger, every value is its exact expectation over random subsets of the smaller's size:
     the number of rows within a distance among those drawn is hypergeometric.
     """
-    a, b = data.packed(real), data.packed(data.synthetic)
-    size = min(a.shape[0], b.shape[0])
+    size = min(real.n_haplotypes, data.synthetic.n_haplotypes)
     both = None
-    if a.shape[0] == b.shape[0]:
+    if real.n_haplotypes == data.synthetic.n_haplotypes:
         own = _within(data, real), _within(data, data.synthetic)
-        both = distances.counts_between(a, b, *own)
+        if data.sites.all() and distances_kept(real, data.synthetic):
+            both = _counts(real, data.synthetic, *own)
+        else:
+            packed = data.packed(real), data.packed(data.synthetic)
+            both = distances.counts_between(*packed, *own)
 
     def part(own: Panel, other: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        rows, others = data.packed(own), data.packed(other)
-        if rows.shape[0] == size:
+        if own.n_haplotypes == size:
             # All of its own set is there; of the other, `size` rows are drawn.
             if both is None:
+                rows, others = data.packed(own), data.packed(other)
                 nearer, near = distances.counts_within(rows, others, _within(data, own))
             else:
                 nearer, near = both[own is not real]
-            absent = distances.absence(others.shape[0], size)
+            absent = distances.absence(other.n_haplotypes, size)
             return (absent[nearer] + absent[near]) / 2, absent[near]
         pairs = haplotype_pairs(data, real)
         nearest = pairs.nearest if own is real else pairs.of_others
-        nearer, near = distances.counts_within(rows, None, nearest)
-        absent = distances.absence(rows.shape[0] - 1, size - 1)
+        nearer, near = distances.counts_within(data.packed(own), None, nearest)
+        absent = distances.absence(own.n_haplotypes - 1, size - 1)
         return 1 - (absent[nearer] + absent[near]) / 2, 1 - absent[nearer]
 
     return Accuracy(*part(real, data.synthetic), *part(data.synthetic, real), size)
@@ -138,7 +142,31 @@ def adversarial_accuracy(data: Cohorts, real: Panel) -> Accuracy:
 
 def _within(data: Cohorts, panel: Panel) -> NDArray[np.int64]:
     """Distance of each haplotype of a panel to the nearest other of it: (n,) int64, in sites."""
-    return data.remember("within", (panel,), lambda: nearest_within(data.packed(panel)))
+
+    def make() -> NDArray[np.int64]:
+        if not (data.sites.all() and distances_kept(panel, panel)):
+            return nearest_within(data.packed(panel))
+        nearest = np.empty(panel.n_haplotypes, np.int64)
+        for low, block in distance_blocks(panel, panel):
+            rows = np.arange(block.shape[0])
+            block[rows, low + rows] = panel.n_sites + 1
+            nearest[low + rows] = block.min(axis=1)
+        return nearest
+
+    return data.remember("within", (panel,), make)
+
+
+def _counts(
+    a: Panel, b: Panel, of_a: NDArray[np.int64], of_b: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`distances.counts_between` of two panels whose distances are kept."""
+    rows, columns = np.empty((2, of_a.size), np.int64), np.zeros((2, of_b.size), np.int64)
+    for low, block in distance_blocks(a, b):
+        mine = slice(low, low + block.shape[0])
+        for i, within in enumerate((np.less, np.less_equal)):
+            rows[i, mine] = within(block, of_a[mine, None]).sum(axis=1)
+            columns[i] += within(block, of_b).sum(axis=0)
+    return rows, columns
 
 
 def adversarial_accuracies(
