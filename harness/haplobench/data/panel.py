@@ -329,17 +329,20 @@ class Panel:
                 dosage[np.logical_or.reduce([strand < 0 for strand in strands])] = MISSING
             yield start, dosage
 
-    def packed_sites(self) -> NDArray[np.uint64]:
+    def packed_sites(self, index: ArrayLike | None = None) -> NDArray[np.uint64]:
         """Alternate alleles as bits, a row per site: (n_sites, ceil(n_haplotypes / 64)) uint64.
 
-        Bits past the last haplotype are 0, so that AND and population count need no mask.
+        Of all sites, or of some: `index` is a boolean mask or increasing indices. Bits past the
+        last haplotype are 0, so that AND and population count need no mask.
 
         Raises PanelError if any allele is missing.
         """
         self._refuse_missing("packed_sites")
-        if self.bits is not None:
-            return self.bits.turned()
-        return pack_bits(self.site_rows(np.arange(self.n_sites)))
+        chosen = np.arange(self.n_sites)[slice(None) if index is None else np.asarray(index)]
+        if self.bits is None or not chosen.size:
+            return pack_bits(self.site_rows(chosen))
+        first = int(chosen[0])
+        return self.bits.turned(slice(first, int(chosen[-1]) + 1))[chosen - first]
 
     def packed_haplotypes(self) -> NDArray[np.uint64]:
         """Alternate alleles as bits, a row per haplotype.

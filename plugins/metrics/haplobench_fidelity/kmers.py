@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, ReferenceSequence, RunContext
+from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import require_complete, site_blocks
@@ -20,6 +21,8 @@ _CHUNK = 1 << 22
 # Up to here a table of all 4**k k-mers is smaller than a sorted list of a long region's.
 _DENSE_K = 12
 _TABLE_SITES = 12
+# Of so few sites all sets are counted; 63 of them for six.
+_FEW_SITES = 6
 _BINS = 24
 UNKNOWN = 4
 _LEFT_OUT = 5
@@ -232,10 +235,10 @@ def variant_spectrum(cohort: PlacedCohort, k: int, canonical: bool = True) -> Sp
         # Sites before the block may lie under its first k-mers, none after it can.
         first = int(np.searchsorted(cohort.offsets, low))
         sites = slice(first, block.stop)
-        alleles = cohort.panel.site_rows(cohort.columns[sites])
+        bits = cohort.panel.packed_sites(cohort.columns[sites])
         found = _variant_kmers(
-            cohort.bases, cohort.offsets[sites], cohort.alternates[sites], alleles,
-            low, high, k, canonical,
+            cohort.bases, cohort.offsets[sites], cohort.alternates[sites], bits,
+            cohort.panel.n_haplotypes, low, high, k, canonical,
         )  # fmt: skip
         codes.append(found[0])
         counts.append(found[1])
@@ -347,7 +350,8 @@ def _variant_kmers(
     bases: NDArray[np.int8],
     offsets: NDArray[np.int64],
     alternates: NDArray[np.int8],
-    alleles: NDArray[np.int8],
+    bits: NDArray[np.uint64],
+    n_haplotypes: int,
     low: int,
     high: int,
     k: int,
@@ -355,16 +359,17 @@ def _variant_kmers(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """k-mers that start in [low, high) and overlap a site, with numbers of haplotypes.
 
-    `alleles` is (n_sites, n_haplotypes). A k-mer may come out several times.
+    `bits` are alleles, (n_sites, n_words) of 64 haplotypes each. A k-mer may come out
+    several times.
     """
-    n_sites, n_haplotypes = alleles.shape
+    n_sites = bits.shape[0]
     codes = np.empty(4 * k * n_sites + 16, np.int64)
     counts = np.empty_like(codes)
     size = 0
     table = np.zeros(1 << _TABLE_SITES, np.int64)
     words = np.empty(n_haplotypes, np.int64)
-    distinct = np.empty(n_haplotypes, np.int64)
-    copies = np.empty(n_haplotypes, np.int64)
+    distinct = np.empty(max(n_haplotypes, 1 << _FEW_SITES), np.int64)
+    copies = np.empty_like(distinct)
     n_distinct = 0
     mask = (np.int64(1) << (2 * k)) - 1
     first = last = 0  # sites first..last-1 lie under the k-mer
@@ -400,7 +405,11 @@ def _variant_kmers(
             start += 1
             continue
         if first != old_first or last != old_last:
-            n_distinct = _distinct_words(alleles[first:last], table, words, distinct, copies)
+            some = bits[first:last]
+            if last - first <= _FEW_SITES:
+                n_distinct = _words_of_few(some, n_haplotypes, distinct, copies)
+            else:
+                n_distinct = _distinct_words(some, table, words, distinct, copies)
             old_first, old_last = first, last
         if size + n_distinct > codes.size:
             codes = np.concatenate((codes, np.empty(codes.size + n_distinct, np.int64)))
@@ -422,22 +431,62 @@ def _variant_kmers(
 
 
 @compiled
+def _words_of_few(
+    bits: NDArray[np.uint64],
+    n_haplotypes: int,
+    distinct: NDArray[np.int64],
+    copies: NDArray[np.int64],
+) -> int:
+    """As `_distinct_words`, from how many haplotypes have all alternate alleles of each set.
+
+    Those that have the set's alone are left by inclusion and exclusion.
+    """
+    n_sites, n_words = bits.shape
+    n_sets = 1 << n_sites
+    both = np.empty(n_words, np.uint64)
+    copies[0] = n_haplotypes
+    for chosen in range(1, n_sets):
+        both[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
+        for site in range(n_sites):
+            if chosen >> (n_sites - 1 - site) & 1:
+                row = bits[site]
+                for w in range(n_words):
+                    both[w] &= row[w]
+        count = 0
+        for w in range(n_words):
+            count += popcount(both[w])
+        copies[chosen] = count
+    for site in range(n_sites):
+        for chosen in range(n_sets):
+            if not chosen >> site & 1:
+                copies[chosen] -= copies[chosen | 1 << site]
+    found = 0
+    for chosen in range(n_sets):
+        if copies[chosen]:
+            copies[found] = copies[chosen]
+            distinct[found] = chosen
+            found += 1
+    return found
+
+
+@compiled
 def _distinct_words(
-    alleles: NDArray[np.int8],
+    bits: NDArray[np.uint64],
     table: NDArray[np.int64],
     words: NDArray[np.int64],
     distinct: NDArray[np.int64],
     copies: NDArray[np.int64],
 ) -> int:
-    """Distinct columns of `alleles` as bits (first site highest) and their copies.
+    """Distinct columns of `bits` as words (first site highest) and their copies.
 
     Fills `distinct` and `copies`, returns how many.
     """
-    n_sites, n_haplotypes = alleles.shape
+    n_sites, n_haplotypes = bits.shape[0], words.size
     words[:] = 0
     for site in range(n_sites):
+        row = bits[site]
         for h in range(n_haplotypes):
-            words[h] = (words[h] << 1) | np.int64(alleles[site, h])
+            words[h] = (words[h] << 1) | np.int64(row[h >> 6] >> np.uint64(h & 63) & np.uint64(1))
     found = 0
     if n_sites <= _TABLE_SITES:
         for h in range(n_haplotypes):
