@@ -86,7 +86,7 @@ class GANParams(Params):
     latents: int = Field(600, ge=1, le=4096)
     maker: tuple[Annotated[int, Field(ge=1, le=8192)], ...] | None = None
     critic: tuple[Annotated[int, Field(ge=1, le=8192)], ...] | None = None
-    updates: int = Field(8000, ge=1)
+    updates: int = Field(5000, ge=1)
     batch_size: int = Field(32, ge=1)
     shrinkage: float = Field(1e-4, ge=0)
     learning_rate: float = Field(1e-4, gt=0, le=1)
