@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from toy_runs import Events, records_of, run, values
+
+from haplobench.plugin.hooks import StageEvent
+from haplobench.registry import Registry
+from haplobench.runner.stage import observer
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,24 @@ def test_facts_that_lack_something_are_made_again(
     run(module_toys, text, tmp_path / "out", reporter=quiet)
     assert not quiet.ran()
     assert not quiet.messages
+
+
+def test_an_observer_that_fails_three_times_in_a_row_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[str] = []
+
+    def down(event: StageEvent) -> None:
+        seen.append(event.stage)
+        if event.stage != "sample":
+            raise OSError("connection refused")
+
+    observers = SimpleNamespace(observers=lambda hook: [("tracker", down)])
+    observe = observer(cast("Registry", observers))
+    stages = ["prepare", "fit", "sample", "measure", "fit", "prepare", "sample", "measure"]
+    for stage in stages:
+        observe(StageEvent("chr20/vae/seed1", stage, "ok", 1.0))
+    assert seen == stages[:6]  # one that goes well in between begins the count anew
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 5
+    assert [text.endswith("no more stages of this run") for text in told] == [False] * 4 + [True]

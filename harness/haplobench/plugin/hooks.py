@@ -49,4 +49,7 @@ class Hooks:
 
     @hookspec
     def haplobench_stage_finished(self, event: StageEvent) -> None:
-        """Observe a stage that ended, in the harness's process."""
+        """Observe a stage that ended, in the harness's process.
+
+        One that raises is logged; after three times in a row it is called no more in this run.
+        """

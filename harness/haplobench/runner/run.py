@@ -12,7 +12,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import BenchError, SuiteError
 from haplobench.files import digest_of, read_json, remove_tree, write_json, write_whole
 from haplobench.plugin import GeneratorSpec, MetricSpec
-from haplobench.plugin.hooks import StageEvent
 from haplobench.registry import Registry, resolve
 from haplobench.results.provenance import Provenance, provenance
 from haplobench.results.records import Record
@@ -56,7 +55,7 @@ from haplobench.runner.isolation import isolate
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells, seed_of_contig
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.record_log import Failure, Recorder, RecordLog
-from haplobench.runner.stage import CHANGED, RunState, StageFailedError, StageWork
+from haplobench.runner.stage import CHANGED, RunState, StageFailedError, StageWork, observer
 from haplobench.runner.store import open_run, open_store
 from haplobench.runner.worker.job import describe_error
 from haplobench.suite.schema import Suite
@@ -577,18 +576,3 @@ class SuiteSource:
         """How many people the suite's cohorts have; None for as many as are held out."""
         n = self.suite.sample.haplotypes
         return None if n == "holdout" else -(-n // facts.ploidy)
-
-
-def observer(registry: Registry) -> Callable[[StageEvent], None]:
-    """Calls every plugin's `haplobench_stage_finished`; one that raises is logged, no more."""
-    lock = threading.Lock()
-
-    def observe(event: StageEvent) -> None:
-        with lock:
-            for name, finished in registry.observers("haplobench_stage_finished"):
-                try:
-                    finished(event=event)
-                except Exception as error:
-                    LOG.warning("observer %s failed: %r", name, error)
-
-    return observe

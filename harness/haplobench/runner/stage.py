@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +40,8 @@ from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, la
 from haplobench.runner.worker.prepare import shadow_prepared
 from haplobench.suite.schema import Limits, Suite
 from haplobench.units import format_duration, format_size
+
+LOG = logging.getLogger("haplobench.runner")
 
 T = TypeVar("T")
 
@@ -382,3 +386,32 @@ def _stood(log: Path, rank: int) -> str:
     if not traces or traces[-1] + 1 >= len(lines):
         return "did not answer"
     return f"was at {lines[traces[-1] + 1].strip()}"
+
+
+# A server that is down may keep each stage waiting for minutes.
+_OBSERVER_FAILURES = 3
+
+
+def observer(registry: Registry) -> Callable[[StageEvent], None]:
+    """Calls every plugin's `haplobench_stage_finished`; one that raises is logged, no more.
+
+    One that raises three times in a row isn't called again.
+    """
+    lock = threading.Lock()
+    failures: Counter[str] = Counter()
+
+    def observe(event: StageEvent) -> None:
+        with lock:
+            for name, finished in registry.observers("haplobench_stage_finished"):
+                if failures[name] >= _OBSERVER_FAILURES:
+                    continue
+                try:
+                    finished(event=event)
+                    failures[name] = 0
+                except Exception as error:
+                    failures[name] += 1
+                    last = failures[name] == _OBSERVER_FAILURES
+                    end = "; it is told of no more stages of this run" if last else ""
+                    LOG.warning("observer %s failed: %r%s", name, error, end)
+
+    return observe
