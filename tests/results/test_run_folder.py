@@ -44,6 +44,9 @@ def test_what_is_not_there_is_said_with_near_names(tmp_path: Path) -> None:
     make_run(tmp_path, "smoke", "20260101T000000Z-bbbb")
     with pytest.raises(BenchError, match="did you mean smoke"):
         resolve_run("smokey", tmp_path)
+    make_run(tmp_path, "begun", "20260102T000000Z-cccc", records=0)
+    with pytest.raises(BenchError, match=r"no run of 'begun' under .* has records yet"):
+        resolve_run("begun", tmp_path)
     with pytest.raises(BenchError, match="fits 2 runs"):
         resolve_run("20260101", tmp_path)
     with pytest.raises(BenchError, match="see `bench run`"):

@@ -140,6 +140,11 @@ def resolve_run(text: str | Path, out: Path | str = Path("results")) -> Path:
         listed = ", ".join(str(run.path) for run in fitting[:5])
         raise BenchError(f"{name!r} fits {len(fitting)} runs: {listed}", hint="name one of them")
     names = [run.run_id for run in runs] + [run.path.parent.name for run in runs]
+    if (suite or name) in names:
+        raise BenchError(
+            f"no run of {suite or name!r} under {out} has records yet",
+            hint="`bench run` with the same suite goes on with one that was interrupted",
+        )
     raise BenchError(
         f"no run folder, run id or suite with runs is called {name!r} under {out}",
         hint=near_names(name, names, lead="") or "see `bench run`",
