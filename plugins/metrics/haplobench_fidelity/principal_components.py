@@ -14,6 +14,7 @@ from scipy.stats import spearmanr, wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.distances import distance_blocks, distances_kept
+from haplobench.data.panel import columns_of
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import require_complete, site_blocks
@@ -53,10 +54,14 @@ class Axes:
     variance: NDArray[np.float64]
 
     def project(self, panel: Panel) -> NDArray[np.float64]:
-        """Scores of a panel's people at the same sites: (n_samples, n_components) float64."""
+        """Scores of a panel's people at the same sites: (n_samples, n_components) float64.
+
+        Summed as the Gram matrix of as many people at these sites is, see `principal_axes`.
+        """
         scores = np.zeros((panel.n_samples, self.loadings.shape[1]))
-        for part, block in _standardised(panel, self.sites, self.mean, self.scale):
-            scores += block @ self.loadings[part]
+        kind = _precision(panel.n_samples, self.sites.size)
+        for part, block in _standardised(panel, self.sites, self.mean, self.scale, kind):
+            scores += block @ self.loadings[part].astype(kind, copy=False)
         return scores
 
 
@@ -81,17 +86,21 @@ def principal_axes(panel: Panel, n_components: int, *, scaled: bool = True) -> A
         values, loadings = largest_eigenpairs(gram, n_components)
     else:
         gram = np.zeros((n_people, n_people))
-        kind = np.float32 if n_people**2 * n_sites > _MANY_PRODUCTS else np.float64
+        kind = _precision(n_people, n_sites)
         for _, block in _standardised(panel, sites, mean, scale, kind):
             gram += block @ block.T
         values, vectors = largest_eigenpairs(gram, n_components)
         vectors = vectors / np.sqrt(np.maximum(values, np.finfo(float).tiny))
         loadings = np.empty((n_sites, n_components))
-        for part, block in _standardised(panel, sites, mean, scale):
-            loadings[part] = block.T @ vectors
+        for part, block in _standardised(panel, sites, mean, scale, kind):
+            loadings[part] = block.T @ vectors.astype(kind, copy=False)
     largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(n_components)]
     shares = np.maximum(values, 0) / np.trace(gram)
     return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)), shares)
+
+
+def _precision(n_people: int, n_sites: int) -> type[np.floating[Any]]:
+    return np.float32 if n_people**2 * n_sites > _MANY_PRODUCTS else np.float64
 
 
 def largest_eigenpairs(
@@ -189,8 +198,11 @@ def _standardised(
         # A copy, so that the kernel isn't compiled again for read-only memory maps.
         between = slice(int(columns[0]), int(columns[-1]) + 1)
         alleles = np.array(panel.alleles(columns=between), order="C")
+        if columns.size < alleles.shape[1]:
+            alleles = columns_of(alleles, columns - columns[0])
         block = np.empty((panel.n_samples, columns.size), kind)
-        _standardise(alleles, panel.ploidy, columns - columns[0], mean[part], scale[part], block)
+        inverse = 1 / scale[part]
+        _standardise(alleles, panel.ploidy, mean[part] * inverse, inverse, block)
         yield part, block
 
 
@@ -198,18 +210,21 @@ def _standardised(
 def _standardise(
     alleles: NDArray[np.int8],
     ploidy: int,
-    columns: NDArray[np.int64],
-    mean: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    inverse: NDArray[np.float64],
     out: NDArray[Any],
 ) -> None:
     n_people, n_columns = out.shape
+    dosages = np.empty(n_columns, np.int8)
     for person in range(n_people):
+        # Rows as they lie in memory, one after the other, are vectors of the processor.
+        dosages[:] = alleles[ploidy * person]
+        for strand in range(1, ploidy):
+            row = alleles[ploidy * person + strand]
+            for i in range(n_columns):
+                dosages[i] += row[i]
         for i in range(n_columns):
-            dosage = 0.0
-            for strand in range(ploidy):
-                dosage += alleles[ploidy * person + strand, columns[i]]
-            out[person, i] = (dosage - mean[i]) / scale[i]
+            out[person, i] = dosages[i] * inverse[i] - shift[i]
 
 
 def _distances(
