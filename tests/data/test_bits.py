@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from haplobench import Panel
-from haplobench.data import panel as panels
-from haplobench.data.bits import Bits, pack_bits
+from haplobench.data import bits
+from haplobench.data.bits import Bits, pack_bits, stored_bytes
 
 _MATRICES = st.tuples(st.integers(1, 140), st.integers(1, 200)).flatmap(
     lambda shape: arrays(np.int8, shape, elements=st.integers(0, 1))
@@ -22,16 +22,16 @@ _MATRICES = st.tuples(st.integers(1, 140), st.integers(1, 200)).flatmap(
 @settings(max_examples=50, deadline=None)
 @given(matrix=_MATRICES, low=st.integers(0, 199), length=st.integers(0, 200))
 def test_parts_of_bits_are_those_of_the_matrix(matrix: np.ndarray, low: int, length: int) -> None:
-    bits, columns = Bits.of(matrix), slice(low, low + length)
+    packed, columns = Bits.of(matrix), slice(low, low + length)
     rows = np.arange(matrix.shape[0])[::-3]
-    assert bits.shape == matrix.shape
-    np.testing.assert_array_equal(bits.unpacked(rows, columns), matrix[rows][:, columns])
-    np.testing.assert_array_equal(bits.take(rows).unpacked(), matrix[rows])
+    assert packed.shape == matrix.shape
+    np.testing.assert_array_equal(packed.unpacked(rows, columns), matrix[rows][:, columns])
+    np.testing.assert_array_equal(packed.take(rows).unpacked(), matrix[rows])
     chosen = np.flatnonzero(matrix[0])
-    np.testing.assert_array_equal(bits.columns(chosen).unpacked(), matrix[:, chosen])
-    np.testing.assert_array_equal(bits.counts(), matrix.sum(axis=0))
+    np.testing.assert_array_equal(packed.columns(chosen).unpacked(), matrix[:, chosen])
+    np.testing.assert_array_equal(packed.counts(), matrix.sum(axis=0))
     turned = pack_bits(np.ascontiguousarray(matrix.T[columns]))
-    np.testing.assert_array_equal(bits.turned(columns), turned)
+    np.testing.assert_array_equal(packed.turned(columns), turned)
 
 
 def _panel(n_people: int = 75, n_sites: int = 333) -> Panel:
@@ -48,7 +48,7 @@ def _panel(n_people: int = 75, n_sites: int = 333) -> Panel:
 @pytest.fixture
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Panel:
     """The panel saved as bits, and mapped."""
-    monkeypatch.setattr(panels, "PACKED_FROM", 0)
+    monkeypatch.setattr(bits, "_PACKED_FROM", 0)
     _panel().save(tmp_path / "panel")
     return Panel.load(tmp_path / "panel")
 
@@ -56,7 +56,8 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Panel:
 def test_a_panel_of_bits_is_the_one_that_was_saved(stored: Panel, tmp_path: Path) -> None:
     panel, sites, people = _panel(), np.array([3, 9, 40, 200, 332]), np.array([5, 2, 70])
     assert stored.bits is not None
-    assert (tmp_path / "panel" / "haplotypes.npy").stat().st_size < panel.haplotypes.size / 5
+    size = (tmp_path / "panel" / "haplotypes.npy").stat().st_size
+    assert size - 128 == stored_bytes(panel.n_haplotypes, panel.n_sites) < panel.haplotypes.size / 5
     stored.__dict__.pop("digest")
     assert stored.digest == panel.digest
     for one, other in (
@@ -87,7 +88,7 @@ def test_what_is_written_into_the_bits_stays_out_of_the_file(stored: Panel, tmp_
 def test_panels_with_missing_alleles_are_kept_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panels, "PACKED_FROM", 0)
+    monkeypatch.setattr(bits, "_PACKED_FROM", 0)
     panel = _panel()
     panel.haplotypes[4, 7] = -1
     panel.save(tmp_path / "panel")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_PACKED_FROM = 1 << 26
 _BLOCK_BYTES = 1 << 25
 _WORD = 64
 
@@ -102,6 +103,17 @@ class Bits:
         for low, block in self.turned_blocks():
             total[low : low + block.shape[0]] = np.bitwise_count(block).sum(axis=1, dtype=np.int64)
         return total
+
+
+def kept_as_bits(n_haplotypes: int, n_sites: int) -> bool:
+    """Whether a panel is so large that it is stored as bits, if none of its alleles is missing."""
+    return n_haplotypes * n_sites >= _PACKED_FROM
+
+
+def stored_bytes(n_haplotypes: int, n_sites: int) -> int:
+    """Bytes that a panel without missing alleles takes on disk."""
+    packed = kept_as_bits(n_haplotypes, n_sites)
+    return n_haplotypes * (-(-n_sites // _WORD) * 8 if packed else n_sites)
 
 
 def pack_bits(matrix: NDArray[np.int8]) -> NDArray[np.uint64]:

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from haplobench.data.bits import Bits, pack_bits
+from haplobench.data.bits import Bits, kept_as_bits, pack_bits
 from haplobench.errors import PanelError
 from haplobench.files import new_folder, parse_json, read_regular
 
@@ -31,8 +31,6 @@ UNREADABLE = (
 _FORMAT = 1
 _BLOCK_BYTES = 1 << 26
 _CACHED_ROWS = 64
-# Alleles of a panel that is kept as bits, if none is missing.
-PACKED_FROM = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -512,7 +510,7 @@ class Panel:
         """Haplotypes as they are written: as bits where they are many and none is missing."""
         if self.bits is not None:
             return self.bits.words
-        if self.n_haplotypes * self.n_sites < PACKED_FROM or self.has_missing:
+        if not kept_as_bits(self.n_haplotypes, self.n_sites) or self.has_missing:
             return self.haplotypes
         return Bits.of(self.haplotypes).words
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from haplobench.data.bits import stored_bytes
 from haplobench.data.prepared import FACTS_FILE, PrepareFacts
 from haplobench.errors import FormatError
 from haplobench.files import jsonable, read_as, read_json
@@ -135,7 +136,7 @@ def _estimate(
         return Estimate(label, None, None, None, None, tuple(cell.name for cell in cells))
     alleles = facts.n_train_haplotypes * facts.n_sites
     seconds, memory, unknown = 0.0, 0.0, []
-    disk = alleles + facts.n_holdout_haplotypes * facts.n_sites
+    panels = [facts.n_train_haplotypes, facts.n_holdout_haplotypes]
     genome = bool(cells[0].dataset.contigs)
     labels = [one for one in past.alleles if one == label or not genome]
     for cell in cells:
@@ -143,7 +144,7 @@ def _estimate(
             n = cell.sample.haplotypes
             drawn = facts.n_holdout_haplotypes if n == "holdout" else n
             # The attacks are shown one more cohort, as large as the training panel.
-            disk += (cell.sample.draws * drawn + facts.n_train_haplotypes) * facts.n_sites
+            panels += [*[drawn] * cell.sample.draws, facts.n_train_haplotypes]
         if not (like := past.like(cell, labels)):
             unknown.append(cell.name)
             continue
@@ -153,6 +154,7 @@ def _estimate(
         for stage in (cost.fit, *cost.draws) if cost else ():
             base = stage["base_rss"] or 0
             memory = max(memory, base + (stage["peak_rss"] - base) * ratio)
+    disk = sum(stored_bytes(n, facts.n_sites) for n in panels)
     return Estimate(label, alleles, seconds or None, round(memory) or None, disk, tuple(unknown))
 
 
