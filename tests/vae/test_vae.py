@@ -280,7 +280,7 @@ def test_the_last_temperature_that_is_tried_is_a_warning(
     caplog.clear()
     rare = np.zeros((300, 60), np.int8)
     again, excess = calibrated(fitted, rare, population, ctx)
-    assert (again.params.temperature, excess) == (0.7, {})
+    assert (again.params.temperature, excess) == (0.65, {})
     assert not caplog.text
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-USUAL = 0.7
+USUAL = 0.65
 """The temperature of a model of which samples tell nothing."""
 _TRIED = (0.4, 0.6, 0.85, 1.2)
 # How much of each is as bad as the others: of LD, of the logarithm of distinct haplotypes, and of
 # distance from the usual temperature.
-_LD, _DISTINCT, _AWAY = 0.02, 0.1, 0.2
+_LD, _DISTINCT, _AWAY = 0.02, 0.1, 0.15
 _MIN_MAF = 0.05
 _LAGS = 2 ** np.arange(9)  # LD sites
 _WORD, _GROUP = 20, 100  # sites, haplotypes
@@ -48,11 +48,11 @@ def calibrate(
     samples, of the same populations in the same order, at a temperature, always with the same
     random numbers. It is asked at four temperatures; between them a cubic stands for each excess.
 
-    T is where (LD / .02)² + (ln distinct / .1)² + ((T - .7) / .2)² is least. LD is the excess of
+    T is where (LD / .02)² + (ln distinct / .1)² + ((T - .65) / .15)² is least. LD is the excess of
     mean r² over distances, each weighted by its own r²: a prior that recombines too much lacks LD
     where there is little, which no temperature mends. Distinct are haplotypes of 20 sites among
     100 people's, samples over real ones. Where one of them hardly depends on the temperature, the
-    others decide, and where none does, it is .7: so it varies little from one choice of people to
+    others decide, and where none does, it is .65: so it varies little from one choice of people to
     another (`benchmarks/calibration_spread.py`). None where fewer than two sites have a MAF
     over 5 %.
     """

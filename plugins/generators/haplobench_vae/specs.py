@@ -174,7 +174,7 @@ class VAEParams(Params):
 SPECS = (
     GeneratorSpec(
         name="vae",
-        version="7",
+        version="8",
         target="haplobench_vae.vae:VAE",
         summary=(
             "Windowed VAE with discrete codes, a causal transformer with local attention as their "
