@@ -17,9 +17,7 @@ from haplobench.data.panel import synthetic_names
 from haplobench.files import near_names
 from haplobench_coalescent.simulation import (
     Region,
-    load_state,
     region_of,
-    save_state,
     simulate,
 )
 from haplobench_coalescent.specs import StdpopsimParams
@@ -69,7 +67,7 @@ class Catalogue:
 
     def load(self, directory: Path, ctx: RunContext) -> FittedCatalogue:
         """Read what `save` wrote."""
-        region, facts = load_state(directory, _NAME)
+        region, facts = Region.load(directory, _NAME)
         return FittedCatalogue(
             region=region,
             params=StdpopsimParams(**facts["params"]),
@@ -156,10 +154,9 @@ class FittedCatalogue:
 
     def save(self, directory: Path) -> None:
         """Write the parameters and the map."""
-        save_state(
+        self.region.save(
             directory,
             _NAME,
-            self.region,
             params=self.params.model_dump(),
             mutation_rate=self.mutation_rate,
             people=asdict(self.people),

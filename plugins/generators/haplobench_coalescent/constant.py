@@ -19,9 +19,7 @@ from haplobench_coalescent.simulation import (
     NO_CONVERSION,
     GeneConversion,
     Region,
-    load_state,
     region_of,
-    save_state,
     simulate,
 )
 from haplobench_coalescent.specs import MsprimeParams
@@ -108,7 +106,7 @@ class Coalescent:
 
     def load(self, directory: Path, ctx: RunContext) -> FittedCoalescent:
         """Read what `save` wrote."""
-        region, facts = load_state(directory, _NAME)
+        region, facts = Region.load(directory, _NAME)
         named = {name: tuple(values) for name, values in facts.pop("populations").items()}
         return FittedCoalescent(
             region,
@@ -183,10 +181,9 @@ class FittedCoalescent:
 
     def save(self, directory: Path) -> None:
         """Write the parameters and the map."""
-        save_state(
+        self.region.save(
             directory,
             _NAME,
-            self.region,
             ne=self.ne,
             mutation_rate=self.mutation_rate,
             model=self.model,

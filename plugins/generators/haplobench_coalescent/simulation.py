@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, ReferenceSequence, RunContext
 from haplobench.data.formats.sites import Cohort, Variants, sites_at_once
+from haplobench.model_state import load_state, save_state
 
 _BASES = np.array(["A", "C", "G", "T"])
-_HEAD = "generator.json"
-_MAP = "recombination_map.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +62,18 @@ class Region:
             rate=np.diff(self.map_centimorgans) / 100 / np.diff(self.map_positions),
         )
 
-    def facts(self) -> dict[str, Any]:
-        """What JSON can hold: all but the map."""
-        return {name: getattr(self, name) for name in ("contig", "build", "start", "end", "ploidy")}
+    def save(self, directory: Path, name: str, **facts: Any) -> None:
+        """Write the region, and JSON-able `facts` of the generator `name`, into a folder."""
+        arrays = {"map_positions": self.map_positions, "map_centimorgans": self.map_centimorgans}
+        region = {key: value for key, value in vars(self).items() if key not in arrays}
+        save_state(directory, name, arrays, region=region, **facts)
+
+    @classmethod
+    def load(cls, directory: Path, name: str) -> tuple[Self, dict[str, Any]]:
+        """Region and facts that `save` wrote; PluginError as `load_state` raises it."""
+        arrays, facts = load_state(directory, name)
+        region: dict[str, Any] = facts.pop("region") | arrays
+        return cls(**region), facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,32 +248,3 @@ def region_of(train: Panel, ctx: RunContext, *, name: str, cm_per_mb: float) -> 
             int(train.positions[0]), int(train.positions[-1]) + 1, cm_per_mb
         )
     return Region.of(train, recombination_map)
-
-
-def save_state(directory: Path, name: str, region: Region, **facts: Any) -> None:
-    """Write region and JSON-able `facts` of the generator `name` into an existing folder."""
-    np.savez_compressed(
-        directory / _MAP, positions=region.map_positions, centimorgans=region.map_centimorgans
-    )
-    head = {"generator": name, "region": region.facts(), "facts": facts}
-    (directory / _HEAD).write_text(json.dumps(head, indent=1) + "\n")
-
-
-def load_state(directory: Path, name: str) -> tuple[Region, dict[str, Any]]:
-    """Region and facts that `save_state` wrote.
-
-    Raises PluginError if the folder doesn't hold a whole fitted generator of that name.
-    """
-    try:
-        head = json.loads((directory / _HEAD).read_text())
-        if head["generator"] != name:
-            raise ValueError(f"it holds {head['generator']!r}")
-        with np.load(directory / _MAP, allow_pickle=False) as table:
-            region = Region(
-                **head["region"],
-                map_positions=table["positions"],
-                map_centimorgans=table["centimorgans"],
-            )
-        return region, dict(head["facts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PluginError(f"{directory}: not a fitted {name!r}: {error}") from None

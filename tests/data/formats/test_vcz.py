@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from malformed_files import one_line, swap
 
 from haplobench import FormatError, Panel
 from haplobench.data.formats import ReadOptions, read_panel, vcz, write_panel
@@ -297,3 +299,54 @@ def test_a_folder_in_the_place_of_a_chunk(written: Path) -> None:
     (written / "call_genotype" / "1.0.0").mkdir()
     with pytest.raises(FormatError, match="array call_genotype.*the chunk 1.0.0 is not there"):
         read_panel(written, ReadOptions(max_missing=0.5))
+
+
+def test_metadata_that_never_end_are_no_zarr(small_panel: Panel, tmp_path: Path) -> None:
+    write_panel(small_panel, tmp_path / "a.vcz")
+    named = (".zgroup", ".zattrs", ".zmetadata", ".zarray", "zarr.json")
+    described = [path for path in sorted((tmp_path / "a.vcz").rglob("*")) if path.name in named]
+    assert len(described) > 2
+    for each in described:
+        each.rename(tmp_path / "away")
+        os.mkfifo(each)
+        with pytest.raises(FormatError, match=f"{each.name}: found a pipe or a device, expected"):
+            read_panel(tmp_path / "a.vcz", ReadOptions())
+        each.unlink()
+        (tmp_path / "away").replace(each)
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (lambda z: (z / ".zgroup").unlink(), "a.vcz: not a Zarr group"),
+        (
+            lambda z: (z / "variant_position").rename(z / "elsewhere"),
+            "a.vcz: not a VCF Zarr: lacks the arrays variant_position",
+        ),
+        (
+            lambda z: (z / "call_genotype" / "0.0.0").write_bytes(b"junk"),
+            "a.vcz/call_genotype/0.0.0: 4 bytes, and Blosc's header tells of more",
+        ),
+        (
+            lambda z: (z / "call_genotype" / "0.0.0").write_bytes(bytes(16)),
+            "a.vcz: array call_genotype, rows 0 to 6: can't be read",
+        ),
+        (
+            lambda z: swap(z / "variant_contig" / ".zarray", "6", "5"),
+            r"a.vcz: array variant_contig has shape \(5,\), expected",
+        ),
+    ],
+)
+def test_vcz(
+    harm: Callable[[Path], object], expected: str, small_panel: Panel, tmp_path: Path
+) -> None:
+    write_panel(small_panel, tmp_path / "a.vcz")
+    harm(tmp_path / "a.vcz")
+    with pytest.raises(FormatError, match=expected):
+        read_panel(tmp_path / "a.vcz")
+    one_line(tmp_path / "a.vcz")
+
+
+def test_vcz_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.vcz").write_text("x")
+    assert "found a file, expected a folder" in one_line(tmp_path / "a.vcz")
