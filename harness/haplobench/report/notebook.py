@@ -28,7 +28,7 @@ _MUTED = "opacity: 0.65"
 _COLOURS = {
     **dict.fromkeys(("better", "within", "clear"), "#2b8a3e"),
     **dict.fromkeys(("outside", "unclear"), "#b07400"),
-    **dict.fromkeys(("far", "leak", "failed", "timeout", "memory"), "#c92a2a"),
+    **dict.fromkeys(("far", "leak", "failed"), "#c92a2a"),
 }
 
 

@@ -36,8 +36,8 @@ STATES = {
 class Shown:
     """One table cell as texts.
 
-    `kind` is a band (`within`, …), a state (`failed`, …), `floor`, or empty; `note` the code of
-    a reason beneath the table; `tip` the whole story; `sort` the number to sort by.
+    `kind` is a band (`within`, …), `failed` (however), another state, `floor`, or empty; `note`
+    the code of a reason beneath the table; `tip` the whole story; `sort` the number to sort by.
     """
 
     text: str
@@ -162,12 +162,13 @@ def show_cell(cell: Cell, decimals: int | None, notes: Notes, best: bool = False
     """A cell as texts."""
     if cell.value is None:
         reason = cell.reason or "no reason given"
-        failed = cell.state not in ("missing", "not-applicable")
+        failed = cell.state in FAILED
         if failed:
             reason = f"{cell.phase}: {reason}" if cell.phase else reason
         note = "" if cell.state == "missing" else notes.code(reason)
         tip = f"{STATES[cell.state]}: {reason}"
-        return Shown(STATES[cell.state], kind=cell.state, note=note, tip=tip)
+        kind = "failed" if failed else cell.state
+        return Shown(STATES[cell.state], kind=kind, note=note, tip=tip)
     spread = "" if cell.spread is None else format_spread(cell.spread, cell.value, decimals)
     parts = [f"{cell.value:.6g}"]
     if cell.spread is not None:
