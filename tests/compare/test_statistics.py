@@ -16,10 +16,10 @@ from haplobench.compare.statistics import (
     Outcome,
     compare_numbers,
     detectable,
-    holm,
     ranks,
     student,
 )
+from haplobench.report.evidence import holm
 from haplobench.results.description import SubmetricInfo
 from haplobench.suite.schema import CompareSettings
 

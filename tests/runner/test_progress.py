@@ -57,7 +57,8 @@ def test_a_line_says_what_of_a_stage_was_the_generators_own() -> None:
 
 
 def tell(reporter: Any) -> None:
-    reporter.start("toy", Path("results/toy/1"), {"toy/floor": 2.0, "toy/[a]/seed1": None})
+    cells = {"toy/floor": 2.0, "toy/[a]/seed1": None}
+    reporter.start("toy", Path("results/toy/1"), Estimate(cells))
     reporter.stage_started("toy/floor", "measure")
     reporter.stage_progress("toy/floor", "measure", 0.5, "ld-decay.0 [not markup]")
     reporter.stage_finished(StageEvent("toy/floor", "measure", "ok", 1.25))
@@ -100,7 +101,7 @@ def test_bars_fit_a_narrow_terminal_and_a_prepared_dataset_leaves_them() -> None
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     reporter = LiveReporter(console)
     cell = "a-rather-long-label-of-a-dataset/a-rather-long-label-of-a-generator/seed1"
-    reporter.start("a suite", Path("results"), {cell: 100.0})
+    reporter.start("a suite", Path("results"), Estimate({cell: 100.0}))
     reporter.stage_started("a-rather-long-label-of-a-dataset", "prepare")
     assert set(reporter.lines) == {"a-rather-long-label-of-a-dataset"}
     reporter.stage_finished(StageEvent("a-rather-long-label-of-a-dataset", "prepare", "ok", 1.0))

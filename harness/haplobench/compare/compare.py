@@ -16,10 +16,10 @@ from haplobench.compare.statistics import (
     Outcome,
     compare_numbers,
     detectable,
-    holm,
     number_noise,
 )
 from haplobench.errors import BenchError
+from haplobench.report.evidence import holm
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import FAILED, FLOOR
 from haplobench.results.table import role_order

@@ -100,19 +100,6 @@ def _of_ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[
     return math.sqrt(squares / freedom * (1 / first.size + 1 / second.size)), freedom
 
 
-def holm(p_values: Floats) -> NDArray[np.float64]:
-    """P-values (n,) adjusted so that the probability of any false alarm up to q is at most q.
-
-    Holm, S. Scandinavian Journal of Statistics 6, 65-70 (1979).
-    """
-    values = np.asarray(p_values, np.float64)
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * np.arange(values.size, 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return adjusted
-
-
 MIN_PAIRS = 5
 """Pairs of seeds from which the differences of pairs stand for the noise of either side."""
 FOUND = 0.8

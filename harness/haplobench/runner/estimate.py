@@ -14,7 +14,7 @@ from pathlib import Path
 from haplobench.data.bits import stored_bytes
 from haplobench.data.prepared import FACTS_FILE, PrepareFacts
 from haplobench.errors import FormatError
-from haplobench.files import jsonable, read_as, read_json
+from haplobench.files import jsonable, read_as
 from haplobench.registry import Registry
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.provenance import provenance
@@ -62,11 +62,6 @@ def estimate_run(suite: Suite, registry: Registry, out: Path) -> list[Estimate]:
     """
     parent = out / suite.name
     store = StageStore(parent / STAGES)
-    timings = {
-        name: float(seconds)
-        for name, seconds in (read_json(store.root / "timings.json") or {}).items()
-        if isinstance(seconds, int | float)
-    }
     keys = Keys(hardware_of(suite, provenance()), suite.threads)
     stages = SuiteSource(suite, registry).datasets(keys)
     sizes: dict[str, PrepareFacts] = {}
@@ -76,7 +71,7 @@ def estimate_run(suite: Suite, registry: Registry, out: Path) -> list[Estimate]:
             sizes[stage.entry.label] = read_as(PrepareFacts, folder / FACTS_FILE)
         except (FileNotFoundError, FormatError):
             continue
-    past = _Past.read(parent, suite, timings)
+    past = _Past.read(parent, suite, store.timings())
     by_dataset: dict[str, list[Cell]] = {}
     for cell in plan_cells(suite):
         by_dataset.setdefault(cell.dataset.label, []).append(cell)

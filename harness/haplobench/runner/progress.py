@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 class ProgressReporter:
     """Told how a run goes, from several threads; says nothing. Others override what they show."""
 
-    def start(
-        self,
-        suite: str,
-        run_folder: Path,
-        cells: Mapping[str, float | None],
-        cohorts: Mapping[str, int] | None = None,
-    ) -> None:
-        """A run begins: its cells, see `Estimate`."""
+    def start(self, suite: str, run_folder: Path, estimate: Estimate) -> None:
+        """A run begins; its cells are those of the estimate."""
 
     def message(self, text: str) -> None:
         """Something that the user should read, one line."""
@@ -93,6 +87,12 @@ class Estimate:
         """Seconds since the start."""
         return time.monotonic() - self.began
 
+    @property
+    def left(self) -> str:
+        """`, about 3m05s to go`; empty while nothing is known, and at the end."""
+        seconds = self.remaining()
+        return f", about {format_duration(seconds)} to go" if seconds else ""
+
     def remaining(self) -> float | None:
         """Seconds to go; None while nothing is known."""
         if not self.taken or not self.open:
@@ -128,16 +128,10 @@ class LineReporter(ProgressReporter):
         with self.lock:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(
-        self,
-        suite: str,
-        run_folder: Path,
-        cells: Mapping[str, float | None],
-        cohorts: Mapping[str, int] | None = None,
-    ) -> None:
+    def start(self, suite: str, run_folder: Path, estimate: Estimate) -> None:
         """Say where the run lies and how many cells it has."""
-        self.estimate = Estimate(cells, cohorts)
-        self._print(f"{suite}: {counted(len(cells), 'cell')}, results in {run_folder}")
+        self.estimate = estimate
+        self._print(f"{suite}: {counted(estimate.total, 'cell')}, results in {run_folder}")
 
     def message(self, text: str) -> None:
         """Print it."""
@@ -155,11 +149,9 @@ class LineReporter(ProgressReporter):
         """How many cells are done, and what remains."""
         self.estimate.end(cell)
         self.done += 1
-        remaining = self.estimate.remaining()
-        left = f", about {format_duration(remaining)} to go" if remaining else ""
         self._print(
             f"[{self.done}/{self.estimate.total}] {cell} done after "
-            f"{format_duration(self.estimate.elapsed)}{left}"
+            f"{format_duration(self.estimate.elapsed)}{self.estimate.left}"
         )
 
 
@@ -206,18 +198,12 @@ class LiveReporter(ProgressReporter):
         self.lines: dict[str, TaskID] = {}
         self.name_room = self.state_room = 40
 
-    def start(
-        self,
-        suite: str,
-        run_folder: Path,
-        cells: Mapping[str, float | None],
-        cohorts: Mapping[str, int] | None = None,
-    ) -> None:
+    def start(self, suite: str, run_folder: Path, estimate: Estimate) -> None:
         """Draw the bar."""
         from rich.markup import escape
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self.estimate = Estimate(cells, cohorts)
+        self.estimate = estimate
         bar = 24 if self.console.width >= _WIDE else 10
         room = max(20, self.console.width - bar - _CLOCK)
         self.name_room = room * 9 // 20
@@ -233,7 +219,9 @@ class LiveReporter(ProgressReporter):
         )
         self.progress.start()
         self.overall = self.progress.add_task(
-            f"[bold]{escape(_tail(suite, self.name_room))}[/]", total=max(1, len(cells)), state=""
+            f"[bold]{escape(_tail(suite, self.name_room))}[/]",
+            total=max(1, estimate.total),
+            state="",
         )
         self._state()
 
@@ -241,9 +229,7 @@ class LiveReporter(ProgressReporter):
         if self.progress is None or self.overall is None:
             return
         done = self.estimate.total - len(self.estimate.open)
-        remaining = self.estimate.remaining()
-        left = f", about {format_duration(remaining)} to go" if remaining else ""
-        state = f"{done} of {self.estimate.total} cells{left}"
+        state = f"{done} of {self.estimate.total} cells{self.estimate.left}"
         self.progress.update(self.overall, completed=done, state=_head(state, self.state_room))
 
     def message(self, text: str) -> None:

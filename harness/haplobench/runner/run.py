@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from haplobench.data.consent import withdrawal_text
 from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import BenchError, SuiteError
-from haplobench.files import digest_of, read_json, remove_tree, write_json, write_whole
+from haplobench.files import digest_of, remove_tree, write_json, write_whole
 from haplobench.plugin import GeneratorSpec, MetricSpec
 from haplobench.registry import Registry, resolve
 from haplobench.results.provenance import Provenance, provenance
@@ -53,7 +53,7 @@ from haplobench.runner.genome import (
 )
 from haplobench.runner.isolation import isolate
 from haplobench.runner.plan import Cell, Keys, by_world_size, plan_cells, seed_of_contig
-from haplobench.runner.progress import ProgressReporter
+from haplobench.runner.progress import Estimate, ProgressReporter
 from haplobench.runner.record_log import Failure, Recorder, RecordLog
 from haplobench.runner.stage import CHANGED, RunState, StageFailedError, StageWork, observer
 from haplobench.runner.store import open_run, open_store
@@ -268,12 +268,7 @@ class _Driver:
         self.sampled: dict[str, Cohorts] = {}
         self.failed: list[str] = []
         self.digests: dict[str, dict[str, Any]] = {}
-        self.timings_path = run.store.root / "timings.json"
-        self.timings: dict[str, float] = {
-            name: float(seconds)
-            for name, seconds in (read_json(self.timings_path) or {}).items()
-            if isinstance(seconds, int | float)
-        }
+        self.timings = run.store.timings()
         self.lock = threading.Lock()
 
     def go(self, datasets: Sequence[DatasetStage]) -> RunOutcome:
@@ -285,7 +280,7 @@ class _Driver:
         try:
             self.describe("running", {})
             cohorts = {cell.name: self.source.n_cohorts(cell) for cell in cells}
-            run.reporter.start(run.suite.name, run.folder.path, expected, cohorts)
+            run.reporter.start(run.suite.name, run.folder.path, Estimate(expected, cohorts))
             stages = [stage for dataset in datasets for stage in dataset.all_stages]
             # A genome's first contig decides on the split; the genome rests on all.
             for turn in (0, 1, 2):
@@ -453,7 +448,7 @@ class _Driver:
                 self.failed.append(cell.name)
             if wall > self.timings.get(cell.name, 0.0) / 10:
                 self.timings[cell.name] = round(wall, 1)
-                write_json(self.timings_path, self.timings)
+                run.store.write_timings(self.timings)
         run.reporter.cell_finished(cell.name, failures)
 
 

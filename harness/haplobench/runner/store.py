@@ -36,6 +36,7 @@ from haplobench.runner.worker.facts import STAGE_FILE, MeasureFacts
 from haplobench.suite.schema import Suite
 
 _GENERATION = "generation.json"
+_TIMINGS = "timings.json"
 _LOCK_POLL = 0.2
 _ABANDONED = 7 * 86_400
 _READABLE, _EXECUTABLE = 0o444, 0o111
@@ -76,6 +77,18 @@ class StageStore:
         except FileNotFoundError:
             return None
         return stored if stored.generation >= self.least else None
+
+    def timings(self) -> dict[str, float]:
+        """Seconds that cells took in earlier runs, by name."""
+        return {
+            name: float(seconds)
+            for name, seconds in (read_json(self.root / _TIMINGS) or {}).items()
+            if isinstance(seconds, int | float)
+        }
+
+    def write_timings(self, timings: Mapping[str, float]) -> None:
+        """Keep what `timings` gives."""
+        write_json(self.root / _TIMINGS, dict(timings))
 
     @contextlib.contextmanager
     def workspace(self, stage: str, key: str) -> Iterator[Path]:
