@@ -41,9 +41,9 @@ from torch import nn
 
 from haplobench import Panel
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 from haplobench_federated.generator import Federated as Generator
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.params import FederatedParams
 
 SEEDS = 24  # of the reduced space

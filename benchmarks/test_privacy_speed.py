@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from haplobench.data.bits import pack_bits
 from haplobench.data.kinship import closest_people
 from haplobench_privacy import distances
-from haplobench_privacy.attributes import Hidden
 from haplobench_privacy.audit import lower_bound
+from haplobench_privacy.criteria import Hidden
 from haplobench_privacy.evidence import likelihood_ratios, smoothed, thinned_sites
 from haplobench_privacy.leak_list import find_leaks
 from haplobench_privacy.tracts import longest_matches

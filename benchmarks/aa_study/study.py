@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from haplobench.compare.compare import compare
-from haplobench.compare.side import Cohort, Number, Side, SideData, gather
+from haplobench.compare.model import Cohort, Number, Side, SideData, gather
 from haplobench.compare.statistics import compare_numbers
 from haplobench.results.description import SubmetricInfo, submetrics_of
 from haplobench.results.records import FLOOR

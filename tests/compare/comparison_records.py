@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from haplobench.compare.side import Side, SideData, gather
+from haplobench.compare.model import Side, SideData, gather
 from haplobench.results.description import SubmetricInfo
 from haplobench.results.records import parse_record
 from haplobench.results.table import RunTable

@@ -15,7 +15,7 @@ from comparison_records import measured, record, records
 
 from haplobench.compare.baseline import parse_baseline, render_baseline, rounded
 from haplobench.compare.compare import compare
-from haplobench.compare.side import Side
+from haplobench.compare.model import Side
 from haplobench.compare.sources import open_side
 from haplobench.errors import BenchError, FormatError
 

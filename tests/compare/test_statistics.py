@@ -134,7 +134,7 @@ def test_holm_by_hand() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_corrections_keep_the_order_and_holm_is_the_stricter(p_values: list[float]) -> None:
     values = np.array(p_values)
-    strict, loose = holm(values), stats.false_discovery_control(values)
+    strict, loose = np.array(holm(p_values)), stats.false_discovery_control(values)
     assert (strict >= loose - 1e-12).all()
     assert (loose >= values - 1e-12).all()
     assert (strict <= np.minimum(1, values * len(values)) + 1e-12).all()  # Bonferroni's

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from haplobench import Panel
 from haplobench.noise import NoiseSource
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, Simulation, federate
 from haplobench_federated.generator import Federated as Generator
 from haplobench_federated.generator import FittedFederated
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.params import FederatedParams
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

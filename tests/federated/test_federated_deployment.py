@@ -29,8 +29,8 @@ from haplobench.testing import example_context, example_panel
 from haplobench_federated.accounting import Ledger
 from haplobench_federated.client_panels import SiteList
 from haplobench_federated.deployment import HospitalApp, coordinate, hospital, parameters
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.generator import Federated
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.params import FederatedParams
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "federated"

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from haplobench import BenchError, Panel
 from haplobench.data.populations import Populations
 from haplobench.noise import NoiseSource
-from haplobench_federated.family import PublicFacts, WindowCodeFamily
 from haplobench_federated.federation import people_of
+from haplobench_federated.model import PublicFacts, WindowCodeFamily
 from haplobench_federated.params import ModelParams, PrivacyParams
 from haplobench_federated.private_steps import PrivateSteps
 from haplobench_federated.seeds import RepeatableNoise

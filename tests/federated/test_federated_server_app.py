@@ -17,9 +17,9 @@ from secure_helpers import parameters
 from haplobench import Panel, PrivacyCharge
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.accounting import epsilon
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, Simulation, federate
 from haplobench_federated.generator import Federated as Generator
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.server_app import FederationCheckpoint
 
 

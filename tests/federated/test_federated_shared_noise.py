@@ -17,9 +17,9 @@ from haplobench.data.populations import Populations
 from haplobench.testing import example_context
 from haplobench_federated.accounting import epsilon
 from haplobench_federated.deployment import HospitalApp
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import people_of, public_facts
 from haplobench_federated.grid import InProcessGrid
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.secure_arithmetic import Quantisation
 from haplobench_federated.shared_noise import (
     gradient_step,

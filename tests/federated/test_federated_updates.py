@@ -15,9 +15,9 @@ from secure_helpers import parameters, start
 
 from haplobench.testing import example_context, example_panel
 from haplobench_federated.aggregation import screen
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
 from haplobench_federated.grid import new_context, node_id
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.params import CompressionParams
 from haplobench_federated.updates import (
     compression_mod,

@@ -12,8 +12,8 @@ from hostile_clients import attacked, poisoned, thinned
 from secure_helpers import parameters
 
 from haplobench.testing import example_context, example_panel
-from haplobench_federated.family import WindowCodeFamily
 from haplobench_federated.federation import Federated, federate
+from haplobench_federated.model import WindowCodeFamily
 from haplobench_federated.training import People
 
 

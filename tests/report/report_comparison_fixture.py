@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from haplobench.compare.model import Comparison, Row
-from haplobench.compare.side import Side
+from haplobench.compare.model import Comparison, Row, Side
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 

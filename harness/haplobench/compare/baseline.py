@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from haplobench.compare.side import Cohort, Key, Number, Side, SideData
+from haplobench.compare.model import Cohort, Key, Number, Side, SideData
 from haplobench.errors import FormatError
 from haplobench.files import parse_json
 from haplobench.results.description import SubmetricInfo, check_baseline_line

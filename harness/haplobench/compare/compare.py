@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from haplobench.compare.model import TOLD, Comparison, Row, Status
+from haplobench.compare.model import TOLD, Cohort, Comparison, Key, Number, Row, SideData, Status
 from haplobench.compare.noise import Lender, Noise, lender
-from haplobench.compare.side import Cohort, Key, Number, SideData
 from haplobench.compare.statistics import (
     RANK_LEVEL,
     ROUNDING,

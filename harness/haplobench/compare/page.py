@@ -13,8 +13,7 @@ from haplobench.report.formatting import ARROWS, format_count, format_value
 from haplobench.report.style import FigureStyle, inline
 
 if TYPE_CHECKING:
-    from haplobench.compare.model import Comparison, Row
-    from haplobench.compare.side import Side
+    from haplobench.compare.model import Comparison, Row, Side
 
 
 TITLE = "What became of the headline numbers"

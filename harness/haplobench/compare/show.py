@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from haplobench.compare.model import STATUSES, TOLD, Comparison, Row, Status
-from haplobench.compare.side import Side
+from haplobench.compare.model import STATUSES, TOLD, Comparison, Row, Side, Status
 from haplobench.report.formatting import ARROWS, format_value
 from haplobench.units import counted
 

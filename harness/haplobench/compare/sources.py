@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from haplobench.compare.baseline import FOLDER, is_baseline, parse_baseline
-from haplobench.compare.side import Side, SideData, gather
+from haplobench.compare.model import Side, SideData, gather
 from haplobench.errors import BenchError, FormatError, SuiteError
 from haplobench.files import near_names
 from haplobench.results.description import SubmetricInfo

@@ -37,8 +37,8 @@ from torch import nn
 from haplobench import BenchError, PrivacyCharge
 from haplobench.noise import NoiseSource, cut, fine_step, noised
 from haplobench_federated.accounting import Ledger, noise_for, share_noise
-from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.homomorphic import homomorphic_mod, homomorphic_stages
+from haplobench_federated.model import ModelFamily, PublicFacts
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.secagg import secagg_mod, secagg_stages
 from haplobench_federated.seeds import derive, noise_source

@@ -20,7 +20,7 @@ from haplobench import BenchError, FormatError, Panel, Populations, Recombinatio
 from haplobench.data.contigs import same_contig
 from haplobench.data.panel import MISSING
 from haplobench.user_text import numbered_lines, read_text
-from haplobench_federated.family import PublicFacts
+from haplobench_federated.model import PublicFacts
 from haplobench_federated.params import FederationParams
 
 _FORMAT = 1

@@ -34,7 +34,6 @@ from haplobench.data.formats import ReadOptions, read_panel
 from haplobench_federated.accounting import Ledger, privacy_statement
 from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import SiteList, harmonise
-from haplobench_federated.family import ModelFamily, WindowCodeFamily
 from haplobench_federated.federation import (
     checked_delta,
     first_model,
@@ -42,6 +41,7 @@ from haplobench_federated.federation import (
     public_frequencies,
 )
 from haplobench_federated.generator import FittedFederated
+from haplobench_federated.model import ModelFamily, WindowCodeFamily
 from haplobench_federated.params import FederatedParams
 from haplobench_federated.server_app import Progress, ServerPlan, run_rounds
 

@@ -23,8 +23,8 @@ from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.accounting import Ledger, least_delta, privacy_statement
 from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import Harmonised, harmonise, partition
-from haplobench_federated.family import ModelFamily, PublicFacts
 from haplobench_federated.grid import Failures, InProcessGrid, new_context
+from haplobench_federated.model import ModelFamily, PublicFacts
 from haplobench_federated.params import FederatedParams, ModelParams
 from haplobench_federated.seeds import derive
 from haplobench_federated.server_app import FederationCheckpoint, Progress, ServerPlan, run_rounds

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from haplobench import BenchError, Panel, Populations, PrivacyStatement, RunContext, SampleRequest
-from haplobench_federated.family import ModelFamily, PublicFacts, WindowCodeFamily
+from haplobench_federated.model import ModelFamily, PublicFacts, WindowCodeFamily
 from haplobench_federated.params import FederatedParams, ModelParams
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from haplobench import Populations, RunContext
 from haplobench.noise import NoiseSource
-from haplobench_federated.family import ModelFamily, PublicFacts
-from haplobench_federated.model import person_losses
+from haplobench_federated.model import ModelFamily, PublicFacts, person_losses
 from haplobench_federated.params import FederatedParams, ModelParams, StudentParams
 from haplobench_federated.private_steps import PrivateSteps
 from haplobench_federated.seeds import derive, global_seed

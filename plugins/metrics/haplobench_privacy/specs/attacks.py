@@ -235,7 +235,7 @@ class AttributeParams(DistanceParams):
 ATTRIBUTE_INFERENCE = attack(
     name="attribute-inference",
     version="3",
-    target="haplobench_privacy.attributes:attribute_inference",
+    target="haplobench_privacy.criteria:attribute_inference",
     summary=(
         "Whether an attacker who knows most of a person's genome can fill in the rest from the "
         "synthetic cohort better where the person was trained on. What is guessed as well of "

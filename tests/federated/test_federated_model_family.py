@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from haplobench import Panel, Populations
-from haplobench_federated.family import PublicFacts, WindowCodeFamily
-from haplobench_federated.model import person_losses
+from haplobench_federated.model import PublicFacts, WindowCodeFamily, person_losses
 from haplobench_federated.params import ModelParams
 
 PARAMS = ModelParams.model_validate({"window": 8, "codes": 4})
