@@ -6,7 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from haplobench.compare import show
@@ -14,10 +14,6 @@ from haplobench.compare.model import TOLD, Comparison, Row
 from haplobench.compare.show import render_markdown
 from haplobench.errors import BenchError
 from haplobench.files import write_whole
-
-if TYPE_CHECKING:
-    from haplobench.compare.model import Comparison
-
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

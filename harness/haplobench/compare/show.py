@@ -114,19 +114,24 @@ def _terminal_table(rows: list[Row]) -> Table:
     before = ""
     for row in rows:
         place = f"{row.dataset} · {row.generator}"
-        table.add_row(
-            f"{MARKS[row.status]} {row.status}",
-            "" if place == before else place,
-            what(row),
-            arrow(row),
-            number(row.base, row.unit),
-            number(row.head, row.unit),
-            change(row),
-            evidence(row),
-            style=_STYLES[row.status] if row.gated else "dim",
-        )
+        style = _STYLES[row.status] if row.gated else "dim"
+        table.add_row(*_cells(row, "" if place == before else place), style=style)
         before = place
     return table
+
+
+def _cells(row: Row, place: str) -> list[str]:
+    """A row's texts, whatever shows them."""
+    return [
+        f"{MARKS[row.status]} {row.status}",
+        place,
+        what(row),
+        arrow(row),
+        number(row.base, row.unit),
+        number(row.head, row.unit),
+        change(row),
+        evidence(row),
+    ]
 
 
 def _others(rows: list[Row]) -> Table:
@@ -194,16 +199,7 @@ def render_markdown(comparison: Comparison, *, everything: bool = False) -> str:
 def _markdown_table(rows: list[Row], room: int = LIMIT // 4) -> str:
     text, left = _HEAD + _RULE, len(rows)
     for row in rows:
-        cells = [
-            f"{MARKS[row.status]} {row.status}",
-            f"{row.dataset} · {row.generator}",
-            what(row),
-            arrow(row),
-            number(row.base, row.unit),
-            number(row.head, row.unit),
-            change(row),
-            evidence(row),
-        ]
+        cells = _cells(row, f"{row.dataset} · {row.generator}")
         line = "| " + " | ".join(map(_text, cells)) + " |\n"
         if len(text) + len(line) > room:
             return f"{text}\n… and {left} more\n"

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,6 @@ from haplobench.testing.panels import (
     panel_state,
     without_labels,
 )
-
-if TYPE_CHECKING:
-    from haplobench.plugin import GeneratorSpec, Params
 
 _DETERMINISM = "A result that can't be had again can't be compared; draw from ctx.rng(*key) alone."
 _BLOCKS = (

@@ -364,16 +364,15 @@ def _children(process: psutil.Process) -> list[int]:
         return [child.pid for child in process.children()]
 
 
+def _told(path: str, names: tuple[str, ...]) -> int:
+    """Bytes of some of the lines of a file of the kernel's, which has them in KiB."""
+    with open(path) as lines:
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(names))
+
+
 def _unmapped(pid: int) -> int:
-    total = 0
-    try:
-        with open(f"/proc/{pid}/status") as lines:
-            for line in lines:
-                if line.startswith(("RssAnon:", "RssShmem:")):
-                    total += int(line.split()[1]) * 1024
-        return total
-    except (OSError, ValueError):
-        pass
+    with contextlib.suppress(OSError, ValueError):
+        return _told(f"/proc/{pid}/status", ("RssAnon:", "RssShmem:"))
     if sys.platform.startswith("linux"):
         return 0
     with contextlib.suppress(psutil.Error):
@@ -383,13 +382,8 @@ def _unmapped(pid: int) -> int:
 
 def _proportional(pid: int) -> int:
     """As `_unmapped`, but of pages that n processes share the n-th part."""
-    total = 0
     try:
-        with open(f"/proc/{pid}/smaps_rollup") as lines:
-            for line in lines:
-                if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
-                    total += int(line.split()[1]) * 1024
-        return total
+        return _told(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
     except ProcessLookupError:
         return 0
     except (OSError, ValueError):
