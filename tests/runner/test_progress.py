@@ -72,7 +72,8 @@ def tell(reporter: Any) -> None:
     reporter.stop()
 
 
-def test_plain_lines_for_logs() -> None:
+def test_plain_lines_for_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haplobench.runner.progress.time.monotonic", lambda: 0.0)
     console = Console(file=io.StringIO(), width=200)
     reporter = reporter_for(console)
     assert isinstance(reporter, LineReporter)
