@@ -455,7 +455,7 @@ def estimate_map(
         sites = sites[np.linspace(0, sites.size - 1, _MOST_SITES).round().astype(np.int64)]
     rows, others = _copied(groups, rng)
     n_targets, n_sources = others.shape
-    alleles = np.asarray(panel.haplotypes)[:, sites].T
+    alleles = panel.site_rows(sites)
     targets, sources = alleles[:, rows], alleles[:, others]
     lengths = np.diff(panel.positions[sites]).astype(np.float64)
     # A cM/Mb is so many switches per bp of a haplotype.
