@@ -7,7 +7,7 @@
 # Seen: 86.4 and 14.5, at an epsilon of 20 and of 1000 alike, while the median is 50.5. With 10,000 values
 # between the same ends it is 99.56 and 1.44. The error hangs on the number of values, not on the budget,
 # and no documentation of the package speaks of it. diffprivlib's `quantile(values, 1)`
-# gives 100 at that epsilon. The ranges of columns of a small cohort come out too narrow by a seventh
+# gives 99 to 100 at that epsilon. The ranges of columns of a small cohort come out too narrow by a seventh
 # at either end.
 set -eu
 folder=$(mktemp -d)

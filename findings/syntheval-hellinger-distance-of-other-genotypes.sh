@@ -6,7 +6,7 @@
 # Seen: 0, the value of two equal columns. The histogram of each side's category numbers is taken
 # with bins of its own, spread from that side's least to its greatest number, so that AC stands in
 # the bin of CC. A generator that makes a heterozygote of every second homozygote gets the full mark;
-# one that only loses the rarest of three genotypes is charged for the second as well (0.63, not 0.23).
+# one that only loses the rarest of three genotypes is charged for the second as well (0.45, not 0.23).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
