@@ -6,7 +6,7 @@ import html
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ import haplobench
 from haplobench import BenchError, Panel, Result
 from haplobench.cli import main
 from haplobench.data.formats import write_panel
+from haplobench.results.records import Record
 from haplobench.testing import example_panel
+
+FIXTURES = Path(__file__).parents[1] / "compare" / "fixtures"
 
 METRICS = ("allele-frequency", "nearest-neighbours")
 
@@ -83,6 +86,15 @@ def test_the_command_line_and_a_notebook_give_the_same_bytes(
         dataset="real.vcf", out=folder / "panels",
     )  # fmt: skip
     assert numbers(held) == numbers(result)
+
+
+def test_records_of_an_older_run_have_the_columns_of_todays(tmp_path: Path) -> None:
+    older = FIXTURES / "records-schema1.jsonl"
+    (tmp_path / "records.jsonl").write_bytes(older.read_bytes())
+    table = haplobench.load_run(tmp_path).to_dataframe(records=True)
+    assert list(table.columns) == [item.name for item in fields(Record)]
+    assert table.detectable.isna().all()
+    assert (table["schema"] == 1).all()
 
 
 @pytest.mark.slow

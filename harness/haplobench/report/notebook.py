@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -18,6 +18,7 @@ from haplobench.report.model import Failure, Summary
 from haplobench.report.summary import summarise
 from haplobench.report.verdict import DatasetVerdicts, Verdict, explain, lead, reach_verdicts, show
 from haplobench.report.view import MARKS, Shown, TableView, headline_tables
+from haplobench.results.records import Record
 from haplobench.results.table import Run
 from haplobench.suite.schema import VerdictSettings
 
@@ -77,7 +78,10 @@ class Result:
         import pandas as pd
 
         if records:
-            return pd.DataFrame([vars(record) for record in self.run.records])
+            # By name, since a record read of an older run has not all of its fields in `vars`.
+            names = [item.name for item in fields(Record)]
+            rows = [[getattr(record, name) for name in names] for record in self.run.records]
+            return pd.DataFrame(rows, columns=names)
         return pd.DataFrame(tidy_rows(self.summary))
 
     def verdict(self, rules: VerdictSettings | None = None) -> Verdicts:
