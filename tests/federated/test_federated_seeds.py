@@ -46,8 +46,7 @@ def plant_seeds() -> None:
 # Where else the package draws at random, and why that protects nobody.
 DRAWS = {
     "updates.py": {"default_rng"},  # rounding of what is noised already
-    "family.py": {"default_rng"},  # weights to begin with
-    "model.py": {"standard_normal"},  # the same
+    "model.py": {"default_rng", "standard_normal"},  # weights to begin with
     "training.py": {"default_rng"},  # batches without privacy
     "seeds.py": {"seed", "manual_seed"},  # of libraries that draw without asking
     "secagg.py": {"shuffle"},  # who shares masks with whom
