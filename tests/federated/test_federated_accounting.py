@@ -9,10 +9,10 @@ from pathlib import Path
 
 import dp_accounting
 import pytest
-from conftest import fit, run
 from dp_accounting import get_epsilon_gaussian
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
+from federation_fixture import fit, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant

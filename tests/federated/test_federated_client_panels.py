@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import params
+from federation_fixture import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

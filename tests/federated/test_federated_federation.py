@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from conftest import fit, params, run, weights
+from federation_fixture import fit, params, run, weights
 from hostile_clients import uneven
 
 from haplobench import BenchError, FormatError, Panel, RunContext

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import QUICK, fit, weights
+from federation_fixture import QUICK, fit, weights
 
 from haplobench import BenchError, Panel
 from haplobench.registry import load_registry

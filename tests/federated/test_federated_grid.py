@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import run
+from federation_fixture import run
 
 from haplobench import Panel
 from haplobench_federated.federation import Federated

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICK, params
+from federation_fixture import QUICK, params
 from secure_helpers import parameters
 
 from haplobench import BenchError

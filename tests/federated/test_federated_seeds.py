@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK, Witness, fit, params, weights
+from federation_fixture import QUICK, Witness, fit, params, weights
 
 import haplobench_federated
 from haplobench import Panel, SampleRequest

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Witness, params, run
+from federation_fixture import Witness, params, run
 from safetensors import safe_open
 from secure_helpers import parameters
 

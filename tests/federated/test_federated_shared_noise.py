@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import params, run
+from federation_fixture import params, run
 from flwr.app import Context, Message, RecordDict
 from torch import nn
 
