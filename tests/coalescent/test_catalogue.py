@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+from pathlib import Path
 
 import allel
 import numpy as np
 import pytest
 import stdpopsim
+import tskit
 from coalescent_cases import REGISTRY, context, fitted, region_panel, sampled
+from pydantic import ValidationError
 
-from haplobench import PluginError, RecombinationMap
-from haplobench.registry import resolve
+from haplobench import Panel, PluginError, RecombinationMap, SuiteError
+from haplobench.registry import load_registry, resolve
+from haplobench.suite.load import load_suite
 from haplobench.testing import check_generator
 from haplobench_coalescent.catalogue import (
     SUPERPOPULATIONS,
@@ -19,6 +25,7 @@ from haplobench_coalescent.catalogue import (
     match_population,
     present_day,
 )
+from haplobench_coalescent.specs import StdpopsimParams
 
 LABELS = {
     "population": np.array(["YRI", "GBR", "CHB", "GBR"]),
@@ -274,3 +281,157 @@ def test_which_1000_genomes_labels_the_human_models_lack():
 def test_near_names():
     with pytest.raises(PluginError, match="no model is named 'OutOfAfrica_3G9'.*OutOfAfrica_3G09"):
         find_name("model", "OutOfAfrica_3G9", ["OutOfAfrica_3G09", "Zigzag_1S14"])
+
+
+# --- SLiM, which no package registry has: played by a program that writes trees of msprime's -----
+
+
+def program(folder, text, monkeypatch):
+    """Make `slim` a program of that text, the only one on PATH."""
+    path = folder / "slim"
+    path.write_text(text)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.fixture
+def slim(tmp_path, monkeypatch):
+    """The folder of a `slim` that keeps what it was asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    stub = Path(__file__).with_name("slim_stub.py").read_text()
+    program(folder, f"#!{sys.executable}\n{stub}", monkeypatch)
+    return folder
+
+
+def asked(folder):
+    """What the program was asked: the seed, and lines of the script without what aligns them."""
+    kept = json.loads((folder / "asked.json").read_text())
+    return kept["seed"], [" ".join(line.split()) for line in kept["script"].splitlines()]
+
+
+def test_slim_is_asked_for_the_model_the_region_and_the_people(slim, tmp_path):
+    ctx = context(tmp_path, recombination_map=RecombinationMap.uniform(2_000_001, 2_400_001, 2.0))
+    params = {"engine": "slim", "scaling_factor": 20, "burn_in": 3}
+    labels = np.random.default_rng(0).permutation(np.repeat(["YRI", "GBR", "CHB", "FIN"], 6))
+    generator = fitted("stdpopsim", TRAIN, ctx, **params)
+    panel = sampled(generator, ctx, 48, populations=np.repeat(labels, 2))
+    seed, lines = asked(slim)
+    for line in (
+        "* Demographic model: OutOfAfrica_3G09",
+        'defineConstant("Q", 20.0);',
+        'defineConstant("burn_in", 3.0);',
+        "2e-08);",  # recombination, up to the last base pair
+        "399999);",
+    ):
+        assert line in lines
+    at = lines.index("// pop, n_inds, time")
+    assert lines[at + 1 : at + 4] == ["c(0, 6, 0),", "c(1, 12, 0),", "c(2, 6, 0)"]
+
+    assert panel.haplotypes.shape == (48, panel.n_sites)
+    assert np.array_equal(panel.population, labels)
+    assert panel.positions[0] >= 2_000_001
+    assert panel.positions[-1] <= 2_400_000
+    of = {name: np.flatnonzero(panel.haplotype_populations == name) for name in set(labels)}
+    for one, other in (("YRI", "GBR"), ("GBR", "CHB"), ("YRI", "CHB")):
+        assert fst(panel, of[one], of[other]) > 0.25
+    assert fst(panel, of["GBR"], of["FIN"]) < 0.1
+    # SLiM's generations last twenty of the model's, and mutations are there once.
+    generations = 20 * tskit.load(slim / "slim.trees").diversity(mode="branch")
+    counts = allel.HaplotypeArray(panel.haplotypes.T).count_alleles()
+    diversity = allel.mean_pairwise_difference(counts).sum() / 400_000
+    assert diversity == pytest.approx(2.35e-8 * generations, rel=0.25)
+
+    again = sampled(generator, ctx, 48, populations=np.repeat(labels, 2))
+    assert (again.digest, asked(slim)[0]) == (panel.digest, seed)
+    other = sampled(generator, ctx, 48, 48, np.repeat(labels, 2))
+    assert other.digest != panel.digest
+    assert asked(slim)[0] != seed
+    generator.save(tmp_path)
+    loaded = resolve(REGISTRY.generator("stdpopsim").target)().load(tmp_path, ctx)
+    assert sampled(loaded, ctx, 48, populations=np.repeat(labels, 2)).digest == panel.digest
+
+
+def test_a_haploid_panel_takes_both_haplotypes_of_slims_people(slim, tmp_path):
+    train = Panel(
+        haplotypes=np.eye(2, dtype=np.int8),
+        positions=np.array([1, 100_000]),
+        contig="chrX",
+        samples=np.array(["a", "b"]),
+        ploidy=1,
+    )
+    ctx = context(tmp_path)
+    panel = sampled(fitted("stdpopsim", train, ctx, engine="slim"), ctx, 9)
+    assert panel.n_haplotypes == 9
+    assert "c(1, 5, 0)" in asked(slim)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "echo 'ERROR: The population size of p2 (CHB) is zero at tick 9.' >&2\n"
+            "printf 'ERROR (Eidos_ExecuteFunction_stop): stop() called.\\n\\n  ^^^^\\n' >&2\n"
+            "exit 1",
+            r"slim exited with code 1: ERROR: The population size of p2 \(CHB\) is zero",
+        ),
+        ("echo 'no memory' >&2\nkill -9 $$", "slim exited with code -9: no memory"),
+        ("exit 3", "slim exited with code 3: it said nothing"),
+        ("exit 0", "slim wrote no tree sequence: .*No such file"),
+    ],
+)
+def test_what_slim_says_when_it_fails(text, message, tmp_path, monkeypatch):
+    version = '[ "$1" = -v ] && echo SLiM version 4.0, built today && exit 0'
+    program(tmp_path, f"#!/bin/sh\n{version}\n{text}\n", monkeypatch)
+    ctx = context(tmp_path)
+    with pytest.raises(PluginError, match=message) as raised:
+        sampled(fitted("stdpopsim", TRAIN, ctx, engine="slim"), ctx, 8)
+    assert "\n" not in str(raised.value)
+
+
+def test_slims_warnings_reach_the_log(slim, tmp_path, caplog):
+    ctx = context(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        sampled(fitted("stdpopsim", TRAIN, ctx, engine="slim", scaling_factor=5), ctx, 8)
+    assert "stdpopsim: You're using a scaling factor (5.0)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["echo slim version 1.3.6", "echo SLiM version 3.7.1, built", "echo slim", "exit 1"]
+)
+def test_another_program_named_slim_is_refused_at_fit(text, tmp_path, monkeypatch):
+    program(tmp_path, f"#!/bin/sh\n{text}\n", monkeypatch)
+    with pytest.raises(PluginError, match=r"expected SLiM's, 4 or later .*login manager"):
+        fitted("stdpopsim", TRAIN, context(tmp_path), engine="slim")
+
+
+def test_without_slim_a_suite_says_so_or_leaves_it_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(PluginError, match=r"engine slim needs program slim \(SLiM 4 or later"):
+        fitted("stdpopsim", TRAIN, context(tmp_path), engine="slim")
+    suite, registry = tmp_path / "suite.yaml", load_registry()
+    text = """
+        name: a
+        datasets: [{name: embedded}]
+        generators: [{name: stdpopsim, params: {engine: slim}OPTIONAL}]
+    """
+    suite.write_text(text.replace("OPTIONAL", ""))
+    with pytest.raises(
+        SuiteError, match=r"stdpopsim needs program slim \(SLiM 4 or later.*optional"
+    ):
+        load_suite(suite, [], registry)
+    suite.write_text(text.replace("OPTIONAL", ", optional: true"))
+    entry = next(e for e in load_suite(suite, [], registry).generators if e.name == "stdpopsim")
+    assert [need.split(" (")[0] for need in entry.missing] == ["program slim"]
+
+
+def test_a_results_key_rests_on_the_program_only_where_it_is_the_engine(slim):
+    assert StdpopsimParams().fingerprint() == ""
+    assert StdpopsimParams().needed() == ()
+    assert StdpopsimParams(engine="slim").fingerprint()
+
+
+@pytest.mark.parametrize("name", ["scaling_factor", "burn_in"])
+def test_what_only_slim_knows_is_refused_without_it(name):
+    with pytest.raises(ValidationError, match=f"{name}: 5 is SLiM's; expected none without"):
+        StdpopsimParams(**{name: 5})

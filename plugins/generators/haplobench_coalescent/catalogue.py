@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import stdpopsim
+import tskit
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
@@ -17,10 +21,12 @@ from haplobench.data.panel import synthetic_names
 from haplobench.files import near_names
 from haplobench_coalescent.simulation import (
     Region,
+    mutate,
     region_of,
+    seed_of,
     simulate,
 )
-from haplobench_coalescent.specs import StdpopsimParams
+from haplobench_coalescent.specs import SLIM, StdpopsimParams
 
 _NAME = "stdpopsim"
 # The 1000 Genomes Project's populations (Nature 526, 68-74, 2015) by superpopulation.
@@ -50,8 +56,11 @@ class Catalogue:
     def fit(self, train: Panel, params: StdpopsimParams, ctx: RunContext) -> FittedCatalogue:
         """Look the demography up, and match its populations with the panel's labels.
 
-        Raises PluginError for an unknown species, model or population.
+        Raises PluginError for an unknown species, model or population, and where SLiM is the
+        engine and isn't there.
         """
+        if params.engine == "slim":
+            _slim()
         demography = _demography(params)
         contig = stdpopsim.get_species(params.species).get_contig(length=train.span)
         rate = params.mutation_rate or demography.mutation_rate or contig.mutation_rate
@@ -109,16 +118,66 @@ class FittedCatalogue:
         above = self.people.superpopulations
         groups = [above.get(label) or SUPERPOPULATIONS.get(label, "") for label in labels.tolist()]
         cohort = Cohort(synthetic_names(n_people), labels, np.array(groups, np.str_), ploidy)
+        demes = np.array(matched)[which]
+        if self.params.engine == "slim":
+            ancestry = self._forward(demes, seed_of(ctx, "ancestry", request.start), ctx.log)
+            return mutate(
+                *(ancestry, self.region, cohort, demes, self.mutation_rate, ctx),
+                start=request.start,
+            )
         return simulate(
             self.region,
             cohort,
-            np.array(matched)[which],
+            demes,
             _demography(self.params).model,
             self.mutation_rate,
             ctx,
             start=request.start,
             ploidy=stdpopsim.get_species(self.params.species).ploidy,
         )
+
+    def _forward(
+        self, demes: NDArray[np.str_], seed: int, log: logging.Logger
+    ) -> tskit.TreeSequence:
+        """Ancestry by SLiM, without mutations; its samples as `mutate` takes them.
+
+        Raises PluginError where the program isn't SLiM, or fails.
+        """
+        demography, program = _demography(self.params), _slim()
+        ploidy = stdpopsim.get_species(self.params.species).ploidy
+        names, counts = np.unique(demes, return_counts=True)
+        haplotypes = dict(zip(names.tolist(), (counts * self.region.ploidy).tolist(), strict=True))
+        contig = stdpopsim.Contig(
+            recombination_map=self.region.rate_map(),
+            mutation_rate=self.mutation_rate,
+            ploidy=ploidy,
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            try:
+                trees = stdpopsim.get_engine("slim").simulate(
+                    demography,
+                    contig,
+                    {name: -(-n // ploidy) for name, n in haplotypes.items()},
+                    seed=seed,
+                    slim_path=program,
+                    slim_scaling_factor=self.params.scaling_factor,
+                    slim_burn_in=self.params.burn_in,
+                    keep_mutation_ids_as_alleles=True,
+                )
+            except stdpopsim.SLiMException as error:
+                raise PluginError(f"generator {_NAME}: {_complaint(str(error))}") from None
+            except (OSError, tskit.FileFormatError) as error:
+                raise PluginError(
+                    f"generator {_NAME}: {program} wrote no tree sequence: {error}"
+                ) from None
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            log.warning("%s: %s", _NAME, text)
+        number = {population.name: i for i, population in enumerate(demography.populations)}
+        # Of a person of another ploidy than the panel's, haplotypes are as good as strangers'.
+        nodes = [trees.samples(population=number[name])[:n] for name, n in haplotypes.items()]
+        bare: tskit.TreeSequence = trees.delete_sites(range(trees.num_sites))
+        return bare.simplify(np.concatenate(nodes))
 
     def match(self, labels: list[str], log: logging.Logger | None = None) -> list[str]:
         """Model population of each label; PluginError if one has none.
@@ -258,6 +317,31 @@ def present_day(demography: stdpopsim.DemographicModel) -> list[str]:
         for population in demography.populations
         if population.allow_samples and population.default_sampling_time == 0
     ]
+
+
+def _slim() -> str:
+    """Path of the program; PluginError where there is none, or another of that name."""
+    program = shutil.which(SLIM.name)
+    if program is None:
+        raise PluginError(f"generator {_NAME}: engine slim needs {SLIM.missing()}")
+    try:
+        version = stdpopsim.get_engine("slim").get_version(program)
+        recent = int(version.split(".")[0]) >= 4
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
+        version, recent = "none", False
+    if not recent:
+        raise PluginError(
+            f"generator {_NAME}: {program} -v tells version {version}, expected SLiM's, 4 or later",
+            hint="Debian's package slim is a login manager of the same name",
+        )
+    return program
+
+
+def _complaint(text: str) -> str:
+    """The engine's line, and the program's own, which points into its script after it."""
+    first, *lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = lines[-1] if lines else "it said nothing"
+    return f"{first.rstrip('.')}: {next((s for s in lines if s.startswith('ERROR')), last)}"
 
 
 def _demography(params: StdpopsimParams) -> stdpopsim.DemographicModel:

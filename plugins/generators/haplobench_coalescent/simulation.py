@@ -155,35 +155,53 @@ def simulate(
     ploidy: int = 2,
     conversion: GeneConversion = NO_CONVERSION,
 ) -> Variants:
-    """Ancestry under `model`, then mutations between two states; haplotypes by blocks of sites.
-
-    A second mutation at a site reverses the first, so that every site has two alleles; one
-    whose derived allele was lost or fixed is left out.
+    """Ancestry under `model`, then mutations, see `mutate`; haplotypes by blocks of sites.
 
     `demes` (n_people,): population of the `demography` that each of the `people` comes from.
     `mutation_rate`: per bp and generation.
     `start`: absolute index of the first haplotype, which keys the seeds.
     `ploidy`: genomes per person of the populations, which scales the coalescent.
     """
-    names, which = np.unique(demes, return_inverse=True)
+    names, counts = np.unique(demes, return_counts=True)
     ancestry = msprime.sim_ancestry(
         [
-            msprime.SampleSet(int(n), population=name, ploidy=region.ploidy)
-            for name, n in zip(names.tolist(), np.bincount(which).tolist(), strict=True)
+            msprime.SampleSet(n, population=name, ploidy=region.ploidy)
+            for name, n in zip(names.tolist(), counts.tolist(), strict=True)
         ],
         demography=demography,
         recombination_rate=region.rate_map(),
         ploidy=ploidy,
         model=model,
-        random_seed=_seed(ctx, "ancestry", start),
+        random_seed=seed_of(ctx, "ancestry", start),
         **conversion.arguments(),
     )
+    return mutate(ancestry, region, people, demes, mutation_rate, ctx, start=start)
+
+
+def mutate(
+    ancestry: tskit.TreeSequence,
+    region: Region,
+    people: Cohort,
+    demes: NDArray[np.str_],
+    mutation_rate: float,
+    ctx: RunContext,
+    *,
+    start: int,
+) -> Variants:
+    """Mutations between two states on an ancestry; haplotypes by blocks of sites.
+
+    A second mutation at a site reverses the first, so that every site has two alleles; one
+    whose derived allele was lost or fixed is left out.
+
+    `ancestry`: its samples are deme by deme, by name, a person's together. Others as `simulate`.
+    """
+    which = np.unique(demes, return_inverse=True)[1]
     ctx.progress(0.5, "ancestry simulated")
     mutated = msprime.sim_mutations(
         ancestry,
         rate=mutation_rate,
         model=msprime.BinaryMutationModel(),
-        random_seed=_seed(ctx, "mutations", start),
+        random_seed=seed_of(ctx, "mutations", start),
     )
     sites = _polymorphic(mutated)
     positions = region.start + mutated.sites_position[sites].astype(np.int64)
@@ -232,7 +250,7 @@ def _polymorphic(sequence: tskit.TreeSequence) -> NDArray[np.int64]:
     return np.flatnonzero((derived > 0) & (derived < n))
 
 
-def _seed(ctx: RunContext, part: str, start: int) -> int:
+def seed_of(ctx: RunContext, part: str, start: int) -> int:
     """A seed that msprime takes: 1 to 2**32 - 1."""
     return ctx.seed_for("sample", part, start) % (2**32 - 1) + 1
 

@@ -6,9 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from haplobench import GeneratorSpec, Module, Params
+from haplobench import Binary, GeneratorSpec, Module, Params
+from haplobench.plugin import Need
 
 _MODULE = Module("msprime", "haplobench[coalescent]")
+SLIM = Binary("slim", "SLiM 4 or later: https://messerlab.org/slim")
+_CATALOGUE = "haplobench_coalescent.catalogue:Catalogue"
 
 
 class MsprimeParams(Params):
@@ -75,6 +78,14 @@ class StdpopsimParams(Params):
     where the built-in choice for the 1000 Genomes Project's labels doesn't do.
     `population`: label taken for people who have none.
     `mutation_rate`: per bp and generation; None: the rate the model was inferred with.
+    `engine`: `msprime`, the coalescent; or `slim`, every generation forward in time by the program
+    SLiM, which must be on PATH, and is slow where populations are large (see `scaling_factor`).
+    Mutations are neutral, and put onto the trees afterwards, in either case.
+    `scaling_factor`: what SLiM divides population sizes and times by, and multiplies rates by:
+    with 10, a tenth of the people live for a tenth of the generations. Above 1 it is an
+    approximation, which changes LD and rare variants.
+    `burn_in`: for how long SLiM runs before the history begins, as a multiple of the first
+    population's size, in generations. Lineages that are older are traced by msprime.
     """
 
     species: str = "HomSap"
@@ -82,6 +93,28 @@ class StdpopsimParams(Params):
     populations: dict[str, str] = Field(default_factory=dict)
     population: str = "CEU"
     mutation_rate: float | None = Field(default=None, gt=0, lt=1)
+    engine: Literal["msprime", "slim"] = "msprime"
+    scaling_factor: float = Field(default=1, ge=1)
+    burn_in: float = Field(default=10, ge=0)
+
+    @model_validator(mode="after")
+    def _forward_only(self) -> Self:
+        for name in ("scaling_factor", "burn_in"):
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if self.engine != "slim" and value != default:
+                raise ValueError(f"{name}: {value:g} is SLiM's; expected none without engine: slim")
+        return self
+
+    def needed(self) -> tuple[Need, ...]:
+        """SLiM, where it is the engine."""
+        return (SLIM,) if self.engine == "slim" else ()
+
+    def fingerprint(self) -> str:
+        """Of SLiM's program, beside the code; empty without."""
+        from haplobench.runner.fingerprints import plugin_code
+
+        needs = self.needed()
+        return plugin_code(_CATALOGUE, needs).digest if needs else ""
 
 
 SPECS = (
@@ -112,15 +145,22 @@ SPECS = (
     GeneratorSpec(
         name="stdpopsim",
         version="1",
-        target="haplobench_coalescent.catalogue:Catalogue",
+        target=_CATALOGUE,
         summary=(
-            "Coalescent simulation of a published demography, population by population, with "
-            "the panel's recombination map; learns nothing from the training people."
+            "Coalescent simulation (or SLiM's, forward in time) of a published demography, "
+            "population by population, with the panel's recombination map; learns nothing from "
+            "the training people."
         ),
         params=StdpopsimParams,
         needs=(_MODULE, Module("stdpopsim", "haplobench[coalescent]")),
         site_matched=False,
         conditional=True,
-        citations=("adrion2020", "lauterbur2023", "gutenkunst2009", "baumdicker2022"),
+        citations=(
+            "adrion2020",
+            "lauterbur2023",
+            "gutenkunst2009",
+            "baumdicker2022",
+            "haller2019",
+        ),
     ),
 )
