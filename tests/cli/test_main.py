@@ -13,6 +13,7 @@ import click
 import pytest
 import typer.main
 from packaging.version import Version
+from typer.testing import CliRunner
 
 from haplobench import BenchError
 from haplobench.cli.main import app
@@ -39,6 +40,16 @@ def test_every_argument_and_option_is_explained(name: str, command: click.Comman
         text = getattr(parameter, "help", None)
         assert text, f"{name}: {parameter.name} has no help"
         assert re.fullmatch(r"[A-Z][a-z]+( \S+){2,}\.", text), f"{name}: {text!r} isn't a sentence"
+
+
+@pytest.mark.parametrize(("name", "command"), commands())
+def test_options_are_whole_at_80_columns(
+    name: str, command: click.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    seen = CliRunner().invoke(app, [*name.split()[1:], "--help"]).output
+    names = [one for each in command.params if isinstance(each, click.Option) for one in each.opts]
+    assert [one for one in names if not re.search(rf"(?m){one}(?=\s|$)", seen)] == []
 
 
 @pytest.mark.parametrize("region", ["1:abc", "20:9-3", "20:0-5"])

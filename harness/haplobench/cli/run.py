@@ -269,13 +269,18 @@ def evaluate(
     min_maf: Annotated[
         float,
         typer.Option(
-            "--min-maf", min=0, max=0.5, help="Leave out sites of a smaller minor allele frequency."
+            "--min-maf",
+            min=0,
+            max=0.5,
+            metavar="FLOAT",
+            help="Leave out sites of a smaller minor allele frequency.",
         ),
     ] = 0.01,
     max_missing: Annotated[
         float,
         typer.Option(
             "--max-missing",
+            metavar="FLOAT",
             min=0,
             max=1,
             help="Leave out sites with a larger share of missing alleles in any of the panels.",
@@ -304,13 +309,10 @@ def evaluate(
             help="Leave out sites with unphased genotypes, instead of metrics that need phase.",
         ),
     ] = False,
-    snps_only: Annotated[
+    no_snps_only: Annotated[
         bool,
-        typer.Option(
-            "--snps-only/--no-snps-only",
-            help="Leave out variants that aren't SNPs, or read them too.",
-        ),
-    ] = True,
+        typer.Option("--no-snps-only", help="Read variants that aren't SNPs, too."),
+    ] = False,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", "-m", help="Measure this metric only (repeatable)."),
@@ -329,7 +331,10 @@ def evaluate(
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed splits and subsamples with this number.")
+        int,
+        typer.Option(
+            "--seed", min=0, metavar="INTEGER", help="Seed splits and subsamples with this number."
+        ),
     ] = 1,
     out: OutOption = RUNS,
 ) -> None:
@@ -354,7 +359,7 @@ def evaluate(
     try:
         if not cohorts:
             with tempfile.TemporaryDirectory(prefix="haplobench-") as scratch:
-                whole = api.Reading(region, snps_only, skip_unphased, Path(scratch), echo)
+                whole = api.Reading(region, not no_snps_only, skip_unphased, Path(scratch), echo)
                 first: RealPeople | None = None
                 for contig in names or ("",):
                     reading = whole.of(contig) if contig else whole
@@ -387,7 +392,7 @@ def evaluate(
             absent_sites=cast(Any, absent_sites),
             own_sites=own_sites,
             skip_unphased=skip_unphased,
-            snps_only=snps_only,
+            snps_only=not no_snps_only,
             withdrawn=withdrawn,
             allow_unknown=allow_unknown,
             seed=seed,
