@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_given_sites import people as labelled
 
 from haplobench import Panel
 from haplobench.report.model import Floor, band
@@ -17,20 +18,6 @@ from haplobench.runner.floor import (
     subsample,
     unmarked,
 )
-
-
-def labelled(n: int, seed: int = 0, **more: Any) -> Panel:
-    rng = np.random.default_rng(seed)
-    return Panel(
-        rng.integers(0, 2, (2 * n, 9)).astype(np.int8),
-        10 * np.arange(1, 10),
-        "20",
-        np.array([f"p{seed}_{i}" for i in range(n)]),
-        ref=np.full(9, "A"),
-        alt=np.full(9, "G"),
-        population=np.array(["FIN", "GBR", "GBR"] * n)[:n],
-        **more,
-    )
 
 
 @pytest.mark.parametrize("kind", ["train", "holdout"])
