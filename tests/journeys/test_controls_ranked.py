@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from haplobench.registry import load_registry
+from haplobench.report.evidence import judge_attacks
 from haplobench.report.leaderboard import Leaderboard, leaderboards
 from haplobench.report.model import DatasetSummary
 from haplobench.report.summary import summarise
 from haplobench.results.table import load_run
 from haplobench.runner.run import run_suite
 from haplobench.suite.load import load_suite
+from haplobench.suite.schema import VerdictSettings
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -128,8 +130,14 @@ def test_privacy_is_coloured_by_leaks_alone(
     loaded = load_suite(str(ROOT / "suites" / f"{suite}.yaml"), settings, registry)
     chosen = tuple(dataset for dataset in loaded.datasets if dataset.label == label)
     outcome = run_suite(loaded.model_copy(update={"datasets": chosen}), registry, tmp_path)
-    (dataset,) = summarise(load_run(outcome.run_folder)).datasets.values()
-    _in_their_colours(dataset, leaky=("copycat", "whole", "apart"), clean=("dp-marginals",))
+    run = load_run(outcome.run_folder)
+    (dataset,) = summarise(run).datasets.values()
+    _in_their_colours(dataset, leaky=("copycat", "whole", "apart"))
+    # Its noise has no seed, and the rules may say of 5 % of those who leak nothing that they leak.
+    # That is too often for a test.
+    attacks = judge_attacks(run, VerdictSettings(level=0.001))[label, "dp-marginals"].values()
+    assert len(attacks) >= 8
+    assert not [attack for attack in attacks if attack.finding == "leak"]
 
 
 def test_no_suite_is_left_out(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
@@ -150,20 +158,18 @@ def test_no_suite_is_left_out(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -
     assert missing == {("1kg-chr22", "chr22")}
 
 
-def _in_their_colours(
-    dataset: DatasetSummary, leaky: tuple[str, ...] = ("copycat",), clean: tuple[str, ...] = ()
-) -> None:
+def _in_their_colours(dataset: DatasetSummary, leaky: tuple[str, ...] = ("copycat",)) -> None:
     """No privacy number of who leaks by construction is green, none of who can't leak is red."""
     columns = [column for column in dataset.columns if column.family == "privacy"]
     bands = {
         label: [dataset.cell(label, column).band for column in columns]
-        for label in (*leaky, *clean, "independent", "floor")
+        for label in (*leaky, "independent", "floor")
     }
     assert bands["copycat"].count("leak") >= 8, bands
     for label in leaky:
         assert "leak" in bands[label], bands
         assert not {"clear", "within", "better"} & set(bands[label]), (label, bands)
-    for label in (*clean, "independent", "floor"):
+    for label in ("independent", "floor"):
         assert not {"leak", "far", "outside"} & set(bands[label]), (label, bands)
     assert "clear" in bands["independent"], bands
 
