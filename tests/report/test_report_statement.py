@@ -42,7 +42,7 @@ def test_it_says_what_it_rests_on(statement: Statement) -> None:
     ]
     assert facts["Differential privacy"] == ["the generator claims none"]
     assert "utility: no headline number of this run measures it" in facts["Not assessed"]
-    assert "rules of version 2" in facts["Rules"][0]
+    assert "rules of version 3" in facts["Rules"][0]
 
 
 def test_nobody_is_named_unless_asked_for(statement: Statement) -> None:

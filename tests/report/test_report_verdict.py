@@ -117,6 +117,31 @@ def test_why_nothing_is_assessed_is_said_and_a_cohorts_own_fault_comes_first() -
     assert first_line() == "faithful: not assessed: made of copies of --real people"
 
 
+def test_nobody_is_faithful_by_numbers_that_no_control_fails() -> None:
+    def answer(control: list[Band], own: list[Band] = GOOD) -> str:
+        found = _verdicts({"g": (own, CLEAR), "c": (control, CLEAR)}, controls=("c",))
+        return found.rows[0].faithful.answer
+
+    assert answer(GOOD) == "can't tell"
+    assert answer([*GOOD[:3], "outside", "outside"]) == "can't tell"  # as chance has it
+    assert answer([*GOOD[:4], "far"]) == "yes"
+    assert answer(["outside"] * 5) == "yes"
+    assert answer([""] * 5) == "yes"  # it wasn't measured
+    # What is told needs no control: the numbers did tell.
+    assert answer(GOOD, ["far"] * 5) == "no"
+    assert answer(GOOD, [*GOOD[:4], "far"]) == "in part"
+    # A control is asked for the numbers alone that the generator is judged by.
+    assert answer([*GOOD[:4], "far"], [*GOOD[:4], ""]) == "can't tell"
+
+
+def test_what_no_control_fails_is_said_in_words() -> None:
+    row = _verdicts({"g": (GOOD, CLEAR), "c": (GOOD, CLEAR)}, controls=("c",)).rows[0]
+    assert in_two_lines(row, 90)[0] == (
+        "faithful: can't tell (5 of 5 in the floor); no control fails"
+    )
+    assert in_two_lines(row, 40)[0] == "faithful: can't tell (5 of 5)"
+
+
 def test_a_leak_is_a_leak_and_no_power_is_no_all_clear() -> None:
     assert _only(GOOD, CLEAR).leaks.answer == "not seen"
     assert _only(GOOD, CLEAR).leaks.sure
@@ -139,10 +164,12 @@ def test_who_leaks_stands_below_who_does_not_and_controls_last() -> None:
             "poor": (["far"] * 5, CLEAR),
             "fair": (GOOD, CLEAR),
             "foreign": (GOOD, "sites differ"),
+            "alone": (["far"] * 5, CLEAR),
         },
-        controls=("copy",),
+        controls=("copy", "alone"),
     )
-    assert [row.generator for row in found.rows] == ["fair", "poor", "foreign", "leaky", "copy"]
+    order = ["fair", "poor", "foreign", "leaky", "copy", "alone"]
+    assert [row.generator for row in found.rows] == order
     assert found.best == ("fair",)
     said = lead(found)
     assert said.startswith("Best: fair (faithful: yes; leaks: not seen).")
@@ -197,7 +224,7 @@ def test_pages_colour_no_weak_answer_as_good() -> None:
 
 def test_rules_are_said_with_their_version() -> None:
     said = explain(VerdictSettings(level=0.01, faithful=0.9)).replace("\N{NO-BREAK SPACE}", " ")
-    for words in ("90 %", "50 %", "level 0.01", "version 2"):
+    for words in ("90 %", "50 %", "level 0.01", "version 3"):
         assert words in said
 
 
@@ -225,7 +252,9 @@ def test_a_run_is_judged_by_the_rules_it_was_made_with(tmp_path: Path) -> None:
     info = json.loads((folder / "run.json").read_text())
     rules = {"version": 1, "level": 0.01, "faithful": 0.6, "in_part": 0.3, "material": {}}
     (folder / "run.json").write_text(json.dumps(info | {"verdict": rules}))
-    assert summarise(load_run(folder)).rules.model_dump() == rules | {"version": 2}
-    (folder / "run.json").write_text(json.dumps(info | {"verdict": {"version": 3}}))
-    with pytest.raises(FormatError, match=r"run\.json: verdict\.version: expected 1 or 2, found 3"):
+    assert summarise(load_run(folder)).rules.model_dump() == rules | {"version": 3}
+    (folder / "run.json").write_text(json.dumps(info | {"verdict": {"version": 4}}))
+    with pytest.raises(
+        FormatError, match=r"run\.json: verdict\.version: expected 1, 2 or 3, found 4"
+    ):
         summarise(load_run(folder))

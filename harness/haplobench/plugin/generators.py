@@ -148,6 +148,9 @@ class GeneratorSpec:
         Whether it uses `ctx.group` with more than one rank.
     control : str
         Why the harness should add it to every suite unasked, or empty.
+    leaks : bool
+        Of a control: whether it gives training people away. `bench evaluate` adds such a one only
+        beside `--train`.
     programs : bool
         Whether its saved models hold command lines, which sampling runs: `bench generate` does
         so only where it is asked to, since a run's folder may be somebody else's.
@@ -165,5 +168,6 @@ class GeneratorSpec:
     conditional: bool = False
     distributed: bool = False
     control: str = ""
+    leaks: bool = False
     programs: bool = False
     citations: tuple[str, ...] = ()

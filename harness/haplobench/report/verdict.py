@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from haplobench.report.evidence import Attack, Exposed, exposed_people
@@ -13,7 +13,7 @@ from haplobench.report.model import Column, DatasetSummary, Summary
 from haplobench.results.description import CohortInfo
 from haplobench.suite.schema import VerdictSettings
 
-Likeness = Literal["yes", "in part", "no", "not assessed"]
+Likeness = Literal["yes", "in part", "no", "can't tell", "not assessed"]
 Leaking = Literal["yes", "not seen", "can't tell"]
 Lacking = tuple[tuple[str, tuple[str, ...]], ...]
 """Reasons why there is no number, and the titles of the numbers that there are none of."""
@@ -27,7 +27,8 @@ class Inside:
     ----------
     answer : str
         `yes`: the rules' share `faithful` of them do and none is far outside; `in part`: the
-        share `in_part` does; `not assessed`: none has a value and a floor.
+        share `in_part` does; `can't tell`: they would, but no control fails by them, so
+        that they tell nothing apart; `not assessed`: none has a value and a floor.
     inside, judged : int
     outside, far : tuple of str
         Titles of the others, those far outside apart.
@@ -158,8 +159,7 @@ _NO_MARK = "no mark: "
 def _inside(
     dataset: DatasetSummary, cohort: CohortInfo, family: str, rules: VerdictSettings
 ) -> Inside:
-    bands: dict[str, list[str]] = {}
-    unmarked, absent = [], []
+    judged, unmarked, absent = [], [], []
     for column in dataset.headline(family):
         elsewhere = cohort.site_matched is False and column.submetric.site_matched
         cell = dataset.cell(cohort.label, column)
@@ -167,16 +167,37 @@ def _inside(
             absent.append(cell.reason or "not measured")
         elif cell.mark_note.startswith(_NO_MARK):
             unmarked.append(cell.mark_note.removeprefix(_NO_MARK))
-        if column.submetric.evidence or elsewhere:
-            continue
-        bands.setdefault(cell.band, []).append(column.title)
+        if cell.band and not column.submetric.evidence and not elsewhere:
+            judged.append(column)
+    if not judged:
+        reason = next(iter(unmarked), "") or max(absent, key=absent.count, default="")
+        return Inside("not assessed", reason=reason)
+    found = _count(dataset, cohort.label, judged, rules)
+    if found.answer != "yes":
+        return found
+    controls = [
+        _count(dataset, one.label, judged, rules)
+        for one in dataset.cohorts
+        if one.role == "control"
+    ]
+    measured = [one for one in controls if one.judged]
+    if not measured or any(one.answer == "no" or one.far for one in measured):
+        return found
+    # Numbers by which sites without LD are as good as real people could have told nobody's faults.
+    return replace(found, answer="can't tell")
+
+
+def _count(
+    dataset: DatasetSummary, label: str, columns: Iterable[Column], rules: VerdictSettings
+) -> Inside:
+    """A row's numbers of these columns by their bands, and the answer that they give alone."""
+    bands: dict[str, list[str]] = {}
+    for column in columns:
+        bands.setdefault(dataset.cell(label, column).band, []).append(column.title)
     outside, far = bands.get("outside", []), bands.get("far", [])
     inside = len(bands.get("within", [])) + len(bands.get("better", []))
     judged = inside + len(outside) + len(far)
     answer: Likeness = "no"
-    if not judged:
-        reason = next(iter(unmarked), "") or max(absent, key=absent.count, default="")
-        return Inside("not assessed", reason=reason)
     if inside >= rules.faithful * judged and not far:
         answer = "yes"
     elif inside >= rules.in_part * judged:
@@ -263,6 +284,7 @@ def _in_order(label: str, rows: Sequence[Verdict], board: Leaderboard | None) ->
 
 # --- verdicts in words: in two lines of a terminal, and whole --------------------------------
 
+_NO_CONTROL = "no control fails"
 UNASSESSED = "Useful: not assessed, no headline number of this run measures utility."
 
 
@@ -277,8 +299,8 @@ class Answer:
 
 def faithful_band(inside: Inside) -> str:
     """The band that an answer is coloured as."""
-    bands = {"yes": "within", "in part": "outside", "no": "far", "not assessed": ""}
-    return bands[inside.answer]
+    bands = {"yes": "within", "in part": "outside", "no": "far", "can't tell": "unclear"}
+    return bands.get(inside.answer, "")
 
 
 def leaks_band(leaks: Leaks) -> str:
@@ -293,7 +315,8 @@ def explain(rules: VerdictSettings) -> str:
     return (
         f"A generator is faithful if {rules.faithful:.0%} or more of its headline fidelity numbers "
         f"lie inside the floor of real people and none far outside, in part from "
-        f"{rules.in_part:.0%} on, and useful by the same of utility; it leaks if an attack tells "
+        f"{rules.in_part:.0%} on, and useful by the same of utility, if a control fails by the "
+        "same numbers (else it can't be told); it leaks if an attack tells "
         f"its training people from held-out people (level {rules.level:g}, corrected for all "
         "attacks), and a leak is “not seen” only where one that matters would have been "
         f"(rules of version {rules.version}, stated in the suite)."
@@ -332,6 +355,8 @@ def inside_words(inside: Inside) -> str:
     if not inside.judged:
         return inside.answer + (f": {inside.reason}" if inside.reason else "")
     parts = [f"{inside.answer}: {_share(inside)} numbers inside the floor"]
+    if inside.answer == "can't tell":
+        parts.append(f"{_NO_CONTROL} by them, so that they can't tell good from bad")
     if inside.outside:
         parts.append(f"outside: {_listed(inside.outside)}")
     if inside.far:
@@ -376,6 +401,8 @@ def brief_faithful(verdict: Verdict, width: int) -> str:
         return _cut(inside_words(faithful), width)
     short = f"{faithful.answer} ({_share(faithful)})"
     text = f"{faithful.answer} ({_share(faithful)} in the floor)"
+    if faithful.answer == "can't tell" and len(text) + len(_NO_CONTROL) + 2 <= width:
+        return f"{text}; {_NO_CONTROL}"
     for what, titles in (("far off", faithful.far), ("outside", faithful.outside)):
         if titles:
             count = f"; {len(titles)} {what}" if len(titles) > 1 else f"; {what}: {titles[0]}"

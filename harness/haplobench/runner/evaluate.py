@@ -135,9 +135,9 @@ def evaluate(
     other sites is refused unless it may have its own (`SiteSettings.own`): then only metrics that
     need no common sites apply, a cohort whose sites all lie outside the real region is moved to
     its start, and all are cut to the region that they share.
-    Without training people, metrics that need them don't apply, there are no controls, and the
-    floor is made of the real people alone (see `runner.floor`). `jobs`, `fresh` and `reporter`
-    as for `run_suite`.
+    Without training people, metrics that need them don't apply, the floor is made of the real
+    people alone (see `runner.floor`), and so are controls, without those that leak. `jobs`, `fresh`
+    and `reporter` as for `run_suite`.
 
     Raises
     ------
@@ -283,8 +283,11 @@ def _suite(evaluation: Evaluation, registry: Registry, contigs: Sequence[str] = 
     shares = {"min_maf": sites.min_maf, "max_missing": sites.max_missing}
     filters = settings_of(Filters, shares)
     generators = [GeneratorEntry(name=label, label=label, seeds=(seed,)) for label in labels]
-    if evaluation.train is not None:
-        generators[:0] = [control_entry(spec, (seed,), Limits()) for spec in controls]
+    generators[:0] = [
+        control_entry(spec, (seed,), Limits())
+        for spec in controls
+        if evaluation.train is not None or not spec.leaks
+    ]
     return Suite(
         name=NAME,
         title=f"{', '.join(labels)} against {dataset}",
@@ -396,7 +399,8 @@ class GivenPanels:
         if cell.role == "control":
             spec = run.registry.generator(cell.generator.name)
             sampled = fit_and_sample(run, cell, dataset)
-            return sampled_cohorts(run, cell, sampled, spec.site_matched)
+            drawn = sampled_cohorts(run, cell, sampled, spec.site_matched)
+            return replace(drawn, refused=self.refused)
         cohort = next(one for one in panels.cohorts if one.label == cell.generator.name)
         key = panels.key_of(cohort)
         refused = dict.fromkeys(self.unseen, cohort.doubt) if cohort.doubt else {}

@@ -437,14 +437,15 @@ class VerdictSettings(Strict):
     """The rules by which a run's verdicts are reached, see `haplobench.report.verdict`.
 
     `version`: of the rules; what was written for older ones is judged by today's (since 2 a leak
-    in all cohorts needn't be sure in one). `level`: the chance, at most, that a generator that
-    gives nobody away is said to leak. `faithful`, `in_part`: least shares of a family's headline
+    in all cohorts needn't be sure in one, since 3 nobody is faithful by numbers that no control
+    fails). `level`: the chance, at most, that a generator that gives nobody away is said to leak.
+    `faithful`, `in_part`: least shares of a family's headline
     numbers inside the floor (of real people's own cohorts, 99 of 100 have four fifths).
     `material`: least value of an attack that must not be overlooked, by `metric.number`, where it
     isn't the metric's own.
     """
 
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2, 3] = 3
     level: float = Field(default=0.05, gt=0, lt=1)
     faithful: float = Field(default=0.8, gt=0, le=1)
     in_part: float = Field(default=0.5, ge=0, le=1)
@@ -455,7 +456,7 @@ class VerdictSettings(Strict):
     @field_validator("version")
     @classmethod
     def _of_today(cls, version: int) -> int:
-        return 2
+        return 3
 
     @model_validator(mode="after")
     def _in_order(self) -> VerdictSettings:

@@ -55,6 +55,7 @@ SPECS = (
         summary="Training people of the populations asked for, returned as synthetic.",
         conditional=True,
         control="training people returned as synthetic: perfect fidelity, total leak",
+        leaks=True,
     ),
     GeneratorSpec(
         name="markov",
