@@ -7,7 +7,9 @@ import re
 import tempfile
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ _NO_ALLELE = -(2**31) + 1
 _NO_SET = -1
 # Phase marks before the first allele, as VCF 4.4 and later have them.
 _MARKED = re.compile(rb"(?<=\t)([|/])([\d.]+(?:[|/][\d.]+)*)")
+_HEADER_BYTES = 1 << 26
 _VERSION = re.compile(r"##fileformat=VCFv4\.(\d+)")
 
 
@@ -122,10 +125,33 @@ def _open(path: Path, file: Path) -> Any:
             hint="give the people other names: bcftools reheader",
         ) from None
     except Exception:  # cyvcf2 raises bare Exception
-        raise FormatError(
-            f"{path}: not a VCF or BCF that htslib can open",
-            hint="expected a ##fileformat header, a #CHROM line and records",
-        ) from None
+        cause, hint = _fault_of_header(file)
+        raise FormatError(f"{path}: {cause}", hint=hint) from None
+
+
+def _fault_of_header(file: Path) -> tuple[str, str]:
+    """Why htslib opens no file whose header is text, as far as it is known, and what to do."""
+    lines: list[str] = []
+    with suppress(OSError, EOFError, zlib.error):
+        with file.open("rb") as handle:
+            opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
+        with opener(file, "rb") as stream:
+            lines = stream.read(_HEADER_BYTES).decode("utf-8", "replace").splitlines()
+    if lines and lines[0].startswith("\ufeff"):
+        return "starts with a byte order mark", "remove it: sed -i '1s/^\\xef\\xbb\\xbf//' FILE"
+    columns = next((line for line in lines if line.startswith("#CHROM")), "")
+    if columns and "\t" not in columns:
+        return "the #CHROM line has no tabs", "separate columns by tabs"
+    people = Counter(columns.split("\t")[9:])
+    if twice := [name for name, n in people.items() if n > 1]:
+        return (
+            f"{people[twice[0]]} samples are named {twice[0]!r}",
+            "give the people names of their own: bcftools reheader",
+        )
+    return (
+        "not a VCF or BCF that htslib can open",
+        "expected a ##fileformat header, a #CHROM line and records",
+    )
 
 
 class _Reader:
