@@ -25,8 +25,8 @@ import numpy as np
 
 from haplobench import RecombinationMap, RunContext
 from haplobench.data.panel import Panel
+from haplobench.datasets import EmbeddedParams, SimulatedParams
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.params import EmbeddedParams, SimulatedParams
 from haplobench.datasets.simulated import Simulated
 from haplobench_vae.specs import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE

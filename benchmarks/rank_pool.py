@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from haplobench.distributed import ProcessGroup
-from haplobench.distributed.rendezvous import open_group
+from haplobench.distributed.backends import open_group
 
 Backend = Literal["torch", "horovod"]
 Work = Callable[..., Any]

@@ -21,8 +21,8 @@ import numpy as np
 from haplobench import Panel, Reference
 from haplobench.data.relatives import find_relatives
 from haplobench.data.split import keep_together, split_panel
+from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.params import EmbeddedParams
 from haplobench.runner.floor import floor_cohort
 from haplobench.testing import example_context, example_panel
 

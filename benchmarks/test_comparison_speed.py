@@ -20,7 +20,7 @@ RUNS, GENERATORS, METRICS, SEEDS = 100, 20, 60, 5
 
 MEASURE = """
 import resource, sys
-from haplobench.cli.main import main
+from haplobench.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from haplobench import DatasetSpec, GeneratorSpec, MetricSpec, SubmetricSpec
-from haplobench.cli.main import app
+from haplobench.cli import app
 from haplobench.references import cite
 from haplobench.registry import load_registry
 from haplobench.results.records import Family

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from haplobench import FormatError, SuiteError
-from haplobench.cli.main import app
+from haplobench.cli import app
 from haplobench.files import digest_of, expand_path, expand_variables, near_names
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite

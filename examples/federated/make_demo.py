@@ -12,8 +12,8 @@ import numpy as np
 from haplobench import RunContext
 from haplobench.data.formats import write_panel
 from haplobench.data.formats.people import write_labels
+from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.params import EmbeddedParams
 from haplobench_federated.client_panels import SiteList
 
 

@@ -17,9 +17,9 @@ from haplobench.data.consent import PeopleList, withdrawal_text
 from haplobench.data.formats.sources import PanelSource, read_any, settings_of
 from haplobench.data.joined import order_of_people
 from haplobench.data.panel import Panel
+from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.file import read_surroundings
-from haplobench.datasets.params import EmbeddedParams
 from haplobench.errors import BenchError, PanelError
 from haplobench.plugin import RunContext
 from haplobench.plugin.hooks import StageEvent
@@ -46,7 +46,7 @@ def read_panel(source: PanelSource, **settings: Any) -> Panel:
     ----------
     source : path, array, pair of arrays, xarray.Dataset, tskit.TreeSequence or Panel
         A file: VCF, BCF, VCF Zarr, PLINK 1 or 2, `.hapt`. `embedded`: a panel in the package,
-        see `haplobench.datasets.params.EmbeddedParams` for its settings. Haplotypes as an array,
+        see `haplobench.datasets.EmbeddedParams` for its settings. Haplotypes as an array,
         with `positions`: (n_haplotypes, n_sites) of 0, 1 and -1 (missing), or, as scikit-allel
         has them, (n_sites, n_samples, ploidy); `(haplotypes, positions)` is the same. A dataset
         with sgkit's variables, which are VCF Zarr's. A tree sequence, whose sample individuals are

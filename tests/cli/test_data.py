@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from haplobench.cli.main import app
+from haplobench.cli import app
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 

@@ -16,7 +16,7 @@ from packaging.version import Version
 from typer.testing import CliRunner
 
 from haplobench import BenchError
-from haplobench.cli.main import app
+from haplobench.cli import app
 
 
 def commands() -> list[tuple[str, click.Command]]:

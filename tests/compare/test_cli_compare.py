@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from comparison_records import record, records
 
-from haplobench.cli.main import main
+from haplobench.cli import main
 
 NOISE = np.array([0.0005, -0.0008, 0.0002, 0.0007, -0.0004, -0.0006, 0.0004])
 

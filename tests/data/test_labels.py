@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from haplobench import FormatError, user_text
+from haplobench import FormatError, files
 from haplobench.data.formats import ReadOptions, read_panel, write_panel
 from haplobench.data.labels import (
     Label,
@@ -152,7 +152,7 @@ def test_a_compressed_table_is_read_and_one_that_unpacks_without_end_is_refused(
     path = tmp_path / "panel.txt.gz"
     path.write_bytes(gzip.compress(PANEL.encode()))
     assert list(read_labels(path)) == ["HG00403"]
-    monkeypatch.setattr(user_text, "LIMIT", 1 << 21)
+    monkeypatch.setattr(files, "LIMIT", 1 << 21)
     path.write_bytes(gzip.compress(PANEL.encode() + bytes(1 << 24)))
     with pytest.raises(FormatError, match=r"expected a table, but it unpacks to over 2.0 MiB"):
         read_labels(path)

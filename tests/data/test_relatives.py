@@ -21,8 +21,8 @@ from haplobench.data.relatives import (
     find_relatives,
     relatives_text,
 )
+from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.params import EmbeddedParams
 from haplobench.testing import example_context, example_panel
 
 Pairs = set[tuple[int, int]]

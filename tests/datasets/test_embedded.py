@@ -14,9 +14,8 @@ import pytest
 from haplobench import BenchError, FormatError, RunContext
 from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.data.genome import RecombinationMap
-from haplobench.datasets import embedded
+from haplobench.datasets import EmbeddedParams, embedded
 from haplobench.datasets.embedded import STEMS, Embedded, decode, encode
-from haplobench.datasets.params import EmbeddedParams
 from haplobench.testing import check_dataset
 
 DATA = Path(embedded.__file__).parent / "data"

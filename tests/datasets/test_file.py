@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from haplobench import FormatError, Panel, RecombinationMap, RunContext
 from haplobench.data.formats import write_panel
+from haplobench.datasets import FileParams
 from haplobench.datasets.file import File
-from haplobench.datasets.params import FileParams
 from haplobench.testing import check_dataset
 
 LENGTH = 2_000

@@ -20,9 +20,8 @@ import pytest
 from haplobench import BenchError, FormatError, RunContext
 from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.data.formats.bgzf import Offset, Tabix, blocks
-from haplobench.datasets import igsr
+from haplobench.datasets import IgsrParams, igsr
 from haplobench.datasets.igsr import PANEL_FILE, Igsr, vcf_name
-from haplobench.datasets.params import IgsrParams
 
 PEOPLE = 40
 SITES = 6_000

@@ -13,7 +13,7 @@ from haplobench.testing import check_dataset
 
 pytest.importorskip("stdpopsim")
 
-from haplobench.datasets.params import SimulatedParams
+from haplobench.datasets import SimulatedParams
 from haplobench.datasets.simulated import Simulated
 
 MAP = "pos\tchr\tcM\n1\t20\t0\n1000000\t20\t1.0\n1200000\t20\t5.0\n64000000\t20\t60.0\n"

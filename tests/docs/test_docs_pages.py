@@ -58,7 +58,7 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
 def test_every_command_shown_exists(page: str) -> None:
     from typer.main import get_command
 
-    from haplobench.cli.main import app
+    from haplobench.cli import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     rules = re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -84,7 +84,7 @@ def typed(page: str) -> list[list[str]]:
 def test_every_command_shown_is_one_that_bench_takes(page: str) -> None:
     from typer.main import get_command
 
-    from haplobench.cli.main import app
+    from haplobench.cli import app
 
     for words in typed(page):
         command, names = get_command(app), words[1:]

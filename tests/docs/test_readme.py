@@ -44,7 +44,7 @@ def test_the_example_suite_validates(tmp_path: Path) -> None:
 def test_every_command_shown_exists() -> None:
     from typer.main import get_command
 
-    from haplobench.cli.main import app
+    from haplobench.cli import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     shown = set(re.findall(r"^bench (\w+)", block("sh", "bench list"), re.MULTILINE))

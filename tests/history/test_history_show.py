@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from history_records import record, write_run
 
-from haplobench.cli.main import main
+from haplobench.cli import main
 from haplobench.history.reading import read_history, sources_of
 from haplobench.history.show import render_history, sparkline
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from haplobench.cli.main import app
+from haplobench.cli import app
 from haplobench.results.records import Record, append_records
 
 RUN = "20260101T000000.000000Z-aaaaaaaaaa"

@@ -14,7 +14,7 @@ from report_browser_fixture import AXE, browser, requests
 from report_comparison_fixture import build_comparison
 from report_fixture import Drawn, build_run
 
-from haplobench.compare.page import render_comparison
+from haplobench.compare.exchange import render_comparison
 from haplobench.report.figures import draw_boards, draw_figures
 from haplobench.report.html import render_html
 from haplobench.report.leaderboard import leaderboards

@@ -7,8 +7,8 @@ from dataclasses import replace
 from report_comparison_fixture import HOSTILE, build_comparison
 from test_report_html import Page
 
+from haplobench.compare.exchange import LIMIT, render_comparison, show_row, verdict
 from haplobench.compare.model import STATUSES, Comparison
-from haplobench.compare.page import LIMIT, render_comparison, show_row, verdict
 
 
 def test_says_the_verdict_and_every_row() -> None:
@@ -73,7 +73,7 @@ def test_many_rows_leave_out_the_unchanged_first() -> None:
 
 
 def render_comparison_within(comparison: Comparison, limit: int) -> str:
-    from haplobench.compare.page import render_comparison as render
+    from haplobench.compare.exchange import render_comparison as render
 
     page = render(comparison, limit)
     assert len(page.encode()) <= limit

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
-from haplobench.cli.main import app
+from haplobench.cli import app
 from haplobench.errors import BenchError
 from haplobench.report.leaderboard import by_rank, leaderboards
 from haplobench.report.model import Summary

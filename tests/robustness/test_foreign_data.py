@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from haplobench import BenchError
-from haplobench.cli.main import main
+from haplobench.cli import main
 from haplobench.errors import SuiteError
 from haplobench.files import printable
 from haplobench.registry import load_registry

@@ -22,7 +22,7 @@ from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import load_run
 from haplobench.runner.genome import _mean, whole_cost
-from haplobench.runner.worker.contigs import whole_claim
+from haplobench.runner.worker.prepare import whole_claim
 
 GENOME = (
     "datasets=[{name: toy, label: g, contigs: [chr1..chr3], params: {contig: '{contig}'}, "

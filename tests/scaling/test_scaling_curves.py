@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from haplobench import BenchError
-from haplobench.cli.main import app
+from haplobench.cli import app
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.curves import Curve, fit_model, require_curves, scaling_curves
@@ -373,7 +373,7 @@ def test_profiles_are_printed_and_drawn(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="figures are drawn by vl-convert")
     from haplobench.results.table import load_run
     from haplobench.scaling.figures import draw_scaling
-    from haplobench.scaling.profiles import print_profiles, profiles_of
+    from haplobench.scaling.losses import print_profiles, profiles_of
 
     one = cost(1)
     operators = [

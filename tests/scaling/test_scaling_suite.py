@@ -9,14 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from haplobench import SuiteError
-from haplobench.cli.main import app
+from haplobench.cli import app
 from haplobench.registry import load_registry
 from haplobench.results.costs import read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.run import run_suite
 from haplobench.scaling.curves import memory_points, scaling_curves
-from haplobench.scaling.losses import TOLERANCE, same_trainings
-from haplobench.scaling.profiles import profiles_of
+from haplobench.scaling.losses import TOLERANCE, profiles_of, same_trainings
 from haplobench.suite.load import load_suite
 
 SUITE = Path(__file__).parents[2] / "suites" / "scaling.yaml"

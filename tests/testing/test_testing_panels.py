@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import kit_metrics as toys
 import numpy as np
 import pytest
 
-from haplobench.testing import example_context, example_panel, example_reference
+from haplobench.testing import (
+    ConformanceError,
+    check_dataset,
+    example_context,
+    example_panel,
+    example_reference,
+)
 
 
 def test_the_same_seed_gives_the_same_panel() -> None:
@@ -58,3 +65,34 @@ def test_the_reference_shares_sites_not_people(tmp_path: Path) -> None:
     assert ctx.sequence is not None
     offsets = reference.train.positions - ctx.sequence.start
     assert (ctx.sequence.bases[offsets].view("S1").astype(str) == reference.train.ref).all()
+
+
+def test_a_good_dataset_passes() -> None:
+    passed = check_dataset(toys.dataset("GoodDataset"), params={"n_samples": 12})
+    assert {"load", "panel", "determinism", "fingerprint", "provenance", "writes"} <= set(passed)
+
+
+@pytest.mark.parametrize(
+    ("target", "check", "words"),
+    [
+        ("UnseededDataset", "determinism", "panels of different digests"),
+        ("RestlessDataset", "fingerprint", "the same str twice"),
+        ("SourcelessDataset", "provenance", "where the data came from"),
+        ("EmptyDataset", "panel", "0 sites"),
+        ("OtherMapDataset", "recombination map", "contig '7'"),
+        ("PanelOnlyDataset", "load", "Panel"),
+        ("RaisingDataset", "load", "OSError: no network"),
+        ("WritingDataset", "writes", "download.vcf"),
+    ],
+)
+def test_each_breach_is_caught(target: str, check: str, words: str) -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check_dataset(toys.dataset(target))
+    (failure,) = caught.value.failures
+    assert failure.check == check
+    assert words in str(failure)
+
+
+def test_params_that_do_not_fit_are_said() -> None:
+    with pytest.raises(ConformanceError, match="n_people"):
+        check_dataset(toys.dataset("GoodDataset"), params={"n_people": 3})

@@ -12,8 +12,8 @@ import pytest
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext, SampleRequest
 from haplobench.data.split import split_panel
+from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.params import EmbeddedParams
 from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import load_registry, resolve
 from haplobench.runner.floor import floor_cohort

@@ -11,8 +11,8 @@ from structured_people import people
 
 from haplobench import PluginError, Reference, RunContext
 from haplobench.data.split import split_panel
+from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
-from haplobench.datasets.params import EmbeddedParams
 from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import resolve
 from haplobench.runner.floor import floor_cohort

@@ -500,8 +500,7 @@ def scale(
     from haplobench.results.costs import read_costs
     from haplobench.results.run_folder import RunFolder, resolve_run
     from haplobench.scaling.curves import memory_points, require_curves
-    from haplobench.scaling.losses import same_trainings
-    from haplobench.scaling.profiles import print_profiles, profiles_of
+    from haplobench.scaling.losses import print_profiles, profiles_of, same_trainings
     from haplobench.scaling.text import (
         print_curves,
         print_losses,

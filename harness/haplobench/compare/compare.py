@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from haplobench.compare.model import TOLD, Cohort, Comparison, Key, Number, Row, SideData, Status
-from haplobench.compare.noise import Lender, Noise, lender
 from haplobench.compare.statistics import (
     RANK_LEVEL,
     ROUNDING,
+    Lender,
+    Noise,
     Outcome,
     compare_numbers,
     detectable,
+    lender,
     number_noise,
 )
 from haplobench.errors import BenchError

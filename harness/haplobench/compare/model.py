@@ -267,7 +267,7 @@ class Tested:
         Pairs of seeds; 0 where the sides share no seed.
     test : str
         `identical` (every value the same), `paired` (by seed), `two-sample` (other seeds),
-        `borrowed` (fewer than five seeds on a side: see `haplobench.compare.noise`), `ranks`
+        `borrowed` (fewer than five seeds on a side: see `haplobench.compare.statistics`), `ranks`
         (times: Mann-Whitney), or empty: not tested.
     standard_error : float or None
         Of `difference`; for times, of the logarithm of their ratio.

@@ -14,8 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from haplobench.data.labels import FAM_COLUMNS, SampleNames, table_header
 from haplobench.errors import BenchError, FormatError
-from haplobench.files import require_file
-from haplobench.user_text import cells, decode, numbered_lines
+from haplobench.files import cells, decode, numbered_lines, require_file
 
 if TYPE_CHECKING:
     from haplobench.data.panel import Panel

@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from haplobench.data.contigs import same_contig
 from haplobench.data.panel import MISSING, Panel
 from haplobench.errors import FormatError
-from haplobench.files import require_file
-from haplobench.user_text import ENCODING
+from haplobench.files import ENCODING, require_file
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
 # Human genome, GRCh37: 41 % G+C.

@@ -18,7 +18,7 @@ from haplobench.data.formats.people import choose_people
 from haplobench.data.genome import RecombinationMap
 from haplobench.data.labels import Label
 from haplobench.data.panel import Panel
-from haplobench.datasets.params import EmbeddedParams
+from haplobench.datasets import EmbeddedParams
 from haplobench.errors import FormatError
 from haplobench.plugin import LoadedDataset, RunContext
 

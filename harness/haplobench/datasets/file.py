@@ -16,7 +16,7 @@ from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.data.formats.options import labels_beside, require_whole
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
 from haplobench.data.panel import Panel
-from haplobench.datasets.params import FileParams
+from haplobench.datasets import FileParams
 from haplobench.errors import FormatError
 from haplobench.files import file_digest, require_file
 from haplobench.plugin import LoadedDataset, RunContext

@@ -22,8 +22,8 @@ from haplobench.data.contigs import plain_name, same_contig
 from haplobench.data.formats import ReadOptions, read_panel
 from haplobench.data.formats.bgzf import MAX_BLOCK, Offset, Tabix, blocks, compress
 from haplobench.data.formats.options import BGZF_END, Region, require_whole
+from haplobench.datasets import IgsrParams
 from haplobench.datasets.file import read_surroundings
-from haplobench.datasets.params import IgsrParams
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import cache_folder, write_json
 from haplobench.plugin import LoadedDataset, RunContext

@@ -24,7 +24,7 @@ from haplobench.data.formats.options import Region
 from haplobench.data.formats.sites import MULTI_ALLELIC
 from haplobench.data.genome import RecombinationMap
 from haplobench.data.panel import Panel
-from haplobench.datasets.params import SimulatedParams
+from haplobench.datasets import SimulatedParams
 from haplobench.errors import BenchError, FormatError
 from haplobench.files import near_names
 from haplobench.plugin import LoadedDataset, RunContext

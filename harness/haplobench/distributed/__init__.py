@@ -4,9 +4,8 @@ A plugin is handed a `ProcessGroup` as `ctx.group`; `data_parallel` trains a tor
 it; `shard` and `batch_part` say who does what. Nothing here imports torch before it's used.
 """
 
-from haplobench.distributed.data_parallel import data_parallel
+from haplobench.distributed.backends import data_parallel, group_from_environment
 from haplobench.distributed.group import Counters, NullGroup, ProcessGroup, batch_part, shard
-from haplobench.distributed.rendezvous import group_from_environment
 from haplobench.distributed.training import StepMeter, Trainer, shared_like, whole
 
 __all__ = [

@@ -28,7 +28,7 @@ from haplobench.runner.stage import (
     stage_lock,
 )
 from haplobench.runner.worker.cost import Beat, most_gpu_memory
-from haplobench.runner.worker.facts import DrawFacts, FitFacts, MetricError, SampleFacts
+from haplobench.runner.worker.job import DrawFacts, FitFacts, MetricError, SampleFacts
 from haplobench.suite.schema import DatasetEntry, MetricEntry
 
 

@@ -35,7 +35,7 @@ from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.progress import ProgressReporter
 from haplobench.runner.run import RunOutcome, drive
 from haplobench.runner.stage import RunState
-from haplobench.runner.worker.facts import STAGE_FILE
+from haplobench.runner.worker.job import STAGE_FILE
 from haplobench.suite.load import control_entry
 from haplobench.suite.schema import (
     DatasetEntry,

@@ -27,15 +27,15 @@ from haplobench.runner.worker.job import Stage
 
 HARNESS = "haplobench"
 _HERE = Path(__file__).parents[1]
-_WORKER = ("cost", "entry", "facts", "job", "main", "prepare")
+_WORKER = ("cost", "entry", "job", "main", "prepare")
 _ALL = ("*.py", *(f"{folder}/*.py" for folder in ("data", "distributed", "plugin")))
 _ALL += tuple(f"runner/worker/{name}.py" for name in _WORKER)
-_FIT = (*_ALL, "runner/worker/sample.py", "runner/worker/profile.py")
+_FIT = (*_ALL, "runner/worker/sample.py")
 STAGES: dict[Stage, tuple[str, ...]] = {
     "prepare": (*_ALL, "data/formats/*.py", "datasets/*.py"),
     "fit": _FIT,
     "sample": _FIT,
-    "join": (*_ALL, "runner/worker/contigs.py"),
+    "join": _ALL,
     "measure": (*_ALL, "runner/floor.py", "runner/worker/measure.py"),
 }
 """Files of the harness that the process of a stage runs, as patterns; see `stage_files`."""

@@ -31,7 +31,7 @@ from haplobench.runner.executors.local import UserError
 from haplobench.runner.plan import Cell, Keys
 from haplobench.runner.record_log import Failure, Recorder, RecordLog
 from haplobench.runner.stage import RunState, StageFailedError, StageWork
-from haplobench.runner.worker.facts import JoinFacts
+from haplobench.runner.worker.job import JoinFacts
 from haplobench.suite.schema import DatasetEntry
 
 FOLDER = "contigs"

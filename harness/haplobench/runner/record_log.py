@@ -16,7 +16,7 @@ from haplobench.results.provenance import Provenance
 from haplobench.results.records import FAILED, FLOOR, Phase, Record, Status
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.plan import Cell
-from haplobench.runner.worker.facts import MeasureFacts
+from haplobench.runner.worker.job import MeasureFacts
 from haplobench.suite.schema import Suite
 
 

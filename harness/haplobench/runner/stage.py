@@ -35,8 +35,17 @@ from haplobench.runner.record_log import Failure, RecordLog
 from haplobench.runner.store import StageStore, unstorable
 from haplobench.runner.worker.cost import Beat
 from haplobench.runner.worker.entry import log_of_rank
-from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, JoinFacts, SampleFacts
-from haplobench.runner.worker.job import Job, Stage, StageError, is_no_space, last_lines
+from haplobench.runner.worker.job import (
+    STAGE_FILE,
+    FitFacts,
+    Job,
+    JoinFacts,
+    SampleFacts,
+    Stage,
+    StageError,
+    is_no_space,
+    last_lines,
+)
 from haplobench.runner.worker.prepare import shadow_prepared
 from haplobench.suite.schema import Limits, Suite
 from haplobench.units import format_duration, format_size

@@ -32,7 +32,7 @@ from haplobench.files import (
 )
 from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.runner.progress import ProgressReporter
-from haplobench.runner.worker.facts import STAGE_FILE, MeasureFacts
+from haplobench.runner.worker.job import STAGE_FILE, MeasureFacts
 from haplobench.suite.schema import Suite
 
 _GENERATION = "generation.json"

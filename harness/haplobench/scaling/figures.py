@@ -14,6 +14,7 @@ from haplobench.report.style import TICKS, inline
 from haplobench.results.costs import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, load_run
+from haplobench.scaling import losses
 from haplobench.scaling.curves import (
     STAGES,
     Curve,
@@ -23,8 +24,6 @@ from haplobench.scaling.curves import (
     memory_points,
     scaling_curves,
 )
-from haplobench.scaling.losses import TOLERANCE, Trained, differences, same_trainings
-from haplobench.scaling.profiles import draw_profiles, draw_use, profiles_of
 from haplobench.scaling.text import warnings
 from haplobench.units import counted
 
@@ -247,14 +246,14 @@ def draw_shares(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
     return grid(panels)
 
 
-def draw_losses(groups: Sequence[Sequence[Trained]], style: FigureStyle) -> Chart | None:
+def draw_losses(groups: Sequence[Sequence[losses.Trained]], style: FigureStyle) -> Chart | None:
     """Losses of the same training by epoch, and how far they are from the first one's."""
     panels = []
     for group in groups:
         rows = [
-            {"line": one.text, "epoch": epoch + 1, "loss": sum(losses)}
+            {"line": one.text, "epoch": epoch + 1, "loss": sum(values)}
             for one in group
-            for epoch, losses in enumerate(zip(*one.losses.values(), strict=False))
+            for epoch, values in enumerate(zip(*one.losses.values(), strict=False))
         ]
         if not rows:
             continue
@@ -263,7 +262,7 @@ def draw_losses(groups: Sequence[Sequence[Trained]], style: FigureStyle) -> Char
         far = [
             {"line": one.text, "epoch": epoch + 1, "far": max(value, _LEAST)}
             for one in group[1:]
-            for epoch, value in enumerate(differences(one.losses, group[0].losses))
+            for epoch, value in enumerate(losses.differences(one.losses, group[0].losses))
             if math.isfinite(value)
         ]
         if far:
@@ -316,11 +315,11 @@ def _losses(rows: list[dict[str, object]], lines: list[str], title: str) -> Char
 def _differences(rows: list[dict[str, object]], lines: list[str], title: str) -> Chart:
     import altair as alt
 
-    limit = alt.Chart(inline([{"far": TOLERANCE}]))
+    limit = alt.Chart(inline([{"far": losses.TOLERANCE}]))
     y = alt.Y(
         "far:Q",
         title="Relative difference",
-        scale=alt.Scale(type="log", domain=[_LEAST, 10 * TOLERANCE], clamp=True),
+        scale=alt.Scale(type="log", domain=[_LEAST, 10 * losses.TOLERANCE], clamp=True),
         axis=alt.Axis(
             values=[1e-9, 1e-7, 1e-5, 1e-3],
             labelExpr="'10' + {'-9': '⁻⁹', '-7': '⁻⁷', '-5': '⁻⁵', '-3': '⁻³'}"
@@ -480,7 +479,7 @@ _TEXTS = {
     "losses": (
         "The same training by other ranks and back ends",
         "Validation loss, all its parts summed up, and each part's largest relative difference "
-        f"from the first training's (1e-9 or less: the same); tolerance {TOLERANCE:g}.",
+        f"from the first training's (1e-9 or less: the same); tolerance {losses.TOLERANCE:g}.",
     ),
     "memory": (
         "Memory by batch size",
@@ -518,17 +517,17 @@ def draw_scaling(
     for dataset in run.datasets:
         here = [curve for curve in curves if curve.dataset == dataset]
         own = [cost for cost in costs if cost.dataset == dataset]
-        profiles = profiles_of(own)
+        profiles = losses.profiles_of(own)
         charts = {
             "speed-up": draw_speedup(here, style),
             "efficiency": draw_efficiency(here, style),
             "rates": draw_rates(here, style),
             "step-shares": draw_shares(here, style),
             "all-reduce": draw_all_reduce(here, style),
-            "losses": draw_losses(same_trainings(folder, own), style),
+            "losses": draw_losses(losses.same_trainings(folder, own), style),
             "memory": draw_memory(memory_points(own), style),
-            "profile": draw_profiles(profiles),
-            "utilisation": draw_use(profiles),
+            "profile": losses.draw_profiles(profiles),
+            "utilisation": losses.draw_use(profiles),
         }
         said = _said(here)
         names = ", ".join(sorted({cost.name for cost in own}))

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 import haplobench
 from haplobench.errors import SuiteError, shortened
-from haplobench.files import near_names, read_regular
-from haplobench.user_text import decode
+from haplobench.files import decode, near_names, read_regular
 
 Key = tuple[str | int, ...]
 _LARGEST = 2 << 20

@@ -10,10 +10,10 @@ lists every failure with what was expected, what was found, and why it matters.
 """
 
 from haplobench.testing.checks import ConformanceError, Failure
-from haplobench.testing.datasets import check_dataset
 from haplobench.testing.generators import check_generator
 from haplobench.testing.metrics import check_metric
 from haplobench.testing.panels import (
+    check_dataset,
     example_context,
     example_panel,
     example_reference,

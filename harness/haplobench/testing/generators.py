@@ -542,7 +542,7 @@ def fit_in_ranks(spec: GeneratorSpec, params: Params, seed: int, model: Path) ->
 def _fit(model: Path, rank: int) -> None:
     """What one rank does."""
     from haplobench.data.panel import Panel
-    from haplobench.distributed.rendezvous import open_group
+    from haplobench.distributed.backends import open_group
     from haplobench.registry import resolve
     from haplobench.testing.panels import example_context
 

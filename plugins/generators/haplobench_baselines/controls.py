@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, Params, RunContext, SampleRequest
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_baselines.common import BLOCK, Bernoulli, Groups, cut, refuse_missing
 
 _INDEPENDENT = "independent"

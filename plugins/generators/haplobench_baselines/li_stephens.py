@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
 from haplobench.data.genome import estimate_map
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_baselines.common import Groups, block_size, cut, refuse_missing
 from haplobench_baselines.specs import LiStephensParams
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_baselines.common import BLOCK, cut, refuse_missing
 from haplobench_baselines.specs import MarkovParams
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, ReferenceSequence, RunContext
 from haplobench.data.formats.sites import Cohort, Variants, sites_at_once
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 
 _BASES = np.array(["A", "C", "G", "T"])
 

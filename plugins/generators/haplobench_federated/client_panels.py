@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from haplobench import BenchError, FormatError, Panel, Populations, RecombinationMap
 from haplobench.data.contigs import same_contig
 from haplobench.data.panel import MISSING
-from haplobench.user_text import numbered_lines, read_text
+from haplobench.files import numbered_lines, read_text
 from haplobench_federated.model import PublicFacts
 from haplobench_federated.params import FederationParams
 

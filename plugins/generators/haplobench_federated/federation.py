@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from haplobench import BenchError, FormatError, Panel, Populations, PrivacyStatement, RunContext
+from haplobench.files import numbered_lines, read_text
 from haplobench.plugin.privacy import caution_of
-from haplobench.user_text import numbered_lines, read_text
 from haplobench_federated.accounting import Ledger, least_delta, privacy_statement
 from haplobench_federated.client_app import ClientSite, client_app, client_mods, client_stages
 from haplobench_federated.client_panels import Harmonised, harmonise, partition

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.kernels import compiled
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.common import Checkpoint, Strata, morgans, refuse_unfit, sample_blocks
 from haplobench_peers.specs import PROGRAM, ARGParams
 

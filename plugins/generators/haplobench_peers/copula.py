@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg, special
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.common import Strata, refuse_unfit, sample_blocks
 from haplobench_peers.specs import CopulaParams
 

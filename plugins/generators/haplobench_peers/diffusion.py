@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.common import Checkpoint, Strata, Tiling, refuse_unfit, sample_blocks
 from haplobench_peers.networks import Learner, torch_threads
 from haplobench_peers.specs import DiffusionParams

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
 from haplobench_peers.networks import Learner, torch_threads
 from haplobench_peers.specs import GANParams, WGANParams

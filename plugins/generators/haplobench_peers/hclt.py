@@ -17,7 +17,7 @@ from scipy.sparse import csgraph
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.kernels import compiled
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.common import BLOCK, Checkpoint, refuse_unfit
 from haplobench_peers.specs import HCLTParams
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PrivacyStatement, RunContext, SampleRequest
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.budget import Budget
 from haplobench_peers.common import BLOCK, refuse_unfit
 from haplobench_peers.specs import MarginalsParams

@@ -21,8 +21,8 @@ from haplobench import (
     SampleRequest,
 )
 from haplobench.kernels import compiled
-from haplobench.model_state import load_state, save_state
 from haplobench.noise import cut, fine_step
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.budget import Budget
 from haplobench_peers.common import BLOCK, refuse_unfit
 from haplobench_peers.networks import torch_threads

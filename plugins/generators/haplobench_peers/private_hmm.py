@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PrivacyStatement, RunContext, SampleRequest
 from haplobench.kernels import compiled
-from haplobench.model_state import load_state, save_state
 from haplobench.noise import fine_step
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.budget import Budget
 from haplobench_peers.common import BLOCK, Checkpoint, refuse_unfit
 from haplobench_peers.specs import HMMParams

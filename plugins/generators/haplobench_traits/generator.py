@@ -19,7 +19,7 @@ from haplobench import BenchError, Fitted, Panel, PanelError, Populations, RunCo
 from haplobench.data.contigs import same_contig
 from haplobench.data.panel import summed_strands
 from haplobench.files import expand_path
-from haplobench.model_state import load_state, save_state
+from haplobench.plugin.generators import load_state, save_state
 from haplobench.registry import load_registry, resolve
 from haplobench_traits.specs import TraitsParams
 from haplobench_traits.table import read_table

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import FormatError
-from haplobench.user_text import cells, numbered_lines, read_text
+from haplobench.files import cells, numbered_lines, read_text
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from haplobench import CohortSeries
-from haplobench.report.curves import Curve, curve_multiples
+from haplobench.report.figures import Curve, curve_multiples
 from haplobench.report.style import TICKS, FigureStyle, inline
 
 # Cells of a density of frequencies; stretches of a region.

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from haplobench import CohortSeries
-from haplobench.report.curves import Curve, curve_multiples
+from haplobench.report.figures import Curve, curve_multiples
 from haplobench.report.style import FLOOR_COLOUR, PALETTE, TICKS, FigureStyle, inline
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from haplobench import FormatError
 from haplobench.data.contigs import same_contig
-from haplobench.user_text import cells, numbered_lines, read_text
+from haplobench.files import cells, numbered_lines, read_text
 
 OTHER = "other"
 """What a haplotype is called that has no definition's alleles."""

@@ -27,8 +27,7 @@ from haplobench.data.formats.sites import choose_contig, choose_sites
 from haplobench.data.labels import Label
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
-from haplobench.files import require_file
-from haplobench.user_text import ENCODING, numbered_lines, read_text
+from haplobench.files import ENCODING, numbered_lines, read_text, require_file
 
 # Kinds of haplotypes, not populations.
 _KINDS = frozenset({"real", "ag", "synthetic", "."})

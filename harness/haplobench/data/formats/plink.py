@@ -15,8 +15,7 @@ from haplobench.data.formats.sites import Tally, Variants, choose_sites, parts
 from haplobench.data.labels import FAM_COLUMNS, Label, known, known_sex
 from haplobench.data.panel import Panel
 from haplobench.errors import FormatError
-from haplobench.files import require_file
-from haplobench.user_text import ENCODING
+from haplobench.files import ENCODING, require_file
 
 PVAR_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT")
 

@@ -19,11 +19,14 @@ from haplobench.files import write_json
 from haplobench.plugin import GPU, RunContext
 from haplobench.registry import Registry, load_registry
 from haplobench.runner.worker.cost import Heartbeat
-from haplobench.runner.worker.facts import STAGE_FILE, FitFacts, JoinFacts, SampleFacts
 from haplobench.runner.worker.job import (
     EXIT_FAILED,
     EXIT_NO_SPACE,
+    STAGE_FILE,
+    FitFacts,
     Job,
+    JoinFacts,
+    SampleFacts,
     StageError,
     describe_error,
     is_no_space,
@@ -70,7 +73,7 @@ def with_dataset(ctx: RunContext, prepared: Prepared | TrainingData) -> RunConte
 def _group(job: Job, device: str) -> ProcessGroup:
     if job.world_size == 1:
         return NullGroup()
-    from haplobench.distributed.rendezvous import open_group
+    from haplobench.distributed.backends import open_group
 
     return open_group(
         job.backend,
@@ -154,7 +157,7 @@ def _stage(
 
         return partial(prepare, job, registry, ctx)
     if job.stage == "join":
-        from haplobench.runner.worker.contigs import join
+        from haplobench.runner.worker.prepare import join
 
         return partial(join, job)
     folder = Path(job.settings["prepared"])

@@ -39,8 +39,13 @@ from haplobench.plugin.metrics import apply_metric
 from haplobench.registry import Registry, resolve
 from haplobench.runner.floor import dealt_cohort, floor_cohort, subsample
 from haplobench.runner.worker.cost import Heartbeat
-from haplobench.runner.worker.facts import MeasureFacts, MeasurementFacts, MetricError
-from haplobench.runner.worker.job import Job, describe_error
+from haplobench.runner.worker.job import (
+    Job,
+    MeasureFacts,
+    MeasurementFacts,
+    MetricError,
+    describe_error,
+)
 from haplobench.runner.worker.prepare import shadow_members
 
 # Characters.

@@ -31,10 +31,15 @@ from haplobench.plugin import (
     SampleRequest,
 )
 from haplobench.registry import Registry, resolve
-from haplobench.runner.worker.cost import GPUWatch, Heartbeat, Meter, gather_work, most_gpu_memory
-from haplobench.runner.worker.facts import DrawFacts, FitFacts, RankWork, SampleFacts, Work
-from haplobench.runner.worker.job import Job
-from haplobench.runner.worker.profile import Profile
+from haplobench.runner.worker.cost import (
+    GPUWatch,
+    Heartbeat,
+    Meter,
+    Profile,
+    gather_work,
+    most_gpu_memory,
+)
+from haplobench.runner.worker.job import DrawFacts, FitFacts, Job, RankWork, SampleFacts, Work
 
 _BLOCK = 256
 _MOST_PATHS = 16
