@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from haplobench_utility.imputation_programs import write_vcf
 from numpy.typing import NDArray
 
-from haplobench_utility.copying_model import CopyingModel
-from haplobench_utility.imputation_programs import write_vcf
+from haplobench_utility.imputers import CopyingModel
 
 N_REFERENCE, N_PEOPLE, N_SITES, N_TYPED = 4000, 1000, 10_000, 1000
 seconds: dict[str, float] = {}

@@ -11,7 +11,7 @@ import pytest
 
 from haplobench import MetricSpec, Panel, Reference, RunContext
 from haplobench.data.genome import surrogate_sequence
-from haplobench_fidelity.specs import haplotypes
+from haplobench_fidelity import specs_haplotypes as haplotypes
 
 SPECS = (*haplotypes.SPECS, *haplotypes.SPECS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from haplobench.plugin.hooks import StageEvent
+from haplobench.plugin import StageEvent
 from haplobench.results.records import Record
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.progress import ProgressReporter

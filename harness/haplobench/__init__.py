@@ -40,11 +40,12 @@ if TYPE_CHECKING:
         SampleRequest,
         Shadow,
         SitesStreamed,
+        StageEvent,
         SubmetricSpec,
         Telemetry,
         compose_claims,
+        hookimpl,
     )
-    from haplobench.plugin.hooks import StageEvent, hookimpl
     from haplobench.report.notebook import Result
 
 __version__ = "0.1.0"
@@ -55,7 +56,7 @@ _HOMES = {
     "haplobench.api": ("evaluate", "load_run", "read_panel"),
     "haplobench.report.notebook": ("Result",),
     "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
-    "haplobench.plugin.hooks": ("StageEvent", "hookimpl"),
+    "haplobench.plugin": ("StageEvent", "hookimpl"),
     "haplobench.data.panel": ("Panel",),
     "haplobench.data.labels": ("Populations",),
     "haplobench.data.genome": ("RecombinationMap", "ReferenceSequence"),

@@ -21,8 +21,7 @@ from haplobench.datasets import EmbeddedParams
 from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.file import read_surroundings
 from haplobench.errors import BenchError, PanelError
-from haplobench.plugin import RunContext
-from haplobench.plugin.hooks import StageEvent
+from haplobench.plugin import RunContext, StageEvent
 from haplobench.registry import load_registry
 from haplobench.report.notebook import Result
 from haplobench.results.run_folder import resolve_run

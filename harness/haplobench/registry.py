@@ -16,8 +16,7 @@ import pluggy
 
 from haplobench.errors import PluginError
 from haplobench.files import near_names
-from haplobench.plugin import DatasetSpec, GeneratorSpec, MetricSpec, Need
-from haplobench.plugin.hooks import PROJECT, Hooks
+from haplobench.plugin import PROJECT, DatasetSpec, GeneratorSpec, Hooks, MetricSpec, Need
 
 T = TypeVar("T")
 _SPEC_TYPES = {"generators": GeneratorSpec, "metrics": MetricSpec, "datasets": DatasetSpec}

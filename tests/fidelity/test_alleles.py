@@ -23,7 +23,7 @@ from haplobench_fidelity.alleles import (
     folded_spectrum,
     projected_spectrum,
 )
-from haplobench_fidelity.specs.sites import AlleleFrequencyParams, SpectrumParams
+from haplobench_fidelity.specs_sites import AlleleFrequencyParams, SpectrumParams
 
 
 def holed(panel: Panel, share: float, seed: int = 0) -> Panel:

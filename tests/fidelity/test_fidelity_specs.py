@@ -13,7 +13,7 @@ import pytest
 
 from haplobench import MetricSpec, Panel, Reference, RunContext
 from haplobench.registry import resolve
-from haplobench_fidelity.specs import haplotypes
+from haplobench_fidelity import specs_haplotypes as haplotypes
 
 SPECS = {spec.name: spec for spec in haplotypes.SPECS}
 
@@ -83,7 +83,7 @@ def test_a_panel_mapped_into_memory_gives_the_same(
 
 def test_specs_are_light_to_import() -> None:
     code = (
-        "import sys; from haplobench_fidelity.specs import haplotypes, sites; "
+        "import sys; from haplobench_fidelity import specs_haplotypes, specs_sites; "
         "print([m for m in ('numba', 'scipy', 'sklearn', 'altair', 'pandas') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

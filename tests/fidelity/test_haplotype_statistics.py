@@ -26,7 +26,7 @@ from haplobench_fidelity.haplotype_statistics import (
     site_diversity,
     tajimas_d,
 )
-from haplobench_fidelity.specs.haplotypes import (
+from haplobench_fidelity.specs_haplotypes import (
     HAPLOTYPE_STATISTICS,
     HaplotypeStatisticsParams,
 )

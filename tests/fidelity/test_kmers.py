@@ -24,7 +24,7 @@ from haplobench_fidelity.kmers import (
     place_synthetic,
     variant_spectrum,
 )
-from haplobench_fidelity.specs.haplotypes import KmerParams
+from haplobench_fidelity.specs_haplotypes import KmerParams
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 

@@ -30,7 +30,7 @@ from haplobench_fidelity.ld import (
     third_moments,
 )
 from haplobench_fidelity.ld_pairs import pack_sites
-from haplobench_fidelity.specs.sites import DecayParams, LongRangeParams, MatrixParams
+from haplobench_fidelity.specs_sites import DecayParams, LongRangeParams, MatrixParams
 
 NAMES = ["allele-frequency", "allele-frequency-spectrum", "ld-decay", "ld-matrix", "long-range-ld"]
 CORRELATIONS = {

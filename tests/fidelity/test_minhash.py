@@ -23,7 +23,7 @@ from haplobench_fidelity.minhash import (
     sketch,
     sketch_jaccard,
 )
-from haplobench_fidelity.specs.haplotypes import MashParams
+from haplobench_fidelity.specs_haplotypes import MashParams
 
 needs_mash = pytest.mark.skipif(shutil.which("mash") is None, reason="program mash is absent")
 

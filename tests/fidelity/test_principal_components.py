@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from haplobench import Panel, Reference, RunContext
 from haplobench_fidelity import principal_components
 from haplobench_fidelity.principal_components import pca, principal_axes
-from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
+from haplobench_fidelity.specs_haplotypes import PCA, PcaParams
 
 
 def measure(reference: Reference, cohort: Panel, ctx: RunContext, **params: Any) -> dict[str, Any]:

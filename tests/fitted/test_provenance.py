@@ -18,8 +18,8 @@ from haplobench.cli import main
 from haplobench.data.formats import labels_beside, read_panel, write_panel
 from haplobench.data.labels import read_labels
 from haplobench.fitted.generate import Order, provenance
-from haplobench.fitted.models import FittedModel
 from haplobench.plugin import GeneratorSpec, Params, PrivacyStatement
+from haplobench.results.notes import FittedModel
 from haplobench.testing import example_panel
 
 SUITE = """

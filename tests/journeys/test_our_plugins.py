@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from haplobench.plugin.hooks import PROJECT
+from haplobench.plugin import PROJECT
 from haplobench.registry import load_registry, missing_needs
 from haplobench.testing import check_dataset, check_generator, check_metric, example_panel
 

@@ -14,7 +14,7 @@ from peer_cases import clusters, context, fitted, gaussian_epsilon, panel, sampl
 
 from haplobench.noise import NoiseSource
 from haplobench_peers import private_founders
-from haplobench_peers.budget import Budget
+from haplobench_peers.common import Budget
 from haplobench_peers.private_founders import (
     Moments,
     person_sum,

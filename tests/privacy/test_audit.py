@@ -13,7 +13,7 @@ from scipy import stats
 from haplobench import Panel, PrivacyStatement, Reference
 from haplobench.testing import example_context, example_panel
 from haplobench_privacy.audit import audit, lower_bound, p_value, pairs
-from haplobench_privacy.specs.attacks import AuditParams
+from haplobench_privacy.specs_attacks import AuditParams
 
 
 @settings(deadline=None)

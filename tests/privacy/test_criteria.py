@@ -34,8 +34,8 @@ from haplobench_privacy.criteria import (
     _unique,
     attribute_inference,
 )
-from haplobench_privacy.specs.attacks import AttributeParams
-from haplobench_privacy.specs.distances import LINKABILITY, SINGLING_OUT
+from haplobench_privacy.specs_attacks import AttributeParams
+from haplobench_privacy.specs_distances import LINKABILITY, SINGLING_OUT
 
 # What anonymeter_table.py prints.
 ANONYMETER = {

@@ -21,7 +21,7 @@ from haplobench_privacy.evidence import (
 )
 from haplobench_privacy.leak_list import leak_list
 from haplobench_privacy.rare_alleles import rare_alleles
-from haplobench_privacy.specs.attacks import LEAK_LIST, LeakListParams, RareAlleleParams
+from haplobench_privacy.specs_attacks import LEAK_LIST, LeakListParams, RareAlleleParams
 
 N_TRAIN, N_HOLDOUT, N_COHORT = 100, 50, 60
 CONTIGS = ("1", "2", "X")

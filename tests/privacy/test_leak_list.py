@@ -15,7 +15,7 @@ from haplobench.testing import example_context, example_panel
 from haplobench_privacy.cohorts import cohorts
 from haplobench_privacy.evidence import copy_distances, paired
 from haplobench_privacy.leak_list import EVIDENCE, find_copies, find_leaks, leak_list, tail_p
-from haplobench_privacy.specs.attacks import LeakListParams
+from haplobench_privacy.specs_attacks import LeakListParams
 
 
 def test_p_values_of_people_like_held_out_ones_are_uniform() -> None:

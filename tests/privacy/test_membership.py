@@ -31,7 +31,7 @@ from haplobench_privacy.membership import (
     threshold,
 )
 from haplobench_privacy.roc import auc
-from haplobench_privacy.specs.attacks import DensityParams, LikelihoodParams
+from haplobench_privacy.specs_attacks import DensityParams, LikelihoodParams
 
 
 def shadows(

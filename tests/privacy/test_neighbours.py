@@ -18,7 +18,7 @@ from haplobench_privacy.neighbours import (
     kinship,
     privacy_loss,
 )
-from haplobench_privacy.specs.distances import DistanceParams
+from haplobench_privacy.specs_distances import DistanceParams
 
 
 @pytest.fixture

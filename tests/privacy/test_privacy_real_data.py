@@ -9,13 +9,13 @@ import pytest
 from haplobench import Panel, Reference
 from haplobench.registry import resolve
 from haplobench.testing import example_context
-from haplobench_privacy.specs.attacks import (
+from haplobench_privacy.specs_attacks import (
     AUDIT,
     LEAK_LIST,
     MEMBERSHIP_INFERENCE,
     MEMBERSHIP_LIKELIHOOD,
 )
-from haplobench_privacy.specs.distances import ADVERSARIAL_ACCURACY, KINSHIP, NEAREST_NEIGHBOURS
+from haplobench_privacy.specs_distances import ADVERSARIAL_ACCURACY, KINSHIP, NEAREST_NEIGHBOURS
 
 
 @pytest.fixture(scope="module")

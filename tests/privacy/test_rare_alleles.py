@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haplobench import Measurement, MetricResult, Panel, Reference
 from haplobench.testing import example_context
 from haplobench_privacy.rare_alleles import rare_alleles
-from haplobench_privacy.specs.attacks import RareAlleleParams
+from haplobench_privacy.specs_attacks import RareAlleleParams
 
 
 def panel_of(alleles: np.ndarray, name: str = "p") -> Panel:

@@ -20,9 +20,8 @@ from haplobench.compare.compare import compare
 from haplobench.compare.exchange import render
 from haplobench.compare.sources import open_side
 from haplobench.fitted.generate import Order, write_cohort
-from haplobench.fitted.models import find_model
 from haplobench.registry import load_registry
-from haplobench.results.costs import read_costs
+from haplobench.results.notes import find_model, read_costs
 from haplobench.results.run_folder import RunFolder, find_runs, resolve_run
 from haplobench.runner.run import run_suite
 from haplobench.suite.load import load_suite

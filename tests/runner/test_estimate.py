@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haplobench.data.prepared import FACTS_FILE, PrepareFacts
-from haplobench.results.costs import CellCost
+from haplobench.results.notes import CellCost
 from haplobench.results.provenance import provenance
 from haplobench.runner.estimate import estimate_run, estimate_text
 from haplobench.runner.plan import Keys

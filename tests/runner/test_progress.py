@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from haplobench.plugin.hooks import StageEvent
+from haplobench.plugin import StageEvent
 from haplobench.runner.progress import (
     Estimate,
     LineReporter,

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from toy_runs import Events, records_of, run, values
 
-from haplobench.plugin.hooks import StageEvent
+from haplobench.plugin import StageEvent
 from haplobench.registry import Registry
 from haplobench.runner.stage import observer
 

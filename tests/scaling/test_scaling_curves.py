@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from haplobench import BenchError
 from haplobench.cli import app
-from haplobench.results.costs import CellCost, read_costs
+from haplobench.results.notes import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.curves import Curve, fit_model, require_curves, scaling_curves
 from haplobench.scaling.text import print_curves, render_csv, rows_of, warnings

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from haplobench.results.costs import CellCost
+from haplobench.results.notes import CellCost
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.curves import memory_points
 from haplobench.scaling.losses import Trained, differences, same_trainings

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from haplobench import SuiteError
 from haplobench.cli import app
 from haplobench.registry import load_registry
-from haplobench.results.costs import read_costs
+from haplobench.results.notes import read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.run import run_suite
 from haplobench.scaling.curves import memory_points, scaling_curves

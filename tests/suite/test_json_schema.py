@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from haplobench.errors import SuiteError
-from haplobench.plugin.hooks import PROJECT
+from haplobench.plugin import PROJECT
 from haplobench.registry import load_registry
 from haplobench.suite.json_schema import suite_json_schema
 from haplobench.suite.load import load_suite

@@ -22,7 +22,7 @@ from structured_people import (
 from haplobench import MetricResult, Panel, Reference
 from haplobench.testing.panels import haploid, without_labels
 from haplobench_utility.ancestry import ancestry, balanced_accuracy, train_classifier
-from haplobench_utility.specs.structure import ANCESTRY, AncestryParams
+from haplobench_utility.specs_structure import ANCESTRY, AncestryParams
 
 
 def measure(

@@ -21,7 +21,7 @@ from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.testing import example_context
 from haplobench_utility.association import covariate_basis, linear, principal_components
 from haplobench_utility.gwas import _errors, _wilson, gwas
-from haplobench_utility.specs.studies import GWAS, GwasParams
+from haplobench_utility.specs_studies import GWAS, GwasParams
 
 N = 100
 FEW = {"n_traits": 40, "n_null": 40, "n_single": 30, "n_case_control": 3, "n_panels": 6}

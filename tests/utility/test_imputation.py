@@ -19,7 +19,7 @@ from haplobench.registry import load_registry, resolve
 from haplobench.runner.floor import floor_cohort
 from haplobench.testing import example_context, example_panel
 from haplobench_utility.imputation import SiteSums, typed_sites
-from haplobench_utility.specs.studies import AUGMENTATION, IMPUTATION, ImputationParams
+from haplobench_utility.specs_studies import AUGMENTATION, IMPUTATION, ImputationParams
 
 METRICS = {spec.name: spec for spec in (IMPUTATION, AUGMENTATION)}
 

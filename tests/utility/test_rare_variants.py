@@ -23,7 +23,7 @@ from structured_people import (
 from haplobench import MetricResult, Panel, Reference
 from haplobench.testing.panels import haploid, without_labels
 from haplobench_utility.rare_variants import count_alleles, rare_variants
-from haplobench_utility.specs.structure import RARE_VARIANTS, RareVariantsParams
+from haplobench_utility.specs_structure import RARE_VARIANTS, RareVariantsParams
 
 
 def everything() -> Reference:

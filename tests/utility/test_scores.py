@@ -12,7 +12,7 @@ from trait_panels import fair_coins, number, shuffled_sites, some_people, split_
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.testing import example_context
 from haplobench_utility.scores import best_linear_prediction, polygenic_scores
-from haplobench_utility.specs.studies import ScoreParams
+from haplobench_utility.specs_studies import ScoreParams
 
 N = 100
 
@@ -86,7 +86,7 @@ def test_real_against_real_is_one(reference: Reference, ctx: RunContext) -> None
 def test_accuracy_is_the_squared_correlation_given_superpopulation(
     reference: Reference, real: Panel, ctx: RunContext
 ) -> None:
-    from haplobench_utility.traits import simulate_traits
+    from haplobench_utility.association import simulate_traits
 
     params = ScoreParams(n_traits=3)
     found = measure(reference, real, ctx, n_traits=3)

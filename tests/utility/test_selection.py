@@ -24,7 +24,7 @@ from structured_people import (
 from haplobench import MetricResult, Panel, Reference
 from haplobench.testing.panels import haploid
 from haplobench_utility.selection import h12, homozygous_lengths, selection_scan, standardised
-from haplobench_utility.specs.structure import SELECTION_SCAN, SelectionScanParams
+from haplobench_utility.specs_structure import SELECTION_SCAN, SelectionScanParams
 
 SMALL = {"window_bp": 10_000, "step_bp": 5_000}
 

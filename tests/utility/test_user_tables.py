@@ -20,7 +20,7 @@ from haplobench.runner.run import run_suite
 from haplobench.suite.load import load_suite
 from haplobench.testing.panels import haploid
 from haplobench_utility.score_tables import read_table
-from haplobench_utility.specs.structure import USER_TABLE, UserTableParams
+from haplobench_utility.specs_structure import USER_TABLE, UserTableParams
 from haplobench_utility.user_tables import call_haplotypes, locate, scores, user_table
 
 ROOT = Path(__file__).parents[2]

@@ -35,7 +35,7 @@ from haplobench_utility.demography import (
     pairwise_kinship,
     size_by_ld,
 )
-from haplobench_utility.specs.structure import DEMOGRAPHY, DemographyParams
+from haplobench_utility.specs_structure import DEMOGRAPHY, DemographyParams
 
 SIZE, LENGTH, MUTATION = 10_000, 2_000_000, 2e-8
 # cM/Mb of stretches of 100 kb, a hotspot among them now and then.

@@ -12,7 +12,7 @@ from typing import Annotated
 import click
 import typer
 
-from haplobench.cli import data, generate, plugins, results, run, verdicts
+from haplobench.cli import data, plugins, results, run, verdicts
 from haplobench.errors import BenchError, SuiteError
 
 EXIT_CELL_FAILED = 1
@@ -37,8 +37,8 @@ app.command("report")(results.report)
 app.command("site")(results.site)
 app.command("compare")(results.compare)
 app.command("evaluate")(run.evaluate)
-app.command("generate")(generate.generate)
-app.command("explore")(generate.explore)
+app.command("generate")(data.generate)
+app.command("explore")(data.explore)
 app.command("scale")(results.scale)
 app.command("check")(plugins.check)
 app.command("new")(plugins.new)

@@ -497,7 +497,7 @@ def scale(
     ] = None,
 ) -> None:
     """Print how time, memory and losses depend on ranks and back ends, measured and projected."""
-    from haplobench.results.costs import read_costs
+    from haplobench.results.notes import read_costs
     from haplobench.results.run_folder import RunFolder, resolve_run
     from haplobench.scaling.curves import memory_points, require_curves
     from haplobench.scaling.losses import print_profiles, profiles_of, same_trainings

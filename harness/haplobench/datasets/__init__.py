@@ -8,8 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from haplobench.data.formats.options import RegionText
-from haplobench.plugin import DatasetSpec, Module, Params
-from haplobench.plugin.hooks import hookimpl
+from haplobench.plugin import DatasetSpec, Module, Params, hookimpl
 
 IGSR_RELEASE = "https://ftp.1000genomes.ebi.ac.uk/vol1/ftp/release/20130502/"
 

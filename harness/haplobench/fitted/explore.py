@@ -15,9 +15,9 @@ from haplobench.data.formats import write_panel
 from haplobench.data.panel import Panel
 from haplobench.errors import BenchError
 from haplobench.fitted.generate import generating_context
-from haplobench.fitted.models import FittedModel, open_model
 from haplobench.plugin import Explorable, RunContext
 from haplobench.registry import Registry
+from haplobench.results.notes import FittedModel, open_model
 
 _MOST_PEOPLE = 1500
 _GREY = "#b8bec5"

@@ -33,9 +33,9 @@ from haplobench.data.formats.streaming import (
 )
 from haplobench.data.panel import Panel, synthetic_names
 from haplobench.errors import BenchError, PluginError
-from haplobench.fitted.models import FittedModel, open_model
 from haplobench.plugin import GeneratorSpec, RunContext, SampleRequest, SitesStreamed
 from haplobench.registry import Registry, load_registry
+from haplobench.results.notes import FittedModel, open_model
 from haplobench.results.run_folder import RunFolder
 from haplobench.runner.worker.job import one_line
 

@@ -11,9 +11,8 @@ from haplobench.data.panel import Panel
 from haplobench.data.prepared import PrepareFacts
 from haplobench.errors import FormatError
 from haplobench.files import digest_of, file_name, link_or_copy, read_as
-from haplobench.fitted.models import note_model
 from haplobench.plugin import GPU, MetricSpec, Telemetry
-from haplobench.results.costs import note_cost
+from haplobench.results.notes import note_cost, note_model
 from haplobench.results.records import Phase, Status
 from haplobench.runner.fingerprints import imported
 from haplobench.runner.plan import Cell

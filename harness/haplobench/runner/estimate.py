@@ -16,7 +16,7 @@ from haplobench.data.prepared import FACTS_FILE, PrepareFacts
 from haplobench.errors import FormatError
 from haplobench.files import jsonable, read_as
 from haplobench.registry import Registry
-from haplobench.results.costs import CellCost, read_costs
+from haplobench.results.notes import CellCost, read_costs
 from haplobench.results.provenance import provenance
 from haplobench.results.run_folder import RunFolder, find_runs
 from haplobench.runner.genome import FOLDER

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from haplobench.plugin.hooks import StageEvent
+from haplobench.plugin import StageEvent
 from haplobench.units import counted, format_duration
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from haplobench.data.prepared import (
 )
 from haplobench.errors import BenchError, FormatError, PanelError
 from haplobench.files import file_name, read_as, read_json, write_json
-from haplobench.plugin.hooks import StageEvent
+from haplobench.plugin import StageEvent
 from haplobench.registry import Registry
 from haplobench.results.records import Phase, Status
 from haplobench.results.run_folder import RunFolder

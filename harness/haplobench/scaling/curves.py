@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from haplobench.distributed.training import PARTS
 from haplobench.errors import BenchError, SuiteError
-from haplobench.results.costs import CellCost, read_costs
+from haplobench.results.notes import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.suite.source import read_marked
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from haplobench.distributed.training import PARTS
 from haplobench.report.figures import Figure, figure_style, render_chart, slug
 from haplobench.report.style import TICKS, inline
-from haplobench.results.costs import CellCost, read_costs
+from haplobench.results.notes import CellCost, read_costs
 from haplobench.results.run_folder import RunFolder
 from haplobench.results.table import Run, load_run
 from haplobench.scaling import losses

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from haplobench.results.costs import CellCost
+from haplobench.results.notes import CellCost
 from haplobench.results.run_folder import RunFolder
 from haplobench.scaling.curves import points_of
 

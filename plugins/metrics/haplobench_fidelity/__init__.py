@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from haplobench import MetricSpec, hookimpl
-from haplobench_fidelity import specs
+from haplobench_fidelity import specs_haplotypes, specs_sites
 
 
 @hookimpl
 def haplobench_metrics() -> list[MetricSpec]:
     """All fidelity metrics, in the order of the report."""
-    return list(specs.SPECS)
+    return [*specs_sites.SPECS, *specs_haplotypes.SPECS]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
 from haplobench.data.panel import count_alleles
 from haplobench_fidelity.cohorts import basis, measured
-from haplobench_fidelity.specs.sites import (
+from haplobench_fidelity.specs_sites import (
     ALLELE_FREQUENCY,
     SPECTRUM,
     AlleleFrequencyParams,

@@ -23,7 +23,7 @@ from haplobench_fidelity.cohorts import (
     rows_key,
     site_blocks,
 )
-from haplobench_fidelity.specs.haplotypes import (
+from haplobench_fidelity.specs_haplotypes import (
     HAPLOTYPE_STATISTICS,
     HaplotypeStatisticsParams,
 )

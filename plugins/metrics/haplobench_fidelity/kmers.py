@@ -15,7 +15,7 @@ from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import require_complete, site_blocks
 from haplobench_fidelity.haplotype_words import align, jensen_shannon
-from haplobench_fidelity.specs.haplotypes import K_MERS, KmerParams
+from haplobench_fidelity.specs_haplotypes import K_MERS, KmerParams
 
 _CHUNK = 1 << 22
 # Up to here a table of all 4**k k-mers is smaller than a sorted list of a long region's.

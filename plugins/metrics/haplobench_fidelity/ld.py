@@ -22,7 +22,7 @@ from haplobench_fidelity.alleles import correlation
 from haplobench_fidelity.cohorts import basis, measured
 from haplobench_fidelity.ld_kernels import SiteBits
 from haplobench_fidelity.ld_pairs import LDSites, ld_sites, needs_dosages, pack_sites
-from haplobench_fidelity.specs.sites import (
+from haplobench_fidelity.specs_sites import (
     DECAY,
     LONG_RANGE,
     MATRIX,

@@ -22,7 +22,7 @@ from haplobench.data.panel import columns_of
 from haplobench_fidelity import ld_kernels
 from haplobench_fidelity.cohorts import basis
 from haplobench_fidelity.ld_kernels import SiteBits
-from haplobench_fidelity.specs.sites import LDParams
+from haplobench_fidelity.specs_sites import LDParams
 
 _Part = TypeVar("_Part")
 _BLOCK_SITES = 256

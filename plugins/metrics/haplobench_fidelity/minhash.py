@@ -21,7 +21,7 @@ from haplobench_fidelity.kmers import (
     place_synthetic,
     variant_spectrum,
 )
-from haplobench_fidelity.specs.haplotypes import MASH, MashParams
+from haplobench_fidelity.specs_haplotypes import MASH, MashParams
 
 _SEED = 42
 # Mash hashes to 32 bits where 4**k k-mers fit in them.

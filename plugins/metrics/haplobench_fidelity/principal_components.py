@@ -18,7 +18,7 @@ from haplobench.data.panel import columns_of
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import require_complete, site_blocks
-from haplobench_fidelity.specs.haplotypes import PCA, PcaParams
+from haplobench_fidelity.specs_haplotypes import PCA, PcaParams
 
 # Scores of people, and their labels.
 _Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]

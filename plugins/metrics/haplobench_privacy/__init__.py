@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from haplobench import MetricSpec, hookimpl
-from haplobench_privacy import specs
+from haplobench_privacy import specs_attacks, specs_distances
 
 
 @hookimpl
 def haplobench_metrics() -> list[MetricSpec]:
     """All privacy metrics, in the order of the report."""
-    return list(specs.SPECS)
+    return [*specs_distances.SPECS, *specs_attacks.SPECS, *specs_distances.CRITERIA]

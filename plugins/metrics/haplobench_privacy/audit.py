@@ -15,7 +15,7 @@ from scipy.stats import binom
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench_privacy.cohorts import cohorts
 from haplobench_privacy.evidence import closeness, frequency_ratios
-from haplobench_privacy.specs.attacks import AuditParams
+from haplobench_privacy.specs_attacks import AuditParams
 
 Scores = NDArray[np.float64]
 _LARGEST = 60.0

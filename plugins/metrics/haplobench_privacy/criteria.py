@@ -21,8 +21,8 @@ from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts
 from haplobench_privacy.evidence import centred, haplotype_pairs, packed_sites
 from haplobench_privacy.roc import area_evidence, difference_evidence, share_evidence, wilson
-from haplobench_privacy.specs.attacks import ATTRIBUTE_INFERENCE, AttributeParams
-from haplobench_privacy.specs.distances import (
+from haplobench_privacy.specs_attacks import ATTRIBUTE_INFERENCE, AttributeParams
+from haplobench_privacy.specs_distances import (
     LINKABILITY,
     SINGLING_OUT,
     DistanceParams,

@@ -28,7 +28,7 @@ from haplobench_privacy.evidence import (
     paired,
 )
 from haplobench_privacy.rare_alleles import private_alleles
-from haplobench_privacy.specs.attacks import LeakListParams
+from haplobench_privacy.specs_attacks import LeakListParams
 
 EVIDENCE = ("nearest distance", "copied tract", "likelihood ratio", "kinship")
 _NO_KIN = -1.0

@@ -32,7 +32,7 @@ from haplobench_privacy.evidence import (
     smoothed,
 )
 from haplobench_privacy.roc import FALSE_POSITIVE_RATE, area_evidence, auc, curve, judged
-from haplobench_privacy.specs.attacks import (
+from haplobench_privacy.specs_attacks import (
     MEMBERSHIP_DENSITY,
     DensityParams,
     LikelihoodParams,

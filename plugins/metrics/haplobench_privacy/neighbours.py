@@ -22,7 +22,7 @@ from haplobench_privacy.cohorts import (
 )
 from haplobench_privacy.evidence import closest_kin, haplotype_pairs, people_pairs
 from haplobench_privacy.roc import auc, difference_evidence, share_evidence
-from haplobench_privacy.specs.distances import KINSHIP, DistanceParams
+from haplobench_privacy.specs_distances import KINSHIP, DistanceParams
 
 
 def nearest_neighbours(

@@ -14,7 +14,7 @@ from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import Scores, centred, packed_sites
 from haplobench_privacy.roc import area_evidence, curve, share_evidence
-from haplobench_privacy.specs.attacks import RareAlleleParams
+from haplobench_privacy.specs_attacks import RareAlleleParams
 
 # Rows of what is kept for every person. The first is, over the alleles of one or two copies among
 # all real people that a person carries, the sum of (held - h) / (h (1 - h)) / carriers: held 1

@@ -6,7 +6,7 @@ import math
 
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
 from haplobench.plugin.privacy import delta_words
-from haplobench_privacy.specs.attacks import PRIVACY_STATEMENT
+from haplobench_privacy.specs_attacks import PRIVACY_STATEMENT
 
 
 def statement(reference: Reference, cohort: Panel, params: Params, ctx: RunContext) -> MetricResult:

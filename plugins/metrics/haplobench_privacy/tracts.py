@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, RecombinationMap, Reference, RunContext
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, excess, paired_ratio
-from haplobench_privacy.specs.distances import TractParams
+from haplobench_privacy.specs_distances import TractParams
 
 _BOOTSTRAPS = 200
 # Site blocks of at most so many alleles are held at once.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from haplobench import MetricSpec, hookimpl
-from haplobench_utility import specs
+from haplobench_utility import specs_structure, specs_studies
 
 
 @hookimpl
 def haplobench_metrics() -> list[MetricSpec]:
     """All utility metrics, in the order of the report."""
-    return list(specs.SPECS)
+    return [*specs_studies.SPECS, *specs_structure.SPECS]

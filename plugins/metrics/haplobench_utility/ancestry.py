@@ -26,7 +26,7 @@ from haplobench_utility.cohorts import (
     no_real_panels,
     noted,
 )
-from haplobench_utility.specs.structure import ANCESTRY, AncestryParams
+from haplobench_utility.specs_structure import ANCESTRY, AncestryParams
 
 Labels = NDArray[np.str_]
 _LEVELS: tuple[Level, Level] = ("superpopulation", "population")

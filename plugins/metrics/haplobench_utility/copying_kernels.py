@@ -1,8 +1,8 @@
 """Kernels of the copying model: classes of equal haplotypes, and forward-backward over them.
 
-`copying_model` is their face. All compiled functions live in this one module, because numba's
-disk cache notices a change of the file that a function is in, but not of a function it calls
-elsewhere.
+`imputers.CopyingModel` is their face. All compiled functions live in this one module, because
+numba's disk cache notices a change of the file that a function is in, but not of a function it
+calls elsewhere.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.kinship import DEGREES, king
 from haplobench.memory import remember
 from haplobench_utility.cohorts import measured, window_starts
-from haplobench_utility.specs.structure import DEMOGRAPHY, DemographyParams
+from haplobench_utility.specs_structure import DEMOGRAPHY, DemographyParams
 
 Floats = NDArray[np.float64]
 Windows = NDArray[np.int64]

@@ -14,25 +14,23 @@ from haplobench.memory import remember
 from haplobench_utility.association import (
     Association,
     Floats,
+    Traits,
+    all_of,
     approximate_bayes_factors,
     covariate_basis,
     credible_sets,
     dosage_blocks,
+    even_sample,
     linear,
     logistic,
-    principal_components,
-)
-from haplobench_utility.cohorts import as_many, measured, no_real_panels, noted
-from haplobench_utility.specs.studies import GWAS, GwasParams
-from haplobench_utility.traits import (
-    Traits,
-    all_of,
-    even_sample,
     obstacle,
+    principal_components,
     relative,
     simulate_traits,
     thinned,
 )
+from haplobench_utility.cohorts import as_many, measured, no_real_panels, noted
+from haplobench_utility.specs_studies import GWAS, GwasParams
 
 _LD_PEOPLE = 2_000
 _TAG_R2 = 0.8

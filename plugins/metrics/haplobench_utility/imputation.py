@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from haplobench import Measurement, MetricResult, Panel, PanelError, Reference, RunContext
 from haplobench.data.panel import columns_of
 from haplobench.memory import remember
-from haplobench_utility import imputation_programs
+from haplobench_utility import imputers
 from haplobench_utility.cohorts import as_many, morgans, no_real_panels
-from haplobench_utility.copying_model import CopyingModel
-from haplobench_utility.specs.studies import (
+from haplobench_utility.imputers import CopyingModel
+from haplobench_utility.specs_studies import (
     AUGMENTATION,
     IMPUTATION,
     AugmentationParams,
@@ -381,7 +381,7 @@ class Masked:
                 haplotypes, self.typed, self.morgans, ne=params.ne, error=params.error
             )
             return model.impute(seen, ctx.threads)
-        return imputation_programs.impute(
+        return imputers.impute(
             params.engine,
             haplotypes,
             seen,

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.memory import remember
 from haplobench_utility.cohorts import Level, by_label, common_labels, measured, noted
-from haplobench_utility.specs.structure import RARE_VARIANTS, RareVariantsParams
+from haplobench_utility.specs_structure import RARE_VARIANTS, RareVariantsParams
 
 _NO_LABELS = "fewer than two labels have enough people on both sides"
 

@@ -194,6 +194,3 @@ def _refuse_twins(
                 f"{path}:{number}: haplotype {one.name} has the alleles of {other}; expected "
                 "haplotypes of a locus to differ"
             )
-
-
-# --- what people carry ------------------------------------------------------------------------

@@ -10,7 +10,16 @@ from scipy.linalg import solve
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.memory import remember
-from haplobench_utility.association import Floats, dosage_blocks
+from haplobench_utility.association import (
+    Floats,
+    Traits,
+    all_of,
+    dosage_blocks,
+    obstacle,
+    relative,
+    simulate_traits,
+    thinned,
+)
 from haplobench_utility.cohorts import (
     as_many,
     common_labels,
@@ -18,8 +27,7 @@ from haplobench_utility.cohorts import (
     no_real_panels,
     noted,
 )
-from haplobench_utility.specs.studies import POLYGENIC_SCORES, ScoreParams
-from haplobench_utility.traits import Traits, all_of, obstacle, relative, simulate_traits, thinned
+from haplobench_utility.specs_studies import POLYGENIC_SCORES, ScoreParams
 
 _LEAST_LEARNED, _LEAST_TESTED = 20, 10
 

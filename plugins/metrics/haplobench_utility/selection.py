@@ -14,7 +14,7 @@ from haplobench.data.panel import columns_of
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_utility.cohorts import measured, window_starts
-from haplobench_utility.specs.structure import SELECTION_SCAN, SelectionScanParams
+from haplobench_utility.specs_structure import SELECTION_SCAN, SelectionScanParams
 
 Floats = NDArray[np.float64]
 _STATISTICS = ("h12", "ihs", "nsl")

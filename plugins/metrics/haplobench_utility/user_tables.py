@@ -15,7 +15,7 @@ from haplobench.data.contigs import same_contig
 from haplobench.files import expand_path
 from haplobench_utility.cohorts import common_labels, measured, noted
 from haplobench_utility.score_tables import Allele, Definition, read_table
-from haplobench_utility.specs.structure import USER_TABLE, UserTableParams
+from haplobench_utility.specs_structure import USER_TABLE, UserTableParams
 
 _MIN_PEOPLE = 5
 _UNCALLED = -1

@@ -8,7 +8,7 @@ from functools import partial
 from pydantic import Field
 
 from haplobench import FigureSpec, MetricSpec, Params, SubmetricSpec
-from haplobench_privacy.specs.distances import (
+from haplobench_privacy.specs_distances import (
     DistanceParams,
     area,
     attack,

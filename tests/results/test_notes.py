@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from haplobench import BenchError
-from haplobench.fitted.models import find_model, note_model
+from haplobench.results.notes import find_model, note_model
 from haplobench.results.run_folder import RunFolder
 
 
