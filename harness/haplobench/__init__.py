@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from haplobench.api import evaluate, load_run, read_panel
     from haplobench.data.genome import RecombinationMap, ReferenceSequence
-    from haplobench.data.labels import Populations
     from haplobench.data.panel import Panel
+    from haplobench.data.populations import Populations
     from haplobench.errors import BenchError, FormatError, PanelError, PluginError, SuiteError
     from haplobench.plugin import (
         GPU,
@@ -56,9 +56,8 @@ _HOMES = {
     "haplobench.api": ("evaluate", "load_run", "read_panel"),
     "haplobench.report.notebook": ("Result",),
     "haplobench.errors": ("BenchError", "FormatError", "PanelError", "PluginError", "SuiteError"),
-    "haplobench.plugin": ("StageEvent", "hookimpl"),
     "haplobench.data.panel": ("Panel",),
-    "haplobench.data.labels": ("Populations",),
+    "haplobench.data.populations": ("Populations",),
     "haplobench.data.genome": ("RecombinationMap", "ReferenceSequence"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from haplobench import BenchError, Panel
-from haplobench.data.labels import Populations
+from haplobench.data.populations import Populations
 from haplobench.noise import NoiseSource
 from haplobench_federated.federation import people_of
 from haplobench_federated.model import PublicFacts, WindowCodeFamily

@@ -13,7 +13,7 @@ from flwr.app import Context, Message, RecordDict
 from torch import nn
 
 from haplobench import BenchError, Panel, PrivacyCharge
-from haplobench.data.labels import Populations
+from haplobench.data.populations import Populations
 from haplobench.testing import example_context
 from haplobench_federated.accounting import epsilon
 from haplobench_federated.deployment import HospitalApp

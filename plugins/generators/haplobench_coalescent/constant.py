@@ -13,8 +13,8 @@ import numpy as np
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.data.formats.sites import Cohort, Variants
-from haplobench.data.labels import Populations
 from haplobench.data.panel import synthetic_names
+from haplobench.data.populations import Populations
 from haplobench_coalescent.simulation import (
     NO_CONVERSION,
     GeneConversion,

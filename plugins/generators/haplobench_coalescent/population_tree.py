@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import cluster, optimize, special
 
 from haplobench import Panel
-from haplobench.data.labels import Populations
+from haplobench.data.populations import Populations
 from haplobench_coalescent.demography import complete_sites
 
 Floats = NDArray[np.float64]
