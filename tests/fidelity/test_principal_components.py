@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, Reference, RunContext
+from haplobench.runner.floor import dealt_cohort
 from haplobench_fidelity import principal_components
 from haplobench_fidelity.principal_components import pca, principal_axes
 from haplobench_fidelity.specs_haplotypes import PCA, PcaParams
@@ -62,15 +63,62 @@ def test_both_gram_matrices_and_blocks_agree(
     np.testing.assert_allclose(parts.project(wide), whole.project(wide), atol=1e-8)
 
 
+@pytest.mark.parametrize("drawn", [False, True])
 def test_a_large_gram_matrix_in_single_precision_keeps_its_bound(
-    reference: Reference, monkeypatch: pytest.MonkeyPatch
+    drawn: bool, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact = principal_axes(reference.train, 4).project(reference.train)
+    # Of a panel as it is, and of people drawn of one.
+    panel = reference.train if drawn else replace(reference.train)
+    exact = principal_axes(panel, 4).project(panel)
     monkeypatch.setattr(principal_components, "_MANY_PRODUCTS", 0)
-    scores = principal_axes(reference.train, 4).project(reference.train)
+    scores = principal_axes(panel, 4).project(panel)
+    # Alleles that mirror each other load equally much, so that rounding chooses the sign.
+    scores *= np.sign((scores * exact).sum(axis=0))
     off = np.abs(scores - exact).max(axis=0) / exact.std(axis=0)
     assert (off > 0).any()
     assert off.max() < 1e-4
+
+
+@pytest.mark.parametrize("pools", [1, 2])
+def test_people_drawn_of_panels_are_scaled_by_all_of_them(
+    pools: int, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("allel")
+    from allel.stats.preprocessing import PattersonScaler
+    from sklearn.decomposition import PCA
+
+    train, holdout = reference.train, reference.holdout
+    panels = (holdout,) if pools == 1 else (holdout, train)
+    kept = np.logical_and.reduce([(panel.maf > 0) for panel in panels])
+    pool = [panel.select_sites(kept) for panel in panels]
+    taken = []
+    made = principal_components._products
+    monkeypatch.setattr(
+        principal_components, "_products", lambda *args: taken.append(1) or made(*args)
+    )
+    dosages = np.concatenate([panel.dosages() for panel in pool]).T.astype(float)
+    scaled = PattersonScaler(copy=True, ploidy=2).fit(dosages).transform(dosages).T
+    for draw in range(3):
+        given, cohort = dealt_cohort(pool[1] if pools == 2 else None, pool[0], 15, draw, 1)
+        axes = principal_axes(given.train, 4)
+        mine = people_among(given.train, pool)
+        model = PCA(4, svd_solver="full").fit(scaled[mine])
+        signs = np.sign((axes.project(given.train) * model.transform(scaled[mine])).sum(axis=0))
+        for panel in (given.train, cohort):
+            expected = model.transform(scaled[people_among(panel, pool)]) * signs
+            np.testing.assert_allclose(axes.project(panel), expected, atol=1e-8)
+        scores, shares = principal_components._drawn_scores(given.train, 4, cohort)
+        np.testing.assert_allclose(np.abs(scores[0]), np.abs(axes.project(cohort)), atol=1e-8)
+        for variance in (axes.variance, shares):
+            np.testing.assert_allclose(variance, model.explained_variance_ratio_, atol=1e-12)
+    assert len(taken) == 1
+    assert principal_components._drawn_scores(given.train, 4, replace(cohort)) is None
+
+
+def people_among(panel: Panel, pool: list[Panel]) -> Any:
+    """Where a panel's people are among those of some panels, told by their haplotypes."""
+    everybody = [row.tobytes() for one in pool for row in one.dosages()]
+    return [everybody.index(row.tobytes()) for row in panel.dosages()]
 
 
 def test_distances_equal_scipy_on_scores(

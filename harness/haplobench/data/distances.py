@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from haplobench.hamming import distance_matrix
 from haplobench.memory import remember
 
 Rows = NDArray[np.int64]
-# Pairs of which the distances are kept (128 MiB), and how many times those that are asked for.
-_MOST_PAIRS, _WORTH = 1 << 25, 8
+# Pairs of which the distances are kept (64 MiB), and how many times those that are asked for:
+# other metrics ask for all, and draws for others.
+_MOST_PAIRS, _WORTH = 1 << 25, 32
 _BLOCK_PAIRS = 1 << 21
 
 
@@ -61,9 +63,10 @@ def distance_blocks(
         yield low, np.take(block, others, axis=1)
 
 
-def _matrix(a: Panel, b: Panel) -> NDArray[np.int32]:
-    def make() -> NDArray[np.int32]:
+def _matrix(a: Panel, b: Panel) -> NDArray[np.integer[Any]]:
+    def make() -> NDArray[np.integer[Any]]:
         words = a.packed_haplotypes()
-        return distance_matrix(words, None if a.digest == b.digest else b.packed_haplotypes())
+        own = distance_matrix(words, None if a.digest == b.digest else b.packed_haplotypes())
+        return own.astype(np.uint16) if own.max(initial=0) < 1 << 16 else own
 
     return remember(("haplotype distances", a.digest, b.digest), make)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _Labelled = tuple[NDArray[np.float64], NDArray[np.str_]]
 _FIGURE_PEOPLE = 160
 _MANY_PRODUCTS = 1 << 33
 _COUPLED_COMPONENTS = 6
+# Products of pairs of people that are kept for all draws, and how many times a single draw's.
+_MOST_PAIRS, _WORTH = 1 << 25, 4
 # From so many rows on, Lanczos' method is faster.
 _LARGE = 400
 _ROUNDING = 1e-9
@@ -39,8 +42,9 @@ class Axes:
     sites : (n_used,) int64
         Columns of the panel that vary among the people the axes were made from.
     mean, scale : (n_used,) float64
-        Standardisation of dosages: minus `ploidy` p, over sqrt(p (1 - p)) (Patterson 2006), or
-        over 1.
+        Standardisation of dosages: minus `ploidy` p, over sqrt(q (1 - q)), or over 1: p is the
+        frequency among the people, q that among everybody they were drawn of (`Panel.origin`),
+        commonly themselves (Patterson 2006).
     loadings : (n_used, n_components) float64
         Orthonormal; the entry of largest size in each column is positive.
     variance : (n_components,) float64
@@ -60,7 +64,7 @@ class Axes:
         """
         scores = np.zeros((panel.n_samples, self.loadings.shape[1]))
         kind = _precision(panel.n_samples, self.sites.size)
-        for part, block in _standardised(panel, self.sites, self.mean, self.scale, kind):
+        for part, block in _standardised((panel,), self.sites, self.mean, self.scale, kind):
             scores += block @ self.loadings[part].astype(kind, copy=False)
         return scores
 
@@ -72,31 +76,131 @@ def principal_axes(panel: Panel, n_components: int, *, scaled: bool = True) -> A
     are fewer than `n_components` axes where people or varying sites are fewer. The Gram matrix of
     many people at many sites is summed in single precision within blocks of sites, and in double
     over them: scores are then right to 1 part in 10,000 of a component's standard deviation.
+    It is a part of that of everybody the people were drawn of, which is taken once for all draws.
     """
     sites = np.flatnonzero((panel.frequencies > 0) & (panel.frequencies < 1))
-    p = panel.frequencies[sites]
-    mean, scale = panel.ploidy * p, np.sqrt(p * (1 - p)) if scaled else np.ones(p.size)
+    mean, scale = panel.ploidy * panel.frequencies[sites], np.ones(sites.size)
+    if scaled:
+        q = _joint_frequencies(panel)[sites]
+        scale = np.sqrt(q * (1 - q))
     n_people, n_sites = panel.n_samples, sites.size
     n_components = min(n_components, n_people - 1, n_sites)
     if n_components < 1:
         return Axes(sites, mean, scale, np.zeros((n_sites, 0)), np.zeros(0))
     if n_sites <= n_people:
-        matrix = next(_standardised(panel, sites, mean, scale, whole=True))[1]
+        matrix = next(_standardised((panel,), sites, mean, scale, whole=True))[1]
         gram = matrix.T @ matrix
         values, loadings = largest_eigenpairs(gram, n_components)
     else:
-        gram = np.zeros((n_people, n_people))
         kind = _precision(n_people, n_sites)
-        for _, block in _standardised(panel, sites, mean, scale, kind):
-            gram += block @ block.T
+        everybody = _Everybody.of(panel) if scaled else None
+        if everybody is None:
+            gram = _products((panel,), sites, mean, scale, kind)
+        else:
+            gram, _ = everybody.centred(everybody.rows(panel))
         values, vectors = largest_eigenpairs(gram, n_components)
         vectors = vectors / np.sqrt(np.maximum(values, np.finfo(float).tiny))
         loadings = np.empty((n_sites, n_components))
-        for part, block in _standardised(panel, sites, mean, scale, kind):
+        for part, block in _standardised((panel,), sites, mean, scale, kind):
             loadings[part] = block.T @ vectors.astype(kind, copy=False)
     largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(n_components)]
     shares = np.maximum(values, 0) / np.trace(gram)
     return Axes(sites, mean, scale, np.ascontiguousarray(loadings * np.sign(largest)), shares)
+
+
+def _products(
+    panels: Sequence[Panel],
+    sites: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    kind: type[np.floating[Any]],
+) -> NDArray[np.float64]:
+    """Inner products of the standardised dosages of people of some panels: (n, n) float64."""
+    n = sum(panel.n_samples for panel in panels)
+    products = np.zeros((n, n))
+    for block in _standardised(panels, sites, mean, scale, kind):
+        products += block[1] @ block[1].T
+    return products
+
+
+def _joint_frequencies(panel: Panel) -> NDArray[np.float64]:
+    """Of alternate alleles among all haplotypes of the panels that a panel was drawn of."""
+    counts = np.sum([of.allele_counts[0] for of, _ in panel.origin], axis=0)
+    return np.asarray(counts / sum(of.n_haplotypes for of, _ in panel.origin))
+
+
+@dataclass(frozen=True, eq=False)
+class _Everybody:
+    """All people of the panels that some were drawn of.
+
+    Attributes
+    ----------
+    first : dict
+        By digest, where a panel's people begin.
+    products : (n, n) float32 or float64
+        Inner products of their standardised dosages.
+    """
+
+    first: dict[str, int]
+    products: NDArray[np.floating[Any]]
+
+    @classmethod
+    def of(cls, panel: Panel) -> _Everybody | None:
+        """Those whom a panel was drawn of, kept; None where that doesn't pay."""
+        pool = [of for of, _ in panel.origin]
+        sizes = [of.n_samples for of in pool]
+        n, total, n_sites = panel.n_samples, sum(sizes), int((panel.maf > 0).sum())
+        if n_sites <= n or not n**2 < total**2 <= min(_MOST_PAIRS, _WORTH * n**2):
+            return None
+        kind = _precision(n, n_sites)
+
+        def made() -> NDArray[np.floating[Any]]:
+            q = _joint_frequencies(panel)
+            sites = np.flatnonzero((q > 0) & (q < 1))
+            mean, scale = panel.ploidy * q[sites], np.sqrt(q * (1 - q))[sites]
+            return _products(pool, sites, mean, scale, kind).astype(kind, copy=False)
+
+        digests = [of.digest for of in pool]
+        first = np.cumsum([0, *sizes])[:-1].tolist()
+        products = remember(("pca products", kind, *digests), made)
+        return cls(dict(zip(digests, first, strict=True)), products)
+
+    def hold(self, panel: Panel) -> bool:
+        """Whether all of a panel's people are among everybody."""
+        return all(of.digest in self.first for of, _ in panel.origin)
+
+    def rows(self, panel: Panel) -> NDArray[np.int64]:
+        """Where a panel's people are among everybody: (n_samples,) int64."""
+        parts = [self.first[of.digest] + r[:: panel.ploidy] // of.ploidy for of, r in panel.origin]
+        return np.concatenate(parts)
+
+    def centred(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Products of some people (n, n), centred by their own, and the means before (n,)."""
+        gram = self.products[np.ix_(rows, rows)].astype(np.float64)
+        means = gram.mean(axis=0)
+        gram -= means[:, None] + means - means.mean()
+        return gram, means
+
+
+def _drawn_scores(
+    people: Panel, n_components: int, *panels: Panel
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]] | None:
+    """Scores of panels on the axes of `people`, and the axes' shares of the variance.
+
+    As `principal_axes` and `Axes.project` give them but for signs, by the products of everybody
+    that all were drawn of, without their alleles; None where those aren't known.
+    """
+    everybody = _Everybody.of(people)
+    if everybody is None or not all(map(everybody.hold, panels)):
+        return None
+    own = everybody.rows(people)
+    gram, means = everybody.centred(own)
+    values, vectors = largest_eigenpairs(gram, min(n_components, people.n_samples - 1))
+    weights = vectors / np.sqrt(np.maximum(values, np.finfo(float).tiny))
+    scores = (everybody.products[:, own] - means) @ weights
+    return [scores[everybody.rows(panel)] for panel in panels], np.maximum(values, 0) / np.trace(
+        gram
+    )
 
 
 def _precision(n_people: int, n_sites: int) -> type[np.floating[Any]]:
@@ -131,7 +235,8 @@ def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext)
     train, holdout = reference.train, reference.holdout
     require_complete("pca", train=train, holdout=holdout, synthetic=cohort)
     sampled = train.n_samples > params.max_people
-    key = (train.digest, params, ctx.seed if sampled else None)
+    pool = tuple(of.digest for of, _ in train.origin)
+    key = (train.digest, pool, params, ctx.seed if sampled else None)
 
     def made() -> tuple[Axes, NDArray[np.float64]]:
         people = train
@@ -141,14 +246,21 @@ def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext)
         axes = principal_axes(people, params.n_components)
         return axes, axes.project(train)
 
-    axes, train_scores = remember(("pca train", *key), made)
-    n = cohort.n_samples
-    if not axes.loadings.shape[1]:
-        return PCA.not_applicable("no site varies among the training people", n)
-    real = train_scores
-    if holdout.digest != train.digest:
-        real = remember(("pca holdout", holdout.digest, *key), lambda: axes.project(holdout))
-    scores = axes.project(cohort)
+    axes, n = None, cohort.n_samples
+    drawn = None
+    if not (sampled or ctx.paths):
+        drawn = _drawn_scores(train, params.n_components, train, holdout, cohort)
+    if drawn is not None:
+        (train_scores, real, scores), variance = drawn
+    else:
+        axes, train_scores = remember(("pca train", *key), made)
+        variance = axes.variance
+        if not variance.size:
+            return PCA.not_applicable("no site varies among the training people", n)
+        real = train_scores
+        if holdout.digest != train.digest:
+            real = remember(("pca holdout", holdout.digest, *key), partial(axes.project, holdout))
+        scores = axes.project(cohort)
     spread = real.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     distances = _distances(real, scores, spread)
@@ -175,14 +287,14 @@ def pca(reference: Reference, cohort: Panel, params: PcaParams, ctx: RunContext)
         "components": {
             "pc": np.arange(1, distances.size + 1),
             "wasserstein": distances,
-            "variance": axes.variance,
+            "variance": variance,
         },
     }
     return MetricResult(measurements, series)
 
 
 def _standardised(
-    panel: Panel,
+    panels: Sequence[Panel],
     sites: NDArray[np.int64],
     mean: NDArray[np.float64],
     scale: NDArray[np.float64],
@@ -190,19 +302,23 @@ def _standardised(
     *,
     whole: bool = False,
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Yield (part of `sites`, standardised dosages (n_samples, size) of a `kind`)."""
+    """Yield (part of `sites`, standardised dosages (n_samples, size) of a `kind`) of all panels."""
     # Eight bytes per dosage.
-    parts = [slice(0, sites.size)] if whole else site_blocks(4 * panel.n_haplotypes, sites.size)
+    n_haplotypes = sum(panel.n_haplotypes for panel in panels)
+    parts = [slice(0, sites.size)] if whole else site_blocks(4 * n_haplotypes, sites.size)
+    ends = np.cumsum([panel.n_samples for panel in panels])
     for part in parts:
         columns = sites[part]
-        # A copy, so that the kernel isn't compiled again for read-only memory maps.
         between = slice(int(columns[0]), int(columns[-1]) + 1)
-        alleles = np.array(panel.alleles(columns=between), order="C")
-        if columns.size < alleles.shape[1]:
-            alleles = columns_of(alleles, columns - columns[0])
-        block = np.empty((panel.n_samples, columns.size), kind)
+        block = np.empty((ends[-1], columns.size), kind)
         inverse = 1 / scale[part]
-        _standardise(alleles, panel.ploidy, mean[part] * inverse, inverse, block)
+        for panel, end in zip(panels, ends, strict=True):
+            # A copy, so that the kernel isn't compiled again for read-only memory maps.
+            alleles = np.array(panel.alleles(columns=between), order="C")
+            if columns.size < alleles.shape[1]:
+                alleles = columns_of(alleles, columns - columns[0])
+            own = block[end - panel.n_samples : end]
+            _standardise(alleles, panel.ploidy, mean[part] * inverse, inverse, own)
         yield part, block
 
 
@@ -338,16 +454,16 @@ def _matches(
     return dict(zip(names, (own, real, difference), strict=True))
 
 
-def _paths(train: Panel, axes: Axes, paths: tuple[Panel, ...]) -> dict[str, Measurement]:
+def _paths(train: Panel, axes: Axes | None, paths: Sequence[Panel]) -> dict[str, Measurement]:
     """Whether steps between two people follow each other along the components, two submetrics."""
     names = ("path_monotone", "path_longest_step")
     note = "the generator doesn't interpolate between people"
     if np.unique(train.superpopulation).size < 2 and np.unique(train.population).size < 2:
         note = "one population"
     ranks, longest = [], []
-    for path in paths:
+    steps = [] if axes is None else [(path, axes.project(path)) for path in paths]
+    for path, scores in steps:
         people = path.haplotypes.reshape(path.n_samples, -1)
-        scores = axes.project(path)
         along = (scores - scores[0]) @ (scores[-1] - scores[0])
         if along[-1] > 0 and (people[0] != people[-1]).any():
             ranks.append(float(spearmanr(np.arange(along.size), along).statistic))

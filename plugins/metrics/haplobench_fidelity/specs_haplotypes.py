@@ -218,12 +218,13 @@ class PcaParams(Params):
 
 PCA = MetricSpec(
     name="pca",
-    version="1",
+    version="2",
     target="haplobench_fidelity.principal_components:pca",
     summary=(
         "Where synthetic people fall on the principal components of the training people, compared "
         "with held-out people. Population structure that is blurred, shifted or missing shows "
-        "here."
+        "here. Where training people are drawn of a panel, as a sample or for a floor, dosages are "
+        "scaled by the frequencies among all of it."
     ),
     contigs="joined",
     family="fidelity",
