@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.sparse import csr_array, vstack
 from scipy.sparse.linalg import lsqr
-from scipy.special import logsumexp
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.joined import contig_of_sites
 from haplobench.data.panel import columns_of
+from haplobench.memory import remember
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import (
     Scores,
@@ -366,21 +368,30 @@ def embedded(
     Of common sites in linkage equilibrium, each scaled to variance 1; components are scaled so,
     too: (n_real, n) and (n_synthetic, n) float64, n at most `components`.
     """
+    key = f"{components} components of {sha256(common.tobytes()).hexdigest()}"
+    sites, mean, spread, axes, points = data.remember(
+        key, (data.train, data.holdout), lambda: _components(data, common, components)
+    )
+    synthetic = (data.at(data.synthetic, sites).astype(np.float32) - mean) / spread
+    return points, synthetic.astype(np.float64) @ axes
+
+
+def _components(
+    data: Cohorts, common: NDArray[np.bool_], components: int
+) -> tuple[NDArray[Any], ...]:
+    """Sites, the real haplotypes' means and spreads there, axes, and real haplotypes on these."""
     sites = real_thinned_sites(data, 0.1)
     sites = sites[common[sites]] if common[sites].any() else np.flatnonzero(common)
     sites = sites[np.linspace(0, sites.size - 1, min(sites.size, _MOST_SITES)).astype(np.int64)]
-    real, synthetic = (
-        alleles.astype(np.float32)
-        for alleles in (_real(data, sites), data.at(data.synthetic, sites))
-    )
+    real = _real(data, sites).astype(np.float32)
     mean, spread = real.mean(axis=0), real.std(axis=0)
-    real, synthetic = (real - mean) / spread, (synthetic - mean) / spread
+    real = (real - mean) / spread
     covariance = (real.T @ real).astype(np.float64) / real.shape[0]
     first = max(0, sites.size - components)
     variance, axes = eigh(covariance, subset_by_index=(first, sites.size - 1))
     kept = variance > 1e-6 * variance[-1]
     scaled = axes[:, kept] / np.sqrt(variance[kept])
-    return real.astype(np.float64) @ scaled, synthetic.astype(np.float64) @ scaled
+    return sites, mean, spread, scaled, real.astype(np.float64) @ scaled
 
 
 def density_ratios(
@@ -393,19 +404,33 @@ def density_ratios(
     are: so that it doesn't matter who of them was trained on. (n_real,) float64.
     """
     scale = 2 * synthetic.shape[0] ** (-2 / (synthetic.shape[1] + 4))
-    ratios = np.empty(real.shape[0])
-    person = np.arange(real.shape[0]) // ploidy
-    for low in range(0, real.shape[0], _BLOCK_ROWS):
-        rows = slice(low, low + _BLOCK_ROWS)
-        cohort, reference = (-_squared(real[rows], points) / scale for points in (synthetic, real))
-        reference[person[rows, None] == person] = -np.inf
-        ratios[rows] = logsumexp(cohort, axis=1) - logsumexp(reference, axis=1)
-    return np.asarray(ratios + np.log((real.shape[0] - ploidy) / synthetic.shape[0]))
+    key = ("real density", sha256(real.tobytes()).hexdigest(), real.shape, scale, ploidy)
+    others = remember(key, lambda: _log_kernels(real, real, scale, ploidy))
+    cohort = _log_kernels(real, synthetic, scale)
+    return np.asarray(cohort - others + np.log((real.shape[0] - ploidy) / synthetic.shape[0]))
 
 
-def _squared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.asarray(np.maximum(squared, 0.0))
+def _log_kernels(
+    at: NDArray[np.float64], points: NDArray[np.float64], scale: float, own: int = 0
+) -> NDArray[np.float64]:
+    """Logarithm of each row's sum of exp(-distance² / scale), its person's `own` points apart."""
+    sums = np.empty(at.shape[0])
+    lengths = (points**2).sum(axis=1)
+    for low in range(0, at.shape[0], _BLOCK_ROWS):
+        rows = at[low : low + _BLOCK_ROWS]
+        # -distance² / scale, but for what is the same for all points.
+        exponents = rows @ (points.T * 2)
+        exponents -= lengths
+        exponents /= scale
+        if own:
+            numbers = np.arange(low, low + rows.shape[0])
+            for i in range(own):
+                exponents[numbers - low, numbers - numbers % own + i] = -np.inf
+        top = exponents.max(axis=1)
+        exponents -= top[:, None]
+        np.exp(exponents, out=exponents)
+        sums[low : low + rows.shape[0]] = np.log(exponents.sum(axis=1)) + top
+    return np.asarray(sums - (at**2).sum(axis=1) / scale)
 
 
 def _window_haplotypes(
