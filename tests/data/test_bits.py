@@ -70,6 +70,11 @@ def test_a_panel_of_bits_is_the_one_that_was_saved(stored: Panel, tmp_path: Path
         (stored.select_samples(people).haplotypes, panel.select_samples(people).haplotypes),
         (stored.as_haploid().haplotypes, panel.haplotypes),
         (stored.alleles(people, slice(60, 70)), panel.alleles(people, slice(60, 70))),
+        *(
+            (stored.packed_haplotypes(rows, part), panel.packed_haplotypes(rows, part))
+            for rows in (slice(None), people)
+            for part in (slice(0, 64), slice(63, 65), slice(64, 140), slice(70, 333), slice(9, 9))
+        ),
     ):
         np.testing.assert_array_equal(one, other)
     assert not stored.has_missing

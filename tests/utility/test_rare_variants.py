@@ -85,7 +85,10 @@ def test_counts_equal_those_taken_one_by_one() -> None:
     assert found.private["A"] == alone[0].sum()
 
 
-def test_a_panel_made_by_hand(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1 << 25, 24])
+def test_a_panel_made_by_hand(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All sites at once, and two at a time.
+    monkeypatch.setattr("haplobench_utility.rare_variants._BLOCK_BYTES", block)
     # Six people of two populations; sites: a singleton, a doubleton within A, one between A and
     # B, one in one person, and one whose alternate allele is the commoner one.
     haplotypes = np.zeros((12, 5), np.int8)

@@ -133,7 +133,7 @@ def test_size_of_a_simulated_population() -> None:
     sizes = history.sizes(times, MUTATION * LENGTH)
     assert np.exp(np.log(sizes).mean()) == pytest.approx(SIZE, rel=0.3)
     common = panel.select_sites(panel.maf >= 0.05)
-    matrix = common.haplotypes.astype(np.float32)
+    matrix = common.haplotypes
     edges = np.geomspace(1e-4, 5e-3, 6)
     rng = np.random.default_rng(1)
     by_ld = size_by_ld(
@@ -149,7 +149,7 @@ def test_excess_is_r2_over_chance_of_the_pairs_at_a_distance() -> None:
     holdout = reference().holdout
     panel = holdout.select_sites(holdout.maf >= 0.05)
     panel = panel.select_sites(np.arange(120))
-    matrix, at = panel.haplotypes.astype(np.float32), panel.positions * 1e-8
+    matrix, at = panel.haplotypes, panel.positions * 1e-8
     r2 = np.corrcoef(matrix.T) ** 2
     distance = np.abs(at[:, None] - at[None, :])
     edges = np.array([5e-5, 1e-4, 3e-4])
@@ -171,7 +171,7 @@ def test_rates_follow_the_map_that_was_simulated() -> None:
     panel, at = constant()
     common = panel.select_sites(panel.maf >= 0.05)
     starts = window_starts(panel, 50_000, 50_000)
-    rates = local_rates(common.haplotypes.astype(np.float32), common.positions, starts, 50_000)
+    rates = local_rates(common.haplotypes, common.positions, starts, 50_000)
     mapped = at.at(starts + 50_000) - at.at(starts)
     assert spearmanr(rates, mapped).statistic > 0.6
     # 4 N r per bp.
@@ -179,10 +179,10 @@ def test_rates_follow_the_map_that_was_simulated() -> None:
 
 
 def test_a_window_of_few_sites_has_no_rate() -> None:
-    matrix = np.eye(8, dtype=np.float32)
+    matrix = np.eye(8, dtype=np.int8)
     positions = np.array([1, 5, 9, 14, 110, 120, 130, 140])
     assert np.isnan(local_rates(matrix, positions, np.array([1, 101]), 100)).all()
-    assert np.isnan(local_rates(np.empty((4, 0), np.float32), positions[:0], np.array([1]), 9)[0])
+    assert np.isnan(local_rates(np.empty((4, 0), np.int8), positions[:0], np.array([1]), 9)[0])
 
 
 # --- kinship ----------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_kinship_of_pairs_and_inbreeding() -> None:
         genotypes.count_alleles().to_frequencies(), ploidy=2
     ).sum()
     n = panel.n_haplotypes
-    assert inbreeding(panel) == pytest.approx(1 - seen / (awaited * n / (n - 1)))
+    assert inbreeding(panel, panel.dosages()) == pytest.approx(1 - seen / (awaited * n / (n - 1)))
 
 
 def test_children_among_the_cohort_are_seen(tmp_path: Path) -> None:

@@ -59,6 +59,22 @@ class Bits:
         )
         return np.ascontiguousarray(alleles[:, first:]).view(np.int8)
 
+    def cut(self, rows: Any = slice(None), columns: slice = slice(None)) -> NDArray[np.uint64]:
+        """Some rows, by slice or indices, at adjacent columns, as words: as `words` of these."""
+        low, high, _ = columns.indices(self.n_columns)
+        first, shift = divmod(low, _WORD)
+        words = self.words[rows, first : -(-max(low, high) // _WORD)]
+        n = max(0, high - low)
+        if not shift and high == self.n_columns:
+            return words
+        out = words[:, : -(-n // _WORD)] >> np.uint64(shift)
+        if shift:
+            rest = words[:, 1 : 1 + out.shape[1]]
+            out[:, : rest.shape[1]] |= rest << np.uint64(_WORD - shift)
+        if n % _WORD:
+            out[:, -1] &= np.uint64((1 << n % _WORD) - 1)
+        return out
+
     def take(self, rows: NDArray[np.int64]) -> Bits:
         """Some rows, copied."""
         return Bits(np.ascontiguousarray(self.words[rows]), self.n_columns)

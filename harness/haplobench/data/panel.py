@@ -172,6 +172,11 @@ class Panel:
         itself = ((self, np.arange(self.n_haplotypes)),)
         return cast("tuple[tuple[Panel, NDArray[np.int64]], ...]", vars(self).get("origin", itself))
 
+    @property
+    def fleeting(self) -> bool:
+        """Whether it was drawn of a panel and is so large that what it tells isn't to be kept."""
+        return self.bits is not None and "origin" in vars(self)
+
     def drawn(self, origin: tuple[tuple[Panel, NDArray[np.int64]], ...]) -> Panel:
         """The panel itself, with the `origin` of its haplotypes noted."""
         vars(self)["origin"] = origin
@@ -342,15 +347,19 @@ class Panel:
         first = int(chosen[0])
         return self.bits.turned(slice(first, int(chosen[-1]) + 1))[chosen - first]
 
-    def packed_haplotypes(self) -> NDArray[np.uint64]:
-        """Alternate alleles as bits, a row per haplotype.
+    def packed_haplotypes(
+        self, rows: Any = slice(None), columns: slice = slice(None)
+    ) -> NDArray[np.uint64]:
+        """Alternate alleles as bits, a row per haplotype; of some, by slice or indices.
 
-        (n_haplotypes, ceil(n_sites / 64)) uint64.
+        (n, ceil(adjacent sites / 64)) uint64, not to be written to.
 
         Raises PanelError if any allele is missing.
         """
         self._refuse_missing("packed_haplotypes")
-        return pack_bits(self.haplotypes) if self.bits is None else self.bits.words
+        if self.bits is not None:
+            return self.bits.cut(rows, columns)
+        return pack_bits(np.ascontiguousarray(self.haplotypes[:, columns][rows]))
 
     def _refuse_missing(self, what: str) -> None:
         if self.has_missing:

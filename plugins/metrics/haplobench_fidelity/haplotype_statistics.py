@@ -160,6 +160,7 @@ def haplotype_statistics(
     real = remember(
         ("statistics", holdout.digest, params, ctx.seed if sampled else None),
         lambda: cohort_statistics(holdout, region, params, ctx.rng("pairs", "holdout")),
+        keep=not holdout.fleeting,
     )
     synthetic = cohort_statistics(cohort, region, params, ctx.rng("pairs", "synthetic"))
     inside = region.columns(cohort)
@@ -346,18 +347,19 @@ def haplotype_homozygosity(haplotypes: NDArray[np.int8]) -> tuple[float, float, 
     `haplotypes` is (n_haplotypes, n_sites) int8 of 0 and 1; without sites all are one
     haplotype.
     """
-    n = haplotypes.shape[0]
-    if haplotypes.shape[1]:
-        keys = np.zeros(n, np.uint64)
-        # Sorted much faster than whole rows: of 64 sites each key is another; of more, two rows
-        # share one by chance with a probability of 2^-64 (mixed as in SplitMix64).
-        for word in pack_bits(haplotypes).T:
-            keys = (keys ^ word) * np.uint64(0xBF58476D1CE4E5B9)
-            keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0x94D049BB133111EB)
-            keys ^= keys >> np.uint64(31)
-        counts = np.unique(keys, return_counts=True)[1]
-    else:
-        counts = np.array([n])
+    return _packed_homozygosity(pack_bits(haplotypes))
+
+
+def _packed_homozygosity(words: NDArray[np.uint64]) -> tuple[float, float, float, float]:
+    n = words.shape[0]
+    keys = np.zeros(n, np.uint64)
+    # Sorted much faster than whole rows: of 64 sites each key is another; of more, two rows
+    # share one by chance with a probability of 2^-64 (mixed as in SplitMix64).
+    for word in words.T:
+        keys = (keys ^ word) * np.uint64(0xBF58476D1CE4E5B9)
+        keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0x94D049BB133111EB)
+        keys ^= keys >> np.uint64(31)
+    counts = np.unique(keys, return_counts=True)[1]
     p = np.zeros(max(3, counts.size))
     p[: counts.size] = np.sort(counts)[::-1] / n
     h1 = float((p**2).sum())
@@ -375,7 +377,7 @@ def windowed_homozygosity(
     """
     table = np.empty((len(bounds), 4))
     for window, (low, high) in enumerate(bounds):
-        table[window] = haplotype_homozygosity(panel.alleles(rows, slice(low, high)))
+        table[window] = _packed_homozygosity(panel.packed_haplotypes(rows, slice(low, high)))
     return table
 
 
@@ -475,12 +477,14 @@ def group_counts(
 
     `labels` is (n_haplotypes,) str. Returns (n_groups, n_sites) and (n_groups,) int64.
     """
-    member = (labels[None, :] == groups[:, None]).astype(np.float32)
+    member = labels[None, :] == groups[:, None]
+    masks = pack_bits(member.view(np.int8))
     counts = np.empty((groups.size, panel.n_sites), np.int64)
-    for sites in site_blocks(4 * panel.n_haplotypes, panel.n_sites):
-        # Counts below 2**24 are exact in float32.
-        counts[:, sites] = member @ panel.alleles(columns=sites).astype(np.float32)
-    return counts, member.sum(axis=1).astype(np.int64)
+    for sites in site_blocks(panel.n_haplotypes, panel.n_sites):
+        bits = panel.packed_sites(np.arange(sites.start, sites.stop))
+        for group, mask in enumerate(masks):
+            counts[group, sites] = np.bitwise_count(bits & mask).sum(axis=1, dtype=np.int64)
+    return counts, member.sum(axis=1)
 
 
 def packed_rows(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numba import uint64
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Params, Reference, RunContext
@@ -16,6 +17,8 @@ from haplobench_fidelity.cohorts import equal_rows, require_complete, rows_key
 
 LENGTHS = (10, 20)
 _BLOCK_BYTES, _ROWS = 1 << 25, 32
+# Neighbours, pairs, … that change places when 32 bits are turned (Warren, Hacker's Delight, 7-1).
+_TURN = np.array([0x55555555, 0x33333333, 0x0F0F0F0F, 0x00FF00FF, 0x0000FFFF], np.uint64)
 _NAMES = ("jsd", "pooled_jsd", "coverage", "novel", "distinct_ratio")
 
 
@@ -44,11 +47,15 @@ def haplotype_words(
         real = remember(
             ("words", holdout.digest, length, rows_key(real_rows)),
             partial(sorted_words, holdout, length, real_rows),
+            keep=not holdout.fleeting,
         )
-        known = remember(
-            ("known words", train.digest, holdout.digest, length),
-            partial(_known, everybody, length),
-        )
+        known = real
+        if len(everybody) > 1 or not isinstance(real_rows, slice):
+            known = remember(
+                ("known words", train.digest, holdout.digest, length),
+                partial(_known, everybody, length),
+                keep=not holdout.fleeting,
+            )
         synthetic = sorted_words(cohort, length, rows)
         table = compare_words(real, synthetic, known)
         values = (
@@ -97,24 +104,33 @@ def sorted_words(panel: Panel, length: int, rows: Any = slice(None)) -> NDArray[
     n_windows = (panel.n_sites - start) // length
     chosen = np.arange(panel.n_haplotypes)[rows]
     words = np.empty((n_windows, chosen.size), np.uint32)
-    step = max(1, _BLOCK_BYTES // max(1, panel.n_sites))
+    step = max(1, 8 * _BLOCK_BYTES // max(1, panel.n_sites))
     for first in range(0, chosen.size, step):
         some = chosen[first : first + step]
-        alleles = panel.alleles(some, slice(start, start + n_windows * length))
-        _fill_words(alleles, length, words[:, first : first + some.size])
+        # Bits, and a word to read past the end.
+        bits = np.pad(panel.packed_haplotypes(some), ((0, 0), (0, 1)))
+        _fill_words(bits, start, length, words[:, first : first + some.size])
     words.sort(axis=1)
     return words
 
 
 @compiled
-def _fill_words(alleles: NDArray[np.int8], length: int, words: NDArray[np.uint32]) -> None:
-    for low in range(0, alleles.shape[0], _ROWS):
+def _fill_words(
+    bits: NDArray[np.uint64], start: int, length: int, words: NDArray[np.uint32]
+) -> None:
+    for low in range(0, bits.shape[0], _ROWS):
         for window in range(words.shape[0]):
-            for row in range(low, min(low + _ROWS, alleles.shape[0])):
-                word = np.uint32(0)
-                for site in range(window * length, (window + 1) * length):
-                    word = (word << np.uint32(1)) | np.uint32(alleles[row, site])
-                words[window, row] = word
+            site = start + window * length
+            at, shift = site >> 6, uint64(site & 63)
+            for row in range(low, min(low + _ROWS, bits.shape[0])):
+                word = bits[row, at] >> shift
+                # In two steps, as no shift is by 64.
+                word |= (bits[row, at + 1] << uint64(1)) << (uint64(63) - shift)
+                # Turned, so that the first site is the highest bit.
+                for i in range(5):
+                    step, mask = uint64(1 << i), _TURN[i]
+                    word = ((word >> step) & mask) | ((word & mask) << step)
+                words[window, row] = np.uint32(word >> uint64(32 - length))
 
 
 def pooled_divergence(real: NDArray[np.uint32], synthetic: NDArray[np.uint32]) -> float:

@@ -283,7 +283,7 @@ def _with_invariant(
 def _tally(codes: NDArray[np.int64], counts: NDArray[np.int64]) -> Spectrum:
     if not codes.size:
         return Spectrum(codes, counts)
-    order = np.argsort(codes, kind="stable")
+    order = np.argsort(codes)
     codes, counts = codes[order], counts[order]
     starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
     return Spectrum(codes[starts], np.add.reduceat(counts, starts))

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr, wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.kinship import DEGREES, king
+from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_utility.cohorts import measured, window_starts
 from haplobench_utility.specs_structure import DEMOGRAPHY, DemographyParams
@@ -106,23 +107,23 @@ def _infer(
     panel = _thinned(panel, params, ctx, side)
     common = panel.common_sites(params.min_maf) & (panel.maf > 0)
     panel = panel.select_sites(common)
-    alleles = panel.haplotypes if panel.phased else panel.dosages()
-    matrix = np.asfortranarray(alleles, np.float32)
+    sites = np.arange(panel.n_sites)
+    matrix = panel.site_rows(sites).T if panel.phased else np.asfortranarray(panel.dosages())
     distances = excess = np.full(n_bins, np.nan)
     if ctx.recombination_map is not None and panel.n_sites:
         at = ctx.recombination_map.at(panel.positions) / _CM
         edges = np.geomspace(params.least_cm / 100, params.greatest_cm / 100, n_bins + 1)
         rng = ctx.rng("demography", "pairs")
         distances, excess = excess_by_distance(matrix, at, edges, params.pairs, rng)
-    people = panel.ploidy == 2 and panel.n_samples > 1
+    people = panel.dosages() if panel.ploidy == 2 and panel.n_samples > 1 else None
     return _Inferred(
         float(spectrum[fitted].sum()),
         history,
         distances,
         excess,
         local_rates(matrix, panel.positions, starts, params.window_bp),
-        pairwise_kinship(panel.dosages()) if people else None,
-        inbreeding(panel) if people and panel.n_sites else None,
+        None if people is None else pairwise_kinship(people),
+        None if people is None or not panel.n_sites else inbreeding(panel, people),
         panel.n_haplotypes,
         matrix.shape[0],
     )
@@ -282,14 +283,14 @@ def _by_spectrum(
 
 
 def excess_by_distance(
-    matrix: NDArray[np.float32], at: Floats, edges: Floats, pairs: int, rng: np.random.Generator
+    matrix: NDArray[np.int8], at: Floats, edges: Floats, pairs: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Mean distance, and mean r² less 1 / n, of pairs of sites by distance: (n_bins,) each.
 
     Parameters
     ----------
-    matrix : (n, n_sites) float32
-        Alleles, or dosages; every site varies.
+    matrix : (n, n_sites) int8
+        Alleles, or dosages; every site varies. Fastest in Fortran's order.
     at : (n_sites,) float64
         Positions in Morgans, not decreasing.
     edges : (n_bins + 1,) float64
@@ -297,9 +298,8 @@ def excess_by_distance(
     pairs : int
         Drawn for each bin, with replacement, each site as likely to be the first.
     """
-    n = matrix.shape[0]
-    centred = matrix - matrix.mean(axis=0)
-    norms = np.einsum("ij,ij->j", centred, centred)
+    n, sites = matrix.shape[0], matrix.T
+    sums, norms = _moments(sites)
     distances, excess = np.full((2, edges.size - 1), np.nan)
     for i, (low, high) in enumerate(pairwise(edges)):
         first, last = np.searchsorted(at, at + low), np.searchsorted(at, at + high)
@@ -309,8 +309,8 @@ def excess_by_distance(
             continue
         a = rng.choice(partners, pairs)
         b = first[a] + (rng.random(pairs) * (last[a] - first[a])).astype(np.int64)
-        products = np.einsum("ij,ij->j", centred[:, a], centred[:, b], dtype=np.float64)
-        r2 = products**2 / (norms[a].astype(np.float64) * norms[b])
+        products = np.einsum("ij,ij->i", sites[a].astype(np.float32), sites[b].astype(np.float32))
+        r2 = (products - sums[a] * sums[b] / n) ** 2 / (norms[a] * norms[b])
         distances[i], excess[i] = (at[b] - at[a]).mean(), r2.mean() - 1 / n
     return distances, excess
 
@@ -326,7 +326,7 @@ def size_by_ld(distances: Floats, excess: Floats) -> Floats:
 
 
 def local_rates(
-    matrix: NDArray[np.float32], positions: NDArray[np.int64], starts: Windows, length: int
+    matrix: NDArray[np.int8], positions: NDArray[np.int64], starts: Windows, length: int
 ) -> Floats:
     """4 N r per bp in windows, by the sum of r² of a window's pairs: (n_windows,) float64.
 
@@ -335,28 +335,66 @@ def local_rates(
     what simulated people have.
     NaN in windows with fewer than five sites; of more than 60 sites as many are taken evenly.
     """
-    n = matrix.shape[0]
-    rates = np.full(starts.size, np.nan)
-    columns = np.searchsorted(positions, np.stack([starts, starts + length], axis=1))
-    centred = matrix - matrix.mean(axis=0) if matrix.size else matrix
-    scale = np.sqrt(np.einsum("ij,ij->j", centred, centred)) if matrix.size else centred[0]
-    upper: dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]] = {}
-    for window, (low, high) in enumerate(columns):
-        sites = np.arange(low, high)
+    bounds = np.searchsorted(positions, np.stack([starts, starts + length], axis=1))
+    windows = [np.arange(low, high) for low, high in bounds]
+    for window, sites in enumerate(windows):
         if sites.size > _MOST_SITES:
-            sites = sites[np.linspace(0, sites.size - 1, _MOST_SITES).astype(np.int64)]
-        if sites.size < _MIN_SITES:
-            continue
-        block = centred[:, sites] / scale[sites]
-        pair = upper.setdefault(sites.size, np.triu_indices(sites.size, 1))
-        excess = float(((block.T @ block)[pair] ** 2).sum(dtype=np.float64)) - pair[0].size / n
-        d = np.abs(positions[sites][pair[1]] - positions[sites][pair[0]])
-        # Distances as a histogram: the sum is needed at every rate.
-        bins = np.histogram(d, _DISTANCES)[0]
-        sums = bins @ _EXPECTED
+            even = np.linspace(0, sites.size - 1, _MOST_SITES).astype(np.int64)
+            windows[window] = sites[even]
+        elif sites.size < _MIN_SITES:
+            windows[window] = sites[:0]
+    ends = np.cumsum([sites.size for sites in windows])
+    rows = np.ascontiguousarray(matrix.T)
+    chosen = np.concatenate([*windows, np.empty(0, np.int64)])
+    excess, bins = _pair_sums(rows, *_moments(rows), positions, chosen, ends, _DISTANCES[1:-1])
+    rates = np.full(starts.size, np.nan)
+    logs = np.log(_RATES)
+    for window in np.flatnonzero(bins.any(axis=1)).tolist():
         # Sums fall as the rate grows.
-        rates[window] = np.exp(np.interp(-excess, -sums, np.log(_RATES)))
+        rates[window] = np.exp(np.interp(-excess[window], -(bins[window] @ _EXPECTED), logs))
     return rates
+
+
+def _moments(rows: NDArray[np.int8]) -> tuple[Floats, Floats]:
+    """Sums, and sums of squared deviations from the mean, of each site's row: (n_sites,) each."""
+    sums = rows.sum(axis=1, dtype=np.float64)
+    squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    return sums, squares - sums**2 / max(1, rows.shape[1])
+
+
+@compiled
+def _pair_sums(
+    rows: NDArray[np.int8],
+    sums: Floats,
+    norms: Floats,
+    positions: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    edges: Floats,
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Sum of r² less 1 / n over pairs of each window's sites, and pairs by distance.
+
+    `chosen` are the windows' sites, one window after the other up to its end. Returns
+    (n_windows,) and (n_windows, edges + 1): distances as a histogram, since the sum is needed at
+    every rate.
+    """
+    n = rows.shape[1]
+    excess = np.zeros(ends.size)
+    bins = np.zeros((ends.size, edges.size + 1), np.int64)
+    first = 0
+    for window in range(ends.size):
+        for i in range(first, ends[window]):
+            a = chosen[i]
+            for j in range(i + 1, ends[window]):
+                b = chosen[j]
+                product = 0
+                for k in range(n):
+                    product += int(rows[a, k]) * int(rows[b, k])
+                covariance = product - sums[a] * sums[b] / n
+                excess[window] += covariance**2 / (norms[a] * norms[b]) - 1 / n
+                bins[window, np.searchsorted(edges, positions[b] - positions[a], "right")] += 1
+        first = ends[window]
+    return excess, bins
 
 
 _DISTANCES = np.concatenate([[0.0], np.geomspace(1, 1e7, 141)])
@@ -423,11 +461,11 @@ def pairwise_kinship(dosages: NDArray[np.int8]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def inbreeding(panel: Panel) -> float:
+def inbreeding(panel: Panel, dosages: NDArray[np.int8]) -> float:
     """1 less heterozygotes over those expected, 2p(1 - p) 2n / (2n - 1), summed over sites."""
     p, n = panel.frequencies, panel.n_haplotypes
     expected = float((2 * p * (1 - p)).sum() * n / (n - 1))
-    heterozygous = float((panel.dosages() == 1).sum() / panel.n_samples)
+    heterozygous = float((dosages == 1).sum() / panel.n_samples)
     return 1 - heterozygous / expected
 
 

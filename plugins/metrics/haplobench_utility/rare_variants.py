@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.panel import summed_strands
 from haplobench.memory import remember
 from haplobench_utility.cohorts import Level, by_label, common_labels, measured, noted
 from haplobench_utility.specs_structure import RARE_VARIANTS, RareVariantsParams
 
+_BLOCK_BYTES = 1 << 25
 _NO_LABELS = "fewer than two labels have enough people on both sides"
 
 
@@ -43,6 +47,17 @@ class RareAlleles:
     homozygous: int
     private: dict[str, int]
 
+    def __add__(self, more: RareAlleles) -> RareAlleles:
+        """The same people's at these sites and at further ones."""
+        return RareAlleles(
+            np.concatenate([self.copies, more.copies]),
+            self.carried + more.carried,
+            np.concatenate([self.rare, more.rare]),
+            self.shared + more.shared,
+            self.homozygous + more.homozygous,
+            {name: count + more.private[name] for name, count in self.private.items()},
+        )
+
 
 def rare_variants(
     reference: Reference, cohort: Panel, params: RareVariantsParams, ctx: RunContext
@@ -70,17 +85,27 @@ def rare_variants(
         rows = np.arange(panel.n_samples)
         if n < rows.size:
             rows = np.sort(rng.choice(rows, n, replace=False))
-        dosages = panel.dosages()
-        known = dosages >= 0
-        dosages = np.where(turned, panel.ploidy - dosages, dosages) * known
-        carriers: dict[str, NDArray[np.bool_]] = {}
+        people: dict[str, NDArray[np.int64]] = {}
         for name, size in sizes.items():
-            mine = np.flatnonzero(getattr(panel, level) == name)
-            if size < mine.size:
-                mine = np.sort(rng.choice(mine, size, replace=False))
-            carriers[name] = np.asarray((dosages[mine] > 0).any(axis=0))
+            people[name] = np.flatnonzero(getattr(panel, level) == name)
+            if size < people[name].size:
+                people[name] = np.sort(rng.choice(people[name], size, replace=False))
         labels = getattr(panel, level)[rows]
-        return count_alleles(dosages[rows], below, labels, groups, carriers)
+
+        def part(sites: slice) -> RareAlleles:
+            alleles = panel.alleles(columns=sites)
+            dosages = summed_strands(alleles ^ turned[sites].view(np.int8), panel.ploidy)
+            if panel.has_missing:
+                for strand in range(panel.ploidy):
+                    dosages[alleles[strand :: panel.ploidy] < 0] = 0
+            carriers = {
+                name: np.asarray((dosages[mine] > 0).any(axis=0)) for name, mine in people.items()
+            }
+            return count_alleles(dosages[rows], below[sites], labels, groups, carriers)
+
+        step = max(1, _BLOCK_BYTES // panel.n_haplotypes)
+        parts = (part(slice(at, at + step)) for at in range(0, panel.n_sites, step))
+        return reduce(add, parts)
 
     key = ("rare", train.digest, holdout.digest, params, n, tuple(sizes.items()), ctx.seed)
     real = remember(key, lambda: alleles(holdout, "holdout"))

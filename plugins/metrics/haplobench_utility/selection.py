@@ -93,7 +93,7 @@ def _scan(
     if n < panel.n_haplotypes:
         chosen = ctx.rng("selection", side).choice(panel.n_haplotypes, n, replace=False)
         rows = np.sort(chosen)
-    haplotypes = np.array(panel.haplotypes[rows])
+    haplotypes = panel.alleles(rows)
     counts = haplotypes.sum(axis=0, dtype=np.int64)
     common = np.minimum(counts, n - counts) >= max(2, params.min_maf * n)
     haplotypes, counts = columns_of(haplotypes, common), counts[common]

@@ -240,7 +240,7 @@ DEMOGRAPHY = MetricSpec(
     params=DemographyParams,
     site_matched=False,
     phased=False,
-    needs=(_SCIPY,),
+    needs=(_NUMBA, _SCIPY),
     submetrics=(
         _closer(
             "theta_ratio",
