@@ -131,6 +131,22 @@ def test_a_region_says_how_much_of_it_the_map_covers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("20 . 0 1000000\n20 . 0.005 1500000\n20 . 0.015 2000000\n", "0.015"),  # Morgans
+        ("pos chr cM\n1000 20 0\n1500 20 0.5\n2000 20 1.5\n", "1.5e.03"),  # kb
+    ],
+)
+def test_maps_in_other_units_are_refused(tmp_path: Path, text: str, rate: str) -> None:
+    (tmp_path / "x.map").write_text(text)
+    with pytest.raises(FormatError, match=f"are {rate} cM/Mb; people's chromosomes have about 1"):
+        RecombinationMap.read(tmp_path / "x.map", "20")
+    slow = "pos chr cM\n1 20 0\n2000001 20 0.1\n"  # none slower is among people's
+    (tmp_path / "x.map").write_text(slow)
+    assert RecombinationMap.read(tmp_path / "x.map", "20").centimorgans[-1] == 0.1
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("pos chr cM\n1 20 0\n2 20 nan\n", "map.txt:3: .*column 3 is no number of cM"),

@@ -25,6 +25,9 @@ from haplobench.files import ENCODING, require_file
 BASES = np.frombuffer(b"ACGT", np.uint8)
 # Human genome, GRCh37: 41 % G+C.
 _BASE_FREQUENCIES = np.array([0.295, 0.205, 0.205, 0.295])
+# cM/Mb of a whole map beyond which its units are others: Morgans, or positions in kb. People's
+# chromosomes have .9 to 2, the slowest Mb of their arms some .05, their hottest kb some 100.
+_LEAST_RATE, _MOST_RATE = 0.03, 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +182,13 @@ class RecombinationMap:
             raise FormatError(
                 f"{path}: every position of contig {contig!r} has {cm[0]:g} cM",
                 hint="the file holds no recombination map; leave it out, or give another",
+            )
+        span, length = (bp[-1] - bp[0]) / 1e6, cm[-1] - cm[0]
+        if (length < _LEAST_RATE * span and span >= 1) or length > max(1, _MOST_RATE * span):
+            raise FormatError(
+                f"{path}: {length:g} cM over {bp[-1] - bp[0]:,} bp are {length / span:.3g} cM/Mb; "
+                "people's chromosomes have about 1",
+                hint="expected are positions in bp and distances in cM (a Morgan is 100 cM)",
             )
         return cls(bp, cm, contig)
 

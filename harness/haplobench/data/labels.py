@@ -24,6 +24,7 @@ _COLUMNS = {
         "iid",
         "sample",
         "sampleid",
+        "indv",
         "samplename",
         "individualid",
         "individual",
@@ -52,6 +53,8 @@ _SEXES = {
 }
 # In PLINK's files and pedigrees, for nobody and for unknown.
 _NOBODY = frozenset({"", "0", "NA", "NONE", "."})
+# What stands for no label; 0 may be a population's name.
+_UNLABELLED = frozenset({"NA", "N/A", "NAN", "NONE", "."})
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def _read_people(path: Path, needed: tuple[str, ...], expected: str) -> Mapping[
         if not any(row):
             continue
         values = {key: _value(row, at) for key, at in columns.items()}
+        for key in values.keys() & {"population", "superpopulation"}:
+            values[key] = "" if values[key].upper() in _UNLABELLED else values[key]
         if not all(values[key] for key in ("sample", *needed) if key in columns):
             raise FormatError(
                 f"{path}:{number}: found {line[:60]!r}, expected a sample with its labels in the "

@@ -34,6 +34,12 @@ def pair(tmp_path: Path) -> Path:
         ("sample\tpop\tsuper_pop\n", "holds no samples"),
         ("sample\tpop\tsuper_pop\nA\tGBR\n", "panel.tsv:2: found 'A.+GBR', expected a sample"),
         ("sample\tpop\tsuper_pop\nA\t\tEUR\n", "panel.tsv:2: "),
+        ("sample\tpop\nA\tGBR\nB\tNaN\n", "panel.tsv:3: found 'B.+NaN', expected a sample"),
+        ("sample\tpop\nA\tGBR\nB\tgbr\n", "'B' is of population 'gbr', others are of 'GBR'"),
+        (
+            "indv pop super_pop\nA GBR Eur\nB FIN EUR\n",
+            "'B' is of superpopulation 'EUR', others are of 'Eur' .spell a label in one way",
+        ),
         ("sample\tpop\nA\tGBR\nA\tGBR\n", "panel.tsv:3: sample 'A' occurs a second time"),
         ("sample\tpop\nA\tGBR\nC\tGBR\n", "panel.tsv: no line for sample 'B' of .*a.vcf"),
         (

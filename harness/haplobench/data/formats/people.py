@@ -113,6 +113,7 @@ def choose_people(
         (labels or {}).get(names[i], Label()).sex or own.get(names[i], Label()).sex for i in kept
     ]
     chosen = [labels[names[i]] if labels is not None else Label() for i in kept]
+    _check_labels(options.panel_file or path, people, chosen)
     return People(
         index=np.array(kept, np.int64),
         samples=np.array(people, np.str_),
@@ -164,6 +165,20 @@ def _check_known(kind: str, asked: Sequence[str], known: Collection[str], where:
             if not hint and len(listed) <= 30:
                 hint = f"there are {', '.join(listed)}"
             raise FormatError(f"{where}: no {kind} is named {name!r}", hint=hint)
+
+
+def _check_labels(where: Path, people: Sequence[str], labels: Sequence[Label]) -> None:
+    """Refuse labels that would make two populations of one."""
+    spelt: dict[tuple[str, str], str] = {}
+    for name, label in zip(people, labels, strict=True):
+        kinds = {"population": label.population, "superpopulation": label.superpopulation}
+        for kind, text in kinds.items():
+            first = spelt.setdefault((kind, text.casefold()), text)
+            if text != first:
+                raise FormatError(
+                    f"{where}: sample {name!r} is of {kind} {text!r}, others are of {first!r}",
+                    hint="spell a label in one way",
+                )
 
 
 @contextmanager
