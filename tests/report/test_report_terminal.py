@@ -158,10 +158,14 @@ def test_show_takes_metrics_sorts_and_prints_other_forms(demo_run: Path) -> None
 
 
 def test_show_refuses_what_is_not_there(demo: Summary) -> None:
-    for name in ("ld-decay/rsme", "ld-decai"):
-        with pytest.raises(BenchError, match="no number of the run is called"):
+    for name, near in (
+        ("ld-decay/rsme", "did you mean ld-decay/rmse"),
+        ("ld-decai", "did you mean ld-decay"),
+        ("x", "its metrics are .*ld-decay"),
+    ):
+        with pytest.raises(BenchError, match=rf"is called '{name}' \({near}"):
             select(demo, [name])
-    with pytest.raises(BenchError, match="no generator of the run is called 'chian'"):
+    with pytest.raises(BenchError, match=r"no generator of the run is called 'chian' \(did you m"):
         select(demo, generators=["chian"])
     with pytest.raises(BenchError, match="--sort ld-decay: one number is needed"):
         order_by(demo, "ld-decay")

@@ -132,13 +132,16 @@ def select(
         datasets[label] = replace(dataset, columns=tuple(columns), cohorts=kept)
     known = {f"{c.metric}/{c.submetric.name}" for d in summary.datasets.values() for c in d.columns}
     for name in sorted(wanted - found):
-        hint = near_names(name, sorted(known | {metric.partition("/")[0] for metric in known}))
+        metrics = sorted({metric.partition("/")[0] for metric in known})
+        hint = near_names(name, sorted(known) + metrics, lead="")
+        hint = hint or f"its metrics are {', '.join(metrics)}"
         raise BenchError(f"no number of the run is called {name!r}", hint=hint)
     for name in generators:
         if name not in summary.run.cohorts:
             raise BenchError(
                 f"no generator of the run is called {name!r}",
-                hint=near_names(name, list(summary.run.cohorts)),
+                hint=near_names(name, summary.run.cohorts, lead="")
+                or f"there are {', '.join(summary.run.cohorts)}",
             )
     return replace(summary, datasets=datasets)
 

@@ -112,6 +112,14 @@ def test_arrays_of_either_layout_are_one_panel() -> None:
     assert read_panel((panel.haplotypes > 0, panel.positions), ploidy=1).n_samples == 12
 
 
+def test_masked_alleles_are_missing() -> None:
+    alleles = np.random.default_rng(1).integers(0, 2, (4, 3)).astype(np.uint8)
+    masked = np.ma.masked_array(alleles, mask=np.eye(4, 3) > 0)
+    panel = read_panel(masked, positions=[1, 2, 3])
+    assert np.array_equal(panel.haplotypes == -1, masked.mask)
+    assert np.array_equal(panel.haplotypes[~masked.mask], masked.compressed())
+
+
 def test_the_panel_in_the_package_has_a_name() -> None:
     panel = read_panel("embedded", region="20:1000000-1100000", populations=["FIN"])
     assert set(panel.population.tolist()) == {"FIN"}
@@ -134,6 +142,9 @@ def test_the_panel_in_the_package_has_a_name() -> None:
         ("embedded", {"region": "21"}, "no contig '21'; it holds 20"),
         ("embedded", {"pannel": "x"}, "did you mean panel"),
         (5, {}, "a panel of int: expected a Panel, a path"),
+        (5, {"positions": [1]}, "a panel of int: expected a Panel, a path"),
+        (memoryview(b"x"), {}, "a panel of memoryview"),
+        ("x.vcf", {"colour": "red"}, "colour: there is no such setting .there are allow_unphased"),
         (xarray.Dataset(), {}, "lacks variant_position, variant_allele, call_genotype"),
     ],
 )

@@ -67,20 +67,21 @@ def read_any(
         return _array_panel(source, settings), {}
     if isinstance(source, (str, Path)):
         return _read_file(Path(source), settings_of(ReadOptions, settings), scratch, tell)
+    trees = hasattr(source, "tables") and hasattr(source, "variants")
+    if not trees and not hasattr(source, "data_vars"):
+        raise PanelError(
+            f"a panel of {type(source).__name__}: expected a Panel, a path, haplotypes with their "
+            "positions, an xarray or sgkit dataset or a tskit tree sequence",
+            hint="numpy.asarray makes an array of most" if hasattr(source, "__array__") else "",
+        )
     offset = settings.pop("offset", 0)
     options = settings_of(ReadOptions, settings)
-    kind = type(source).__name__
-    if hasattr(source, "tables") and hasattr(source, "variants"):
+    if trees:
         blocks: Callable[[ReadOptions], Read] = lambda how: _trees_panel(source, how, offset)  # noqa: E731
-    elif hasattr(source, "data_vars"):
+    else:
         if offset:
             raise PanelError("offset: positions of a dataset are 1-based bp already")
         blocks = lambda how: _dataset_panel(source, how)  # noqa: E731
-    else:
-        raise PanelError(
-            f"a panel of {kind}: expected a Panel, a path, haplotypes with their positions, an "
-            "xarray or sgkit dataset or a tskit tree sequence"
-        )
     return _phased_or_not(blocks, options, tell)
 
 
@@ -95,11 +96,10 @@ def settings_of(model: type[Model], settings: Mapping[str, Any]) -> Model:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "settings"
         known = sorted(model.model_fields)
-        hint = near_names(name, known, lead="") or f"there are {', '.join(known)}"
-        raise PanelError(
-            f"{name}: {first['msg'].removeprefix('Value error, ')}",
-            hint=hint if first["type"] == "extra_forbidden" else "",
-        ) from None
+        if first["type"] == "extra_forbidden":
+            hint = near_names(name, known, lead="") or f"there are {', '.join(known)}"
+            raise PanelError(f"{name}: there is no such setting", hint=hint) from None
+        raise PanelError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _phased_or_not(
@@ -162,6 +162,8 @@ def _array_panel(source: Any, settings: Mapping[str, Any]) -> Panel:
             f"haplotypes: expected whole numbers, found {alleles.dtype}: 0 reference, 1 alternate, "
             "-1 missing"
         )
+    if np.ma.isMaskedArray(source):
+        alleles = np.where(np.ma.getmaskarray(source), MISSING, alleles.astype(np.int64))
     if alleles.size and (int(alleles.min()) < MISSING or int(alleles.max()) > 1):
         raise PanelError(
             f"haplotypes: alleles are 0, 1 or -1 (missing), found {alleles.min()} to "
