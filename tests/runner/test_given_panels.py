@@ -208,6 +208,37 @@ def test_some_sites_of_the_other_strand_and_another_stated_build_are_said() -> N
     )
 
 
+def test_alleles_that_seem_exchanged_are_warned_of() -> None:
+    for sites, n in ((np.arange(60), 60), (np.arange(0, 60, 4), 15)):
+        haplotypes = np.zeros_like(SYNTHETIC.haplotypes)  # nobody carries the alternate alleles
+        real = REAL.with_haplotypes(np.zeros_like(REAL.haplotypes))
+        haplotypes[:, sites] = 1
+        (text,) = together(real, SYNTHETIC.with_haplotypes(haplotypes), min_maf=0.0).warnings
+        assert text.startswith(f"at {n} of 60 sites its frequencies are rather those of the other")
+    assert not together(REAL, SYNTHETIC).warnings
+
+
+def test_people_who_are_in_a_panel_twice_are_warned_of() -> None:
+    real, cohort, train = case("sz_real"), case("sz_syn40"), case("sz_train")
+
+    def twice(panel: Panel, n: int) -> Panel:
+        samples = np.array([*panel.samples, *(f"again{i}" for i in range(n))])
+        rows = np.concatenate([panel.haplotypes, panel.haplotypes[: 2 * n]])
+        nobody = np.full(samples.size, "")
+        return panel.with_haplotypes(
+            rows, samples=samples, population=nobody, superpopulation=nobody
+        )
+
+    assert not together(real, cohort, train).warnings
+    for learned in (train, None):
+        (text,) = together(twice(real, 10), cohort, learned).warnings
+        assert text.startswith(
+            f"10 pairs of real people have the same genotypes, {real.samples[0]} and again0 among"
+        )
+    (text,) = together(real, cohort, twice(train, 80)).warnings
+    assert "pairs of training people have the same genotypes" in text
+
+
 def test_sites_that_only_training_people_have_are_warned_of() -> None:
     """A file of real people without the sites at which none of them differs hides leaks."""
     varies = np.arange(60) % 4 != 0

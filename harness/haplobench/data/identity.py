@@ -83,6 +83,20 @@ def same_people(one: Panel, other: Panel) -> SamePeople:
     return SamePeople(pairs[first], kin)
 
 
+def people_twice(panel: Panel) -> Pairs:
+    """Pairs of a panel's people who have the same genotypes, if many more do than by chance.
+
+    Nobody is looked for where no two are the same letter for letter. (n, 2) int64.
+    """
+    digests = [digest for digest in _people_digests(panel) if digest]
+    if len(set(digests)) == len(digests):
+        return np.empty((0, 2), np.int64)
+    alike = [one for one in find_relatives(panel).evidence if one.kind == SAME_GENOTYPES]
+    if alike and _at_least(alike[0].pairs.shape[0], max(0.05, alike[0].chance)) < _UNLIKELY:
+        return alike[0].pairs
+    return np.empty((0, 2), np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class ExactCopies:
     """What of a cohort equals, at every site, a haplotype or the genotypes of real people.

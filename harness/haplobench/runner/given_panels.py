@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench.data.genome import RecombinationMap, ReferenceSequence
-from haplobench.data.identity import exact_copies, nearness, same_people
+from haplobench.data.identity import exact_copies, nearness, people_twice, same_people
 from haplobench.data.joined import join_panels, join_prepared
 from haplobench.data.panel import Panel
 from haplobench.data.prepared import Prepared
@@ -102,6 +102,19 @@ def refuse_trained_on(real: Panel, train: Panel) -> str:
     return (
         f"{same.kin:,} pairs of a real and a training person look like relatives: copies of such "
         "training people resemble the real ones"
+    )
+
+
+def _warn_of_twice(name: str, panel: Panel) -> str:
+    """A warning of people who are in a panel under two names, or nothing."""
+    pairs = people_twice(panel)
+    if not pairs.size:
+        return ""
+    n, (one, other) = pairs.shape[0], panel.samples[pairs[0]]
+    return (
+        f"{n:,} pairs of {name} people have the same genotypes, {one} and {other} among them: who "
+        "is in it twice stands on both sides of the floor, which is then nearer than strangers "
+        "are; keep each person once"
     )
 
 
@@ -270,6 +283,8 @@ def fit_together(
         real, learned = same_sites(real, train, notes)
         if kin := refuse_trained_on(real, learned):
             notes.warnings.append(kin)
+    people = {"real": real} | ({} if train is None else {"training": learned})
+    notes.warnings += filter(None, map(_warn_of_twice, people, people.values()))
     missing = too_missing(real, settings) | too_missing(learned, settings)
     compared = np.ones(real.n_sites, bool)
     placed: list[tuple[GivenCohort, Panel, NDArray[np.int64] | None]] = []

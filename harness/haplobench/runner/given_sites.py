@@ -122,6 +122,8 @@ _FEWEST, _MOST = 0.1, 0.9
 # Of the real region's length, or sites: what two regions may differ by and still be called the
 # same; of sites: of how many the alleles may be the other strand's without a word.
 _EDGE = 0.05
+# By how much a frequency lies nearer to the other allele's before alleles seem exchanged.
+_EXCHANGED = 0.5
 MISSING_ALLELES = "missing alleles"
 _NOT_SHARED = "not in both real panels"
 _NAMED = list("ACGTN")
@@ -208,6 +210,7 @@ def place_cohort(
     inside = _inside(real, cohort.panel)
     if 0 < matched.n >= _MOSTLY * int(inside.sum()):
         chosen, panel = _at_real_sites(real, learned, cohort, matched, inside, settings, notes)
+        _warn_of_exchanged_alleles(real.frequencies[chosen], cohort.label, panel, notes)
         return panel, chosen, np.isin(np.arange(real.n_sites), chosen)
     _check_own(real, cohort, matched, settings)
     panel = _at_own_sites(cohort, settings, notes)
@@ -218,6 +221,21 @@ def place_cohort(
     )
     panel, within = _over(real, cohort, panel, notes)
     return panel, None, within
+
+
+def _warn_of_exchanged_alleles(
+    frequencies: NDArray[np.float64], label: str, panel: Panel, notes: Notes
+) -> None:
+    """Say where a cohort's frequencies, (n,), are rather those of the real other alleles."""
+    off = np.abs(panel.frequencies - frequencies)
+    exchanged = off - np.abs(1 - panel.frequencies - frequencies) > _EXCHANGED
+    if (n := int(exchanged.sum())) > _EDGE * panel.n_sites:
+        notes.say(
+            label,
+            f"at {n:,} of {panel.n_sites:,} sites its frequencies are rather those of the other "
+            "allele: reference and alternate seem exchanged in its genotypes",
+            warning=True,
+        )
 
 
 def _at_real_sites(
