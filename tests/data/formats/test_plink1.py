@@ -10,6 +10,7 @@ from malformed_files import one_line, swap
 
 from haplobench import FormatError, Panel
 from haplobench.data.formats import read_panel, write_panel
+from haplobench.testing import example_panel
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,16 @@ def test_plink1(
     with pytest.raises(FormatError, match=expected):
         read_panel(tmp_path / "a.bed")
     one_line(tmp_path / "a.bed")
+
+
+def test_a_fam_that_lacks_people_of_the_bed(tmp_path: Path) -> None:
+    panel = example_panel(7, n_sites=30)  # six people have as many bytes
+    write_panel(panel, tmp_path / "a.bed")
+    assert read_panel(tmp_path / "a.bed")[0].n_samples == 7
+    fam = tmp_path / "a.fam"
+    fam.write_text("".join(fam.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(FormatError, match=r"a.bed: has genotypes of more than the 6 people of the"):
+        read_panel(tmp_path / "a.bed")
 
 
 def test_plink1_alleles_that_nobody_carries(small_panel: Panel, tmp_path: Path) -> None:

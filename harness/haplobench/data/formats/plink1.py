@@ -23,6 +23,9 @@ _MAGIC = b"\x6c\x1b\x01"
 # Alleles of dosages 0, 1 and 2: a heterozygous person's alternate allele always comes second.
 _GENOTYPES = np.array([[0, 0], [0, 1], [1, 1], [-1, -1]], np.int8)
 
+_LOOKED_AT = 10_000
+"""Sites, at most, at which a file is asked for people beyond those of the .fam."""
+
 
 def read(
     path: Path, options: ReadOptions, scratch: Path | None = None
@@ -78,6 +81,15 @@ def _check_bed(path: Path, n_samples: int, n_sites: int) -> None:
             f"and {n_sites} sites of the .bim",
             hint="it was cut short, or the files don't belong together",
         )
+    # The last byte of a site has room for four people; what is none's is zero.
+    if n_sites and (people := n_samples % 4):
+        rows = np.memmap(path, np.uint8, "r", offset=3, shape=(n_sites, size // n_sites))
+        some = np.linspace(0, n_sites - 1, min(n_sites, _LOOKED_AT)).astype(np.int64)
+        if (rows[some, -1] >> (2 * people)).any():
+            raise FormatError(
+                f"{path}: has genotypes of more than the {n_samples} people of the .fam",
+                hint="give the .fam that was written with it",
+            )
 
 
 def write(panel: Panel, path: Path, notes: Mapping[str, str] | None = None) -> None:
