@@ -101,7 +101,7 @@ def test_proportions_are_the_likeliest() -> None:
             constraints={"type": "ineq", "fun": lambda x: 1 - x.sum()},
         )
         assert cost(own[:2], g) <= best.fun + 1e-2
-        np.testing.assert_allclose(own[:2], best.x, atol=5e-3)
+        np.testing.assert_allclose(own[:2], best.x, atol=1e-3)
     assert np.abs(q - truth).max() < 0.15
 
 

@@ -19,7 +19,7 @@ from haplobench.kernels import compiled
 Floats = NDArray[np.float64]
 _EFFECTIVE_SIZE = 1e4  # diploid people, as is usual for models of copying
 _CM = 100.0
-_STEPS, _STILL = 400, 1e-5
+_CYCLES, _STILL, _LONGEST = 130, 1e-6, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def admix(
         for low, high in pairwise(cuts):
             group = int(rng.choice(n_groups, p=shares[i]))
             row = rng.choice(members[group])
-            haplotypes[i, low:high] = panel.haplotypes[row, low:high]
+            haplotypes[i, low:high] = panel.alleles([row], slice(low, high))[0]
             origin[i, low:high] = group
     return AdmixedPeople(haplotypes, origin, panel.ploidy)
 
@@ -99,7 +99,8 @@ def admixture_proportions(dosages: NDArray[np.int8], ploidy: int, frequencies: F
 
     The supervised model of ADMIXTURE (Alexander and Lange 2011), by expectation-maximisation:
     q[k] <- mean over alleles of q[k] f[k] / sum over k of q[k] f[k], f the frequency of the
-    allele that is there.
+    allele that is there. Two such steps tell a longer one (Varadhan and Roland 2008, scheme S3),
+    until a step changes no proportion by more than one in a million.
 
     Parameters
     ----------
@@ -113,24 +114,50 @@ def admixture_proportions(dosages: NDArray[np.int8], ploidy: int, frequencies: F
     (n_people, n_groups) float64
         Rows sum to 1; even where a person has no allele.
     """
-    known = dosages >= 0
-    alternate = np.where(known, dosages, 0).astype(np.float64)
-    reference = np.where(known, ploidy - dosages, 0).astype(np.float64)
-    alleles = np.maximum(alternate.sum(axis=1) + reference.sum(axis=1), 1)[:, None]
     q = np.full((dosages.shape[0], frequencies.shape[0]), 1 / frequencies.shape[0])
-    if not dosages.shape[1]:
-        return q
-    for _ in range(_STEPS):
-        p = q @ frequencies
-        moved = q * ((alternate / p) @ frequencies.T + (reference / (1 - p)) @ (1 - frequencies).T)
-        moved /= alleles
-        empty = moved.sum(axis=1) == 0
-        moved[empty] = q[empty]
-        change = np.abs(moved - q).max(initial=0)
-        q = moved
-        if change < _STILL:
+    by_site = np.ascontiguousarray(frequencies.T)
+    for _ in range(_CYCLES):
+        first = _expected(q, dosages, ploidy, by_site)
+        change = first - q
+        if np.abs(change).max(initial=0) < _STILL:
             break
+        second = _expected(first, dosages, ploidy, by_site)
+        bend = second - first - change
+        sizes = [np.linalg.norm(step, axis=1, keepdims=True) for step in (change, bend)]
+        length = np.clip(sizes[0] / np.maximum(sizes[1], _STILL**2), 1, _LONGEST)
+        # Never out of the simplex, nor to its border in a single step.
+        longer = np.maximum(q + 2 * length * change + length**2 * bend, second / 10)
+        q = _expected(longer / longer.sum(axis=1, keepdims=True), dosages, ploidy, by_site)
     return q
+
+
+@compiled
+def _expected(q: Floats, dosages: NDArray[np.int8], ploidy: int, frequencies: Floats) -> Floats:
+    """One step of expectation-maximisation; `frequencies` (n_sites, n_groups)."""
+    n_sites, n_groups = frequencies.shape
+    moved = q.copy()
+    sums = np.empty(n_groups)
+    for person in range(q.shape[0]):
+        sums[:] = 0.0
+        everywhere = 0.0
+        called = 0
+        for site in range(n_sites):
+            dosage = dosages[person, site]
+            if dosage < 0:
+                continue
+            p = 0.0
+            for group in range(n_groups):
+                p += q[person, group] * frequencies[site, group]
+            reference = (ploidy - dosage) / (1 - p)
+            surplus = dosage / p - reference
+            for group in range(n_groups):
+                sums[group] += surplus * frequencies[site, group]
+            everywhere += reference
+            called += ploidy
+        if called:
+            for group in range(n_groups):
+                moved[person, group] *= (sums[group] + everywhere) / called
+    return moved
 
 
 def paint(

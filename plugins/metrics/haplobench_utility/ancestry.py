@@ -382,7 +382,7 @@ def _local(
     sites = _evenly(cohort.n_sites, params.painted_sites)
     painted = paint(
         admixed.haplotypes[:, sites],
-        cohort.haplotypes[kept][:, sites],
+        cohort.alleles(kept)[:, sites],
         rows[kept],
         at[sites],
         generations,

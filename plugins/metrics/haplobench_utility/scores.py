@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,22 +61,27 @@ def best_linear_prediction(panel: Panel, traits: Floats, h2: float) -> Weights:
         return Weights(weights)
     p = p[sites]
     scale = 1 / np.sqrt(p * (1 - p))
-    z = np.empty((n, sites.size))
-    for part, x in dosage_blocks(panel, sites):
-        z[:, part] = (x - panel.ploidy * p[part]) * scale[part]
+
+    def standardised() -> Iterator[tuple[slice, Floats]]:
+        for part, x in dosage_blocks(panel, sites):
+            yield part, (x - panel.ploidy * p[part]) * scale[part]
+
     y = traits - traits.mean(axis=0)
-    # The mean of the relationship matrix' diagonal is 1, once divided by this.
-    diagonal = float(np.einsum("ij,ij->", z, z)) / n
-    penalty = diagonal * (1 - h2) / h2
+    # The mean of the relationship matrix' diagonal is 1, once divided by its own.
     if n <= sites.size:
-        gram = z @ z.T
-        gram[np.diag_indices(n)] += penalty
-        slopes = z.T @ solve(gram, y, assume_a="pos", overwrite_a=True)
+        gram = np.zeros((n, n))
+        for _, z in standardised():
+            gram += z @ z.T
+        gram[np.diag_indices(n)] += np.trace(gram) / n * (1 - h2) / h2
+        solution = solve(gram, y, assume_a="pos", overwrite_a=True)
+        for part, z in standardised():
+            weights[sites[part]] = z.T @ solution
     else:
+        z = np.concatenate([block for _, block in standardised()], axis=1)
         gram = z.T @ z
-        gram[np.diag_indices(sites.size)] += penalty
-        slopes = solve(gram, z.T @ y, assume_a="pos", overwrite_a=True)
-    weights[sites] = slopes * scale[:, None]
+        gram[np.diag_indices(sites.size)] += np.trace(gram) / n * (1 - h2) / h2
+        weights[sites] = solve(gram, z.T @ y, assume_a="pos", overwrite_a=True)
+    weights[sites] *= scale[:, None]
     return Weights(weights)
 
 

@@ -231,37 +231,32 @@ def _scan_prefixes(columns: NDArray[np.int8], gaps: Floats) -> Floats:
                 continue
             # A neighbour's start is the latest of those between two haplotypes in as many pairs
             # as there are haplotypes before it up to a later start, times those behind it.
-            depth = 0
-            for j in range(low + 1, high):
-                while depth and starts[stack[depth - 1]] <= starts[j]:
+            depth = shared = 0
+            for j in range(low + 1, high + 1):
+                while depth and (j == high or starts[stack[depth - 1]] <= starts[j]):
                     k = stack[depth - 1]
-                    pairs[starts[k]] += left[k] * (j - k)
+                    many = left[k] * (j - k)
+                    pairs[starts[k]] += many
+                    shared += many * (site - starts[k])
                     depth -= 1
-                left[j] = j - (stack[depth - 1] if depth else low)
-                stack[depth] = j
-                depth += 1
-            while depth:
-                k = stack[depth - 1]
-                pairs[starts[k]] += left[k] * (high - k)
-                depth -= 1
+                if j < high:
+                    left[j] = j - (stack[depth - 1] if depth else low)
+                    stack[depth] = j
+                    depth += 1
             total = m * (m - 1) / 2
             alike = total
-            previous, integral, sites = 1.0, 0.0, 1.0
-            integrating = True
+            previous, integral = 1.0, 0.0
             for t in range(site - 1, -1, -1):
                 alike -= pairs[t + 1]
-                pairs[t + 1] = 0
                 share = alike / total
-                sites += share
-                if integrating:
-                    integral += gaps[t] * (previous + share) / 2
-                    previous = share
-                    integrating = share > _MIN_EHH
-                if alike <= 0:
+                integral += gaps[t] * (previous + share) / 2
+                previous = share
+                if share <= _MIN_EHH:
                     break
-            pairs[0] = 0
+            for j in range(low + 1, high):
+                pairs[starts[j]] = 0
             table[allele, site] = integral
-            table[2 + allele, site] = sites
+            table[2 + allele, site] = 1 + shared / total
     return table
 
 

@@ -41,7 +41,7 @@ class AncestryParams(Params):
 
 ANCESTRY = MetricSpec(
     name="ancestry",
-    version="1",
+    version="2",
     target="haplobench_utility.ancestry:ancestry",
     summary=(
         "Whether a cohort can stand for real people where ancestry is inferred: it trains a "
