@@ -68,7 +68,16 @@ README_FIGURES = {
     "copied-tracts": "Longest stretch shared with a training haplotype, held-out people grey: "
     "a line to the right of it copies",
 }
-README_BLOCK = re.compile(r"(?<=<!-- make gallery -->\n).*(?=<!-- end -->)", re.DOTALL)
+FLAGSHIP = ("vae", "flagship")
+"""The generator, and the suite, of the README's table over several datasets."""
+FLAGSHIP_NUMBERS = (
+    "ld-decay/rmse", "ld-matrix/cross_border", "allele-frequency/rmse",
+    "adversarial-accuracy/aa_truth", "adversarial-accuracy/aa_syn", "haplotype-words/jsd_10",
+    "haplotype-words/distinct_ratio_20", "pca/wasserstein", "membership-inference/auc",
+    "nearest-neighbours/copied_haplotypes", "copied-tracts/tract_ratio",
+)  # fmt: skip
+README_BLOCKS = re.compile(r"(<!-- make gallery: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+"""What of the README is written here, by the suite that it tells of."""
 _PATH = re.compile(r"(?<![\w.:/~<…-])/(?:[\w.@+\\-]+/)+")
 
 
@@ -85,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(write_page(resolve_run(run, args.out), args.to))
         for path in write_overviews(args.to, args.suites):
             print(path)
-        if args.to == PAGES and (PAGES / MAIN / "run.json").exists():
+        if args.to == PAGES:
             readme = (ROOT / "README.md").read_text(encoding="utf-8")
-            write_whole(ROOT / "README.md", README_BLOCK.sub(lambda _: render_readme(), readme))
+            write_whole(ROOT / "README.md", render_readme(readme))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -270,41 +279,75 @@ def _claim(
         yield _row([*said, "–", "–", "not on a page yet"])
 
 
-def render_readme() -> str:
-    """The README's tables of the main job, from its page's table."""
-    told = json.loads((PAGES / MAIN / "run.json").read_text(encoding="utf-8"))
-    numbers = read_numbers(PAGES / MAIN / "numbers.csv", MAIN)
-    dataset = numbers[0]["dataset"]
-    here = [row for row in numbers if row["dataset"] == dataset]
-    roles = {row["generator"]: row["role"] for row in here}
-    values = {
-        (row["generator"], f"{row['metric']}/{row['submetric']}"): format_value(float(row["value"]))
-        for row in here
-        if not row["labels"]
-    }
+def render_readme(readme: str) -> str:
+    """The README with its tables made anew, of the suites that have a page."""
+    made = {MAIN: _main_tables, FLAGSHIP[1]: _flagship_table}
+
+    def block(found: re.Match[str]) -> str:
+        there = (PAGES / found[2] / "run.json").exists()
+        return found[1] + made[found[2]]() if there else found[0]
+
+    return README_BLOCKS.sub(block, readme)
+
+
+def _numbers_of(suite: str) -> tuple[str, list[dict[str, str]], dict[tuple[str, ...], str]]:
+    """Of a page: how its run was made, in words; its table; and that by dataset, who and number."""
+    told = json.loads((PAGES / suite / "run.json").read_text(encoding="utf-8"))
     seeds = counted(told["Seeds"].count(",") + 1, "seed")
-    draws = f"mean of {seeds} × {counted(int(told['Draws per seed']), 'draw')}"
-    metrics = load_registry().metrics
-    lines = [
-        f"`{told['Command']}` on {told['Started'][:10]}, commit {told['Code: sha'][:9]}, panel "
-        f"`{dataset}`; {draws}, floor: median of {told['Draws of the floor']} draws. Every number "
-        f"with its spread, and the other panel: [Results](docs/results/{MAIN}.md).",
-        "",
-    ]
+    how = (
+        f"`{told['Command']}` on {told['Started'][:10]}, commit {told['Code: sha'][:9]}; mean of "
+        f"{seeds} × {counted(int(told['Draws per seed']), 'draw')}, floor: median of "
+        f"{told['Draws of the floor']} draws. Every number with its spread: "
+        f"[Results](docs/results/{suite}.md)."
+    )
+    rows = [r for r in read_numbers(PAGES / suite / "numbers.csv", suite) if not r["labels"]]
+    values = {
+        (row["dataset"], row["generator"], f"{row['metric']}/{row['submetric']}"): format_value(
+            float(row["value"])
+        )
+        for row in rows
+    }
+    return how, rows, values
+
+
+def _head(name: str) -> str:
+    """A number's title, unit and ideal, by its name as METRIC/SUBMETRIC."""
+    metric, _, number = name.partition("/")
+    item = next(i for i in load_registry().metrics[metric].submetrics if i.name == number)
+    unit = f" ({item.unit})" if item.unit else ""
+    ideal = f"{item.ideal:g}" if item.direction == "closer" else ""
+    return text(f"{item.title}{unit} {ARROWS[item.direction]}{ideal}".strip())
+
+
+def _flagship_table() -> str:
+    """The flagship's numbers on all datasets of its suite, the floor's in brackets."""
+    how, rows, values = _numbers_of(FLAGSHIP[1])
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    lines = [how, "", _row(["", *datasets]), _row(["---", *["---:"] * len(datasets)])]
+    for name in FLAGSHIP_NUMBERS:
+        pairs = [
+            [values.get((dataset, label, name), "–") for label in (FLAGSHIP[0], FLOOR)]
+            for dataset in datasets
+        ]
+        lines.append(_row([_head(name), *(f"{own} ({floor})" for own, floor in pairs)]))
+    return "\n".join([*lines, ""])
+
+
+def _main_tables() -> str:
+    """The tables and figures of the main job's first dataset."""
+    how, rows, values = _numbers_of(MAIN)
+    dataset = rows[0]["dataset"]
+    roles = {row["generator"]: row["role"] for row in rows if row["dataset"] == dataset}
+    lines = [f"{how} Of its panels, this is `{dataset}`.", ""]
     for names in README_TABLES:
-        heads = []
-        for name in names:
-            metric, _, number = name.partition("/")
-            item = next(i for i in metrics[metric].submetrics if i.name == number)
-            unit = f" ({item.unit})" if item.unit else ""
-            ideal = f"{item.ideal:g}" if item.direction == "closer" else ""
-            heads.append(text(f"{item.title}{unit} {ARROWS[item.direction]}{ideal}".strip()))
+        heads = [_head(name) for name in names]
         lines += [_row(["", *heads]), _row(["---", *["---:"] * len(heads)])]
         for label, role in roles.items():
             shown = {FLOOR: "**floor** (real people)"}.get(role, f"`{label}`")
             shown += " (control)" if role == "control" else ""
             absent = "–" if role == FLOOR else "n/a"
-            lines.append(_row([shown, *(values.get((label, name), absent) for name in names)]))
+            own = (values.get((dataset, label, name), absent) for name in names)
+            lines.append(_row([shown, *own]))
         lines.append("")
     for metric, caption in README_FIGURES.items():
         for path in sorted((PAGES / MAIN).glob(f"{dataset}-{metric}-*")):
