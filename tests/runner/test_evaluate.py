@@ -240,6 +240,8 @@ def test_people_are_faithful_only_where_independent_sites_would_not_be(
     evaluation = given(real, synthetic, learned, metrics=("allele-frequency", "ld-decay"))
     outcome = evaluate(evaluation, load_registry(), tmp_path)
     (found,) = reach_verdicts(summarise(load_run(outcome.run_folder)))
+    facts = dict(dataset_facts(RunFolder(outcome.run_folder).info()["datasets"]["real"]))
+    assert ("for training" in facts["Haplotypes"]) == bool(train)
     rows = {row.generator: row.faithful.answer for row in found.rows}
     assert rows["synthetic"] == answer
     assert rows["independent"] in (("in part", "no") if answer == "yes" else ("in part", answer))

@@ -28,17 +28,22 @@ def dataset_facts(info: Mapping[str, Any]) -> Facts:
 
     add("Dataset", " ".join(str(info[key]) for key in ("name", "version") if info.get(key)))
     add("Region", _region(info))
+    train, holdout = info.get("n_train_haplotypes"), info.get("n_holdout_haplotypes")
     sites = info.get("n_sites")
     maf = info.get("min_maf")
     if sites is not None:
-        limit = f", MAF ≥ {maf:.2g} among the training people" if maf else ""
+        whose = "real" if train is None and holdout is not None else "training"
+        limit = f", MAF ≥ {maf:.2g} among the {whose} people" if maf else ""
         common = info.get("n_common_sites") or sites
         rare = f", {format_count(sites - common)} rarer" if common < sites else ""
         add("Variant sites", f"{format_count(common)}{limit}{rare}")
     add("Sites measured", sites_by_family(info))
-    train, holdout = info.get("n_train_haplotypes"), info.get("n_holdout_haplotypes")
-    if train is not None and holdout is not None:
-        counts = f"{format_count(train)} for training, {format_count(holdout)} held out"
+    if holdout is not None:
+        counts = (
+            f"{format_count(holdout)} of real people; training people are not given"
+            if train is None
+            else f"{format_count(train)} for training, {format_count(holdout)} held out"
+        )
         if info.get("n_validation_haplotypes"):
             own = format_count(info["n_validation_haplotypes"])
             counts += f"; {own} of the training ones set apart for early stopping"

@@ -441,6 +441,8 @@ class GivenPanels:
         doubts = {one.label: one.exposed for one in self.whole.cohorts if one.exposed}
         for label in facts:
             dataset = described["datasets"][label]
+            if not self.whole.has_train:  # the real people, whom metrics are given in their place
+                dataset["n_train_haplotypes"] = None
             if warnings := self.panels[label].warnings:
                 dataset["warnings"] = list(warnings)
             if marks:

@@ -16,6 +16,7 @@ from haplobench.data.formats import ReadOptions, read_panel, write_panel
     ("text", "expected"),
     [
         ("", "a.hapt: holds no haplotypes"),
+        ("HG1_A 0 1 1\nHG1_B 1 0 0\n", "a.hapt: its second column holds alleles, expected names"),
         ("Real HG1_A\n", "a.hapt:1: found 'Real HG1_A', expected a kind, a name and alleles"),
         ("Real HG1_A 0 1\nReal HG1_B 0\n", "a.hapt:2: 1 alleles, expected 2"),
         ("Real HG1_A 0 2\nReal HG1_B 0 1\n", "a.hapt:1: allele 2 is '2', expected 0, 1 or ."),

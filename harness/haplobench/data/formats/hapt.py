@@ -68,6 +68,11 @@ def read(
         rows.append(alleles)
     if not rows:
         raise FormatError(f"{path}: holds no haplotypes")
+    if {"0", "1"}.issuperset(names):
+        raise FormatError(
+            f"{path}: its second column holds alleles, expected names",
+            hint="a line is a kind, a name and alleles: Real HG00096_A 0 1 1 0",
+        )
     samples, ploidy = (names, 1) if options.haploid else _pair(path, names)
     labels = [Label("" if kind.lower() in _KINDS else kind, "") for kind in kinds[::ploidy]]
     own = labels if any(label.population for label in labels) else None
