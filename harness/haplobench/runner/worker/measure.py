@@ -129,6 +129,7 @@ class _Cohorts:
     ctx: RunContext
     _key: tuple[str, str, int | None, bool] | None = None
     _held: tuple[Reference, Panel] | None = None
+    _loaded: tuple[tuple[str, bool], Panel] | None = None
 
     def of(self, replicate: int, spec: MetricSpec) -> tuple[Reference, Panel]:
         """Reference and cohort; the last one is kept, since metrics of one cohort follow."""
@@ -155,11 +156,16 @@ class _Cohorts:
         return self.prepared.train.select_sites(common), self.prepared.holdout.select_sites(common)
 
     def _load(self, name: str, everywhere: bool) -> Panel:
-        """A cohort's draw; one that has sites of its own comes with those that are compared."""
-        cohort = Panel.load(Path(self.source["folder"]) / name)
-        if everywhere or not cohort.same_sites(self.prepared.train):
-            return cohort
-        return cohort.select_sites(self.prepared.common)
+        """A cohort's draw; one that has sites of its own comes with those that are compared.
+
+        The last one is kept, of which some people at a time are taken.
+        """
+        if self._loaded is None or self._loaded[0] != (name, everywhere):
+            cohort = Panel.load(Path(self.source["folder"]) / name)
+            if not everywhere and cohort.same_sites(self.prepared.train):
+                cohort = cohort.select_sites(self.prepared.common)
+            self._loaded = (name, everywhere), cohort
+        return self._loaded[1]
 
     @property
     def _has_train_cohort(self) -> bool:
