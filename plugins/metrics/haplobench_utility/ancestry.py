@@ -16,6 +16,7 @@ from haplobench_utility.admixture import (
     admixture_proportions,
     paint,
 )
+from haplobench_utility.association import leading_eigenvectors
 from haplobench_utility.cohorts import (
     Level,
     as_many,
@@ -32,6 +33,7 @@ Labels = NDArray[np.str_]
 _LEVELS: tuple[Level, Level] = ("superpopulation", "population")
 # What a classifier is trained on at most: evenly chosen sites, and people drawn anew.
 _SITES, _PEOPLE = 10_000, 2000
+_ROUNDING = 1e-4
 _CHANGES = 3.0  # of ancestry on a haplotype, where no generations are given
 _KNOWN = "of which enough people are trained on and enough held out"
 _ADMIXED = ("proportions_rmse", "local_accuracy", "local_recall")
@@ -78,24 +80,24 @@ class Classifier:
         Columns of the panel.
     mean : (n_used,) float32
         Mean frequency, which stands for a missing genotype.
-    axes : sklearn.decomposition.PCA or None
-        None where nobody differs.
+    axes : (n_used, n_components) float32 or None
+        Orthonormal; None where nobody differs.
     discriminants : dict
         By level, where two labels or more have people: a fitted discriminant.
     """
 
     sites: NDArray[np.int64]
     mean: NDArray[np.float32]
-    axes: Any
+    axes: NDArray[np.float32] | None
     discriminants: dict[Level, Any]
 
     def call(self, panel: Panel, level: Level) -> Labels | None:
         """The label of each of a panel's people, (n_samples,) str; None if it can't tell."""
         model = self.discriminants.get(level)
-        if model is None:
+        if model is None or self.axes is None:
             return None
         features = _genotypes(panel, self.sites, self.mean)
-        called: Labels = model.predict(self.axes.transform(features))
+        called: Labels = model.predict((features - self.mean) @ self.axes)
         return called
 
 
@@ -108,7 +110,6 @@ def train_classifier(
     rare alleles make components of their own and classify worse. Of more than 2,000 people some
     are drawn by `rng`.
     """
-    from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     if panel.n_samples > _PEOPLE:
@@ -118,13 +119,18 @@ def train_classifier(
     raw = _genotypes(panel, sites)
     with np.errstate(invalid="ignore"):
         mean = np.nan_to_num(np.nansum(raw, axis=0) / np.isfinite(raw).sum(axis=0))
-    features = np.where(np.isfinite(raw), raw, mean)
+    mean = mean.astype(np.float32)
+    features = np.where(np.isfinite(raw), raw, mean) - mean
     discriminants: dict[Level, Any] = {}
     if panel.n_samples < 3 or not (features != features[0]).any():
         return Classifier(sites, mean, None, discriminants)
     most = max(1, min(components, panel.n_samples // 4, sites.size))
-    axes = PCA(most, svd_solver="randomized", random_state=0).fit(features)
-    scores = axes.transform(features)
+    gram = (features @ features.T).astype(np.float64)
+    axes = features.T @ leading_eigenvectors(gram, most).astype(np.float32)
+    sizes = np.linalg.norm(axes, axis=0)
+    # Of what is left once people are alike there is only rounding.
+    axes = (axes / sizes)[:, sizes > _ROUNDING * sizes.max()]
+    scores = features @ axes
     for level, names in labels.items():
         own = getattr(panel, level)
         mine = np.isin(own, names)

@@ -142,16 +142,16 @@ def principal_components(panel: Panel, n: int) -> Floats:
     for part, block in dosage_blocks(panel, sites):
         x[:, part] = (block - panel.ploidy * p[part]) / np.sqrt(p[part] * (1 - p[part]))
     if n_people <= n_sites:
-        vectors = _leading(x @ x.T, n)
+        vectors = leading_eigenvectors(x @ x.T, n)
     else:
-        vectors = x @ _leading(x.T @ x, n)
+        vectors = x @ leading_eigenvectors(x.T @ x, n)
         vectors /= np.linalg.norm(vectors, axis=0)
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(n)]
     return np.asarray(vectors * np.sign(largest), np.float64)
 
 
-def _leading(gram: Floats, n: int) -> Floats:
-    """The n eigenvectors of largest eigenvalue, the largest first."""
+def leading_eigenvectors(gram: Floats, n: int) -> Floats:
+    """The n eigenvectors of largest eigenvalue of a Gram matrix, the largest first: (side, n)."""
     side = gram.shape[0]
     if side < _SMALL_SIDE or 2 * n >= side:
         _, vectors = eigh(gram, subset_by_index=(side - n, side - 1))
