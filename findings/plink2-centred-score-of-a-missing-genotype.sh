@@ -8,7 +8,8 @@
 # Seen: the mean is filled in after the others were centred, and isn't centred itself. Each missing
 # call adds weight * 2p (over the standard deviation with the other option) where it should add
 # nothing: whose calls are missing most has the highest score for alleles of positive weight.
-# Sums of people with all calls are right, and so are all sums without either option.
+# Sums of people with all calls are right, and so are all sums without either option. `dominant` and
+# `recessive` both fill in the frequency, 0.4 here, where the means of their codes are 0.6 and 0.2.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -32,6 +33,11 @@ for option in center variance-standardize; do
     plink2 --vcf x.vcf --bad-freqs --score weights 1 2 3 $option cols=+scoresums --out $option >/dev/null 2>&1
     awk 'NR > 1 { print $1, $NF }' $option.sscore >$option
 done
+for option in dominant recessive; do # P4 has no other allele that counts: the sum is what was filled in
+    plink2 --vcf x.vcf --bad-freqs --score weights 1 2 3 $option cols=+scoresums --out $option >/dev/null 2>&1
+    echo "P4 $option: $(awk '$1 == "P4" { print $NF }' $option.sscore)" | tee -a filled
+done
+[ "$(cut -d : -f 2 filled | tr -d '\n')" = " 0.4 0.4" ]
 python3 - <<'PYTHON'
 from math import isclose, sqrt
 
