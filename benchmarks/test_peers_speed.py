@@ -34,10 +34,10 @@ def fitted(name: str, folder: Path, **params: Any) -> tuple[Any, RunContext]:
 
 def plain(model: Any, n: int, together: int, rng: np.random.Generator) -> NDArray[np.int8]:
     """Haplotypes of the first stratum: (n, n_sites) int8."""
-    machines, tiling = model.machines, model.tiling
+    machines, tiling = model.machines, model.frame.tiling
     parts = {name: values.astype(np.float64) for name, values in vars(machines).items()}
     padded = np.zeros((n, tiling.padded))
-    label = np.zeros((together, model.strata.n))
+    label = np.zeros((together, model.frame.strata.n))
     label[:, 0] = 1
 
     def fire(field: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,7 +51,7 @@ def plain(model: Any, n: int, together: int, rng: np.random.Generator) -> NDArra
             hidden = parts["hidden"][window] + pinned @ parts["to_hidden"][window]
             visible = parts["visible"][window] + pinned @ parts["to_visible"][window]
             alleles = fire(np.repeat(parts["start"][window], together, axis=0))
-            for _ in range(model.steps):
+            for _ in range(model.frame.steps):
                 alleles = fire(visible + fire(hidden + alleles @ weights) @ weights.T)
             tiling.inside(rows, window)[:] = alleles
     return padded[:, tiling.overlap : tiling.overlap + tiling.n_sites].astype(np.int8)

@@ -62,7 +62,7 @@ def test_noise_becomes_a_gaussian_where_the_network_knows_it(tmp_path):
     start = torch.linspace(-2, 2, 5).repeat(8, 1).T[None].contiguous()
     given = torch.zeros(1, 5, 1)
     for steps, error in ((40, 0.01), (400, 1e-3)):
-        end = replace(model, steps=steps)._path(network, start, given)
+        end = replace(model, frame=replace(model.frame, steps=steps))._path(network, start, given)
         expected = start * 40 / np.sqrt((1 + 40**2) * (1 + 0.15**2))
         assert np.allclose(end, expected, rtol=error)
 

@@ -10,8 +10,7 @@ from peer_cases import clusters, context, fitted, panel, sampled
 from scipy import special, stats
 
 from haplobench.testing import example_panel
-from haplobench_peers import rbm
-from haplobench_peers.common import Tiling
+from haplobench_peers.common import Frame, Strata, Tiling
 from haplobench_peers.rbm import FittedRBM, Machines, fire
 
 TRAIN = example_panel(n_samples=40, n_sites=40, populations=("YRI", "CEU"))
@@ -38,15 +37,11 @@ def test_long_chains_have_the_distribution_of_the_machine():
     hidden = rng.normal(0, 0.7, (1, 1, n_hidden)).astype(np.float32)
     none = np.zeros((1, 1, n_sites), np.float32), np.zeros((1, 1, n_hidden), np.float32)
     train = example_panel(n_samples=4, n_sites=n_sites, populations=())
-    model = FittedRBM(
-        Machines(weights, visible, hidden, *none, start=np.zeros_like(visible)),
-        Tiling(n_sites, n_sites, 0),
-        rbm.Strata.of(train, "all"),
-        steps=60,
-        ploidy=2,
-        fixed=np.full(n_sites, -1, np.int8),
-    )
-    drawn = model._draw(np.random.default_rng(2), np.zeros(40_000, np.int64))
+    machines = Machines(weights, visible, hidden, *none, start=np.zeros_like(visible))
+    varying = np.full(n_sites, -1, np.int8)
+    frame = Frame(Tiling(n_sites, n_sites, 0), Strata.of(train, "all"), 60, 2, varying)
+    model = FittedRBM(machines, frame)
+    drawn = model._draw(np.random.default_rng(2), np.zeros(40_000, np.int64)).astype(np.int8)
     states = (np.arange(16)[:, None] >> np.arange(n_sites)) & 1
     p = np.exp(states @ visible[0, 0]) * (1 + np.exp(hidden[0] + states @ weights[0])).prod(axis=1)
     counts = np.bincount(drawn @ (1 << np.arange(n_sites)), minlength=16)
@@ -58,7 +53,7 @@ def test_it_learns_linkage_inside_and_across_windows(window, tmp_path):
     alleles, _ = clusters(400, 30)
     ctx = context(tmp_path)
     model = fitted("rbm", panel(alleles), ctx, window=window, overlap=10, updates=300, steps=8)
-    assert model.tiling.n_windows == (3 if window else 1)
+    assert model.frame.tiling.n_windows == (3 if window else 1)
     drawn = sampled(model, ctx, 2000)
     assert np.abs(drawn.mean(axis=0) - alleles.mean(axis=0)).max() < 0.08
     r_real, r = np.corrcoef(alleles.T), np.corrcoef(drawn.T)

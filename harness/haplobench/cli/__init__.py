@@ -15,7 +15,6 @@ import typer
 from haplobench.cli import data, plugins, results, run, verdicts
 from haplobench.errors import BenchError, SuiteError
 
-EXIT_CELL_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 

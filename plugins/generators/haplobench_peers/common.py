@@ -25,6 +25,7 @@ from haplobench import (
     SampleRequest,
 )
 from haplobench.files import digest_of, write_whole
+from haplobench.plugin.generators import load_state, save_state
 from haplobench_peers.specs import PrivateParams, Within
 
 BLOCK = 256  # haplotypes drawn together
@@ -146,6 +147,65 @@ class Tiling:
         """The sites of a window, as a view: (n, width)."""
         start = window * self.width + self.overlap
         return padded[:, start : start + self.width]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What fitted models of windows share beside their networks.
+
+    `steps`: of a sample. `fixed` (n_sites,) int8: the allele of sites that don't vary in training,
+    -1 elsewhere.
+    """
+
+    tiling: Tiling
+    strata: Strata
+    steps: int
+    ploidy: int
+    fixed: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, train: Panel, tiling: Tiling, strata: Strata, steps: int) -> Self:
+        """Of the training panel."""
+        fixed = np.where(train.maf == 0, train.frequencies, -1).astype(np.int8)
+        return cls(tiling, strata, steps, train.ploidy, fixed)
+
+    def sample(
+        self,
+        request: SampleRequest,
+        ctx: RunContext,
+        name: str,
+        draw: Callable[[np.random.Generator, NDArray[np.int64]], NDArray[Any]],
+    ) -> Iterator[NDArray[np.int8]]:
+        """Yield (batch, n_sites) int8; `draw(rng, stratum)` gives padded haplotypes of a block."""
+
+        def block(block: int, stratum: NDArray[np.int64]) -> NDArray[np.int8]:
+            seed = np.random.SFC64(ctx.seed_for(name, "sample", block))
+            padded = draw(np.random.Generator(seed), stratum)
+            start = self.tiling.overlap
+            drawn = padded[:, start : start + self.tiling.n_sites].astype(np.int8)
+            return np.where(self.fixed < 0, drawn, self.fixed)
+
+        return sample_blocks(request, ctx, self.strata, self.ploidy, block)
+
+    def save(self, directory: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write itself and the networks' `arrays`, for `load`."""
+        save_state(
+            directory,
+            name,
+            {**arrays, "fixed": self.fixed},
+            tiling=vars(self.tiling),
+            strata=self.strata.facts(),
+            steps=self.steps,
+            ploidy=self.ploidy,
+        )
+
+    @classmethod
+    def load(cls, directory: Path, name: str) -> tuple[dict[str, NDArray[Any]], Self]:
+        """What `save` wrote: the networks' arrays, mapped into memory, and itself."""
+        arrays, facts = load_state(directory, name)
+        strata, fixed = Strata.from_facts(facts["strata"]), arrays.pop("fixed")
+        tiling = Tiling(**facts["tiling"])
+        return arrays, cls(tiling, strata, facts["steps"], facts["ploidy"], fixed)
 
 
 @dataclass(frozen=True)

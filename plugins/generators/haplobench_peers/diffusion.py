@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench.plugin.generators import load_state, save_state
-from haplobench_peers.common import Checkpoint, Strata, Tiling, refuse_unfit, sample_blocks
+from haplobench_peers.common import Checkpoint, Frame, Strata, Tiling, refuse_unfit
 from haplobench_peers.networks import Learner, torch_threads
 from haplobench_peers.specs import DiffusionParams
 
@@ -89,23 +88,14 @@ class LatentDiffusion:
                     checkpoint.write(_FILE, state)
                 ctx.progress((update + 1) / updates, f"loss {float(loss.detach()):.3f}")
         weights = dict(zip(network, (part.numpy() for part in learner.average), strict=True))
-        fixed = np.where(train.maf == 0, train.frequencies, -1).astype(np.int8)
-        return FittedDiffusion(weights, space, tiling, strata, params.steps, train.ploidy, fixed)
+        return FittedDiffusion(weights, space, Frame.of(train, tiling, strata, params.steps))
 
     def load(self, directory: Path, ctx: RunContext) -> FittedDiffusion:
         """Read what `save` wrote."""
-        arrays, facts = load_state(directory, _NAME)
-        fixed = arrays.pop("fixed")
+        arrays, frame = Frame.load(directory, _NAME)
         space = Latents(**{name: np.array(arrays.pop(name)) for name in _SPACE})
-        return FittedDiffusion(
-            {name: np.array(values) for name, values in arrays.items()},
-            space,
-            Tiling(**facts["tiling"]),
-            Strata.from_facts(facts["strata"]),
-            facts["steps"],
-            facts["ploidy"],
-            fixed,
-        )
+        network = {name: np.array(values) for name, values in arrays.items()}
+        return FittedDiffusion(network, space, frame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,32 +209,26 @@ def _loss(
 class FittedDiffusion:
     """Trained networks.
 
-    `network`: weights and biases, float32, see `_start`. `steps`: from noise to a sample. `fixed`
-    (n_sites,) int8: the allele of sites that don't vary in training, -1 elsewhere.
+    `network`: weights and biases, float32, see `_start`. A sample is the frame's steps from noise.
     """
 
     network: dict[str, Floats]
     space: Latents
-    tiling: Tiling
-    strata: Strata
-    steps: int
-    ploidy: int
-    fixed: NDArray[np.int8]
+    frame: Frame
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8; the labels asked for may be superpopulations, too."""
 
-        def draw(block: int, stratum: NDArray[np.int64]) -> NDArray[np.int8]:
-            seed = np.random.SFC64(ctx.seed_for(_NAME, "sample", block))
+        def draw(rng: np.random.Generator, stratum: NDArray[np.int64]) -> NDArray[np.int8]:
             with torch_threads(ctx.threads), torch.no_grad():
-                return self._draw(np.random.Generator(seed), stratum)
+                return self._draw(rng, stratum)
 
-        return sample_blocks(request, ctx, self.strata, self.ploidy, draw)
+        return self.frame.sample(request, ctx, _NAME, draw)
 
     def _draw(self, rng: np.random.Generator, stratum: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Haplotypes of the strata (n,) int64, window after window: (n, n_sites) int8."""
-        tiling, space, n = self.tiling, self.space, stratum.size
-        labels = np.eye(self.strata.n, dtype=np.float32)[stratum]
+        """Haplotypes of the strata (n,) int64, window after window: padded."""
+        tiling, space, n = self.frame.tiling, self.space, stratum.size
+        labels = np.eye(self.frame.strata.n, dtype=np.float32)[stratum]
         padded = np.zeros((n, tiling.padded), np.int8)
         for window in range(tiling.n_windows):
             part = {
@@ -256,13 +240,12 @@ class FittedDiffusion:
             start = rng.standard_normal((1, n, space.components), np.float32)
             latents = self._path(part, torch.from_numpy(start), given)
             tiling.inside(padded, window)[:] = space.decode(latents[0].numpy(), window)
-        drawn = padded[:, tiling.overlap : tiling.overlap + tiling.n_sites]
-        return np.where(self.fixed < 0, drawn, self.fixed).astype(np.int8)
+        return padded
 
     def _path(self, network: dict[str, Tensor], start: Tensor, given: Tensor) -> Tensor:
         """Latents from standard normal noise, by Heun's method (Karras et al. 2022)."""
         most, least = _MOST_NOISE ** (1 / _CURVE), _LEAST_NOISE ** (1 / _CURVE)
-        levels = [float(level**_CURVE) for level in np.linspace(most, least, self.steps)]
+        levels = [float(level**_CURVE) for level in np.linspace(most, least, self.frame.steps)]
         latents = start * levels[0]
 
         def slope(latents: Tensor, level: float) -> Tensor:
@@ -280,12 +263,4 @@ class FittedDiffusion:
 
     def save(self, directory: Path) -> None:
         """Write the networks and the components."""
-        save_state(
-            directory,
-            _NAME,
-            {**self.network, **vars(self.space), "fixed": self.fixed},
-            tiling=vars(self.tiling),
-            strata=self.strata.facts(),
-            steps=self.steps,
-            ploidy=self.ploidy,
-        )
+        self.frame.save(directory, _NAME, {**self.network, **vars(self.space)})

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.kernels import compiled
-from haplobench.plugin.generators import load_state, save_state
-from haplobench_peers.common import Checkpoint, Strata, Tiling, refuse_unfit, sample_blocks
+from haplobench_peers.common import Checkpoint, Frame, Strata, Tiling, refuse_unfit
 from haplobench_peers.specs import RBMParams
 
 Floats = NDArray[np.float32]
@@ -86,21 +85,12 @@ class RBM:
 
         with ThreadPoolExecutor(max(1, ctx.threads)) as pool:
             machines = Machines.joined(list(pool.map(group, groups)))
-        fixed = np.where(train.maf == 0, train.frequencies, -1).astype(np.int8)
-        return FittedRBM(machines, tiling, strata, params.steps, train.ploidy, fixed)
+        return FittedRBM(machines, Frame.of(train, tiling, strata, params.steps))
 
     def load(self, directory: Path, ctx: RunContext) -> FittedRBM:
         """Read what `save` wrote."""
-        arrays, facts = load_state(directory, _NAME)
-        fixed = arrays.pop("fixed")
-        return FittedRBM(
-            Machines(**arrays),
-            Tiling(**facts["tiling"]),
-            Strata.from_facts(facts["strata"]),
-            facts["steps"],
-            facts["ploidy"],
-            fixed,
-        )
+        arrays, frame = Frame.load(directory, _NAME)
+        return FittedRBM(Machines(**arrays), frame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,33 +267,20 @@ _fire = compiled(_fire_plain, fastmath=True, error_model="numpy")
 
 @dataclass(frozen=True, eq=False)
 class FittedRBM:
-    """Trained machines.
-
-    `steps`: Gibbs steps of a sample. `fixed` (n_sites,) int8: the allele of sites that don't vary
-    in training, -1 elsewhere.
-    """
+    """Trained machines; a sample has the frame's steps of Gibbs sampling."""
 
     machines: Machines
-    tiling: Tiling
-    strata: Strata
-    steps: int
-    ploidy: int
-    fixed: NDArray[np.int8]
+    frame: Frame
 
     def sample(self, request: SampleRequest, ctx: RunContext) -> Iterator[NDArray[np.int8]]:
         """Yield (batch, n_sites) int8; the labels asked for may be superpopulations, too."""
+        return self.frame.sample(request, ctx, _NAME, self._draw)
 
-        def draw(block: int, stratum: NDArray[np.int64]) -> NDArray[np.int8]:
-            seed = np.random.SFC64(ctx.seed_for(_NAME, "sample", block))
-            return self._draw(np.random.Generator(seed), stratum)
-
-        return sample_blocks(request, ctx, self.strata, self.ploidy, draw)
-
-    def _draw(self, rng: np.random.Generator, stratum: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Haplotypes of the strata (n,) int64, window after window: (n, n_sites) int8."""
-        tiling, n = self.tiling, stratum.size
+    def _draw(self, rng: np.random.Generator, stratum: NDArray[np.int64]) -> Floats:
+        """Haplotypes of the strata (n,) int64, window after window: padded."""
+        tiling, n = self.frame.tiling, stratum.size
         machines = self.machines
-        labels = np.eye(self.strata.n, dtype=np.float32)[stratum]
+        labels = np.eye(self.frame.strata.n, dtype=np.float32)[stratum]
         padded = np.zeros((n, tiling.padded), np.float32)
         for window in range(tiling.n_windows):
             pinned = np.hstack([tiling.given(padded, window), labels])
@@ -312,19 +289,10 @@ class FittedRBM:
                 hidden=machines.hidden[window] + pinned @ machines.to_hidden[window],
             )
             start = np.broadcast_to(machines.start[window], (n, tiling.width))
-            alleles = fields.chain(machines.weights[window], start, self.steps, rng)
+            alleles = fields.chain(machines.weights[window], start, self.frame.steps, rng)
             tiling.inside(padded, window)[:] = alleles
-        drawn = padded[:, tiling.overlap : tiling.overlap + tiling.n_sites].astype(np.int8)
-        return np.where(self.fixed < 0, drawn, self.fixed)
+        return padded
 
     def save(self, directory: Path) -> None:
         """Write the machines."""
-        save_state(
-            directory,
-            _NAME,
-            {**vars(self.machines), "fixed": self.fixed},
-            tiling=vars(self.tiling),
-            strata=self.strata.facts(),
-            steps=self.steps,
-            ploidy=self.ploidy,
-        )
+        self.frame.save(directory, _NAME, vars(self.machines))
