@@ -11,8 +11,7 @@ import pytest
 from haplobench import Panel, memory
 from haplobench.data import distances
 from haplobench.data.bits import Bits
-from haplobench.data.distances import distance_blocks, distances_kept
-from haplobench.hamming import distance_matrix
+from haplobench.data.distances import distance_blocks, distance_matrix, distances_kept
 from haplobench.runner.floor import dealt_cohort, subsample
 from haplobench.testing import example_panel
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import wasserstein_distance
 
 from haplobench import Panel, PanelError, Reference, RunContext
-from haplobench.hamming import difference_counts
+from haplobench.data.distances import difference_counts
 from haplobench_fidelity.haplotype_statistics import (
     Region,
     fst_matrix,

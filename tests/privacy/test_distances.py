@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import hypergeom
 
 from haplobench.data.bits import pack_bits
-from haplobench.hamming import difference_counts, nearest_within
+from haplobench.data.distances import difference_counts, nearest_within
 from haplobench_privacy import distances
 
 Haplotypes = NDArray[np.int8]

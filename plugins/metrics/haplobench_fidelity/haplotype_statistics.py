@@ -12,8 +12,7 @@ from scipy.stats import wasserstein_distance
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.bits import pack_bits
-from haplobench.data.distances import distance_blocks, distances_kept
-from haplobench.hamming import difference_counts
+from haplobench.data.distances import difference_counts, distance_blocks, distances_kept
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import (

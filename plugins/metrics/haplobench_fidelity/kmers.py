@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, ReferenceSequence, RunContext
-from haplobench.hamming import popcount
+from haplobench.data.distances import popcount
 from haplobench.kernels import compiled
 from haplobench.memory import remember
 from haplobench_fidelity.cohorts import require_complete, site_blocks

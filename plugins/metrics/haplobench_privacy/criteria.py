@@ -16,7 +16,7 @@ from scipy.stats import hypergeom
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
 from haplobench.data.bits import pack_bits
-from haplobench.hamming import four_rows, popcount
+from haplobench.data.distances import four_rows, popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts
 from haplobench_privacy.evidence import centred, haplotype_pairs, packed_sites

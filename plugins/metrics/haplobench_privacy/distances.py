@@ -1,6 +1,6 @@
 """What is asked of the Hamming distances between all haplotypes of two panels.
 
-Haplotypes come bit-packed, see `haplobench.hamming`; nothing of size (n, m) is ever held.
+Haplotypes come bit-packed, see `haplobench.data.distances`; nothing of size (n, m) is ever held.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haplobench.hamming import four_rows
+from haplobench.data.distances import four_rows
 from haplobench.kernels import compiled
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel
 from haplobench.data.bits import pack_bits
+from haplobench.data.distances import popcount
 from haplobench.data.kinship import ClosestPeople, closest_people
-from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts
 from haplobench_privacy.distances import Between, between, block

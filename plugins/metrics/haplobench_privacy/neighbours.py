@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
-from haplobench.data.distances import distance_blocks, distances_kept
+from haplobench.data.distances import distance_blocks, distances_kept, nearest_within
 from haplobench.data.kinship import DEGREES, closest_people
-from haplobench.hamming import nearest_within
 from haplobench_privacy import distances
 from haplobench_privacy.cohorts import (
     Cohorts,

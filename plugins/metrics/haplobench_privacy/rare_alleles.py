@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Measurement, MetricResult, Panel, Reference, RunContext
+from haplobench.data.distances import popcount
 from haplobench.data.joined import contig_of_sites
-from haplobench.hamming import popcount
 from haplobench.kernels import compiled
 from haplobench_privacy.cohorts import Cohorts, cohorts, share
 from haplobench_privacy.evidence import Scores, centred, packed_sites
