@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 SMALL = 1 << 20
 """Bytes that a small file (a status, an error, a description) has at most."""
+_MOST_JSON = 64 * SMALL
 # Where this project's real data lie, from the current folder, unless the variable is set.
 _DEFAULTS = {"HAPLOBENCH_DATA": "../shared/data"}
 _VARIABLE = re.compile(
@@ -194,16 +195,16 @@ def read_regular(path: Path, limit: int = SMALL) -> bytes:
         return stream.read(limit + 1)
 
 
-def read_json(path: Path, limit: int = 64 * SMALL) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """An object of JSON, its texts printable; None if there is none or it isn't an object."""
     try:
-        value = parse_json(read_regular(path, limit))
+        value = parse_json(read_regular(path, _MOST_JSON))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def read_as(kind: type[T], path: Path, limit: int = 64 * SMALL) -> T:
+def read_as(kind: type[T], path: Path) -> T:
     """A file of JSON as a dataclass, its fields checked; what the dataclass has not is left out.
 
     Raises FileNotFoundError, and FormatError for whatever is not such a file.
@@ -211,7 +212,7 @@ def read_as(kind: type[T], path: Path, limit: int = 64 * SMALL) -> T:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(parse_json(read_regular(path, limit)))
+        return TypeAdapter(kind).validate_python(parse_json(read_regular(path, _MOST_JSON)))
     except FileNotFoundError:
         raise
     except ValidationError as error:

@@ -34,7 +34,7 @@ def cost(dataset: str, n_sites: int) -> CellCost:
     stage = work | {"ranks": [rank], "n_haplotypes": 20, "n_sites": n_sites, "span": 9}
     params = {"misbehave": "", "where": "fit", "pause": 0.0}
     return CellCost(
-        dataset, "frequency", "frequency", params, 1, 1, "", "strong", 100, stage, (stage,)
+        dataset, "frequency", "frequency", 1, 1, params, "", "strong", 100, stage, (stage,)
     )
 
 

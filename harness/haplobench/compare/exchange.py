@@ -134,8 +134,8 @@ class ShownRow:
     reason: str
 
 
-def render_comparison(comparison: Comparison, limit: int = LIMIT) -> str:
-    """The page as text, self-contained, of at most `limit` bytes.
+def render_comparison(comparison: Comparison) -> str:
+    """The page as text, self-contained, of at most `LIMIT` bytes.
 
     Where all rows are too many, unchanged values by label, then other unchanged rows, are left
     to the machine-readable formats; the page says how many.
@@ -172,11 +172,11 @@ def render_comparison(comparison: Comparison, limit: int = LIMIT) -> str:
     rows = list(comparison.rows)
     for keep in (None, _unlabelled, _changed):
         kept = rows if keep is None else [row for row in rows if keep(row)]
-        if len(kept) * _BYTES_PER_ROW / 2 > limit and keep is not _changed:
+        if len(kept) * _BYTES_PER_ROW / 2 > LIMIT and keep is not _changed:
             continue
         context |= {"datasets": _by_dataset(kept), "left_out": len(rows) - len(kept)}
         text = html.render("comparison.html.jinja", context)
-        if len(text.encode()) <= limit:
+        if len(text.encode()) <= LIMIT:
             return text
     # Even what changed is too much: the gravest rows, as many as fit.
     most = len(context["changed"])
@@ -185,7 +185,7 @@ def render_comparison(comparison: Comparison, limit: int = LIMIT) -> str:
         changed = context["changed"][:most]
         context |= {"changed": changed, "datasets": [], "left_out": len(rows) - most}
         text = html.render("comparison.html.jinja", context)
-        if len(text.encode()) <= limit:
+        if len(text.encode()) <= LIMIT:
             break
     return text
 

@@ -196,18 +196,18 @@ def render_markdown(comparison: Comparison, *, everything: bool = False) -> str:
     return "".join(parts)
 
 
-def _markdown_table(rows: list[Row], room: int = LIMIT // 4) -> str:
+def _markdown_table(rows: list[Row]) -> str:
     text, left = _HEAD + _RULE, len(rows)
     for row in rows:
         cells = _cells(row, f"{row.dataset} · {row.generator}")
         line = "| " + " | ".join(map(_text, cells)) + " |\n"
-        if len(text) + len(line) > room:
+        if len(text) + len(line) > LIMIT // 4:
             return f"{text}\n… and {left} more\n"
         text, left = text + line, left - 1
     return text
 
 
-def _reasons(rows: list[Row], room: int = LIMIT // 4) -> str:
+def _reasons(rows: list[Row]) -> str:
     text = "| | generator | numbers | why |\n|---|---|--:|---|\n"
     entries = collapse(rows)
     for at, ((dataset, generator, status, reason), count) in enumerate(entries):
@@ -218,7 +218,7 @@ def _reasons(rows: list[Row], room: int = LIMIT // 4) -> str:
             reason,
         )
         line = "| " + " | ".join(map(_text, cells)) + " |\n"
-        if len(text) + len(line) > room:
+        if len(text) + len(line) > LIMIT // 4:
             return f"{text}\n… and {len(entries) - at} more\n"
         text += line
     return text

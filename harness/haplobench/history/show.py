@@ -61,10 +61,10 @@ def print_history(history: History, console: Console, *, plots: bool) -> None:
         console.print(f"left out: {count:,} {why}", style="dim", highlight=False)
 
 
-def sparkline(values: Sequence[float], width: int = CURVE) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """A curve of block characters, the newest at the right; longer ones are thinned by means."""
-    if len(values) > width:
-        cuts = [round(index * len(values) / width) for index in range(width + 1)]
+    if len(values) > CURVE:
+        cuts = [round(index * len(values) / CURVE) for index in range(CURVE + 1)]
         values = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts) if b > a]
     low, high = min(values), max(values)
     if low == high:

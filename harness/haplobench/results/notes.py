@@ -28,12 +28,12 @@ from haplobench.runner.plan import Cell
 from haplobench.runner.store import STAGES
 from haplobench.runner.worker.job import one_line
 
-FOLDER = "costs"
+FOLDER, _MODELS = "costs", "models"
 
 
 @dataclass(frozen=True)
-class CellCost:
-    """What a cell cost.
+class CellNote:
+    """The cell that a note is of.
 
     Attributes
     ----------
@@ -41,8 +41,23 @@ class CellCost:
         Labels in the suite.
     name : str
         The generator's own name.
-    params : dict
     seed, world_size : int
+    """
+
+    dataset: str
+    generator: str
+    name: str
+    seed: int
+    world_size: int
+
+
+@dataclass(frozen=True)
+class CellCost(CellNote):
+    """What a cell cost.
+
+    Attributes
+    ----------
+    params : dict
     backend : str
         What carried the ranks' communication: `torch` or `horovod`; empty for one rank.
     mode : str
@@ -57,12 +72,7 @@ class CellCost:
         The same of every cohort sampled, with `n_haplotypes`, `n_sites` and `span` (bp).
     """
 
-    dataset: str
-    generator: str
-    name: str
     params: Mapping[str, Any]
-    seed: int
-    world_size: int
     backend: str
     mode: str
     n_train: int
@@ -128,34 +138,21 @@ def _part(facts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     )
 
 
-_FOLDER = "models"
-
-
 # --- fitted generators ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class FittedModel:
+class FittedModel(CellNote):
     """A generator that a run has fitted.
 
     Attributes
     ----------
-    dataset, generator : str
-        Labels in the suite.
-    name : str
-        The generator's own name.
-    seed, world_size : int
     model : str
         Its saved model, relative to the run folder.
     prepared : str
         The prepared dataset, relative to the run folder.
     """
 
-    dataset: str
-    generator: str
-    name: str
-    seed: int
-    world_size: int
     model: str
     prepared: str
 
@@ -175,7 +172,7 @@ def note_model(
         prepared=os.path.relpath(prepared.resolve(), here),
         **facts,
     )
-    path = folder.path / _FOLDER / f"{file_name(cell_name)}.json"
+    path = folder.path / _MODELS / f"{file_name(cell_name)}.json"
     write_json(path, asdict(noted))
 
 
@@ -249,5 +246,5 @@ def open_model(
 
 
 def _models(run: Path) -> list[FittedModel]:
-    paths = sorted((run / _FOLDER).glob("*.json"))
+    paths = sorted((run / _MODELS).glob("*.json"))
     return [read_as(FittedModel, path) for path in paths]

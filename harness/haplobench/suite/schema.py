@@ -584,9 +584,8 @@ class Suite(SuiteFile):
             f"{self.sample.haplotypes} haplotypes)"
         )
         if self.shadows:
-            lines.append(
-                f"  shadows    {self.shadows} more fits of each on random halves of all people"
-            )
+            more = f"{self.shadows} more fits of each on random halves of all people"
+            lines.append(f"  shadows    {more}")
         lines.append(
             f"  limits     {format_duration(self.limits.time)} and "
             f"{format_size(self.limits.memory)} a stage"

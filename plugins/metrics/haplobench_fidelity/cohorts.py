@@ -42,12 +42,9 @@ def rows_key(rows: Any) -> bytes:
     return b"" if isinstance(rows, slice) else hashlib.sha256(rows.tobytes()).digest()
 
 
-def site_blocks(n_rows: int, n_sites: int, multiple: int = 1) -> Iterator[slice]:
-    """Cut sites into blocks of at most 32 Mi alleles, each a multiple of `multiple` sites.
-
-    The last block takes what remains.
-    """
-    step = max(1, _BLOCK_BYTES // max(1, n_rows) // multiple) * multiple
+def site_blocks(n_rows: int, n_sites: int) -> Iterator[slice]:
+    """Cut sites into blocks of at most 32 Mi alleles; the last takes what remains."""
+    step = max(1, _BLOCK_BYTES // max(1, n_rows))
     for start in range(0, n_sites, step):
         yield slice(start, min(start + step, n_sites))
 

@@ -164,7 +164,6 @@ def low_rate(
     others: NDArray[np.float64],
     bootstraps: int,
     rng: np.random.Generator,
-    note: str = "",
 ) -> Measurement:
     """True positive rate at 1 % false positive rate, by a bootstrap over people of both groups."""
     value = float(np.interp(FALSE_POSITIVE_RATE, *roc(members, others)))
@@ -178,7 +177,7 @@ def low_rate(
     low, high = np.quantile(drawn, (_TAIL, 1 - _TAIL))
     n = members.size + others.size
     spread = float(drawn.std(ddof=1))
-    return Measurement(value, n, spread, note=note, low=float(low), high=float(high))
+    return Measurement(value, n, spread, low=float(low), high=float(high))
 
 
 def judged(
