@@ -242,7 +242,10 @@ def test_failures_name_phase_and_reason_and_gather_seeds(demo: Summary) -> None:
 def test_labelled_values_stand_apart(demo: Summary) -> None:
     dataset = demo.datasets["chr1"]
     labelled = [c for c in dataset.columns if c.labels]
-    assert {c.label_text for c in labelled} == {"superpopulation EUR", "superpopulation AFR"}
+    assert {c.labels for c in labelled} == {
+        (("superpopulation", "EUR"),),
+        (("superpopulation", "AFR"),),
+    }
     assert not any(column.labels for column in dataset.headline())
     texts = {c.labels for c in labelled}
     assert texts == {
@@ -286,7 +289,7 @@ def test_numbers_of_older_code_do_not_linger(tmp_path: Path) -> None:
     old = [record(run_key="old", labels={"bin": b}, value=1.0) for b in ("a", "b")]
     new = [record(run_key="new", labels={"bin": "c"}, value=2.0)]
     dataset = run_of(tmp_path, [*old, *new]).datasets["d"]
-    assert [column.label_text for column in dataset.columns] == ["bin c"]
+    assert [column.labels for column in dataset.columns] == [(("bin", "c"),)]
 
 
 def test_headline_leaves_out_what_nobody_has(tmp_path: Path) -> None:

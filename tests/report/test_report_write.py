@@ -45,7 +45,7 @@ def test_tidy_csv_comes_back_the_same(demo: Summary) -> None:
     for dataset in demo.datasets.values():
         for cohort in dataset.cohorts:
             for column in dataset.columns:
-                labels = column.label_text.replace(" ", "=")
+                labels = ", ".join(map("=".join, column.labels))
                 row = keyed[dataset.label, cohort.label, *column.key[:2], labels]
                 cell = dataset.cell(cohort.label, column)
                 assert row["state"] == cell.state

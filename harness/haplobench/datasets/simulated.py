@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import warnings
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -63,7 +63,7 @@ class Simulated:
             trees = stdpopsim.get_engine("msprime").simulate(
                 model, stretch.contig, samples, seed=seed
             )
-        panel, skipped = _panel(trees, stretch, samples, params, ctx)
+        panel, skipped = _panel(trees, stretch, params, ctx)
         provenance = {
             "model": f"{params.species}/{params.model}: {model.description}",
             "mutation_rate": f"{stretch.contig.mutation_rate:g} per bp and generation",
@@ -194,7 +194,6 @@ def _map_path(params: SimulatedParams) -> Path:
 def _panel(
     trees: Any,
     stretch: _Stretch,
-    samples: Mapping[str, int],
     params: SimulatedParams,
     ctx: RunContext,
 ) -> tuple[Panel, dict[str, int]]:

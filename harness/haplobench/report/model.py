@@ -125,11 +125,6 @@ class Column:
         return (self.metric, self.submetric.name, self.labels)
 
     @property
-    def label_text(self) -> str:
-        """Labels for a reader: `superpopulation EUR, maf 0.05-0.1`; empty if none."""
-        return ", ".join(f"{key} {value}" for key, value in self.labels)
-
-    @property
     def title(self) -> str:
         """Title for table heads, with label values where there are any."""
         values = ", ".join(value for _, value in self.labels)

@@ -208,7 +208,7 @@ _SHADES = ("#7b8794", "#0072b2", "#4ba9e0", "#d55e00", "#dd9500")
 _LEAST = 1e-9  # a difference of 0 has no place on a logarithmic axis
 
 
-def draw_shares(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
+def draw_shares(curves: Sequence[Curve]) -> Chart | None:
     """Shares of a training step by ranks: a stacked bar for each world size."""
     import altair as alt
 
@@ -246,7 +246,7 @@ def draw_shares(curves: Sequence[Curve], style: FigureStyle) -> Chart | None:
     return grid(panels)
 
 
-def draw_losses(groups: Sequence[Sequence[losses.Trained]], style: FigureStyle) -> Chart | None:
+def draw_losses(groups: Sequence[Sequence[losses.Trained]]) -> Chart | None:
     """Losses of the same training by epoch, and how far they are from the first one's."""
     panels = []
     for group in groups:
@@ -270,7 +270,7 @@ def draw_losses(groups: Sequence[Sequence[losses.Trained]], style: FigureStyle) 
     return grid(panels)
 
 
-def draw_memory(points: Sequence[MemoryPoint], style: FigureStyle) -> Chart | None:
+def draw_memory(points: Sequence[MemoryPoint]) -> Chart | None:
     """Peak memory of a rank in training against the batch size of the step, by world size."""
     import altair as alt
 
@@ -522,10 +522,10 @@ def draw_scaling(
             "speed-up": draw_speedup(here, style),
             "efficiency": draw_efficiency(here, style),
             "rates": draw_rates(here, style),
-            "step-shares": draw_shares(here, style),
+            "step-shares": draw_shares(here),
             "all-reduce": draw_all_reduce(here, style),
-            "losses": draw_losses(losses.same_trainings(folder, own), style),
-            "memory": draw_memory(memory_points(own), style),
+            "losses": draw_losses(losses.same_trainings(folder, own)),
+            "memory": draw_memory(memory_points(own)),
             "profile": losses.draw_profiles(profiles),
             "utilisation": losses.draw_use(profiles),
         }
