@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import msprime
 import numpy as np
 import pytest
 from baseline_cases import context, fitted, panel, rows, sampled, worst_z
 from scipy import special
+from tree_panels import panel_of_trees
 
 from haplobench import PluginError, RecombinationMap
 from haplobench.testing import example_panel
-from haplobench_baselines.li_stephens import watterson_theta
+from haplobench_baselines.common import Groups
+from haplobench_baselines.li_stephens import (
+    Copies,
+    copying_pairs,
+    likeliest_rates,
+    watterson_theta,
+)
 
 TRAIN = example_panel(n_samples=45, n_sites=60, populations=("YRI", "CEU", "CHB"))
 
@@ -128,3 +136,62 @@ def test_a_lone_haplotype_is_refused(tmp_path):
     train = panel(np.zeros((3, 2)), ploidy=1, population=np.array(["A", "A", "B"]))
     with pytest.raises(PluginError, match="one haplotype"):
         fitted("li-stephens", train, context(tmp_path))
+
+
+@pytest.mark.parametrize(("ne", "theta"), [(2000.0, 0.5), (20_000.0, 4.0)])
+def test_fitted_rates_are_those_that_made_the_haplotypes(ne, theta, tmp_path):
+    """Founders in linkage equilibrium, so that it shows where copying switches."""
+    rng = np.random.default_rng(3)
+    founders = panel(rng.random((40, 1500)) < 0.5)
+    steps = rng.exponential(3e-5, 1499)
+    centimorgans = np.concatenate([[0.0], np.cumsum(steps)]) * 100
+    ctx = context(tmp_path, recombination_map=RecombinationMap(founders.positions, centimorgans))
+    model = fitted("li-stephens", founders, ctx, ne=ne, theta=theta)
+    drawn = np.ascontiguousarray(sampled(model, ctx, 60).T)
+    sources = np.repeat(founders.haplotypes.T[:, None], 60, axis=1)
+    copies = [Copies(np.arange(1500), np.zeros(1499, np.bool_), drawn, sources)]
+    found = likeliest_rates(copies, model.morgans, 10_000.0, 1.0)
+    assert found == pytest.approx((ne, theta), rel=0.15)
+    only_ne = likeliest_rates(copies, model.morgans, 10_000.0, theta, fit_theta=False)
+    assert only_ne == (pytest.approx(ne, rel=0.15), theta)
+
+
+@pytest.mark.parametrize("cm_per_mb", [1.0, 4.0])
+def test_simulated_people_have_the_size_of_their_population(cm_per_mb, tmp_path):
+    """Only Ne times the map shows: a map four times as long has a quarter of the size."""
+    trees = msprime.sim_ancestry(
+        120, population_size=10_000, sequence_length=4e5, recombination_rate=1e-8, random_seed=4
+    )
+    trees = msprime.sim_mutations(
+        trees, rate=1.25e-8, random_seed=4, model=msprime.BinaryMutationModel()
+    )
+    people = panel_of_trees(trees)
+    model = fitted(
+        "li-stephens",
+        people.select_sites(people.common_sites(0.01)),
+        context(tmp_path),
+        ne="fitted",
+        theta="fitted",
+        cm_per_mb=cm_per_mb,
+    )
+    ne = model.switches[0] * 2 * 120 / 4
+    assert 0.6 < ne * cm_per_mb / 10_000 < 2.5
+    # No allele was misread, and hardly any mutated twice.
+    assert model.mutations[0] < 1e-3
+
+
+def test_long_panels_are_fitted_to_some_runs_of_sites(tmp_path):
+    train = example_panel(n_samples=20, n_sites=1300)
+    groups = Groups.of(train, "all")
+    (copies,) = copying_pairs(train, groups, np.random.default_rng(1))
+    assert copies.sites.size == 1000
+    breaks = np.flatnonzero(np.diff(copies.sites) > 1)
+    assert np.array_equal(np.flatnonzero(copies.starts), breaks)
+    assert copies.sources.shape == (1000, copies.targets.shape[1], 39)
+    # Nobody copies himself.
+    for i in range(copies.targets.shape[1]):
+        sources = {row.tobytes() for row in copies.sources[:, i].T}
+        assert len(sources) + 1 >= len(rows(train.haplotypes))
+    ne, _ = likeliest_rates([copies], np.linspace(0, 0.013, 1300), 1e4, 0.2)
+    assert np.isfinite(ne)
+    assert ne > 0

@@ -12,7 +12,7 @@ import pytest
 from tree_panels import panel_of_trees
 
 from haplobench import FormatError, Panel, RecombinationMap
-from haplobench.data.genome import _expected_switches, estimate_map
+from haplobench.data.genome import estimate_map, expected_switches
 
 SHAPEIT = "pos\tchr\tcM\n100\t20\t0.0\n200\t20\t0.5\n400\t20\t0.7\n"
 HAPMAP = (
@@ -251,13 +251,13 @@ def test_groups_keep_to_themselves() -> None:
     assert 0.5 < length / 0.4 < 2.5, length
 
 
-def test_expected_switches_are_those_of_all_paths() -> None:
+def testexpected_switches_are_those_of_all_paths() -> None:
     rng = np.random.default_rng(3)
     targets = rng.integers(0, 2, (5, 2)).astype(np.int8)
     sources = rng.integers(0, 2, (5, 2, 3)).astype(np.int8)
     targets[1, 0] = -1
     expected, miscopied = np.array([0.1, 0.9, 0.4, 0.2]), 0.07
-    found, errors = _expected_switches(targets, sources, expected, miscopied)
+    found, errors = expected_switches(targets, sources, expected, miscopied)
     jump = 1 - np.exp(-expected)
     switches, wrong = np.zeros(4), 0.0
     for t in range(2):

@@ -474,7 +474,8 @@ def estimate_map(
     rates, miscopied = np.full(exposure.size, _FIRST), 0.01
     for local in np.repeat([False, True], _ROUNDS):
         expected = rates[pieces] * lengths * unit
-        switches, miscopied = _expected_switches(targets, sources, expected, miscopied)
+        switches, share = expected_switches(targets, sources, expected, miscopied)
+        miscopied = float(np.clip(share, 1e-4, 0.2))
         seen = np.bincount(pieces, switches)
         rate = max(_LEAST, seen.sum() / exposure.sum())
         rates = np.full(exposure.size, rate)
@@ -514,7 +515,7 @@ def _copied(
     return rows, np.array(others)
 
 
-def _expected_switches(
+def expected_switches(
     targets: NDArray[np.int8],
     sources: NDArray[np.int8],
     expected: NDArray[np.float64],
@@ -522,9 +523,13 @@ def _expected_switches(
 ) -> tuple[NDArray[np.float64], float]:
     """Switches between neighbouring sites, of all targets together, given their alleles.
 
-    `targets` (n_sites, t) and `sources` (n_sites, t, k) int8; `expected` (n_sites - 1,): switches
-    of a haplotype before its alleles are known; `miscopied`: share of alleles copied wrongly,
-    returned anew. Forward-backward algorithm; a missing allele fits every other.
+    One round of expectation maximisation of the model of Li & Stephens (2003) by the
+    forward-backward algorithm; a missing allele fits every other.
+
+    `targets` (n_sites, t) and `sources` (n_sites, t, k) int8, k haplotypes that each may copy;
+    `expected` (n_sites - 1,): switches of a haplotype before its alleles are known, infinite where
+    two sites tell nothing of each other; `miscopied`: share of alleles copied wrongly. Returns
+    (n_sites - 1,) float64 and the share that is expected now.
     """
     n_sites = targets.shape[0]
     jump = -np.expm1(-expected)
@@ -558,7 +563,7 @@ def _expected_switches(
         backward /= backward.max(axis=1, keepdims=True)
     # Where a haplotype switches, it does so once or more often.
     switches *= expected / np.maximum(jump, 1e-300)
-    return switches, float(np.clip(errors / max(1, called), 1e-4, 0.2))
+    return switches, errors / max(1, called)
 
 
 def _alike(targets: NDArray[np.int8], sources: NDArray[np.int8]) -> NDArray[np.bool_]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
-from haplobench.data.genome import estimate_map
+from haplobench.data.genome import estimate_map, expected_switches
 from haplobench.plugin.generators import load_state, save_state
 from haplobench_baselines.common import Groups, block_size, cut, refuse_missing
 from haplobench_baselines.specs import LiStephensParams
@@ -18,6 +19,11 @@ from haplobench_baselines.specs import LiStephensParams
 _NAME = "li-stephens"
 _ARRAYS = ("haplotypes", "morgans", "switches", "mutations")
 _CELLS = 1 << 22  # alleles gathered at once
+_NE = 10_000.0  # from which one is fitted
+_TARGETS, _SOURCES = 32, 1_000  # haplotypes explained, and copied by each, where rates are fitted
+_RUNS, _RUN = 4, 250  # runs of neighbouring sites that they are fitted to
+_ROUNDS, _STEADY = 30, 0.01
+_LEAST_ERROR, _MOST_ERROR = 1e-6, 0.4
 
 
 class LiStephens:
@@ -25,6 +31,8 @@ class LiStephens:
 
     def fit(self, train: Panel, params: LiStephensParams, ctx: RunContext) -> FittedLiStephens:
         """Take rates from the recombination map and the number of haplotypes copied from.
+
+        Or, where they are to be fitted, the likeliest ones, see `likeliest_rates`.
 
         Raises PanelError if alleles are missing, PluginError for mixed superpopulations.
         """
@@ -38,14 +46,29 @@ class LiStephens:
             )
         recombination_map = ctx.recombination_map or self._unknown_map(train, params, ctx)
         centimorgans = recombination_map.at(train.positions)
+        morgans = (centimorgans - centimorgans[0]) / 100
         theta = np.array([watterson_theta(int(k)) for k in n])
-        if params.theta is not None:
+        if isinstance(params.theta, float):
             theta[:] = params.theta
+        ne = _NE if params.ne == "fitted" else params.ne
+        if "fitted" in (params.ne, params.theta):
+            rng = ctx.rng(_NAME, "copying")
+            copies = copying_pairs(train, groups, rng)
+            ne, scale = likeliest_rates(
+                copies,
+                morgans,
+                ne,
+                float(theta.mean()),
+                fit_ne=params.ne == "fitted",
+                fit_theta=params.theta == "fitted",
+            )
+            theta[:] = scale if params.theta == "fitted" else theta
+            ctx.log.info("%s: ne %.4g, theta %.3g", _NAME, ne, theta.mean())
         return FittedLiStephens(
             haplotypes=np.ascontiguousarray(train.haplotypes),
-            morgans=(centimorgans - centimorgans[0]) / 100,
+            morgans=morgans,
             groups=groups,
-            switches=4 * params.ne / n,
+            switches=4 * ne / n,
             # A mutation, with probability theta / (n + theta), draws the allele anew.
             mutations=theta / (2 * (n + theta)),
             ploidy=train.ploidy,
@@ -56,9 +79,10 @@ class LiStephens:
     ) -> RecombinationMap:
         """What stands for a map where the dataset has none; its mean rate is logged."""
         start, end = int(train.positions[0]), int(train.positions[-1])
+        ne = _NE if params.ne == "fitted" else params.ne
         if params.cm_per_mb is None:
             related = np.unique(train.haplotype_superpopulations, return_inverse=True)[1]
-            found = estimate_map(train, related, params.ne, ctx.rng("li-stephens", "map"))
+            found = estimate_map(train, related, ne, ctx.rng("li-stephens", "map"))
         else:
             found = RecombinationMap.uniform(start, end, params.cm_per_mb)
         rate = float(found.at(end) - found.at(start)) / train.span * 1e6
@@ -194,3 +218,77 @@ def watterson_theta(n: int) -> float:
     1 / (1 + 1/2 + … + 1/(n - 1)), n at least 2: Li & Stephens (2003), appendix A.
     """
     return float(1 / np.sum(1 / np.arange(1, n)))
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Haplotypes to explain, and those that each may copy, at some of the panel's sites.
+
+    `sites` (s,): in runs of neighbours. `starts` (s - 1,): whether a run starts after this site.
+    `targets` (s, t), `sources` (s, t, k) int8.
+    """
+
+    sites: NDArray[np.int64]
+    starts: NDArray[np.bool_]
+    targets: NDArray[np.int8]
+    sources: NDArray[np.int8]
+
+
+def copying_pairs(train: Panel, groups: Groups, rng: np.random.Generator) -> list[Copies]:
+    """Of each group some haplotypes, 32 in all or one of each, and up to 1,000 others of the group.
+
+    Of more than 1,000 sites four runs of 250 neighbours.
+    """
+    sites = np.arange(train.n_sites)
+    starts = np.zeros(train.n_sites - 1, np.bool_)
+    if train.n_sites > _RUNS * _RUN:
+        first = np.linspace(0, train.n_sites - _RUN, _RUNS).astype(np.int64)
+        sites = (first[:, None] + np.arange(_RUN)).ravel()
+        starts = np.arange(1, sites.size) % _RUN == 0
+    alleles = train.site_rows(sites)
+    copies = []
+    for start, stop in pairwise(groups.offsets.tolist()):
+        members = groups.members[start:stop, None] * train.ploidy + np.arange(train.ploidy)
+        rows = rng.permutation(members.ravel())
+        share = rows.size / train.n_haplotypes
+        chosen = rows[: max(1, round(_TARGETS * share))]
+        others = [rng.permutation(rows[rows != row])[:_SOURCES] for row in chosen]
+        copies.append(Copies(sites, starts, alleles[:, chosen], alleles[:, np.array(others)]))
+    return copies
+
+
+def likeliest_rates(
+    copies: list[Copies],
+    morgans: NDArray[np.float64],
+    ne: float,
+    theta: float,
+    *,
+    fit_ne: bool = True,
+    fit_theta: bool = True,
+) -> tuple[float, float]:
+    """Ne and theta under which haplotypes are likeliest as mosaics of others, from those given.
+
+    Expectation maximisation of 4 Ne d / k switches and theta / (2 (k + theta)) errors, k the
+    haplotypes copied; at most 30 rounds, fewer where both change by less than 1 %. One Ne and one
+    theta for all groups. `morgans` (n_sites,): of all sites of the panel.
+    """
+    for _ in range(_ROUNDS):
+        switches = exposure = errors = 0.0
+        n_targets = sum(part.targets.shape[1] for part in copies)
+        for part in copies:
+            k = part.sources.shape[2]
+            steps = np.where(part.starts, np.inf, np.diff(morgans[part.sites]) * 4 * ne / k)
+            share = theta / (2 * (k + theta))
+            seen, wrong = expected_switches(part.targets, part.sources, steps, share)
+            switches += seen[~part.starts].sum()
+            exposure += steps[~part.starts].sum() * part.targets.shape[1]
+            wrong = min(max(wrong, _LEAST_ERROR), _MOST_ERROR)
+            errors += 2 * wrong * k / (1 - 2 * wrong) * part.targets.shape[1] / n_targets
+        before = ne, theta
+        if fit_ne and exposure > 0:
+            ne *= max(switches / exposure, _LEAST_ERROR)
+        if fit_theta:
+            theta = errors
+        if np.allclose((ne, theta), before, rtol=_STEADY, atol=0):
+            break
+    return ne, theta

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,9 +24,10 @@ class MarkovParams(Params):
 class LiStephensParams(Params):
     """Parameters of the Li-Stephens mosaic.
 
-    `ne`: effective population size, which scales the recombination map.
+    `ne`: effective population size, which scales the recombination map; or `fitted`: the one that
+    makes training haplotypes likeliest as mosaics of the others.
     `theta`: scaled mutation rate per site; None: Li and Stephens' estimate from the number of
-    haplotypes copied from. 0: no mutation.
+    haplotypes copied from. 0: no mutation. `fitted`: likeliest, as `ne`.
     `within`: whom a haplotype may copy: training people of its own superpopulation (some
     hundred haplotypes at least, so that its rates are those of a reference panel), of its own
     population, or everyone.
@@ -34,8 +35,8 @@ class LiStephensParams(Params):
     training haplotypes.
     """
 
-    ne: float = Field(default=10_000, gt=0)
-    theta: float | None = Field(default=None, ge=0)
+    ne: Annotated[float, Field(gt=0)] | Literal["fitted"] = 10_000.0
+    theta: Annotated[float, Field(ge=0)] | Literal["fitted"] | None = None
     within: Literal["population", "superpopulation", "all"] = "superpopulation"
     cm_per_mb: float | None = Field(default=None, ge=0)
 
