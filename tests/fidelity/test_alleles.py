@@ -13,6 +13,7 @@ import scipy.stats
 from founder_panels import Measure, founders_panel, note, value, values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from haplobench import MetricResult, Panel, PanelError, Params, Reference, RunContext
@@ -203,13 +204,45 @@ def test_fixed_sites_count_only_when_asked(founders: Reference, measure: Measure
 def test_cohorts_with_sites_of_their_own_meet_the_same_threshold(
     founders: Reference, measure: Measure, ctx: RunContext
 ) -> None:
+    """Where the sites were chosen on the held-out people, as without training people."""
     other = founders_panel(150, 600, 5)
     moved = replace(other, positions=other.positions + 1)
+    common = founders.holdout.common_sites(0.1)
+    holdout, train = (panel.select_sites(common) for panel in (founders.holdout, founders.train))
     context = replace(ctx, min_maf=0.1)
-    result = measure("allele-frequency-spectrum", founders, moved, context)
-    n_real, n_synthetic = ((panel.maf > 0.1).sum() for panel in (founders.holdout, other))
+    result = measure("allele-frequency-spectrum", Reference(train, holdout), moved, context)
+    n_real, n_synthetic = ((panel.maf > 0.1).sum() for panel in (holdout, other))
     assert value(result, "site_ratio") == pytest.approx(n_synthetic / n_real)
     assert "MAF > 0.1 on both sides" in note(result, "jsd")
+
+
+def neutral_people(n: int, seed: int, frequencies: NDArray[np.float64]) -> Panel:
+    alleles = np.random.default_rng(seed).random((2 * n, frequencies.size)) < frequencies
+    return Panel(
+        haplotypes=alleles.astype(np.int8),
+        positions=1 + np.arange(frequencies.size),
+        contig="1",
+        samples=np.array([f"p{i}" for i in range(n)]),
+    )
+
+
+@pytest.mark.parametrize(("n_train", "n_holdout"), [(200, 50), (60, 60)])
+def test_sites_of_ones_own_are_judged_as_if_chosen_on_training_people(
+    n_train: int, n_holdout: int, measure: Measure, ctx: RunContext
+) -> None:
+    """People of one population, held out and simulated; sites chosen on others of it."""
+    real, own = np.random.default_rng(9).uniform(-9, 9, (2, 30_000))
+    frequencies = 1 / (1 + np.exp(-real))
+    train = neutral_people(n_train, 1, frequencies)
+    holdout = neutral_people(n_holdout, 2, frequencies)
+    common = train.common_sites(0.02)
+    reference = Reference(train.select_sites(common), holdout.select_sites(common))
+    cohort = neutral_people(n_holdout, 3, 1 / (1 + np.exp(-own)))
+    moved = replace(cohort, positions=cohort.positions + 7)
+    found = measure("allele-frequency-spectrum", reference, moved, replace(ctx, min_maf=0.02))
+    assert value(found, "site_ratio") == pytest.approx(1, abs=0.03)
+    assert value(found, "jsd") < 0.002
+    assert f"MAF 0.02 in {2 * n_train} haplotypes" in note(found, "jsd")
 
 
 @settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -189,11 +190,20 @@ def allele_frequency_spectrum(
     same_sites = cohort.same_sites(holdout)
     threshold = 0.0 if same_sites else ctx.min_maf
     keep_fixed = params.fixed == "zero" and same_sites
-    real, synthetic = (_above(panel.allele_counts, threshold) for panel in (holdout, cohort))
+    real, synthetic = holdout.allele_counts, cohort.allele_counts
+    shares, remark = np.ones(cohort.n_sites), ""
+    n_train = reference.train.n_haplotypes
+    if threshold and n_train and not holdout.common_sites(threshold).all():
+        # Real sites were chosen on the training people, whose frequencies are others.
+        shares = left_by_filter(synthetic, n_train, threshold)
+        remark = f"synthetic sites by their chance of MAF {threshold:g} in {n_train:,} haplotypes"
+    elif threshold:
+        real, synthetic = _above(real, threshold), _above(synthetic, threshold)
+        shares, remark = np.ones(synthetic.shape[1]), f"MAF > {threshold:g} on both sides"
     size = min(holdout.n_haplotypes, cohort.n_haplotypes)
     size = min(size, params.projection or size)
     real_spectrum, n_real = projected_spectrum(real, size)
-    synthetic_spectrum, n_synthetic = projected_spectrum(synthetic, size)
+    synthetic_spectrum, n_synthetic = projected_spectrum(synthetic, size, shares)
     if not keep_fixed:
         real_spectrum[0] = synthetic_spectrum[0] = 0.0
     if not real_spectrum.sum() or not synthetic_spectrum.sum():
@@ -207,7 +217,7 @@ def allele_frequency_spectrum(
         holdout.n_haplotypes,
         f"{n_synthetic:,} and {n_real:,} sites",
         f"projected to {size} haplotypes",
-        f"MAF > {threshold:g} on both sides" if threshold else "",
+        remark,
         f"fixed sites: {params.fixed}",
     )
     n_polymorphic = int(_polymorphic(real).sum())
@@ -224,7 +234,9 @@ def allele_frequency_spectrum(
                 "a spectrum is flat, or has one class",
             ),
             "site_ratio": measured(
-                float(_polymorphic(synthetic).sum()) / n_polymorphic if n_polymorphic else None,
+                float(shares[_polymorphic(synthetic)].sum()) / n_polymorphic
+                if n_polymorphic
+                else None,
                 n_polymorphic,
                 note,
                 "no site is polymorphic in held-out people",
@@ -248,17 +260,42 @@ def folded_spectrum(alternate: Counts, n: int) -> Counts:
     return np.bincount(np.minimum(alternate, n - alternate), minlength=n // 2 + 1)
 
 
-def projected_spectrum(counts: Counts, size: int) -> tuple[Spectrum, int]:
+def left_by_filter(counts: Counts, n_others: int, min_maf: float) -> Spectrum:
+    """Chance that a site is at least as common as `min_maf` in other people: (n_sites,) float64.
+
+    `counts` are alternate and called alleles, (2, n_sites) int64, of a sample of a population whose
+    sites have frequencies x with density 1 / x(1 - x), the neutral one of Ewens (1979) folded; of
+    `n_others` more haplotypes the alternate alleles are then beta-binomial. 0 for fixed sites.
+    """
+    from scipy.stats import betabinom
+
+    (alternate, called), of = np.unique(counts, axis=1, return_inverse=True)
+    shares = np.zeros(alternate.size)
+    inside = (alternate > 0) & (alternate < called)
+    few = np.arange(math.ceil((min_maf - 1e-9) * n_others))[:, None]
+    one, other = alternate[inside], (called - alternate)[inside]
+    rare = betabinom.pmf(few, n_others, one, other) + betabinom.pmf(few, n_others, other, one)
+    shares[inside] = 1 - rare.sum(axis=0)
+    return shares[of.reshape(-1)].clip(0, 1)
+
+
+def projected_spectrum(
+    counts: Counts, size: int, shares: Spectrum | None = None
+) -> tuple[Spectrum, int]:
     """The folded spectrum expected in `size` haplotypes drawn without replacement.
 
-    `counts` are alternate and called alleles, (2, n_sites) int64. A site with fewer than `size`
-    called alleles is left out. Returns ((size // 2 + 1,) float64, number of sites used).
+    `counts` are alternate and called alleles, (2, n_sites) int64; `shares` (n_sites,): what each
+    site counts, 1 if not given. A site with fewer than `size` called alleles is left out. Returns
+    ((size // 2 + 1,) float64, number of sites used).
     Hypergeometric projection: Marth et al. 2004; Gutenkunst et al. 2009.
     """
     from scipy.special import gammaln
 
     enough = counts[1] >= size
-    pairs, weights = np.unique(counts[:, enough], axis=1, return_counts=True)
+    pairs, of = np.unique(counts[:, enough], axis=1, return_inverse=True)
+    weights = np.bincount(
+        of.reshape(-1), None if shares is None else shares[enough], minlength=pairs.shape[1]
+    )
     unfolded = np.zeros(size + 1)
     copies = np.arange(size + 1)
     factorials = gammaln(np.arange(int(counts[1].max(initial=0)) + 2) + 1.0)

@@ -110,7 +110,7 @@ ALLELE_FREQUENCY = MetricSpec(
 
 SPECTRUM = MetricSpec(
     name="allele-frequency-spectrum",
-    version="1",
+    version="2",
     target="haplobench_fidelity.alleles:allele_frequency_spectrum",
     summary=(
         "How many sites have how many copies of the rarer allele, whichever sites they are, so "
@@ -129,8 +129,9 @@ SPECTRUM = MetricSpec(
             "SFS JSD",
             "Jensen-Shannon divergence in bits (0-1) of the two folded site-frequency spectra, "
             "each projected hypergeometrically to the same number of haplotypes (100, or the "
-            "smaller cohort) and scaled to sum 1. Where sites differ, only those above the "
-            "dataset's MAF threshold count, on both sides.",
+            "smaller cohort) and scaled to sum 1. The dataset's MAF threshold was applied to "
+            "training people: a site that the panel doesn't have counts with the chance that it "
+            "would have passed there, by its frequency in the cohort.",
             unit="bit",
             min_effect=0.002,
             headline=True,
