@@ -93,7 +93,7 @@ def test_a_run_leaves_records_series_and_a_description(
     assert dataset["populations"] == {"FIN": 12, "GBR": 12}
     assert dataset["skipped"]["indel"] == 3
     assert info["generators"]["elsewhere"]["site_matched"] is False
-    assert info["verdict"]["version"] == 2
+    assert info["verdict"]["version"] == 3
     told = {digest for one in info["cohorts"] for digest in one["digests"].values()}
     panels = outcome.run_folder.parent.rglob("draw*/panel.json")
     assert told <= {replace(Panel.load(path.parent)).digest for path in panels}

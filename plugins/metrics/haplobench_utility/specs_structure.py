@@ -51,7 +51,7 @@ ANCESTRY = MetricSpec(
     family="utility",
     params=AncestryParams,
     phased=False,
-    needs=(_SKLEARN, _NUMBA),
+    needs=(_SKLEARN, _NUMBA, _SCIPY),
     submetrics=(
         _higher(
             "accuracy_ratio",
