@@ -226,18 +226,28 @@ def neutral_people(n: int, seed: int, frequencies: NDArray[np.float64]) -> Panel
     )
 
 
+@pytest.mark.parametrize("rarity", [1.0, 1.45])
 @pytest.mark.parametrize(("n_train", "n_holdout"), [(200, 50), (60, 60)])
 def test_sites_of_ones_own_are_judged_as_if_chosen_on_training_people(
-    n_train: int, n_holdout: int, measure: Measure, ctx: RunContext
+    n_train: int, n_holdout: int, rarity: float, measure: Measure, ctx: RunContext
 ) -> None:
-    """People of one population, held out and simulated; sites chosen on others of it."""
-    real, own = np.random.default_rng(9).uniform(-9, 9, (2, 30_000))
-    frequencies = 1 / (1 + np.exp(-real))
-    train = neutral_people(n_train, 1, frequencies)
-    holdout = neutral_people(n_holdout, 2, frequencies)
+    """People of one population, held out and simulated; sites chosen on others of it.
+
+    Of frequencies x with density x^-rarity from 1 in 8,000 to a half: 1 as in a population of
+    constant size, more as in one that has grown.
+    """
+    ranks = np.random.default_rng(9).uniform(0, 1, (2, 30_000 if rarity == 1 else 120_000))
+    low, high = np.log(1 / 8_000), np.log(0.5)
+    less = 1 - rarity
+    real, own = (
+        np.exp(low + ranks * (high - low))
+        if rarity == 1
+        else (np.exp(less * low) + ranks * (np.exp(less * high) - np.exp(less * low))) ** (1 / less)
+    )
+    train, holdout = neutral_people(n_train, 1, real), neutral_people(n_holdout, 2, real)
     common = train.common_sites(0.02)
     reference = Reference(train.select_sites(common), holdout.select_sites(common))
-    cohort = neutral_people(n_holdout, 3, 1 / (1 + np.exp(-own)))
+    cohort = neutral_people(n_holdout, 3, own)
     moved = replace(cohort, positions=cohort.positions + 7)
     found = measure("allele-frequency-spectrum", reference, moved, replace(ctx, min_maf=0.02))
     assert value(found, "site_ratio") == pytest.approx(1, abs=0.03)

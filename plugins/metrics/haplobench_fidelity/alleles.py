@@ -264,8 +264,9 @@ def left_by_filter(counts: Counts, n_others: int, min_maf: float) -> Spectrum:
     """Chance that a site is at least as common as `min_maf` in other people: (n_sites,) float64.
 
     `counts` are alternate and called alleles, (2, n_sites) int64, of a sample of a population whose
-    sites have frequencies x with density 1 / x(1 - x), the neutral one of Ewens (1979) folded; of
-    `n_others` more haplotypes the alternate alleles are then beta-binomial. 0 for fixed sites.
+    sites have frequencies x with density (x(1 - x))^-a: then the alternate alleles of `n_others`
+    more haplotypes are beta-binomial. A neutral population of constant size has a = 1 (Ewens 1979),
+    one that has grown has more; a is fitted to `counts`. 0 for fixed sites.
     """
     from scipy.stats import betabinom
 
@@ -273,10 +274,34 @@ def left_by_filter(counts: Counts, n_others: int, min_maf: float) -> Spectrum:
     shares = np.zeros(alternate.size)
     inside = (alternate > 0) & (alternate < called)
     few = np.arange(math.ceil((min_maf - 1e-9) * n_others))[:, None]
-    one, other = alternate[inside], (called - alternate)[inside]
+    more = 1 - _rarity(counts, min_maf)
+    one, other = alternate[inside] + more, (called - alternate)[inside] + more
     rare = betabinom.pmf(few, n_others, one, other) + betabinom.pmf(few, n_others, other, one)
     shares[inside] = 1 - rare.sum(axis=0)
     return shares[of.reshape(-1)].clip(0, 1)
+
+
+def _rarity(counts: Counts, min_maf: float) -> float:
+    """The exponent a of `left_by_filter`: the likeliest, of sites about as rare as `min_maf`.
+
+    Minor alleles of up to twice that, four at least. Few sites say little, and leave it near 1.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import gammaln, logsumexp
+
+    n = int(counts[1].max(initial=0))
+    alternate = counts[0][counts[1] == n]
+    copies = np.arange(1, min(max(4, math.ceil(2 * min_maf * n)), (n - 1) // 2) + 1)
+    if copies.size < 2:
+        return 1.0
+    sites = np.bincount(np.minimum(alternate, n - alternate), minlength=n + 1)[copies]
+
+    def loss(a: float) -> float:
+        logs = gammaln(copies + 1 - a) + gammaln(n - copies + 1 - a)
+        logs -= gammaln(copies + 1) + gammaln(n - copies + 1)
+        return float(2 * (a - 1) ** 2 - sites @ (logs - logsumexp(logs)))
+
+    return float(minimize_scalar(loss, bounds=(0.0, 1.95), method="bounded").x)
 
 
 def projected_spectrum(
