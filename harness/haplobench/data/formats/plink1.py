@@ -83,7 +83,7 @@ def _check_bed(path: Path, n_samples: int, n_sites: int) -> None:
         )
     # The last byte of a site has room for four people; what is none's is zero.
     if n_sites and (people := n_samples % 4):
-        rows = np.memmap(path, np.uint8, "r", offset=3, shape=(n_sites, size // n_sites))
+        rows = np.memmap(path, np.uint8, "r", offset=3, shape=(n_sites, (size - 3) // n_sites))
         some = np.linspace(0, n_sites - 1, min(n_sites, _LOOKED_AT)).astype(np.int64)
         if (rows[some, -1] >> (2 * people)).any():
             raise FormatError(
