@@ -1,17 +1,14 @@
-"""RunContext and SampleRequest: randomness keyed by what, not by who. Parameters."""
+"""RunContext and SampleRequest: randomness keyed by what, not by who."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 from hypothesis import given
-from pydantic import ValidationError
 
-from haplobench import Params, RunContext, SampleRequest
+from haplobench import RunContext, SampleRequest
 
 
 def context(seed: int = 1) -> RunContext:
@@ -53,17 +50,3 @@ def test_batches_hold_the_haplotypes_asked_for(start: int, n: int, batch: int) -
     batches = list(request.batches(lambda block: everything[block * 256 : (block + 1) * 256]))
     assert max(map(len, batches)) <= batch
     assert np.concatenate(batches)[:, 0].tolist() == list(range(start, start + n))
-
-
-class Numbers(Params):
-    order: int = 3
-    share: float | None = None
-    either: bool | int = False
-    anything: Any = None
-
-
-def test_a_truth_value_is_no_number() -> None:
-    assert Numbers(either=True, anything=True).either is True
-    for name in ("order", "share"):
-        with pytest.raises(ValidationError, match="found true, expected a number"):
-            Numbers.model_validate({name: True})

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from haplobench.distributed.group import NullGroup, ProcessGroup
 
@@ -40,18 +40,6 @@ class Params(BaseModel):
         coerce_numbers_to_str=True,
         defer_build=True,
     )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML reads `yes` and `on` as true, which pydantic would take for the number 1."""
-        if isinstance(value, bool) and info.field_name is not None:
-            kinds = [cls.model_fields[info.field_name].annotation]
-            for kind in kinds:
-                kinds += get_args(kind)
-            if bool not in kinds and (int in kinds or float in kinds):
-                raise ValueError(f"found {str(value).lower()}, expected a number")
-        return value
 
     def needed(self) -> tuple[Need, ...]:
         """What these parameters need of the machine, beside what the spec names."""
