@@ -178,6 +178,36 @@ def test_tail_p_values_inside_the_sample_are_ranks() -> None:
     assert tail_p(np.zeros(20), np.zeros(3), 0.2, 10).tolist() == [1.0] * 3
 
 
+def test_tail_p_values_of_ties_are_never_below_their_share() -> None:
+    # No width at all: a larger value is one of 21, however much larger.
+    assert tail_p(np.zeros(20), np.array([1e-9, 1, 50.0]), 0.2, 10).tolist() == [1 / 21] * 3
+    # Half the sample at the value itself: as many are as large.
+    null = np.repeat([0.0, 1.0], 40)
+    assert tail_p(null, np.array([1.0]), 0.1, 4)[0] == 41 / 81
+    # A geometric sample is an exponential on a grid; P(X >= x) = .3^x.
+    rng = np.random.default_rng(3)
+    found = [tail_p(rng.geometric(0.7, 60) - 1.0, np.arange(1, 6.0), 0.2, 10) for _ in range(400)]
+    assert (np.exp(np.log(found).mean(axis=0)) >= 0.3 ** np.arange(1, 6)).all()
+
+
+@pytest.mark.parametrize("n_sites", [1, 2])
+def test_the_only_carrier_of_a_panel_of_few_sites_is_nobodys_copy(
+    n_sites: int, tmp_path: Path
+) -> None:
+    panel = example_panel(150, n_sites=n_sites, seed=1)
+    alleles = np.zeros_like(panel.haplotypes)
+    # One training person and one of the cohort have the rare allele twice, nobody else has it.
+    alleles[[0, 1, 200, 201]] = 1
+    train, holdout, cohort = (
+        panel.with_haplotypes(alleles).select_samples(part)
+        for part in np.split(np.arange(150), [60, 100])
+    )
+    result = _listed(train, holdout, cohort, tmp_path)
+    assert not result.series["people"]["flagged"].any()
+    assert _value(result, "copies_named") == 0
+    assert _value(result, "least_q") > 0.05
+
+
 @pytest.mark.parametrize("ploidy", [1, 2, 3])
 def test_people_lie_side_by_side_as_fits_best(ploidy: int) -> None:
     from itertools import permutations

@@ -192,6 +192,15 @@ def test_nobody_is_best_who_is_not_faithful() -> None:
     )
 
 
+def test_nobody_is_best_by_numbers_that_no_control_fails() -> None:
+    row: list[Band] = list(GOOD)
+    people = {"synthetic": (row, CLEAR), "other": (row, "sites differ"), "copy": (row, CLEAR)}
+    said = lead(_verdicts(people, controls=("copy",)))
+    assert said.startswith(
+        "Best: none: synthetic is first by rank, but nobody can tell whether faithful."
+    ), said
+
+
 def test_the_leaderboard_has_the_say_in_who_is_best(demo: Summary) -> None:
     boards = leaderboards(demo)
     whole = [board for board in boards if board.scope == "all"]

@@ -325,10 +325,11 @@ def explain(rules: VerdictSettings) -> str:
 
 def lead(verdicts: DatasetVerdicts) -> str:
     """Which generator is best, and which leak, in a line."""
+    first = [row for row in verdicts.rows if row.generator in verdicts.best]
     best = [
         f"{row.generator} (faithful: {row.faithful.answer}; leaks: {row.leaks.answer})"
-        for row in verdicts.rows
-        if row.generator in verdicts.best and row.faithful.answer != "no"
+        for row in first
+        if row.faithful.answer not in ("no", "can't tell")
     ]
     if verdicts.best and not best:
         near = [
@@ -340,7 +341,9 @@ def lead(verdicts: DatasetVerdicts) -> str:
         ]
         leaky = f"{' and '.join(near)} leak{'s' * (len(near) == 1)}; " if near else ""
         are = "are" if len(verdicts.best) > 1 else "is"
-        best = [f"none: {leaky}{' and '.join(verdicts.best)} {are} first by rank, but not faithful"]
+        unclear = any(row.faithful.answer == "can't tell" for row in first)
+        but = "nobody can tell whether faithful" if unclear else "not faithful"
+        best = [f"none: {leaky}{' and '.join(verdicts.best)} {are} first by rank, but {but}"]
     parts = [
         ("Best", best),
         ("Leak", verdicts.labels("yes")),

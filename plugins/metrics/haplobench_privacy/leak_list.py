@@ -312,9 +312,11 @@ def find_copies(data: Cohorts, rng: np.random.Generator) -> Copies:
 def tail_p(null: Floats, values: Floats, share: float, least: int) -> Floats:
     """P-values of values against a null sample whose upper tail is taken for exponential.
 
-    Up to its k-th largest value u the sample's own shares; beyond, (k + 1) / (n + 1) times
-    (1 + (x - u) / (k s))^-k, s the mean excess of the k: the predictive distribution of an
-    exponential whose mean is known by k values only, which is wider than the exponential.
+    Up to its (k + 1)-th largest value u the sample's own shares; beyond, (a + 1) / (n + 1) times
+    (1 + (x - u) / (a s))^-a, a how many of the k exceed u and s their mean excess: the predictive
+    distribution of an exponential whose mean is known by a values only, which is wider than the
+    exponential. Nothing is said to be rarer than the sample's values as large as it: values of
+    few sites are tied, and a tail of ties alone has no width to go on with.
     """
     ordered = np.sort(null)
     n = ordered.size
@@ -323,9 +325,13 @@ def tail_p(null: Floats, values: Floats, share: float, least: int) -> Floats:
     if k < 1:
         return np.asarray(rank)
     border = ordered[n - k - 1]
-    mean = max(float((ordered[n - k :] - border).mean()), 1e-9)
-    beyond = (k + 1) / (n + 1) * (1 + np.maximum(values - border, 0) / (k * mean)) ** -k
-    return np.where(values > border, beyond, rank)
+    excess = ordered[ordered > border] - border
+    a = excess.size
+    if not a:
+        return np.asarray(rank)
+    x = np.maximum(values - border, 0)
+    beyond = (a + 1) / (n + 1) * (1 + x / excess.sum()) ** -a
+    return np.where(values > ordered[-1], beyond, np.maximum(rank, np.where(x > 0, beyond, 0)))
 
 
 def _exact(data: Cohorts) -> tuple[Floats, Floats]:

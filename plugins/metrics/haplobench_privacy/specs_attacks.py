@@ -297,7 +297,7 @@ class LeakListParams(DistanceParams):
 
 LEAK_LIST = attack(
     name="leak-list",
-    version="2",
+    version="3",
     target="haplobench_privacy.leak_list:leak_list",
     summary=(
         "Which training people the synthetic cohort gives away: by copies of them, letter for "
