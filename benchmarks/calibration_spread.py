@@ -28,7 +28,7 @@ from haplobench.data.panel import Panel
 from haplobench.datasets import EmbeddedParams, SimulatedParams
 from haplobench.datasets.embedded import Embedded
 from haplobench.datasets.simulated import Simulated
-from haplobench_vae.specs import VAEParams
+from haplobench_vae import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE
 
 BAR = 0.05

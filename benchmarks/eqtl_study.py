@@ -25,8 +25,8 @@ from rich.table import Table
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.registry import load_registry
+from haplobench_traits import TraitsParams
 from haplobench_traits.generator import WithTraits
-from haplobench_traits.specs import TraitsParams
 
 Floats = NDArray[np.float64]
 

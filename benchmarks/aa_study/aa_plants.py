@@ -15,7 +15,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from haplobench import GeneratorSpec, Params, hookimpl
-from haplobench_baselines.specs import LiStephensParams, MarkovParams
+from haplobench_baselines import LiStephensParams, MarkovParams
 
 
 class NoiseParams(LiStephensParams):

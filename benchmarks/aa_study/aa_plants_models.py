@@ -13,9 +13,9 @@ from aa_plants import ChainParams, LeakParams, NoiseParams, SlowParams
 from numpy.typing import NDArray
 
 from haplobench import Params, RunContext, SampleRequest
+from haplobench_baselines import LiStephensParams, MarkovParams
 from haplobench_baselines.li_stephens import LiStephens
 from haplobench_baselines.markov import Markov
-from haplobench_baselines.specs import LiStephensParams, MarkovParams
 
 
 def _plain(params: Params, kind: type[Params]) -> Any:

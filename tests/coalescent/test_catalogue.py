@@ -19,13 +19,13 @@ from haplobench import Panel, PluginError, RecombinationMap, SuiteError
 from haplobench.registry import load_registry, resolve
 from haplobench.suite.load import load_suite
 from haplobench.testing import check_generator
+from haplobench_coalescent import StdpopsimParams
 from haplobench_coalescent.catalogue import (
     SUPERPOPULATIONS,
     find_name,
     match_population,
     present_day,
 )
-from haplobench_coalescent.specs import StdpopsimParams
 
 LABELS = {
     "population": np.array(["YRI", "GBR", "CHB", "GBR"]),

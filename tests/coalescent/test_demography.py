@@ -19,9 +19,9 @@ from coalescent_cases import (
 from pydantic import ValidationError
 
 from haplobench import Panel, PluginError
+from haplobench_coalescent import MsprimeParams
 from haplobench_coalescent.constant import Coalescent
 from haplobench_coalescent.demography import Epochs, spectrum, three_epochs
-from haplobench_coalescent.specs import MsprimeParams
 
 
 def grown_panel(n_people: int, seed: int) -> Panel:

@@ -17,6 +17,7 @@ from scipy import stats
 
 from haplobench import Panel, PluginError
 from haplobench.testing import check_generator
+from haplobench_coalescent import MsprimeParams
 from haplobench_coalescent.constant import Coalescent
 from haplobench_coalescent.population_tree import (
     FittedTree,
@@ -28,7 +29,6 @@ from haplobench_coalescent.population_tree import (
     expected,
     left_by_filter,
 )
-from haplobench_coalescent.specs import MsprimeParams
 
 TREE = Tree(((0, 1), (2, 3)))
 HISTORY = History(

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from haplobench import Panel, RunContext, SampleRequest
-from haplobench_command.generator import CommandGenerator, FittedCommand
-from haplobench_command.specs import (
+from haplobench_command import (
     CommandParams,
 )
+from haplobench_command.generator import CommandGenerator, FittedCommand
 
 
 def need(*programs: str) -> None:

@@ -12,6 +12,7 @@ from command_cases import fit, need, rows
 from haplobench import BenchError, FormatError, Panel, RunContext, SampleRequest
 from haplobench.data.formats import write_panel
 from haplobench.testing import check_generator, example_context, example_panel
+from haplobench_command import SPECS, ConditionalCommandParams, OwnSitesCommandParams
 from haplobench_command.generator import (
     CommandGenerator,
     read_matrix,
@@ -19,7 +20,6 @@ from haplobench_command.generator import (
     read_rows,
     write_matrix,
 )
-from haplobench_command.specs import SPECS, ConditionalCommandParams, OwnSitesCommandParams
 
 COMMAND, COMMAND_POPULATIONS, COMMAND_OWN_SITES = SPECS
 RESAMPLE = str(Path(__file__).with_name("resample.awk"))

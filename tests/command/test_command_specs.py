@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from haplobench.errors import SuiteError
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
-from haplobench_command.specs import COMMON, SAMPLE, CommandParams, fill, names_in
+from haplobench_command import COMMON, SAMPLE, CommandParams, fill, names_in
 
 REGISTRY = load_registry(["haplobench.datasets", "haplobench_baselines", "haplobench_command"])
 GOOD = ["awk", "{n_haplotypes}", "{train}"]

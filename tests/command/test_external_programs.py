@@ -14,8 +14,8 @@ from haplobench import Panel, SampleRequest, read_panel
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
 from haplobench.testing import example_context
+from haplobench_command import SPECS
 from haplobench_command.generator import CommandGenerator
-from haplobench_command.specs import SPECS
 
 FOLDER = Path(__file__).parents[2] / "examples" / "programs"
 REGISTRY = load_registry()

@@ -11,7 +11,7 @@ from haplobench import SampleRequest
 from haplobench.data.split import split_panel
 from haplobench.registry import load_registry, resolve
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.specs import VAEParams
+from haplobench_vae import VAEParams
 from haplobench_vae.vae import VAE
 
 

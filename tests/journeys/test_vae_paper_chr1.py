@@ -9,8 +9,8 @@ import pytest
 
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context
+from haplobench_vae import PaperVAEParams
 from haplobench_vae.paper import PaperVAE
-from haplobench_vae.specs import PaperVAEParams
 
 WINDOW = 128
 BORDER = 64  # sites on each side of a window border

@@ -16,8 +16,8 @@ import numpy as np
 from haplobench import RunContext, SampleRequest
 from haplobench.distributed import ProcessGroup, group_from_environment
 from haplobench.testing import example_context, example_panel
+from haplobench_vae import PaperVAEParams, VAEParams
 from haplobench_vae.paper import PaperVAE
-from haplobench_vae.specs import PaperVAEParams, VAEParams
 from haplobench_vae.vae import VAE
 
 QUICK = {

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from peer_cases import clusters, context, fitted, gaussian_epsilon, panel, sampled
 
 from haplobench.noise import NoiseSource
-from haplobench_peers import private_founders
+from haplobench_peers import FoundersParams, private_founders
 from haplobench_peers.common import Budget
 from haplobench_peers.private_founders import (
     Moments,
@@ -21,7 +21,6 @@ from haplobench_peers.private_founders import (
     posterior_frequencies,
     with_frequency,
 )
-from haplobench_peers.specs import FoundersParams
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
 NO_NOISE = FoundersParams(epsilon=math.inf)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import haplobench_performance as specs
 from haplobench import CohortSeries, MetricSpec, Params, PluginError, Telemetry
 from haplobench.registry import resolve
 from haplobench.report.style import FigureStyle
-from haplobench_performance import specs
 
 CELL = Telemetry(
     fit_wall=12.0,

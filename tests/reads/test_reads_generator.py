@@ -22,7 +22,13 @@ from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.data.genome import BASES, ReferenceSequence
 from haplobench.registry import load_registry, missing_needs
 from haplobench.testing import check_generator, example_context, example_panel
-from haplobench_reads import haplobench_generators
+from haplobench_reads import (
+    ArtReadsParams,
+    BuiltinReadsParams,
+    DwgsimReadsParams,
+    ReadsParams,
+    haplobench_generators,
+)
 from haplobench_reads.generator import (
     CHUNK,
     LOWEST_QUALITY,
@@ -42,12 +48,6 @@ from haplobench_reads.generator import (
     substitute,
 )
 from haplobench_reads.genome import Genomes, RandomSequence, Sites, write_fasta
-from haplobench_reads.specs import (
-    ArtReadsParams,
-    BuiltinReadsParams,
-    DwgsimReadsParams,
-    ReadsParams,
-)
 
 LENGTH = 20_000
 COMPLEMENT_CODES = bytes.maketrans(b"ACGTN", b"TGCAN")

@@ -17,8 +17,8 @@ from sklearn.linear_model import LinearRegression
 from haplobench import BenchError, Panel, PanelError, RunContext, SampleRequest
 from haplobench.testing.generators import check_generator
 from haplobench.testing.panels import example_panel
+from haplobench_traits import SPEC, TraitsParams
 from haplobench_traits.generator import FittedTraits, WithTraits
-from haplobench_traits.specs import SPEC, TraitsParams
 
 N, N_SITES = 1200, 60
 EXPRESSED, BOTH, NOISE = range(3)

@@ -13,7 +13,7 @@ from pathlib import Path
 from haplobench import RunContext
 from haplobench.distributed import ProcessGroup, group_from_environment
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.specs import VAEParams
+from haplobench_vae import VAEParams
 from haplobench_vae.vae import VAE
 
 EPOCHS = 4

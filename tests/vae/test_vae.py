@@ -27,7 +27,7 @@ from haplobench import (
 from haplobench.registry import load_registry
 from haplobench.suite.load import load_suite
 from haplobench.testing import check_generator, example_context, example_panel
-from haplobench_vae.specs import VAEParams
+from haplobench_vae import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE, calibrated
 
 QUICK = {

@@ -18,6 +18,7 @@ from torch.nn import functional
 from haplobench import BenchError, Panel, SampleRequest
 from haplobench.registry import load_registry
 from haplobench.testing import check_generator, example_context, example_panel
+from haplobench_vae import PaperVAEParams
 from haplobench_vae.paper import (
     BestByWindow,
     FittedPaperVAE,
@@ -28,7 +29,6 @@ from haplobench_vae.paper import (
     train_windows,
     transposed_convolve,
 )
-from haplobench_vae.specs import PaperVAEParams
 from haplobench_vae.vae import cpu_generator, reproducible, validation_haplotypes
 
 QUICK = {"epochs": 6, "window": 64, "windows_per_group": 3, "warm_up": 2, "latent": 4}

@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context, example_panel
+from haplobench_vae import VAEParams
 from haplobench_vae import sampling_kernels as kernels
 from haplobench_vae import vae as fitted_module
 from haplobench_vae.prior import WindowPrior
@@ -27,7 +28,6 @@ from haplobench_vae.sampling import (
     inverse_cdf,
 )
 from haplobench_vae.sampling_compiled import CompiledSampler, as_lanes, as_rows, fixed
-from haplobench_vae.specs import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE, reproducible
 
 QUICK = {"window": 16, "codes": 12, "dimension": 16, "heads": 2, "reach": 3, "epochs": 2}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from haplobench.testing import example_context, example_panel
-from haplobench_vae.specs import VAEParams
+from haplobench_vae import VAEParams
 from haplobench_vae.vae import VAE, FittedVAE
 
 QUICK = {

@@ -14,7 +14,7 @@ from tree_panels import panel_of_trees
 
 from haplobench import Panel, SampleRequest
 from haplobench.testing import example_context
-from haplobench_vae.specs import VAEParams
+from haplobench_vae import VAEParams
 from haplobench_vae.structure import with_clusters
 from haplobench_vae.vae import VAE
 

@@ -11,8 +11,8 @@ import torch
 
 from haplobench import BenchError
 from haplobench.testing import example_context, example_panel
+from haplobench_vae import PaperVAEParams, VAEParams
 from haplobench_vae.paper import PaperVAE
-from haplobench_vae.specs import PaperVAEParams, VAEParams
 from haplobench_vae.vae import VAE, reproducible, validation_haplotypes
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from haplobench import Panel, PluginError, RecombinationMap, RunContext, SampleRequest
 from haplobench.data.genome import estimate_map, expected_switches
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_baselines import LiStephensParams
 from haplobench_baselines.common import Groups, block_size, cut, refuse_missing
-from haplobench_baselines.specs import LiStephensParams
 
 _NAME = "li-stephens"
 _ARRAYS = ("haplotypes", "morgans", "switches", "mutations")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_baselines import MarkovParams
 from haplobench_baselines.common import BLOCK, cut, refuse_missing
-from haplobench_baselines.specs import MarkovParams
 
 _NAME = "markov"
 # Probabilities are stored as multiples of 1 / 65535, so that 0 and 1 are exact.

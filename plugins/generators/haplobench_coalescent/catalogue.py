@@ -19,6 +19,7 @@ from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.data.formats.sites import Cohort, Variants
 from haplobench.data.panel import synthetic_names
 from haplobench.files import near_names
+from haplobench_coalescent import SLIM, StdpopsimParams
 from haplobench_coalescent.simulation import (
     Region,
     mutate,
@@ -26,7 +27,6 @@ from haplobench_coalescent.simulation import (
     seed_of,
     simulate,
 )
-from haplobench_coalescent.specs import SLIM, StdpopsimParams
 
 _NAME = "stdpopsim"
 # The 1000 Genomes Project's populations (Nature 526, 68-74, 2015) by superpopulation.

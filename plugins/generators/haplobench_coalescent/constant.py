@@ -15,6 +15,7 @@ from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.data.formats.sites import Cohort, Variants
 from haplobench.data.panel import synthetic_names
 from haplobench.data.populations import Populations
+from haplobench_coalescent import MsprimeParams
 from haplobench_coalescent.simulation import (
     NO_CONVERSION,
     GeneConversion,
@@ -22,7 +23,6 @@ from haplobench_coalescent.simulation import (
     region_of,
     simulate,
 )
-from haplobench_coalescent.specs import MsprimeParams
 
 _NAME = "msprime"
 Estimator = Literal["pi", "segregating-sites"]

@@ -25,7 +25,7 @@ from haplobench.data.formats import ReadOptions, read_panel, write_panel
 from haplobench.data.formats.people import write_labels
 from haplobench.data.formats.sites import MISSING_CALLS, NO_ALTERNATE
 from haplobench.data.labels import read_labels
-from haplobench_command.specs import (
+from haplobench_command import (
     CommandLines,
     CommandParams,
     ConditionalCommandParams,

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.kernels import compiled
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import PROGRAM, ARGParams
 from haplobench_peers.common import Checkpoint, Strata, morgans, refuse_unfit, sample_blocks
-from haplobench_peers.specs import PROGRAM, ARGParams
 
 Floats = NDArray[np.float64]
 _APART = 1.0  # generations between a node and its child, at least

@@ -26,7 +26,7 @@ from haplobench import (
 )
 from haplobench.files import digest_of, write_whole
 from haplobench.plugin.generators import load_state, save_state
-from haplobench_peers.specs import PrivateParams, Within
+from haplobench_peers import PrivateParams, Within
 
 BLOCK = 256  # haplotypes drawn together
 Draw = Callable[[int, NDArray[np.int64]], NDArray[np.int8]]

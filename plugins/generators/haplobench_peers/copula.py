@@ -12,8 +12,8 @@ from scipy import linalg, special
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import CopulaParams
 from haplobench_peers.common import Strata, refuse_unfit, sample_blocks
-from haplobench_peers.specs import CopulaParams
 
 _NAME = "pca-copula"
 Reals = NDArray[np.float64]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import AdmixtureParams, DescentParams, FamiliesParams
 from haplobench_peers.common import morgans, refuse_unfit
-from haplobench_peers.specs import AdmixtureParams, DescentParams, FamiliesParams
 
 Indices = NDArray[np.int64]
 _PEOPLE = 128  # drawn together, at least

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haplobench import Panel, RunContext, SampleRequest
+from haplobench_peers import DiffusionParams
 from haplobench_peers.common import Checkpoint, Frame, Strata, Tiling, refuse_unfit
 from haplobench_peers.networks import Learner, torch_threads
-from haplobench_peers.specs import DiffusionParams
 
 Floats = NDArray[np.float32]
 _NAME = "latent-diffusion"

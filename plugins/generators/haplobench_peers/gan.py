@@ -18,9 +18,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import GANParams, WGANParams
 from haplobench_peers.common import Checkpoint, Strata, refuse_unfit, sample_blocks
 from haplobench_peers.networks import Learner, torch_threads
-from haplobench_peers.specs import GANParams, WGANParams
 
 Floats = NDArray[np.float32]
 P = TypeVar("P", WGANParams, GANParams)

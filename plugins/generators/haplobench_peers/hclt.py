@@ -18,8 +18,8 @@ from scipy.sparse import csgraph
 from haplobench import Panel, PluginError, RunContext, SampleRequest
 from haplobench.kernels import compiled
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import HCLTParams
 from haplobench_peers.common import BLOCK, Checkpoint, refuse_unfit
-from haplobench_peers.specs import HCLTParams
 
 _NAME = "hclt"
 _FILE = "tree.npz"  # of a fit in progress

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, PrivacyStatement, RunContext, SampleRequest
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import MarginalsParams
 from haplobench_peers.common import BLOCK, Budget, refuse_unfit
-from haplobench_peers.specs import MarginalsParams
 
 _NAME = "dp-marginals"
 Counts = NDArray[np.int64]

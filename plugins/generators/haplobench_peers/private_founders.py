@@ -23,9 +23,9 @@ from haplobench import (
 from haplobench.kernels import compiled
 from haplobench.noise import cut, fine_step
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import FoundersParams
 from haplobench_peers.common import BLOCK, Budget, refuse_unfit
 from haplobench_peers.networks import torch_threads
-from haplobench_peers.specs import FoundersParams
 
 Reals = NDArray[np.float64]
 _NAME = "dp-founders"

@@ -15,8 +15,8 @@ from haplobench import Panel, PrivacyStatement, RunContext, SampleRequest
 from haplobench.kernels import compiled
 from haplobench.noise import fine_step
 from haplobench.plugin.generators import load_state, save_state
+from haplobench_peers import HMMParams
 from haplobench_peers.common import BLOCK, Budget, Checkpoint, refuse_unfit
-from haplobench_peers.specs import HMMParams
 
 Reals = NDArray[np.float64]
 _NAME = "dp-hmm"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.kernels import compiled
+from haplobench_peers import RBMParams
 from haplobench_peers.common import Checkpoint, Frame, Strata, Tiling, refuse_unfit
-from haplobench_peers.specs import RBMParams
 
 Floats = NDArray[np.float32]
 _NAME = "rbm"

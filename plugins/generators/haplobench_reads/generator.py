@@ -28,8 +28,8 @@ from pydantic import Field, TypeAdapter
 
 from haplobench import BenchError, Panel, RunContext, SampleRequest
 from haplobench.files import write_whole
+from haplobench_reads import PROGRAMS, ArtReadsParams, BuiltinReadsParams, DwgsimReadsParams
 from haplobench_reads.genome import BLOCK, Genomes, Sites, reference_under, write_fasta
-from haplobench_reads.specs import PROGRAMS, ArtReadsParams, BuiltinReadsParams, DwgsimReadsParams
 
 TOP_QUALITY = 41
 LOWEST_QUALITY = 2

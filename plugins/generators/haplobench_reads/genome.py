@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from haplobench import BenchError, Panel, ReferenceSequence, RunContext, SampleRequest
 from haplobench.data.genome import BASES, surrogate_sequence
-from haplobench_reads.specs import RandomSequenceParams
+from haplobench_reads import RandomSequenceParams
 
 BLOCK = 256
 _LINE = 60

@@ -21,7 +21,7 @@ from haplobench.data.panel import summed_strands
 from haplobench.files import expand_path
 from haplobench.plugin.generators import load_state, save_state
 from haplobench.registry import load_registry, resolve
-from haplobench_traits.specs import TraitsParams, read_table
+from haplobench_traits import TraitsParams, read_table
 
 Floats = NDArray[np.float64]
 _KNOTS = 33

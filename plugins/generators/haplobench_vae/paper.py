@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from haplobench import Panel, RunContext, SampleRequest
 from haplobench.distributed import shard
+from haplobench_vae import PaperVAEParams
 from haplobench_vae.codebooks import WindowTiling, all_windows
-from haplobench_vae.specs import PaperVAEParams
 from haplobench_vae.storage import reading_model, write_model
 from haplobench_vae.vae import cpu_generator, reproducible, validation_haplotypes
 

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from haplobench import BenchError, RecombinationMap, RunContext
 from haplobench.distributed import ProcessGroup, data_parallel, shard, shared_like, whole
+from haplobench_vae import VAEParams
 from haplobench_vae.codebooks import Codebooks, WindowTiling
 from haplobench_vae.prior import WindowPrior, dropout
-from haplobench_vae.specs import VAEParams
 from haplobench_vae.storage import CheckpointFile, load_optimiser, nested, optimiser_tensors, under
 
 _VALIDATION_BATCH = 256

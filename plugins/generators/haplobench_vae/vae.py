@@ -30,6 +30,7 @@ from haplobench import (
 from haplobench.data.genome import estimate_map
 from haplobench.data.split import take_families
 from haplobench.distributed import shard
+from haplobench_vae import VAEParams
 from haplobench_vae.calibration import USUAL, calibrate
 from haplobench_vae.codebooks import (
     Codebooks,
@@ -48,7 +49,6 @@ from haplobench_vae.sampling import (
     SeededLevels,
     block_size,
 )
-from haplobench_vae.specs import VAEParams
 from haplobench_vae.storage import CheckpointFile, reading_model, write_model
 from haplobench_vae.structure import with_clusters
 
