@@ -197,7 +197,7 @@ def test_nobody_is_best_by_numbers_that_no_control_fails() -> None:
     people = {"synthetic": (row, CLEAR), "other": (row, "sites differ"), "copy": (row, CLEAR)}
     said = lead(_verdicts(people, controls=("copy",)))
     assert said.startswith(
-        "Best: none: synthetic is first by rank, but nobody can tell whether faithful."
+        "Best: none: synthetic is first by rank, but nobody can tell whether it is faithful."
     ), said
 
 

@@ -340,9 +340,9 @@ def lead(verdicts: DatasetVerdicts) -> str:
             and row.faithful.answer in ("yes", "in part")
         ]
         leaky = f"{' and '.join(near)} leak{'s' * (len(near) == 1)}; " if near else ""
-        are = "are" if len(verdicts.best) > 1 else "is"
+        it, are = ("they", "are") if len(verdicts.best) > 1 else ("it", "is")
         unclear = any(row.faithful.answer == "can't tell" for row in first)
-        but = "nobody can tell whether faithful" if unclear else "not faithful"
+        but = f"nobody can tell whether {it} {are} faithful" if unclear else "not faithful"
         best = [f"none: {leaky}{' and '.join(verdicts.best)} {are} first by rank, but {but}"]
     parts = [
         ("Best", best),
